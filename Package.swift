@@ -1,0 +1,74 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// The plan of the house: every room and the rooms it may import, and nothing else may be imported.
+// The targets below are made from this table, and Tests/HouseTests reads the same table and every
+// `import` line under Sources, and fails on one that is not listed here.
+let rooms: [(name: String, imports: [String])] = [
+  ("Kernels", []),
+  ("Tensors", ["Kernels"]),
+  ("CZlib", []),
+  ("Formats", ["Tensors", "Kernels", "CZlib"]),
+  ("Attention", ["Tensors", "Kernels"]),
+  ("Methods", ["Tensors", "Attention"]),
+  ("Analysis", ["Tensors", "Attention"]),
+  ("Sessions", ["Tensors", "Attention", "Analysis"]),
+  ("Backends", ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Sessions"]),
+  ("Canvas", []),
+  ("Interface", ["Attention", "Analysis", "Sessions", "Canvas"]),
+  ("CNCurses", []),
+  ("NCursesTerminal", ["Canvas", "CNCurses"]),
+  (
+    "attnscope",
+    [
+      "Kernels", "Tensors", "Formats", "Attention", "Methods", "Analysis", "Sessions", "Backends",
+      "Canvas", "Interface", "NCursesTerminal", "ArgumentParser",
+    ]
+  ),
+]
+
+// Outside packages, each with its reason.
+let outside: [String: Target.Dependency] = [
+  // Commands, flags, help and completions, with errors written for a person; Apple keeps it.
+  "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser")
+]
+
+let swift: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func target(_ room: (name: String, imports: [String])) -> Target {
+  let needs = room.imports.map { outside[$0] ?? .byName(name: $0) }
+  switch room.name {
+  case "Kernels":
+    return .target(name: room.name, linkerSettings: [.linkedLibrary("m")])
+  case "CNCurses":
+    // ncursesw, the terminal library the screen stands on; from the system.
+    return .target(name: room.name, linkerSettings: [.linkedLibrary("ncursesw")])
+  case "CZlib":
+    // zlib, for deflated members of .npz files (np.savez_compressed); from the system.
+    return .systemLibrary(name: room.name, providers: [.apt(["zlib1g-dev"])])
+  case "attnscope":
+    return .executableTarget(name: room.name, dependencies: needs, swiftSettings: swift)
+  default:
+    return .target(name: room.name, dependencies: needs, swiftSettings: swift)
+  }
+}
+
+func tests(_ name: String, _ needs: [String]) -> Target {
+  .testTarget(
+    name: name, dependencies: needs.map { .byName(name: $0) }, path: "Tests/\(name)",
+    exclude: name == "InterfaceTests" ? ["Snapshots"] : [], swiftSettings: swift)
+}
+
+let package = Package(
+  name: "attnscope",
+  products: [.executable(name: "attnscope", targets: ["attnscope"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: rooms.map(target)
+)

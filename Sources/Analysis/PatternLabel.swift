@@ -1,0 +1,150 @@
+import Attention
+import Tensors
+
+/// The shape of a head, with every candidate's recall at equal density beside the winner.
+///
+/// A head is labelled by the shape that recalls most of its mass when each may keep the same share of the visible
+/// entries. Diffuse: neither one shape nor a union of them, of the same size, reaches `wanted`. Hybrid: no single
+/// shape reaches it, their union does. Shapes are those of MInference 1.0 (arXiv 2407.02490), found online as
+/// the method finds them.
+public struct PatternLabel: Sendable, Equatable {
+  public enum Name: String, Sendable, CaseIterable {
+    case aShape = "a-shape"
+    case verticalSlash = "vertical-slash"
+    case blockSparse = "block-sparse"
+    case hybrid
+    case diffuse
+  }
+
+  public struct Candidate: Sendable, Equatable {
+    public let name: Name
+    /// Share of the softmax mass that lies on kept entries, mean over rows.
+    public let recall: Double
+    /// Kept share of visible entries.
+    public let density: Double
+    /// For a person: `init 16 + local 88`.
+    public let detail: String
+  }
+
+  public let name: Name
+  /// A-shape, vertical-slash, block-sparse, and the union when it was tried.
+  public let candidates: [Candidate]
+  /// The density every candidate may have.
+  public let budget: Double
+  /// Rows looked at, when not all.
+  public let sampledRows: Int?
+
+  public static let budget = 0.1
+  public static let wanted = 0.9
+
+  public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
+
+  public var winner: Candidate? { candidates.first { $0.name == name } ?? candidates.max { $0.recall < $1.recall } }
+}
+
+/// Tries the shapes on one head.
+struct Labeller {
+  private let head: Head
+  private let rows: PatternRows
+  private let visible: Int
+  private let sampled: [Int]
+
+  /// Above this many queries, evenly spaced rows are looked at.
+  static let mostRows = 2048
+
+  init(_ head: Head, _ rows: PatternRows) {
+    self.head = head
+    self.rows = rows
+    visible = (0..<head.queries).reduce(0) { $0 + head.visibility.limit(row: $1) }
+    let step = max(1, (head.queries + Self.mostRows - 1) / Self.mostRows)
+    sampled = Array(stride(from: head.queries - 1, through: 0, by: -step).reversed())
+  }
+
+  func label(threads: ComputeThreads, isCancelled: @escaping @Sendable () -> Bool) -> PatternLabel? {
+    let entries = Double(visible) * PatternLabel.budget
+    let shapes = ShapeChoices(head, rows, entries: entries)
+    var sets: [(PatternLabel.Name, String, KeptSet)] = shapes.candidates
+    guard let single = measure(sets.map(\.2), threads, isCancelled) else { return nil }
+    var all = zip(sets, single).map { Self.candidate($0, $1) }
+    var best: [PatternLabel.Candidate] = []
+    for name in [PatternLabel.Name.aShape, .verticalSlash, .blockSparse] {
+      if let top = all.filter({ $0.name == name }).max(by: { $0.recall < $1.recall }) { best.append(top) }
+    }
+    let winner = best.max { $0.recall < $1.recall }!
+    var name = winner.name
+    if winner.recall < PatternLabel.wanted {
+      sets = shapes.unions
+      guard let united = measure(sets.map(\.2), threads, isCancelled) else { return nil }
+      all = zip(sets, united).map { Self.candidate($0, $1) }
+      let fitting = all.filter { $0.density <= PatternLabel.budget * 1.02 }
+      let union = fitting.max { $0.recall < $1.recall }
+      if let union { best.append(union) }
+      name = (union?.recall ?? 0) >= PatternLabel.wanted ? .hybrid : .diffuse
+    }
+    return PatternLabel(
+      name: name, candidates: best, budget: PatternLabel.budget,
+      sampledRows: sampled.count < head.queries ? sampled.count : nil)
+  }
+
+  private static func candidate(
+    _ set: (PatternLabel.Name, String, KeptSet), _ measured: Measured
+  ) -> PatternLabel.Candidate {
+    PatternLabel.Candidate(
+      name: set.0, recall: measured.mass / Double(max(measured.rows, 1)),
+      density: Double(measured.kept) / Double(max(measured.visible, 1)), detail: set.1)
+  }
+
+  private struct Measured: Sendable {
+    var mass = 0.0
+    var rows = 0
+    var kept = 0
+    var visible = 0
+  }
+
+  /// Recall and density of each set over the sampled rows, in one sweep.
+  private func measure(
+    _ sets: [KeptSet], _ threads: ComputeThreads, _ isCancelled: @escaping @Sendable () -> Bool
+  ) -> [Measured]? {
+    let chunk = max(1, (sampled.count + 31) / 32)
+    let parts = Gathered<[Measured]>()
+    threads.forEach(0..<(sampled.count + chunk - 1) / chunk, isCancelled: isCancelled) { index in
+      var part = [Measured](repeating: Measured(), count: sets.count)
+      let mine = sampled[index * chunk..<min((index + 1) * chunk, sampled.count)]
+      for run in Self.runs(mine) {
+        rows.withRows(run) { row, p, lse in
+          guard lse != -.infinity else { return }
+          for (s, set) in sets.enumerated() {
+            let (mass, kept) = set.mass(of: p, row: row, head.visibility)
+            part[s].mass += mass
+            part[s].kept += kept
+            part[s].rows += 1
+            part[s].visible += head.visibility.limit(row: row)
+          }
+        }
+      }
+      parts.add(index, part)
+    }
+    if isCancelled() { return nil }
+    return parts.inOrder.reduce(into: [Measured](repeating: Measured(), count: sets.count)) { sum, part in
+      for s in sets.indices {
+        sum[s].mass += part[s].mass
+        sum[s].kept += part[s].kept
+        sum[s].rows += part[s].rows
+        sum[s].visible += part[s].visible
+      }
+    }
+  }
+
+  /// Neighbouring rows as ranges, so that strips stay wide.
+  private static func runs(_ rows: ArraySlice<Int>) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for row in rows {
+      if let last = runs.last, last.upperBound == row {
+        runs[runs.count - 1] = last.lowerBound..<row + 1
+      } else {
+        runs.append(row..<row + 1)
+      }
+    }
+    return runs
+  }
+}

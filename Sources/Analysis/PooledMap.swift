@@ -1,0 +1,91 @@
+public import Attention
+public import Tensors
+
+/// A part of a head's map, in tokens.
+public struct MapWindow: Sendable, Hashable {
+  public var queries: Range<Int>
+  public var keys: Range<Int>
+
+  public init(queries: Range<Int>, keys: Range<Int>) { (self.queries, self.keys) = (queries, keys) }
+}
+
+/// The dense pattern of a window, pooled to a grid no larger than the screen: exact, both by maximum and by mean.
+///
+/// Cell (r, c) covers query rows `rowEdges[r]..<rowEdges[r+1]` and keys `keyEdges[c]..<keyEdges[c+1]`. Values are
+/// probabilities; mean is over visible entries only; a cell without any visible entry is NaN in both.
+public struct PooledMap: Sendable, Equatable {
+  public let window: MapWindow
+  public let rowEdges: [Int]
+  public let keyEdges: [Int]
+  public let max: [Float]
+  public let mean: [Float]
+  /// The key whose column was muted: left out, its row renormalised.
+  public let muted: Int?
+
+  public var rows: Int { rowEdges.count - 1 }
+  public var columns: Int { keyEdges.count - 1 }
+
+  /// Splits a range into `cells` parts as equal as may be.
+  public static func edges(_ range: Range<Int>, cells: Int) -> [Int] {
+    let cells = Swift.max(1, min(cells, range.count))
+    return (0...cells).map { range.lowerBound + $0 * range.count / cells }
+  }
+
+  public init(window: MapWindow, rowEdges: [Int], keyEdges: [Int], max: [Float], mean: [Float], muted: Int?) {
+    (self.window, self.rowEdges, self.keyEdges) = (window, rowEdges, keyEdges)
+    (self.max, self.mean, self.muted) = (max, mean, muted)
+  }
+
+  /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row).
+  public static func of(
+    _ head: Head, window: MapWindow, rows: Int, columns: Int, muted: Int? = nil, threads: ComputeThreads = .shared,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> PooledMap? {
+    let pattern = PatternRows(head)
+    let rowEdges = edges(window.queries, cells: rows), keyEdges = edges(window.keys, cells: columns)
+    let width = keyEdges.count - 1
+    let gathered = Gathered<(max: [Float], mean: [Float])>()
+    threads.forEach(0..<rowEdges.count - 1, isCancelled: isCancelled) { r in
+      var most = [Float](repeating: 0, count: width), sum = most
+      var visible = [Int](repeating: 0, count: width)
+      pattern.withRows(rowEdges[r]..<rowEdges[r + 1]) { row, p, _ in
+        pool(p, row, head.visibility, keyEdges, muted, &most, &sum, &visible)
+      }
+      for c in 0..<width {
+        if visible[c] == 0 { (most[c], sum[c]) = (.nan, .nan) } else { sum[c] /= Float(visible[c]) }
+      }
+      gathered.add(r, (most, sum))
+    }
+    if isCancelled() { return nil }
+    let parts = gathered.inOrder
+    return PooledMap(
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: parts.flatMap(\.max), mean: parts.flatMap(\.mean),
+      muted: muted)
+  }
+
+  private static func pool(
+    _ p: UnsafeBufferPointer<Float>, _ row: Int, _ visibility: Visibility, _ edges: [Int], _ muted: Int?,
+    _ most: inout [Float], _ sum: inout [Float], _ visible: inout [Int]
+  ) {
+    let limit = visibility.limit(row: row)
+    var scale: Float = 1
+    if let muted, muted < limit, p[muted] < 1 { scale = 1 / (1 - p[muted]) }
+    for c in 0..<edges.count - 1 {
+      let end = min(edges[c + 1], limit)
+      guard end > edges[c] else { return }
+      var top: Float = 0, total: Float = 0
+      for j in edges[c]..<end where j != muted {
+        // NaN must show: a comparison would hide it.
+        top = p[j] > top || p[j].isNaN ? p[j] : top
+        total += p[j]
+      }
+      if muted.map({ $0 >= edges[c] && $0 < end }) ?? false {
+        if end - edges[c] == 1 { continue }
+        visible[c] -= 1
+      }
+      most[c] = Swift.max(most[c], top * scale)
+      sum[c] += total * scale
+      visible[c] += end - edges[c]
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import Attention
+
+/// The kept sets that a head is tried with: each shape at several splits of the same number of entries.
+struct ShapeChoices {
+  private let head: Head
+  private let entries: Double
+  private let seen: Shapes.LastQueries
+  private let blockSize: Int
+
+  init(_ head: Head, _ rows: PatternRows, entries: Double) {
+    self.head = head
+    self.entries = entries
+    seen = Shapes.lastQueries(rows, rows: 64)
+    blockSize = max(2, min(64, head.keys / 16))
+  }
+
+  /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse once.
+  var candidates: [(PatternLabel.Name, String, KeptSet)] {
+    var sets: [(PatternLabel.Name, String, KeptSet)] = []
+    for initial in [0, 1, 4, 16, 64, 256] where initial < head.keys && columnEntries(initial) < entries {
+      sets.append(aShape(initial: initial, entries: entries))
+    }
+    for share in [0.0, 0.25, 0.5, 0.75, 1.0] { sets.append(verticalSlash(columns: share, entries: entries)) }
+    sets.append(blockSparse(entries: entries))
+    return sets
+  }
+
+  /// Unions of the shapes, each with a part of the budget; they overlap, so a part may exceed a third.
+  var unions: [(PatternLabel.Name, String, KeptSet)] {
+    [0.5, 0.42, 0.34].flatMap { part -> [(PatternLabel.Name, String, KeptSet)] in
+      let a = aShape(initial: min(4, head.keys), entries: entries * part)
+      let v = verticalSlash(columns: 0.5, entries: entries * part)
+      let b = blockSparse(entries: entries * part)
+      let detail = "each shape with \(Int(part * 100)) % of the budget"
+      return [(.hybrid, detail, a.2.union(v.2).union(b.2)), (.hybrid, "A-shape and vertical-slash, " + detail, a.2.union(v.2))]
+    }
+  }
+
+  /// Entries of the first `count` columns.
+  private func columnEntries(_ count: Int) -> Double {
+    (0..<min(count, head.keys)).reduce(0.0) { $0 + Double(viewers(of: $1)) }
+  }
+
+  private func viewers(of key: Int) -> Int {
+    head.visibility.causal ? max(0, min(head.queries, head.queries - (key - head.visibility.offset))) : head.queries
+  }
+
+  private func offsetEntries(_ offset: Int) -> Int {
+    let one = max(0, min(head.queries, head.visibility.position(row: head.queries - 1) - offset + 1))
+    return head.visibility.causal || offset == 0 ? one : 2 * one
+  }
+
+  private func aShape(initial: Int, entries: Double) -> (PatternLabel.Name, String, KeptSet) {
+    var left = entries - columnEntries(initial)
+    var local = 0
+    while local < head.keys, left >= Double(offsetEntries(local)) {
+      left -= Double(offsetEntries(local))
+      local += 1
+    }
+    return (.aShape, "first \(initial) + local \(local)", Shapes.aShape(head, initial: initial, local: local))
+  }
+
+  private func verticalSlash(columns share: Double, entries: Double) -> (PatternLabel.Name, String, KeptSet) {
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    var left = entries * share
+    var columns = 0, offsets = 0
+    for j in Shapes.top(head.keys, of: seen.columns) where seen.columns[j] > 0 {
+      guard left >= Double(viewers(of: j)) else { break }
+      left -= Double(viewers(of: j))
+      set.columns[j] = 1
+      columns += 1
+    }
+    left += entries * (1 - share)
+    for o in Shapes.top(seen.offsets.count, of: seen.offsets) where seen.offsets[o] > 0 {
+      guard left >= Double(offsetEntries(o)) else { break }
+      left -= Double(offsetEntries(o))
+      set.keep(offset: o)
+      offsets += 1
+    }
+    return (.verticalSlash, "\(columns) columns + \(offsets) diagonals", set)
+  }
+
+  private func blockSparse(entries: Double) -> (PatternLabel.Name, String, KeptSet) {
+    let blocks = (head.queries + blockSize - 1) / blockSize
+    let count = max(1, Int(entries / Double(blocks * blockSize * blockSize)))
+    return (
+      .blockSparse, "\(count) blocks of \(blockSize) a query block",
+      Shapes.blockSparse(head, size: blockSize, count: count)
+    )
+  }
+}

@@ -1,0 +1,96 @@
+public import Tensors
+
+/// Which keys a query may see.
+///
+/// Causal rows are aligned bottom-right: query row r has position `r + offset` and sees keys `0...position`, with
+/// offset = keys - queries unless told otherwise (chunked prefill, decode rows).
+public struct Visibility: Sendable, Hashable {
+  public let causal: Bool
+  public let offset: Int
+  public let keys: Int
+
+  public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil) {
+    self.causal = causal
+    self.keys = keys
+    self.offset = offset ?? keys - queries
+  }
+
+  /// How many leading keys query `row` sees; 0 when it sees none.
+  public func limit(row: Int) -> Int {
+    causal ? min(keys, max(0, row + offset + 1)) : keys
+  }
+
+  /// The position of a query row among the keys.
+  public func position(row: Int) -> Int { row + offset }
+}
+
+/// One query head: queries and the keys they attend to, or a stored map of them.
+///
+/// Scores are `scale * q k^T` (scale = 1/sqrt(d) unless given); they are computed when asked for and never stored.
+/// From a stored pattern p the score is log p, which differs from the true score by a constant per row, so margins,
+/// masks and masses come out the same; only outputs need V.
+public struct Head: Sendable {
+  public enum Source: Sendable {
+    /// query `[queries, d]`, key `[keys, d]`, value `[keys, dv]` or nil
+    case projections(query: Tensor, key: Tensor, value: Tensor?)
+    /// `[queries, keys]`, after softmax
+    case pattern(Tensor)
+    /// `[queries, keys]`, before softmax
+    case scores(Tensor)
+  }
+
+  public let source: Source
+  public let visibility: Visibility
+  public let queries: Int
+  public let scale: Double
+
+  public var keys: Int { visibility.keys }
+
+  public init(query: Tensor, key: Tensor, value: Tensor?, causal: Bool, offset: Int? = nil, scale: Double? = nil) {
+    source = .projections(query: query, key: key, value: value)
+    queries = query.shape[0]
+    visibility = Visibility(causal: causal, queries: queries, keys: key.shape[0], offset: offset)
+    self.scale = scale ?? 1 / Double(max(query.shape[1], 1)).squareRoot()
+  }
+
+  public init(pattern: Tensor, causal: Bool, offset: Int? = nil) {
+    self.init(map: pattern, .pattern(pattern), causal, offset)
+  }
+
+  public init(scores: Tensor, causal: Bool, offset: Int? = nil) {
+    self.init(map: scores, .scores(scores), causal, offset)
+  }
+
+  private init(map: Tensor, _ source: Source, _ causal: Bool, _ offset: Int?) {
+    self.source = source
+    queries = map.shape[0]
+    visibility = Visibility(causal: causal, queries: queries, keys: map.shape[1], offset: offset)
+    scale = 1
+  }
+
+  public var value: Tensor? {
+    if case .projections(_, _, let value) = source { value } else { nil }
+  }
+
+  /// Width of a query and a key; 0 for stored maps.
+  public var dim: Int {
+    if case .projections(let query, _, _) = source { query.shape[1] } else { 0 }
+  }
+
+  public var valueDim: Int { value?.shape[1] ?? 0 }
+}
+
+/// The query heads that share one KV head (one head in MHA, all of them in MQA): the unit that may vote together.
+public struct HeadGroup: Sendable {
+  public let heads: [Head]
+
+  public init(_ heads: [Head]) {
+    precondition(!heads.isEmpty, "a head group holds at least one query head")
+    precondition(heads.allSatisfy { $0.queries == heads[0].queries && $0.keys == heads[0].keys }, "unequal heads")
+    self.heads = heads
+  }
+
+  public var queries: Int { heads[0].queries }
+  public var keys: Int { heads[0].keys }
+  public var visibility: Visibility { heads[0].visibility }
+}

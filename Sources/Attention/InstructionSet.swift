@@ -1,0 +1,18 @@
+import Kernels
+
+/// The instruction set the kernels run with. `best` is asked once; `ATTNSCOPE_ISA=plain` (or baseline, avx2, avx512)
+/// forces one.
+public enum InstructionSet: Int32, Sendable, CaseIterable {
+  /// Scalar C, the oracle.
+  case plain = 0
+  /// What every machine of the architecture has.
+  case baseline = 1
+  case avx2 = 2
+  case avx512 = 3
+
+  public static let best = InstructionSet(rawValue: Int32(as_best_isa().rawValue))!
+
+  public var isAvailable: Bool { as_isa_available(as_isa(rawValue: UInt32(rawValue))) != 0 }
+
+  public var name: String { String(cString: as_isa_name(as_isa(rawValue: UInt32(rawValue)))) }
+}

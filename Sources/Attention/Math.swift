@@ -1,0 +1,5 @@
+import Glibc
+
+/// Natural logarithm, so that no other file needs the C library.
+func logarithm(_ x: Double) -> Double { log(x) }
+func exponential(_ x: Double) -> Double { exp(x) }

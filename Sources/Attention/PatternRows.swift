@@ -1,0 +1,68 @@
+import Kernels
+import Tensors
+
+/// Rows of the dense pattern (after softmax), computed a strip at a time and never stored.
+///
+/// Example: `PatternRows(head).withRows(0..<64) { row, p, lse in ... }` gives each row's `[keys]` probabilities and its
+/// log-sum-exp in nats. Rows that see no key are all zero with lse = -infinity. One object serves many threads.
+public struct PatternRows: Sendable {
+  public let head: Head
+  private let pass: TilePass
+  private let index: Int
+  /// Rows of a strip: as many as keep scores and weights within about 4 MB.
+  public let stripRows: Int
+
+  static let keysPerTile = 128
+
+  public init(_ head: Head) { self.init(TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile), head: 0) }
+
+  init(_ pass: TilePass, head: Int) {
+    self.pass = pass
+    index = head
+    self.head = pass.group.heads[head]
+    stripRows = max(1, min(64, (1 << 19) / max(pass.group.keys, 1)))
+  }
+
+  /// Calls `body` with each row of `rows` in order, on this thread.
+  public func withRows(
+    _ rows: Range<Int>, _ body: (_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ lse: Double) -> Void
+  ) {
+    var start = rows.lowerBound
+    while start < rows.upperBound {
+      let strip = start..<min(start + stripRows, rows.upperBound)
+      withStrip(strip) { pattern, lse in
+        for (r, row) in strip.enumerated() {
+          let part = UnsafeBufferPointer(rebasing: pattern[r * head.keys..<(r + 1) * head.keys])
+          body(row, part, lse[r])
+        }
+      }
+      start = strip.upperBound
+    }
+  }
+
+  private func withStrip(_ rows: Range<Int>, _ body: (UnsafeBufferPointer<Float>, [Double]) -> Void) {
+    let tile = TileRows(heads: [index], rows: rows)
+    let scratch = TileScratch(pass, tile)
+    let width = pass.keyTiles * scratch.ld
+    let scores = UnsafeMutableRawPointer.allocate(byteCount: rows.count * width * pass.real, alignment: 64)
+    let pattern = UnsafeMutableBufferPointer<Float>.allocate(capacity: rows.count * head.keys + 16)
+    let t = UnsafeMutableRawPointer.allocate(byteCount: rows.count * 8, alignment: 64)
+    defer {
+      scores.deallocate()
+      pattern.deallocate()
+      t.deallocate()
+    }
+    for j in 0..<pass.keyTiles where pass.keyRange(j).lowerBound < scratch.maxLimit {
+      scratch.score(j, into: t)
+      for r in 0..<rows.count {
+        (scores + (r * width + j * scratch.ld) * pass.real).copyMemory(
+          from: scratch.scores + r * scratch.ld * pass.real, byteCount: scratch.ld * pass.real)
+      }
+    }
+    var lse = [Double](repeating: 0, count: rows.count)
+    as_softmax_rows(
+      pass.plan, scores, Int64(width), Int32(rows.count), Int32(head.keys), scratch.limits, pattern.baseAddress,
+      Int64(head.keys), &lse)
+    body(UnsafeBufferPointer(pattern), lse)
+  }
+}

@@ -1,0 +1,123 @@
+import Tensors
+
+/// Dense attention and BLASST in double precision, written as blasst.md reads. The specification of every fast path.
+///
+/// Slow on purpose: one row, one key, one number at a time. Cost O(queries * keys * d).
+public struct ReferenceAttention {
+  public struct Result {
+    /// `[unit][rowTile * keyTiles + keyTile]`; NaN where not visited.
+    public var margins: [[Double]]
+    public var verdicts: [[Verdict]]
+    /// `[head][query * dv + x]`; empty without V.
+    public var outputs: [[Double]]
+    /// `[head][query * keys + key]`: the dense pattern.
+    public var patterns: [[Double]]
+  }
+
+  public let group: HeadGroup
+  private let scores: [[Double]]
+  private let values: [Float]
+  private let valueDim: Int
+
+  public init(_ group: HeadGroup) {
+    self.group = group
+    scores = group.heads.map(Self.scores)
+    values = group.heads[0].value?.floats() ?? []
+    valueDim = group.heads[0].valueDim
+  }
+
+  /// S = scale * Q K^T, with -infinity where a query may not look. `[queries * keys]`
+  static func scores(_ head: Head) -> [Double] {
+    var scores = [Double](repeating: -.infinity, count: head.queries * head.keys)
+    let stored: [Float]
+    var query: [Float] = [], key: [Float] = []
+    switch head.source {
+    case .projections(let q, let k, _): (stored, query, key) = ([], q.floats(), k.floats())
+    case .pattern(let map), .scores(let map): stored = map.floats()
+    }
+    for i in 0..<head.queries {
+      for j in 0..<head.visibility.limit(row: i) {
+        switch head.source {
+        case .projections:
+          var dot = 0.0
+          for c in 0..<head.dim { dot += Double(query[i * head.dim + c]) * Double(key[j * head.dim + c]) }
+          scores[i * head.keys + j] = dot * head.scale
+        case .pattern: scores[i * head.keys + j] = logarithm(Double(stored[i * head.keys + j]))
+        case .scores: scores[i * head.keys + j] = Double(stored[i * head.keys + j])
+        }
+      }
+    }
+    return scores
+  }
+
+  public func run(_ spec: TileSpec, lambda: Double) -> Result {
+    let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
+    let rowTiles = (group.queries + spec.rows - 1) / spec.rows
+    let keyTiles = (group.keys + spec.keys - 1) / spec.keys
+    var result = Result(
+      margins: units.map { _ in [Double](repeating: .nan, count: rowTiles * keyTiles) },
+      verdicts: units.map { _ in [Verdict](repeating: .invisible, count: rowTiles * keyTiles) },
+      outputs: group.heads.map { _ in [Double](repeating: 0, count: group.queries * valueDim) },
+      patterns: group.heads.indices.map(densePattern))
+    for (unit, heads) in units.enumerated() {
+      for i in 0..<rowTiles {
+        runTile(i, keyTiles, unit, heads, spec, lambda, &result)
+      }
+    }
+    return result
+  }
+
+  private func runTile(
+    _ i: Int, _ keyTiles: Int, _ unit: Int, _ heads: [Int], _ spec: TileSpec, _ lambda: Double, _ result: inout Result
+  ) {
+    let rows = heads.flatMap { head in
+      (i * spec.rows..<min((i + 1) * spec.rows, group.queries)).map { (head: head, row: $0) }
+    }
+    var m = rows.map { _ in -Double.infinity }
+    var l = rows.map { _ in 0.0 }
+    var o = rows.map { _ in [Double](repeating: 0, count: valueDim) }
+    var isFirst = true
+    for j in spec.order == .ascending ? Array(0..<keyTiles) : (0..<keyTiles).reversed() {
+      let block = j * spec.keys..<min((j + 1) * spec.keys, group.keys)
+      guard rows.contains(where: { group.visibility.limit(row: $0.row) > block.lowerBound }) else { continue }
+      let t = rows.map { r in block.map { score(r.head, r.row, $0) }.reduce(-.infinity) { $1 > $0 ? $1 : $0 } }
+      let rises = zip(t, m).map { $0 == -.infinity ? -.infinity : $0 - $1 }
+      let margin = isFirst ? .infinity : rises.reduce(-.infinity) { $1 > $0 ? $1 : $0 }
+      let skip = lambda > 0 && margin < logarithm(lambda)
+      isFirst = false
+      result.margins[unit][i * keyTiles + j] = margin
+      result.verdicts[unit][i * keyTiles + j] = skip ? .skipped : .computed
+      if skip { continue }
+      for (r, row) in rows.enumerated() {
+        let top = t[r] > m[r] ? t[r] : m[r]
+        if top == -.infinity { continue }
+        let fade = exponential(m[r] - top)
+        l[r] *= fade
+        for x in 0..<valueDim { o[r][x] *= fade }
+        for key in block where key < group.visibility.limit(row: row.row) {
+          let p = exponential(score(row.head, row.row, key) - top)
+          l[r] += p
+          for x in 0..<valueDim { o[r][x] += p * Double(values[key * valueDim + x]) }
+        }
+        m[r] = top
+      }
+    }
+    for (r, row) in rows.enumerated() where l[r] != 0 {
+      for x in 0..<valueDim { result.outputs[row.head][row.row * valueDim + x] = o[r][x] / l[r] }
+    }
+  }
+
+  private func score(_ head: Int, _ row: Int, _ key: Int) -> Double { scores[head][row * group.keys + key] }
+
+  private func densePattern(_ head: Int) -> [Double] {
+    var pattern = [Double](repeating: 0, count: group.queries * group.keys)
+    for i in 0..<group.queries {
+      let row = scores[head][i * group.keys..<(i + 1) * group.keys]
+      guard let top = row.max(), top > -.infinity else { continue }
+      let weights = row.map { exponential($0 - top) }
+      let sum = weights.reduce(0, +)
+      for j in 0..<group.keys { pattern[i * group.keys + j] = weights[j] / sum }
+    }
+    return pattern
+  }
+}

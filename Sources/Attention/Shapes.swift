@@ -1,0 +1,126 @@
+import Tensors
+
+/// The three shapes of MInference 1.0 (2024, arXiv 2407.02490) as kept sets, found online from Q and K.
+///
+/// Ties in every top-k go to the lower index. Forced entries count against the budget.
+public enum Shapes {
+  /// j < initial, or 0 <= i - j < local.
+  public static func aShape(_ head: Head, initial: Int, local: Int) -> KeptSet {
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    set.keep(columns: 0..<min(max(initial, 0), head.keys))
+    for o in 0..<max(local, 0) { set.keep(offset: o) }
+    return set
+  }
+
+  /// How the mass of the last queries falls on columns and on diagonals.
+  public struct LastQueries: Sendable {
+    /// Σ over rows of the pattern, per key; sums to the number of rows.
+    public let columns: [Double]
+    /// Σ over rows of the pattern, per offset i - j; sums to the number of rows when causal.
+    public let offsets: [Double]
+    public let rows: Int
+  }
+
+  /// Softmax of the last `rows` queries, summed down columns and along diagonals. Cost rows * keys dot products.
+  public static func lastQueries(_ pattern: PatternRows, rows wanted: Int) -> LastQueries {
+    let head = pattern.head
+    let rows = min(wanted, head.queries)
+    var columns = [Double](repeating: 0, count: head.keys)
+    var offsets = [Double](repeating: 0, count: max(head.keys, head.visibility.position(row: head.queries - 1) + 1))
+    pattern.withRows(head.queries - rows..<head.queries) { row, p, _ in
+      let position = head.visibility.position(row: row)
+      for j in 0..<head.keys where p[j] != 0 {
+        columns[j] += Double(p[j])
+        let offset = position - j
+        if offset >= 0, offset < offsets.count { offsets[offset] += Double(p[j]) }
+      }
+    }
+    return LastQueries(columns: columns, offsets: offsets, rows: rows)
+  }
+
+  /// The `vertical` heaviest columns and `slash` heaviest diagonals, the first few of each forced in.
+  public static func verticalSlash(
+    _ head: Head, _ seen: LastQueries, vertical: Int, slash: Int, forcedColumns: Int, forcedOffsets: Int
+  ) -> KeptSet {
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    for j in top(vertical, of: seen.columns, forced: forcedColumns) { set.columns[j] = 1 }
+    for o in top(slash, of: seen.offsets, forced: forcedOffsets) { set.keep(offset: o) }
+    return set
+  }
+
+  /// Indices of the `count` largest values; the first `forced` are taken before any other.
+  public static func top(_ count: Int, of values: [Double], forced: Int = 0) -> [Int] {
+    guard count > 0 else { return [] }
+    let first = min(forced, count, values.count)
+    let rest = (first..<values.count).sorted { values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1 }
+    return Array(0..<first) + rest.prefix(count - first)
+  }
+
+  /// Per query block the `count` key blocks with the largest mean-pooled score q̄ k̄; the diagonal is not forced.
+  ///
+  /// Needs Q and K: a stored map is pooled itself instead (mean score a block), which is what the product estimates.
+  public static func blockSparse(_ head: Head, size: Int, count: Int) -> KeptSet {
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    let scores = pooledScores(head, size: size)
+    let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
+    var blocks = [UInt8](repeating: 0, count: wide * high)
+    for a in 0..<high {
+      let lastRow = min((a + 1) * size, head.queries) - 1
+      let visible = (head.visibility.limit(row: lastRow) + size - 1) / size
+      for b in top(count, of: Array(scores[a * wide..<a * wide + visible])) { blocks[a * wide + b] = 1 }
+    }
+    set.keep(blocks: blocks, size: size)
+    return set
+  }
+
+  private static func pooledScores(_ head: Head, size: Int) -> [Double] {
+    let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
+    switch head.source {
+    case .projections(let query, let key, _):
+      let q = pooled(query, size: size), k = pooled(key, size: size)
+      return (0..<high * wide).map { index in
+        zip(q[index / wide], k[index % wide]).reduce(0) { $0 + $1.0 * $1.1 }
+      }
+    case .pattern(let map), .scores(let map):
+      var sums = [Double](repeating: 0, count: high * wide)
+      for i in 0..<head.queries {
+        let row = map[i].floats()
+        for j in 0..<head.keys { sums[i / size * wide + j / size] += Double(row[j]) }
+      }
+      return sums
+    }
+  }
+
+  /// Mean of each block of `size` rows; a ragged last block averages its real rows.
+  private static func pooled(_ rows: Tensor, size: Int) -> [[Double]] {
+    stride(from: 0, to: rows.shape[0], by: size).map { start in
+      let part = rows.slice(axis: 0, start..<min(start + size, rows.shape[0]))
+      let dim = part.shape[1], values = part.floats()
+      var mean = [Double](repeating: 0, count: dim)
+      for (index, value) in values.enumerated() { mean[index % dim] += Double(value) }
+      return mean.map { $0 / Double(part.shape[0]) }
+    }
+  }
+}
+
+/// Budgets tuned for long prompts, brought down to a short map (the `scaled` mode of the method cards; ours, not the
+/// papers').
+public enum Scaled {
+  /// max(1, ⌊b n / reference + 1/2⌋), never above b.
+  public static func tokens(_ budget: Int, n: Int, reference: Int) -> Int {
+    min(budget, max(1, Int((Double(budget) * Double(n) / Double(reference) + 0.5).rounded(.down))))
+  }
+
+  /// max(2, B n / reference), moved to the nearest power of two in the logarithm, never above B.
+  public static func block(_ size: Int, n: Int, reference: Int) -> Int {
+    let wanted = max(2, Double(size) * Double(n) / Double(reference))
+    let exponent = Int((logarithm(wanted) / logarithm(2) + 0.5).rounded(.down))
+    return min(size, 1 << exponent)
+  }
+
+  /// A budget in blocks: through tokens, divided by the scaled block, at least 1.
+  public static func blocks(_ budget: Int, size: Int, n: Int, reference: Int) -> Int {
+    let tokens = Double(tokens(budget * size, n: n, reference: reference))
+    return max(1, Int((tokens / Double(block(size, n: n, reference: reference))).rounded()))
+  }
+}

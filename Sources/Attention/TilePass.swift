@@ -1,0 +1,196 @@
+import Kernels
+import Tensors
+
+/// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by tile.
+///
+/// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head. Checked against
+/// `ReferenceAttention`. Scores are float32 while the norms promise an error far below 1e-4, and float64 beyond
+/// that (and for stored maps), so that a decision is wrong only where the margin is within rounding of ln(lambda).
+/// Cost O(queries * keys * d / 2) when causal; memory O(keys * d) for the packed keys, O(tile) for everything else.
+///
+/// `@unchecked Sendable`: written by `init`, read-only after.
+public final class TilePass: @unchecked Sendable {
+  public let group: HeadGroup
+  public let keysPerTile: Int
+  public let isDouble: Bool
+  let plan: as_plan
+  let real: Int
+  let groupsPerTile: Int
+  private let panels: UnsafeMutableRawPointer?
+  private let panelBytes: Int
+  /// V padded to a multiple of 16 columns, `[keys, paddedValueDim]`; empty without V.
+  let values: [Float]
+  let paddedValueDim: Int
+  /// Value rows that hold NaN or infinity, by key; zero in `values`, so that they reach only the rows that see them.
+  let brokenValues: [Int: [Float]]
+
+  /// |scale| |q| |k| above this is computed in double: below it float32 dot products are within about 2e-6.
+  static let floatBound = 32.0
+
+  public enum Precision: Sendable { case automatic, float, double }
+
+  public init(
+    _ group: HeadGroup, keysPerTile: Int, withValues: Bool = false, precision: Precision = .automatic,
+    isa: InstructionSet = .best
+  ) {
+    self.group = group
+    self.keysPerTile = keysPerTile
+    groupsPerTile = (keysPerTile + 15) / 16
+    let head = group.heads[0]
+    var keys: [Float] = []
+    if case .projections(_, let key, _) = head.source { keys = key.floats() }
+    isDouble =
+      switch precision {
+      case .float: false
+      case .double: true
+      case .automatic: Self.needsDouble(group, keys: keys)
+      }
+    plan = as_plan(isa: isa.rawValue, precision: isDouble ? 1 : 0)
+    real = isDouble ? 8 : 4
+    if keys.isEmpty {
+      (panels, panelBytes) = (nil, 0)
+    } else {
+      let tiles = (group.keys + keysPerTile - 1) / keysPerTile
+      panelBytes = groupsPerTile * head.dim * 16 * real
+      let memory = UnsafeMutableRawPointer.allocate(byteCount: max(64, tiles * panelBytes), alignment: 64)
+      as_pack_keys(plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(keysPerTile), memory)
+      panels = memory
+    }
+    (values, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])
+  }
+
+  deinit { panels?.deallocate() }
+
+  private static func needsDouble(_ group: HeadGroup, keys: [Float]) -> Bool {
+    guard case .projections = group.heads[0].source else { return true }
+    let dim = group.heads[0].dim
+    let keyNorm = as_max_norm(keys, Int32(group.keys), Int32(dim), Int64(dim))
+    for head in group.heads {
+      guard case .projections(let query, _, _) = head.source else { return true }
+      for start in stride(from: 0, to: head.queries, by: 1024) {
+        let rows = query.slice(axis: 0, start..<min(start + 1024, head.queries)).floats()
+        let norm = as_max_norm(rows, Int32(rows.count / max(dim, 1)), Int32(dim), Int64(dim))
+        if !(abs(head.scale) * norm * keyNorm <= floatBound) { return true }
+      }
+    }
+    return false
+  }
+
+  private static func padded(_ value: Tensor?) -> ([Float], Int, [Int: [Float]]) {
+    guard let value else { return ([], 0, [:]) }
+    let dim = value.shape[1], width = (dim + 15) / 16 * 16
+    let plain = value.floats()
+    var out = [Float](repeating: 0, count: value.shape[0] * width)
+    var broken: [Int: [Float]] = [:]
+    for key in 0..<value.shape[0] {
+      let row = plain[key * dim..<(key + 1) * dim]
+      var first = 0
+      let isBroken = row.withUnsafeBufferPointer { as_count_nonfinite($0.baseAddress, dim, &first) > 0 }
+      if isBroken { broken[key] = Array(row) }
+      for (x, value) in row.enumerated() { out[key * width + x] = isBroken && !value.isFinite ? 0 : value }
+    }
+    return (out, width, broken)
+  }
+
+  var keyTiles: Int { (group.keys + keysPerTile - 1) / keysPerTile }
+
+  func keyRange(_ tile: Int) -> Range<Int> { tile * keysPerTile..<min((tile + 1) * keysPerTile, group.keys) }
+}
+
+/// The rows that a query tile stacks: the same rows of one head, or of every head of a voting group.
+struct TileRows {
+  let heads: [Int]
+  let rows: Range<Int>
+
+  var count: Int { heads.count * rows.count }
+}
+
+/// Buffers of one tile of rows, allocated once a tile and reused for every key block.
+final class TileScratch {
+  let rows: TileRows
+  let count: Int
+  let ld: Int
+  private let pass: TilePass
+  private let query: UnsafeMutableRawPointer
+  private var mapRows: [Float] = []
+  let scores: UnsafeMutableRawPointer
+  /// How many keys each stacked row sees.
+  let limits: [Int32]
+  let maxLimit: Int
+  let m: UnsafeMutableRawPointer
+
+  init(_ pass: TilePass, _ rows: TileRows) {
+    self.pass = pass
+    self.rows = rows
+    count = rows.count
+    ld = pass.groupsPerTile * 16
+    let dim = pass.group.heads[0].dim
+    query = .allocate(byteCount: max(64, count * dim * pass.real), alignment: 64)
+    scores = .allocate(byteCount: max(64, count * ld * pass.real), alignment: 64)
+    m = .allocate(byteCount: max(64, count * pass.real), alignment: 64)
+    let visibility = pass.group.visibility
+    limits = rows.heads.flatMap { _ in rows.rows.map { Int32(visibility.limit(row: $0)) } }
+    maxLimit = Int(limits.max() ?? 0)
+    for (slot, head) in rows.heads.enumerated() {
+      guard case .projections(let q, _, _) = pass.group.heads[head].source else { continue }
+      let floats = q.slice(axis: 0, rows.rows).floats()
+      as_pack_rows(pass.plan, floats, floats.count, query + slot * rows.rows.count * dim * pass.real)
+    }
+    fill(m, count, -.infinity)
+  }
+
+  deinit {
+    query.deallocate()
+    scores.deallocate()
+    m.deallocate()
+  }
+
+  private func fill(_ buffer: UnsafeMutableRawPointer, _ count: Int, _ value: Double) {
+    if pass.isDouble {
+      buffer.initializeMemory(as: Double.self, repeating: value, count: count)
+    } else {
+      buffer.initializeMemory(as: Float.self, repeating: Float(value), count: count)
+    }
+  }
+
+  /// Fills S with the scores of key tile `j` and `t` with each row's maximum; masked entries become -infinity.
+  func score(_ j: Int, into t: UnsafeMutableRawPointer) {
+    let keys = pass.keyRange(j)
+    pass.score(self, keys, j, query: query)
+    let relative = limits.map { $0 - Int32(keys.lowerBound) }
+    as_tile_max(pass.plan, scores, Int64(ld), Int32(count), Int32(keys.count), relative, t)
+  }
+}
+
+extension TilePass {
+  func score(_ scratch: TileScratch, _ keys: Range<Int>, _ j: Int, query: UnsafeMutableRawPointer) {
+    let first = group.heads[0]
+    if let panels = panelAddress(j) {
+      as_scores(
+        plan, query, panels, Int32(scratch.count), Int32(first.dim), Int32(groupsPerTile), first.scale,
+        scratch.scores, Int64(scratch.ld))
+      return
+    }
+    let rows = scratch.rows
+    for (slot, head) in rows.heads.enumerated() {
+      let (map, takeLog) = group.heads[head].storedMap!
+      let part = map.slice(axis: 0, rows.rows).slice(axis: 1, keys).floats()
+      as_load_scores(
+        plan, part, Int64(keys.count), Int32(rows.rows.count), Int32(keys.count), takeLog ? 1 : 0,
+        scratch.scores + slot * rows.rows.count * scratch.ld * real, Int64(scratch.ld))
+    }
+  }
+
+  private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? { panels.map { $0 + j * panelBytes } }
+}
+
+extension Head {
+  /// The stored map and whether its logarithm is the score.
+  var storedMap: (Tensor, takeLog: Bool)? {
+    switch source {
+    case .projections: nil
+    case .pattern(let map): (map, true)
+    case .scores(let map): (map, false)
+    }
+  }
+}

@@ -1,0 +1,63 @@
+public import Attention
+public import Formats
+import Tensors
+
+/// The heads of a dump: arrays become `Head`s, and masks that were stored alone become tables.
+public struct DumpHeads: Sendable {
+  public let dump: Dump
+
+  public init(_ dump: Dump) { self.dump = dump }
+
+  public var layers: [Int] { dump.layers.map(\.layer) }
+
+  public func heads(_ layer: Int) -> Int { dump.layers[layer].positions.heads }
+
+  public func kvHeads(_ layer: Int) -> Int {
+    dump.layers[layer].arrays[.key]?.shape[0] ?? heads(layer)
+  }
+
+  /// Query heads that share a KV head.
+  public func groupSize(_ layer: Int) -> Int { heads(layer) / max(kvHeads(layer), 1) }
+
+  /// Nil for a source that stored only masks.
+  public func head(_ layer: Int, _ head: Int) -> Head? {
+    let arrays = dump.layers[layer].arrays
+    switch dump.kind {
+    case .qkv:
+      guard let q = arrays[.query], let k = arrays[.key] else { return nil }
+      let kv = head / groupSize(layer)
+      return Head(
+        query: q[head], key: k[kv], value: arrays[.value]?[kv], causal: dump.causal, offset: dump.queryOffset,
+        scale: dump.scale)
+    case .pattern: return arrays[.pattern].map { Head(pattern: $0[head], causal: dump.causal, offset: dump.queryOffset) }
+    case .scores: return arrays[.scores].map { Head(scores: $0[head], causal: dump.causal, offset: dump.queryOffset) }
+    case .mask: return nil
+    }
+  }
+
+  /// The group that query head `head` belongs to, and its place in it.
+  public func group(_ layer: Int, containing head: Int) -> (HeadGroup, slot: Int)? {
+    let size = groupSize(layer)
+    let first = head / size * size
+    let members = (first..<first + size).compactMap { self.head(layer, $0) }
+    return members.count == size ? (HeadGroup(members), head - first) : nil
+  }
+
+  /// Of a mask-only source: tile sides, from its metadata or told by flag.
+  public func storedTable(_ layer: Int, _ head: Int, tile: (rows: Int, keys: Int)) -> BlockTable? {
+    guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks], head < blocks.shape[0] else { return nil }
+    let map = blocks[head]
+    let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
+    let visibility = Visibility(causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset)
+    let margins = dump.layers[layer].arrays[.margins].map { $0[head].floats() }
+    let verdicts = map.floats().enumerated().map { index, value -> UInt8 in
+      let row = index / map.shape[1], column = index % map.shape[1]
+      let lastRow = min((row + 1) * tile.rows, queries) - 1
+      if value == 255 || visibility.limit(row: lastRow) <= column * tile.keys { return Verdict.invisible.rawValue }
+      return ((value != 0) == dump.onesAreKept ? Verdict.computed : .skipped).rawValue
+    }
+    return BlockTable(
+      storedMask: verdicts, margins: margins, spec: TileSpec(rows: tile.rows, keys: tile.keys), queries: queries,
+      keys: keys)
+  }
+}

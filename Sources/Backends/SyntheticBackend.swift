@@ -1,0 +1,70 @@
+import Analysis
+import Attention
+public import Sessions
+import Tensors
+
+/// A backend made of numbers that a rule gives: the twin of `FileBackend` for tests and for a first look without a file.
+///
+/// The scores of head h: a sink on key 0, a local slope, and on every third head a vertical at a quarter of the keys. All
+/// answers are computed from a real `Head`, so screens see true tables.
+public struct SyntheticBackend: Backend {
+  private let description: SourceDescription
+  private let heads: [HeadID: Head]
+
+  public init(layers: Int = 2, heads count: Int = 3, tokens: Int = 256, name: String = "synthetic") {
+    var heads: [HeadID: Head] = [:]
+    for layer in 0..<layers {
+      for head in 0..<count {
+        let scores = Self.scores(tokens: tokens, kind: layer * count + head)
+        heads[HeadID(layer: layer, head: head)] = Head(scores: Tensor(scores, shape: [tokens, tokens]), causal: true)
+      }
+    }
+    self.heads = heads
+    description = SourceDescription(
+      name: name, kind: "scores", model: "synthetic", layers: (0..<layers).map { $0 * 4 }, heads: count, kvHeads: count,
+      queries: tokens, keys: tokens, headDim: 0, visibility: Visibility(causal: true, queries: tokens, keys: tokens),
+      tokens: (0..<tokens).map { $0 == 0 ? "The" : " word\($0)" }, hasValues: false)
+  }
+
+  private static func scores(tokens n: Int, kind: Int) -> [Float] {
+    (0..<n * n).map { index in
+      let i = index / n, j = index % n
+      guard j <= i else { return -.infinity }
+      var score = -Float(i - j) * [0.01, 0.05, 0.4][kind % 3]
+      if j == 0 { score += Float(4 + kind % 4) }
+      if kind % 3 == 2, j == n / 4 { score += 6 }
+      return score + Float((i &* 31 &+ j &* 17) % 13) * 0.05
+    }
+  }
+
+  public func describe() -> SourceDescription { description }
+
+  public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
+
+  public func answer(_ question: Question) async throws -> Answer {
+    guard let head = heads[question.head] else { return .unavailable("there is no such head") }
+    let task = Task(executorPreference: ComputeThreads.shared) { () throws -> Answer in
+      switch question {
+      case .map(_, let window, let rows, let columns, let muted):
+        guard let map = PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted) else {
+          throw CancellationError()
+        }
+        return .map(map)
+      case .table(_, let spec):
+        guard let tables = TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec) else {
+          throw CancellationError()
+        }
+        return .table(tables[0])
+      case .summary:
+        guard let summary = Summariser(head).summary() else { throw CancellationError() }
+        return .summary(summary)
+      case .row(_, let query):
+        var values: [Float] = []
+        PatternRows(head).withRows(query..<query + 1) { _, p, _ in values = Array(p) }
+        return .row(values)
+      case .outputError: return .unavailable("needs V")
+      }
+    }
+    return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+  }
+}

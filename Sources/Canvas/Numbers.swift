@@ -1,0 +1,38 @@
+/// Numbers as a screen and a table show them, without the C library's formats.
+public enum Numbers {
+  /// `0.0012` as `1.2e-3`, `0.25` as `0.25`, `1234` as `1234`: about three digits, six characters.
+  public static func short(_ x: Double) -> String {
+    guard x.isFinite else { return x.isNaN ? "NaN" : (x > 0 ? "inf" : "-inf") }
+    let magnitude = abs(x)
+    if magnitude == 0 { return "0" }
+    if magnitude >= 1e5 || magnitude < 0.01 { return scientific(x) }
+    if magnitude >= 100 { return fixed(x, 0) }
+    return fixed(x, magnitude >= 10 ? 1 : (magnitude >= 1 ? 2 : 3))
+  }
+
+  /// `1.2e-3`
+  public static func scientific(_ x: Double) -> String {
+    guard x != 0, x.isFinite else { return short(x) }
+    var mantissa = abs(x), exponent = 0
+    while mantissa >= 10 { (mantissa, exponent) = (mantissa / 10, exponent + 1) }
+    while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
+    if (mantissa * 10).rounded() >= 100 { (mantissa, exponent) = (1, exponent + 1) }
+    return (x < 0 ? "-" : "") + fixed(mantissa, 1) + "e\(exponent)"
+  }
+
+  /// `digits` decimals, rounded half away from zero.
+  public static func fixed(_ x: Double, _ digits: Int) -> String {
+    guard x.isFinite, abs(x) < 1e15 else { return x.isFinite ? scientific(x) : short(x) }
+    var scale = 1.0
+    for _ in 0..<digits { scale *= 10 }
+    let scaled = Int((abs(x) * scale).rounded())
+    let sign = x < 0 && scaled != 0 ? "-" : ""
+    guard digits > 0 else { return sign + String(scaled) }
+    let text = String(scaled)
+    let padded = String(repeating: "0", count: max(0, digits + 1 - text.count)) + text
+    return sign + padded.dropLast(digits) + "." + padded.suffix(digits)
+  }
+
+  /// `0.494` as `49.4 %`
+  public static func percent(_ x: Double) -> String { x.isFinite ? fixed(100 * x, 1) + " %" : short(x) }
+}

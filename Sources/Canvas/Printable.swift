@@ -1,0 +1,35 @@
+/// What may be sent to a terminal. Token texts and file names are data: control characters would act, and bidirectional
+/// ones would reorder the line, so neither is ever sent.
+public enum Printable {
+  /// False for controls (C0, DEL, C1), bidirectional marks, zero-width and other invisible format characters.
+  public static func isSafe(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case 0..<0x20, 0x7f..<0xa0, 0xad, 0x61c, 0x180e: return false
+    case 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff9...0xfffb: return false
+    case 0xe0000...0xe007f: return false
+    default: break
+    }
+    switch scalar.properties.generalCategory {
+    case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: return false
+    default: return true
+    }
+  }
+
+  /// The text with everything unsafe made visible: newline as ⏎, tab as ⇥, others as �, combining marks left out.
+  public static func text(_ text: String) -> String {
+    var out = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\n": out.append("⏎")
+      case "\t": out.append("⇥")
+      case "\r": out.append("␍")
+      default:
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark, .spacingMark: continue
+        default: out.append(isSafe(scalar) ? scalar : "\u{fffd}")
+        }
+      }
+    }
+    return String(out)
+  }
+}

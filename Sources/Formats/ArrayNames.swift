@@ -1,0 +1,55 @@
+/// What an array's name says about it.
+///
+/// Names seen in the wild (formats.md 4.1): `layers.12.q`, `blocks.3.attn.hook_pattern`, `attention`, `attn_weights`,
+/// `kq_soft_max-7`, `layer_5`, `arr_0`. The catch: `attention_mask`, `input_ids`, `labels` and the parameters
+/// of a model (`q_proj.weight`) look alike and are none of them.
+struct ArrayName {
+  enum Family { case query, key, value, map(kind: DumpKind?), blocks, margins }
+
+  let family: Family
+  let layer: Int?
+
+  init?(_ name: String) {
+    let parts = nameParts(name)
+    let words = Set(parts)
+    guard words.isDisjoint(with: ["mask", "ids", "labels", "proj", "weight", "bias", "norm", "grad"]) || words == ["mask"]
+      || words == ["mask", "id"]
+    else { return nil }
+    guard let family = Self.family(parts, words) else { return nil }
+    self.family = family
+    layer = Self.layer(parts)
+  }
+
+  private static func family(_ parts: [String], _ words: Set<String>) -> Family? {
+    let last = parts.last { Int($0) == nil } ?? ""
+    switch last {
+    case "q", "query", "queries", "qcur", "querys": return .query
+    case "k", "key", "keys", "kcur": return .key
+    case "v", "value", "values", "vcur": return .value
+    case "blocks" where parts.count > 1: return .blocks
+    case "margins": return .margins
+    default: break
+    }
+    if words == ["mask"] || words == ["mask", "id"] { return .map(kind: .mask) }
+    if words.contains("hook") {
+      if last == "pattern" || words.contains("weights") { return .map(kind: .pattern) }
+      return last == "scores" ? .map(kind: .scores) : nil
+    }
+    if words.contains("kq") { return .map(kind: words.contains("soft") ? .pattern : .scores) }
+    switch last {
+    case "pattern", "probs": return .map(kind: .pattern)
+    case "scores" where words.contains("layers"): return .map(kind: .scores)
+    case "attention", "attentions", "attn", "weights", "scores", "maps", "map", "arr", "layer", "layers", "list":
+      return .map(kind: nil)
+    default: return nil
+    }
+  }
+
+  /// The number behind `layer`, `layers`, `blocks`, `l`; else the last number of the name.
+  private static func layer(_ parts: [String]) -> Int? {
+    for (a, b) in zip(parts, parts.dropFirst()) where ["layer", "layers", "blocks", "l", "block"].contains(a) {
+      if let number = Int(b) { return number }
+    }
+    return parts.last { Int($0) != nil }.flatMap { Int($0) }
+  }
+}

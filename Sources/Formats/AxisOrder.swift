@@ -1,0 +1,94 @@
+import Tensors
+
+/// The axes of an array by letter, outermost first: b batch, l layer, h head, n position, d head dim, q query, k key.
+struct AxisOrder {
+  let letters: [Character]
+
+  init(_ text: String) { letters = Array(text) }
+
+  var text: String { String(letters) }
+
+  static func check(_ text: String, file: String) throws(FormatError) {
+    let letters = Set(text)
+    let known = letters.isSubset(of: "blhndqk") && letters.count == text.count
+    guard known, letters.isSuperset(of: "qk") || letters.isSuperset(of: "nd") else {
+      throw FormatError(
+        .unsupported, "layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, bhqk, hqk, qk for maps",
+        file: file)
+    }
+  }
+
+  /// Splits an array into layers in canonical order `[h, n, d]` or `[h, q, k]`; `batch` picks from axis b.
+  func layers(_ tensor: Tensor, batch: Int) -> [Tensor] {
+    var tensor = tensor
+    var letters = letters
+    if let b = letters.firstIndex(of: "b") {
+      tensor = Self.pick(tensor, axis: b, batch)
+      letters.remove(at: b)
+    }
+    let order: [Character] = letters.contains("d") ? ["l", "h", "n", "d"] : ["l", "h", "q", "k"]
+    let present = order.filter(letters.contains)
+    tensor = tensor.permuted(present.map { letters.firstIndex(of: $0)! })
+    if !present.contains("h") {
+      let at = present.contains("l") ? 1 : 0
+      tensor = Self.insertOne(tensor, at: at)
+    }
+    return present.contains("l") ? (0..<tensor.shape[0]).map { tensor[$0] } : [tensor]
+  }
+
+  private static func pick(_ tensor: Tensor, axis: Int, _ index: Int) -> Tensor {
+    var order = Array(tensor.shape.axes.indices)
+    order.remove(at: axis)
+    return tensor.permuted([axis] + order)[index]
+  }
+
+  private static func insertOne(_ tensor: Tensor, at axis: Int) -> Tensor {
+    var axes = tensor.shape.axes
+    var strides = tensor.strides
+    axes.insert(1, at: axis)
+    strides.insert(0, at: axis)
+    return Tensor(
+      storage: tensor.storage, dtype: tensor.dtype, shape: Shape(axes), strides: strides,
+      byteOffset: tensor.byteOffset)
+  }
+}
+
+extension AxisOrder {
+  /// The order of a q, k or v array, with the guess it took. `key` is the layer's key array, whose head axis is the
+  /// shorter one of any real dump.
+  static func guessProjections(_ key: Shape, transformerLens: Bool) -> (AxisOrder, Guess?)? {
+    switch key.rank {
+    case 2: return (AxisOrder("nd"), nil)
+    case 3:
+      if transformerLens { return (AxisOrder("nhd"), nil) }
+      let headsFirst = key[0] <= key[1]
+      let order = headsFirst ? "hnd" : "nhd"
+      return (AxisOrder(order), Guess("axes of q, k, v read as \(order), the shorter axis being heads", flag: "--layout"))
+    case 4:
+      if transformerLens { return (AxisOrder("bnhd"), nil) }
+      let order = (key[0] == 1 ? "b" : "l") + (key[1] <= key[2] ? "hnd" : "nhd")
+      return (AxisOrder(order), Guess("axes of q, k, v read as \(order)", flag: "--layout"))
+    default: return nil
+    }
+  }
+
+  /// The order of a map array; `named` says that its name already holds a layer number.
+  static func guessMap(_ shape: Shape, named: Bool) -> (AxisOrder, Guess?)? {
+    switch shape.rank {
+    case 2: return (AxisOrder("qk"), nil)
+    case 3:
+      if shape[0] == shape[2], shape[1] < shape[0] {
+        return (AxisOrder("qhk"), Guess("axes read as query, head, key", flag: "--layout"))
+      }
+      if named { return (AxisOrder("hqk"), nil) }
+      return (AxisOrder("hqk"), Guess("three axes read as head, query, key; layers would be lqk", flag: "--layout"))
+    case 4:
+      if named || shape[0] == 1 { return (AxisOrder("bhqk"), nil) }
+      return (AxisOrder("lhqk"), Guess("four axes read as layer, head, query, key", flag: "--layout"))
+    case 5:
+      let order = shape[0] == 1 && shape[1] != 1 ? "blhqk" : "lbhqk"
+      return (AxisOrder(order), Guess("five axes read as \(order)", flag: "--layout"))
+    default: return nil
+    }
+  }
+}

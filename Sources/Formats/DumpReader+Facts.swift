@@ -1,0 +1,111 @@
+import FoundationEssentials
+import Tensors
+
+/// The metadata of our own files; anything unreadable counts as absent.
+struct DumpMetadata {
+  let model: String?
+  let scale: Double?
+  let causal: Bool?
+  let queryOffset: Int?
+  let tokens: [String]?
+  let tile: (rows: Int, keys: Int)?
+
+  init(_ map: [String: String], path: String) {
+    model = map["model"]
+    scale = map["scale"].flatMap(Double.init).flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
+    causal = map["causal"].flatMap { Bool($0.lowercased()) }
+    queryOffset = map["query_offset"].flatMap { Int($0) }
+    tokens = map["tokens"].flatMap { try? JSONDecoder().decode([String].self, from: Data($0.utf8)) }
+    let sides = (map["tile"] ?? "").split(separator: "x").compactMap { Int($0) }
+    tile = sides.count == 2 && sides[0] > 0 && sides[1] > 0 ? (sides[0], sides[1]) : nil
+  }
+}
+
+/// What a look at a few rows of a map says.
+struct MapContent {
+  let kind: DumpKind
+  /// Nothing above the diagonal of the first rows; nil when they cannot tell.
+  let causal: Bool?
+
+  init(_ archive: any TensorArchive, _ entry: ArrayEntry) throws(FormatError) {
+    let keys = max(entry.shape[-1], 1)
+    let values = try archive.sample(entry.name, elements: keys * min(64, max(1, (1 << 18) / keys)))
+    self.init(values, keys: keys, queries: entry.shape.rank > 1 ? entry.shape[-2] : 1, integer: !entry.dtype.isFloat)
+  }
+
+  init(_ values: [Float], keys: Int, queries: Int, integer: Bool) {
+    let rows = values.count / keys
+    var onesAndZeros = true, negative = false, sumsToOne = 0, above = false
+    for r in 0..<rows {
+      let row = values[r * keys..<(r + 1) * keys]
+      var sum: Float = 0
+      for value in row where value.isFinite { sum += value }
+      if abs(sum - 1) < 1e-2 { sumsToOne += 1 }
+      negative = negative || row.contains { $0 < 0 }
+      onesAndZeros = onesAndZeros && row.allSatisfy { $0 == 0 || $0 == 1 || $0 == 255 }
+      let visible = r % max(queries, 1) + keys - queries + 1
+      if queries > 1, visible > 0, visible < keys {
+        above = above || row.dropFirst(visible).contains { $0 != 0 && $0 > -1e4 }
+      }
+    }
+    if integer || (onesAndZeros && sumsToOne * 2 < rows) {
+      kind = .mask
+    } else if negative {
+      kind = .scores
+    } else {
+      kind = sumsToOne * 2 >= rows || !negative ? .pattern : .scores
+    }
+    causal = queries > 1 && rows > 1 ? !above : nil
+  }
+}
+
+extension DumpReader {
+  mutating func chooseCausal(
+    _ layers: [LayerArrays], kind: DumpKind, _ metadata: DumpMetadata
+  ) throws(FormatError) -> Bool {
+    if let causal = options.causal ?? metadata.causal { return causal }
+    if kind == .pattern || kind == .scores, let map = layers[0].arrays[kind == .pattern ? .pattern : .scores] {
+      let rows = min(64, map.shape[1])
+      let values = map[0].slice(axis: 0, 0..<rows).floats()
+      if let causal = MapContent(values, keys: map.shape[2], queries: map.shape[1], integer: false).causal {
+        guesses.append(Guess(causal ? "causal, nothing above the diagonal" : "not causal", flag: "--causal/--no-causal"))
+        return causal
+      }
+    }
+    guesses.append(Guess("causal attention assumed", flag: "--no-causal"))
+    return true
+  }
+
+  mutating func chooseTokens(
+    _ archive: any TensorArchive, _ metadata: DumpMetadata, keys: Int
+  ) throws(FormatError) -> [String]? {
+    var tokens = metadata.tokens
+    var source = path
+    if let file = options.tokens {
+      tokens = try Self.readTokens(file)
+      source = file
+    }
+    guard let tokens else { return nil }
+    if tokens.count != keys, found[.blocks] == nil || found[.query] != nil {
+      guesses.append(
+        Guess("\(tokens.count) token texts for \(keys) keys in \(lastComponent(source)): matched from the start", flag: "--tokens"))
+    }
+    return tokens
+  }
+
+  private static func readTokens(_ path: String) throws(FormatError) -> [String] {
+    let file = try MappedFile(path)
+    guard file.bytes.count < 256 << 20 else {
+      throw FormatError(.tooLarge, "too large for a list of tokens (256 MiB at most)", file: path)
+    }
+    if file.bytes.first == UInt8(ascii: "[") {
+      guard let list = try? JSONDecoder().decode([String].self, from: Data(file.bytes)) else {
+        throw FormatError(.malformed, "starts like JSON but is not an array of strings", file: path)
+      }
+      return list
+    }
+    return file.bytes.text(0..<file.bytes.count).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+  }
+}
+
+func lastComponent(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }

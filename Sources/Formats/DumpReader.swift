@@ -1,0 +1,160 @@
+import Tensors
+
+extension Dump {
+  /// Opens a dump and finds out what it holds, by the rules of formats.md 4.2; the flags in `options` win over guesses.
+  public static func open(_ path: String, options: DumpOptions = .init()) throws(FormatError) -> Dump {
+    let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
+    var reader = try DumpReader(options, path: path, format: archive.format)
+    for note in archive.notes { reader.guesses.append(Guess(note, flag: "--no-bf16")) }
+    try reader.take(archive)
+    return try reader.finish(archive)
+  }
+
+  /// Opens q, k and v (v may be missing) from three separate files.
+  public static func open(
+    query: String, key: String, value: String?, options: DumpOptions = .init()
+  ) throws(FormatError) -> Dump {
+    var reader = try DumpReader(options, path: query, format: "npy")
+    let files: [(ArrayRole, String?)] = [(.query, query), (.key, key), (.value, value)]
+    var first: (any TensorArchive)?
+    for (role, path) in files {
+      guard let path else { continue }
+      let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
+      guard archive.entries.count == 1 else {
+        throw FormatError(
+          .mismatch, "holds \(archive.entries.count) arrays where one \(role.rawValue) array was expected", file: path)
+      }
+      first = first ?? archive
+      reader.format = archive.format
+      try reader.add(role, archive.entries[0], archive, layer: nil)
+    }
+    return try reader.finish(first!)
+  }
+}
+
+/// Collects arrays by role and layer, then turns them into canonical layers.
+struct DumpReader {
+  struct Found {
+    let entry: ArrayEntry
+    let archive: any TensorArchive
+    let layer: Int?
+    let hint: DumpKind?
+  }
+
+  let options: DumpOptions
+  let path: String
+  var format: String
+  var guesses: [Guess] = []
+  var found: [ArrayRole: [Found]] = [:]
+  var maps: [Found] = []
+
+  init(_ options: DumpOptions, path: String, format: String) throws(FormatError) {
+    (self.options, self.path, self.format) = (options, path, format)
+    if let layout = options.layout { try AxisOrder.check(layout, file: path) }
+  }
+
+  mutating func take(_ archive: any TensorArchive) throws(FormatError) {
+    for entry in archive.entries {
+      guard let name = ArrayName(entry.name), entry.shape.rank >= 2 else { continue }
+      let item = Found(entry: entry, archive: archive, layer: name.layer, hint: nil)
+      switch name.family {
+      case .query: found[.query, default: []].append(item)
+      case .key: found[.key, default: []].append(item)
+      case .value: found[.value, default: []].append(item)
+      case .blocks: found[.blocks, default: []].append(item)
+      case .margins: found[.margins, default: []].append(item)
+      case .map(let kind):
+        maps.append(Found(entry: entry, archive: archive, layer: name.layer, hint: kind))
+      }
+    }
+  }
+
+  mutating func add(
+    _ role: ArrayRole, _ entry: ArrayEntry, _ archive: any TensorArchive, layer: Int?
+  ) throws(FormatError) {
+    guard entry.shape.rank >= 2 else {
+      throw FormatError(
+        .mismatch, "a \(role.rawValue) array needs at least two axes (positions, head dim) and has shape \(entry.shape)",
+        file: archive.path)
+    }
+    found[role, default: []].append(Found(entry: entry, archive: archive, layer: layer, hint: nil))
+  }
+
+  mutating func finish(_ archive: any TensorArchive) throws(FormatError) -> Dump {
+    let kind = try chooseKind(archive)
+    var layers: [Int: LayerArrays] = [:]
+    switch kind {
+    case .qkv: try addProjections(&layers)
+    case .mask where found[.blocks] != nil: try addBlocks(&layers)
+    default: try addMaps(&layers, kind: kind)
+    }
+    if kind != .mask, found[.blocks] != nil { try addBlocks(&layers, onlyKnown: true) }
+    guard !layers.isEmpty else {
+      throw FormatError(.malformed, "no layer could be read from it", file: path)
+    }
+    let metadata = DumpMetadata(archive.metadata, path: path)
+    let ordered = layers.values.sorted { $0.layer < $1.layer }
+    try checkAgreement(ordered)
+    let causal = try chooseCausal(ordered, kind: kind, metadata)
+    let shape = ordered[0].positions
+    let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
+    return Dump(
+      path: path, format: format, kind: kind, layers: ordered, model: metadata.model, tokens: tokens,
+      tokenIDs: tokenIDs(archive), causal: causal, queryOffset: options.queryOffset ?? metadata.queryOffset,
+      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind), guesses: guesses)
+  }
+
+  /// Q and K win over maps: everything else can be computed from them.
+  private mutating func chooseKind(_ archive: any TensorArchive) throws(FormatError) -> DumpKind {
+    if let kind = options.kind { return kind }
+    if found[.query] != nil, found[.key] != nil { return .qkv }
+    if let map = maps.first {
+      if let hint = maps.compactMap(\.hint).first { return hint }
+      let kind = try MapContent(map.archive, map.entry).kind
+      guesses.append(Guess("read as \(kind.words) from a look at its values", flag: "--kind"))
+      return kind
+    }
+    if found[.blocks] != nil { return .mask }
+    let names = archive.entries.prefix(4).map { "\"\($0.name)\"" }.joined(separator: ", ")
+    if let half = found[.query] ?? found[.key] {
+      throw FormatError(
+        .mismatch, "has \"\(half[0].entry.name)\" but not its partner; Q and K are both needed", file: path)
+    }
+    throw FormatError(
+      .mismatch,
+      "holds no attention that is recognised (arrays: \(names.isEmpty ? "none" : names)); name them layers.0.q, layers.0.k, layers.0.v or attention",
+      file: path)
+  }
+
+  private func chooseOnes(_ kind: DumpKind) -> Bool {
+    options.onesAreKept ?? (kind == .mask && found[.blocks] == nil)
+  }
+
+  private func tokenIDs(_ archive: any TensorArchive) -> [Int]? {
+    guard let entry = archive.entries.first(where: { ["token_ids", "input_ids"].contains($0.name) }),
+      let tensor = try? archive.tensor(entry.name), tensor.count < 1 << 24
+    else { return nil }
+    return tensor.floats().map { $0.isFinite ? Int($0) : 0 }
+  }
+}
+
+extension DumpKind {
+  /// For a sentence.
+  public var words: String {
+    switch self {
+    case .qkv: "Q, K, V"
+    case .pattern: "attention patterns (softmaxed)"
+    case .scores: "attention scores (before softmax)"
+    case .mask: "block masks"
+    }
+  }
+}
+
+extension LayerArrays {
+  /// Queries, keys and query heads, from whichever array tells.
+  public var positions: (queries: Int, keys: Int, heads: Int) {
+    if let q = arrays[.query], let k = arrays[.key] { return (q.shape[1], k.shape[1], q.shape[0]) }
+    let map = arrays[.pattern] ?? arrays[.scores] ?? arrays[.blocks]!
+    return (map.shape[1], map.shape[2], map.shape[0])
+  }
+}

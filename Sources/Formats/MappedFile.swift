@@ -1,0 +1,63 @@
+import Glibc
+public import Tensors
+
+/// A regular file mapped into memory, read-only. Opening one costs the same for a kilobyte and a terabyte.
+///
+/// `@unchecked Sendable`: the mapping is never written. The catch: a file that another program truncates while it is
+/// mapped ends this one with SIGBUS, as every mapping does.
+public final class MappedFile: Storage, @unchecked Sendable {
+  public let path: String
+
+  public init(_ path: String) throws(FormatError) {
+    self.path = path
+    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Self.openError(path, errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw Self.openError(path, errno) }
+    let type = status.st_mode & S_IFMT
+    if type == S_IFDIR {
+      throw FormatError(.notAFile, "this is a directory; name a file inside it", file: path)
+    }
+    if type != S_IFREG {
+      throw FormatError(
+        .notAFile, "this is a pipe or a device, and a dump must be mapped; save it to a file first", file: path)
+    }
+    guard status.st_size > 0 else {
+      throw FormatError(.empty, "the file is empty; save the dump again", file: path)
+    }
+    let length = Int(status.st_size)
+    guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+      throw FormatError(.unreadable, "cannot be mapped into memory: \(Self.reason(errno))", file: path)
+    }
+    super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
+  }
+
+  deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress!), bytes.count) }
+
+  private static func openError(_ path: String, _ code: Int32) -> FormatError {
+    switch code {
+    case ENOENT: FormatError(.missing, "there is no such file; check the name", file: path)
+    case EACCES, EPERM:
+      FormatError(.unreadable, "no permission to read it; ask its owner, or chmod it", file: path)
+    default: FormatError(.unreadable, "cannot be opened: \(reason(code))", file: path)
+    }
+  }
+
+  static func reason(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
+}
+
+extension UnsafeRawBufferPointer {
+  /// A little-endian integer at `offset`, or nil when it would lie past the end.
+  func integer<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) -> T? {
+    guard offset >= 0, offset <= count - MemoryLayout<T>.size else { return nil }
+    return T(littleEndian: loadUnaligned(fromByteOffset: offset, as: T.self))
+  }
+
+  func starts(with prefix: [UInt8], at offset: Int = 0) -> Bool {
+    guard offset >= 0, offset <= count - prefix.count else { return false }
+    return prefix.indices.allSatisfy { self[offset + $0] == prefix[$0] }
+  }
+
+  func text(_ range: Range<Int>) -> String { String(decoding: self[range], as: UTF8.self) }
+}

@@ -1,0 +1,155 @@
+import Tensors
+
+/// The header of a `.npy` array: versions 1, 2 and 3.
+///
+/// The header is a Python dictionary literal such as `{'descr': '<f2', 'fortran_order': False, 'shape': (9, 64), }`.
+/// It is read by a small parser that knows only these three keys; nothing is evaluated.
+struct NpyHeader {
+  static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
+
+  let dtype: DType
+  let shape: Shape
+  let fortranOrder: Bool
+  /// Bytes before the first element.
+  let length: Int
+  let note: String?
+
+  var byteCount: Int { shape.count * dtype.byteWidth }
+
+  init(_ bytes: UnsafeRawBufferPointer, file: String, place: String?, options: ArchiveOptions) throws(FormatError) {
+    func fail(_ code: FormatError.Code, _ message: String) -> FormatError {
+      FormatError(code, message, file: file, place: place)
+    }
+    guard bytes.starts(with: Self.magic), bytes.count >= 10 else {
+      throw fail(.malformed, "not an npy array: the magic bytes are missing; save it again with numpy.save")
+    }
+    let version = bytes[6]
+    guard (1...3).contains(version) else {
+      throw fail(.unsupported, "npy version \(version) is unknown (1 to 3 are read); save it with a current numpy")
+    }
+    let prefix = version == 1 ? 10 : 12
+    let length =
+      version == 1
+      ? bytes.integer(UInt16.self, at: 8).map(Int.init) : bytes.integer(UInt32.self, at: 8).map(Int.init)
+    guard let length, length <= bytes.count - prefix else {
+      throw fail(.truncated, "the npy header runs past the end of the file; copy the file again")
+    }
+    guard length <= 1 << 20 else { throw fail(.malformed, "an npy header of \(length) bytes is absurd; save it again") }
+    let text = bytes.text(prefix..<prefix + length)
+    self.length = prefix + length
+    guard let descriptor = Self.value(of: "descr", in: text) else {
+      throw fail(.malformed, "the npy header names no 'descr'; save it again with numpy.save")
+    }
+    (dtype, note) = try Self.dtype(descriptor, options: options, fail: fail)
+    fortranOrder = Self.value(of: "fortran_order", in: text) == "True"
+    guard let list = Self.value(of: "shape", in: text), let axes = Self.axes(list) else {
+      throw fail(.malformed, "the npy header has no readable 'shape'; save it again with numpy.save")
+    }
+    guard let shape = Shape(checked: axes, byteWidth: dtype.byteWidth), axes.count <= 8 else {
+      throw fail(.malformed, "the shape \(axes.prefix(9)) is absurd; the header lies or is damaged")
+    }
+    self.shape = shape
+  }
+
+  /// The literal behind `'key':`, up to the comma or closing brace at the same depth, quotes removed.
+  private static func value(of key: String, in text: String) -> String? {
+    guard let keyRange = text.firstRange(of: "'\(key)'") ?? text.firstRange(of: "\"\(key)\"") else { return nil }
+    var rest = text[keyRange.upperBound...].drop { $0 == " " || $0 == ":" }
+    var depth = 0
+    var value = ""
+    while let character = rest.popFirst() {
+      if character == "(" || character == "[" { depth += 1 }
+      if depth == 0, character == "," || character == "}" { break }
+      if character == ")" || character == "]" { depth -= 1 }
+      value.append(character)
+    }
+    while value.last == " " { value.removeLast() }
+    if let quote = value.first, quote == "'" || quote == "\"", value.last == quote, value.count >= 2 {
+      value = String(value.dropFirst().dropLast())
+    }
+    return value
+  }
+
+  private static func axes(_ list: String) -> [Int]? {
+    guard list.first == "(", list.last == ")" else { return nil }
+    var axes: [Int] = []
+    for part in list.dropFirst().dropLast().split(separator: ",") {
+      let digits = part.filter { $0 != " " && $0 != "L" }
+      if digits.isEmpty { continue }
+      guard let axis = Int(digits), axis >= 0 else { return nil }
+      axes.append(axis)
+    }
+    return axes
+  }
+
+  private static let types: [String: DType] = [
+    "f8": .float64, "f4": .float32, "f2": .float16, "b1": .bool, "u1": .uint8, "i1": .int8, "u2": .uint16,
+    "i2": .int16, "u4": .uint32, "i4": .int32, "u8": .uint64, "i8": .int64,
+  ]
+
+  private static func dtype(
+    _ descriptor: String, options: ArchiveOptions, fail: (FormatError.Code, String) -> FormatError
+  ) throws(FormatError) -> (DType, String?) {
+    let code = String(descriptor.drop { "<|=".contains($0) })
+    if descriptor.first == ">", code.dropFirst() != "1" {
+      throw fail(.unsupported, "big-endian data (\(descriptor)) is not read; save it with .astype('<\(code.dropFirst())')")
+    }
+    if code.hasPrefix("O") {
+      throw fail(
+        .unsupported,
+        "an object array is a Python pickle and is never executed here; save each array under its own name with numpy.savez"
+      )
+    }
+    if code == "V2" { return (.bfloat16, "two-byte void elements are read as bfloat16") }
+    if code == "u2" || code == "i2", options.bfloat16 { return (.bfloat16, nil) }
+    guard let type = types[code] else {
+      throw fail(
+        .unsupported, "element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an integer type")
+    }
+    return (type, nil)
+  }
+}
+
+/// A single `.npy` array; its name in the archive is `arr_0`, as numpy itself would call it.
+struct NpyFile: TensorArchive {
+  let file: MappedFile
+  let entries: [ArrayEntry]
+  let notes: [String]
+  private let header: NpyHeader
+
+  var path: String { file.path }
+  var format: String { "npy" }
+  var metadata: [String: String] { [:] }
+
+  init(_ file: MappedFile, options: ArchiveOptions) throws(FormatError) {
+    self.file = file
+    header = try NpyHeader(file.bytes, file: file.path, place: nil, options: options)
+    let present = file.bytes.count - header.length
+    guard header.byteCount <= present else {
+      throw FormatError(
+        .truncated,
+        "the header promises \(header.byteCount) bytes of data (\(header.shape) of \(header.dtype.rawValue)) and \(present) are there; copy the file again",
+        file: file.path)
+    }
+    entries = [ArrayEntry(name: "arr_0", dtype: header.dtype, shape: header.shape)]
+    notes = header.note.map { [$0] } ?? []
+  }
+
+  func tensor(_ name: String) -> Tensor {
+    Tensor(
+      storage: file, dtype: header.dtype, shape: header.shape,
+      strides: header.shape.strides(fortran: header.fortranOrder), byteOffset: header.length)
+  }
+
+  func sample(_ name: String, elements: Int) -> [Float] { firstElements(of: tensor(name), elements) }
+}
+
+/// The first elements in row-major order, whatever the strides.
+func firstElements(of tensor: Tensor, _ elements: Int) -> [Float] {
+  var part = tensor
+  for axis in 0..<tensor.shape.rank where part.count > elements {
+    let inner = part.shape.axes[(axis + 1)...].reduce(1, *)
+    part = part.slice(axis: axis, 0..<min(part.shape[axis], max(1, elements / max(inner, 1))))
+  }
+  return part.floats()
+}

@@ -1,0 +1,106 @@
+import Synchronization
+import Tensors
+
+/// A `.npz`: a zip of npy arrays. Stored members are used in place; deflated ones are inflated when first asked for.
+///
+/// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny arrays, so sizes are taken
+/// from the central directory and its zip64 fields. Every range is checked against the file before it is used.
+final class NpzArchive: TensorArchive {
+  let file: MappedFile
+  let entries: [ArrayEntry]
+  let notes: [String]
+  private let members: [String: Member]
+  private let inflated = Mutex<[String: OwnedStorage]>([:])
+
+  struct Member: Sendable {
+    let zip: ZipDirectory.Entry
+    let dtype: DType
+    let shape: Shape
+    let fortran: Bool
+    let headerLength: Int
+  }
+
+  var path: String { file.path }
+  var format: String { "npz" }
+  var metadata: [String: String] { [:] }
+
+  init(_ file: MappedFile, options: ArchiveOptions) throws(FormatError) {
+    self.file = file
+    let directory = try ZipDirectory(file)
+    var members: [String: Member] = [:]
+    var notes: [String] = []
+    for zip in directory.entries where zip.name.hasSuffix(".npy") {
+      let name = String(zip.name.dropLast(4))
+      let place = "member \"\(zip.name)\""
+      let prefix = try zip.read(from: file, limit: 1 << 16)
+      let header = try prefix.withBytes { bytes throws(FormatError) in
+        try NpyHeader(bytes, file: file.path, place: place, options: options)
+      }
+      guard header.length + header.byteCount <= zip.size else {
+        throw FormatError(
+          .truncated,
+          "its header promises \(header.byteCount) bytes (\(header.shape) of \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it again",
+          file: file.path, place: place)
+      }
+      if let note = header.note, !notes.contains(note) { notes.append(note) }
+      members[name] = Member(
+        zip: zip, dtype: header.dtype, shape: header.shape, fortran: header.fortranOrder, headerLength: header.length)
+    }
+    guard !members.isEmpty else { throw Self.noArrays(directory, file.path) }
+    self.members = members
+    self.notes = notes
+    entries = members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
+      .sorted { naturalOrder($0.name, $1.name) }
+  }
+
+  private static func noArrays(_ directory: ZipDirectory, _ path: String) -> FormatError {
+    if directory.entries.contains(where: { $0.name.hasSuffix("data.pkl") }) {
+      return FormatError(
+        .unsupported,
+        "this is a torch.save file, which is not read yet; load it and save arrays with numpy.savez or safetensors",
+        file: path)
+    }
+    return FormatError(.unsupported, "a zip without .npy members; save arrays with numpy.savez", file: path)
+  }
+
+  func tensor(_ name: String) throws(FormatError) -> Tensor {
+    guard let member = members[name] else {
+      throw FormatError(.missing, "there is no array of this name in the file", file: path, place: name)
+    }
+    let strides = member.shape.strides(fortran: member.fortran)
+    if member.zip.isStored {
+      return Tensor(
+        storage: file, dtype: member.dtype, shape: member.shape, strides: strides,
+        byteOffset: member.zip.dataOffset + member.headerLength)
+    }
+    return Tensor(
+      storage: try storage(of: name, member), dtype: member.dtype, shape: member.shape, strides: strides,
+      byteOffset: member.headerLength)
+  }
+
+  private func storage(of name: String, _ member: Member) throws(FormatError) -> OwnedStorage {
+    if let ready = inflated.withLock({ $0[name] }) { return ready }
+    let whole = try member.zip.read(from: file, limit: member.zip.size)
+    guard whole.count == member.zip.size else {
+      throw FormatError(
+        .truncated, "inflates to \(whole.count) bytes instead of \(member.zip.size); save it again", file: path,
+        place: "member \"\(name)\"")
+    }
+    let storage = OwnedStorage(byteCount: whole.count) { out in whole.withUnsafeBytes { out.copyMemory(from: $0) } }
+    inflated.withLock { $0[name] = storage }
+    return storage
+  }
+
+  func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
+    guard let member = members[name], !member.zip.isStored else { return firstElements(of: try tensor(name), elements) }
+    let rows = member.shape.axes.dropFirst().reduce(1, *)
+    guard !member.fortran, rows > 0 else { return firstElements(of: try tensor(name), elements) }
+    let want = min(elements, member.shape.count)
+    let bytes = try member.zip.read(from: file, limit: member.headerLength + want * member.dtype.byteWidth)
+    let whole = max(0, bytes.count - member.headerLength) / member.dtype.byteWidth
+    let storage = OwnedStorage(byteCount: bytes.count) { out in bytes.withUnsafeBytes { out.copyMemory(from: $0) } }
+    return Tensor(
+      storage: storage, dtype: member.dtype, shape: Shape([whole]), byteOffset: min(member.headerLength, bytes.count)
+    ).floats()
+  }
+}

@@ -1,0 +1,141 @@
+import FoundationEssentials
+import Tensors
+
+/// A `.safetensors` file: eight bytes of header length, a JSON header, and the data.
+///
+/// Checked before anything is used: the header lies inside the file, every tensor's range is as long as its shape says,
+/// ends inside the file, and overlaps no other.
+struct SafetensorsFile: TensorArchive {
+  let file: MappedFile
+  let entries: [ArrayEntry]
+  let metadata: [String: String]
+  private let offsets: [String: Int]
+
+  var path: String { file.path }
+  var format: String { "safetensors" }
+
+  /// A larger header is not a dump's: 131072 tokens with their texts are under two megabytes.
+  private static let largestHeader = 32 << 20
+
+  init(_ file: MappedFile) throws(FormatError) {
+    self.file = file
+    let path = file.path
+    guard let length = file.bytes.integer(UInt64.self, at: 0), length <= UInt64(file.bytes.count - 8) else {
+      throw FormatError(.truncated, "the header runs past the end of the file; copy the file again", file: path)
+    }
+    guard length <= Self.largestHeader else {
+      throw FormatError(
+        .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged", file: path)
+    }
+    let dataStart = 8 + Int(length)
+    let header: Header
+    do {
+      header = try JSONDecoder().decode(Header.self, from: Data(file.bytes[8..<dataStart]))
+    } catch {
+      throw FormatError(
+        .malformed, "the header is not the JSON of a safetensors file; save it again", file: path,
+        cause: Self.shortReason(error))
+    }
+    metadata = header.metadata
+    var offsets: [String: Int] = [:]
+    var entries: [ArrayEntry] = []
+    var ranges: [(Range<Int>, String)] = []
+    for (name, item) in header.tensors {
+      let (entry, range) = try Self.check(name, item, dataBytes: file.bytes.count - dataStart, path: path)
+      entries.append(entry)
+      offsets[name] = dataStart + range.lowerBound
+      if !range.isEmpty { ranges.append((range, name)) }
+    }
+    ranges.sort { $0.0.lowerBound < $1.0.lowerBound }
+    for (a, b) in zip(ranges, ranges.dropFirst()) where a.0.upperBound > b.0.lowerBound {
+      throw FormatError(
+        .malformed, "its bytes overlap those of \"\(b.1)\"; the header lies, save the file again", file: path,
+        place: "tensor \"\(a.1)\"")
+    }
+    self.offsets = offsets
+    self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
+  }
+
+  private static func check(
+    _ name: String, _ item: Header.Item, dataBytes: Int, path: String
+  ) throws(FormatError) -> (ArrayEntry, Range<Int>) {
+    let place = "tensor \"\(name)\""
+    guard let dtype = DType(rawValue: item.dtype) else {
+      throw FormatError(
+        .unsupported, "element type \(item.dtype.prefix(24)) is not read; save as F16, F32 or an integer type",
+        file: path, place: place)
+    }
+    guard let shape = Shape(checked: item.shape, byteWidth: dtype.byteWidth), item.shape.count <= 8 else {
+      throw FormatError(
+        .malformed, "the shape \(item.shape.prefix(9)) is absurd; the header lies", file: path, place: place)
+    }
+    guard item.data_offsets.count == 2, item.data_offsets[0] >= 0, item.data_offsets[0] <= item.data_offsets[1] else {
+      throw FormatError(
+        .malformed, "its data_offsets are not a range; the header lies", file: path, place: place)
+    }
+    let range = item.data_offsets[0]..<item.data_offsets[1]
+    guard range.upperBound <= dataBytes else {
+      throw FormatError(
+        .truncated, "ends at byte \(range.upperBound) of \(dataBytes): the file is truncated; copy it again",
+        file: path, place: place)
+    }
+    guard range.count == shape.count * dtype.byteWidth else {
+      throw FormatError(
+        .malformed,
+        "\(shape) of \(dtype.rawValue) takes \(shape.count * dtype.byteWidth) bytes and the header gives \(range.count); save it again",
+        file: path, place: place)
+    }
+    return (ArrayEntry(name: name, dtype: dtype, shape: shape), range)
+  }
+
+  private static func shortReason(_ error: any Error) -> String? {
+    switch error as? DecodingError {
+    case .dataCorrupted(let context), .keyNotFound(_, let context), .typeMismatch(_, let context),
+      .valueNotFound(_, let context):
+      let at = context.codingPath.map(\.stringValue).joined(separator: ".")
+      return at.isEmpty ? nil : "at \(at)"
+    default: return nil
+    }
+  }
+
+  func tensor(_ name: String) throws(FormatError) -> Tensor {
+    guard let entry = entry(name), let offset = offsets[name] else {
+      throw FormatError(.missing, "there is no tensor of this name in the file", file: path, place: name)
+    }
+    return Tensor(storage: file, dtype: entry.dtype, shape: entry.shape, byteOffset: offset)
+  }
+
+  func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
+    firstElements(of: try tensor(name), elements)
+  }
+}
+
+/// The JSON header: tensors by name, and `__metadata__`, a map of strings.
+private struct Header: Decodable {
+  struct Item: Decodable {
+    let dtype: String
+    let shape: [Int]
+    let data_offsets: [Int]
+  }
+
+  struct Name: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  var tensors: [String: Item] = [:]
+  var metadata: [String: String] = [:]
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: Name.self)
+    for key in container.allKeys {
+      if key.stringValue == "__metadata__" {
+        metadata = try container.decode([String: String].self, forKey: key)
+      } else {
+        tensors[key.stringValue] = try container.decode(Item.self, forKey: key)
+      }
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import FoundationEssentials
+import Kernels
+public import Tensors
+
+/// An array to be written, already in its element type.
+public struct ArrayToWrite: Sendable {
+  public let name: String
+  public let dtype: DType
+  public let shape: Shape
+  let bytes: [UInt8]
+
+  public init(_ name: String, bytes: [UInt8], shape: [Int]) {
+    self.init(name, .uint8, shape, bytes)
+  }
+
+  public init(_ name: String, int32 values: [Int32], shape: [Int]) {
+    self.init(name, .int32, shape, values.withUnsafeBytes { Array($0) })
+  }
+
+  /// Float32, or float16 when `half`.
+  public init(_ name: String, floats values: [Float], shape: [Int], half: Bool = false) {
+    if half {
+      var out = [UInt16](repeating: 0, count: values.count)
+      as_float_to_half(values, values.count, &out)
+      self.init(name, .float16, shape, out.withUnsafeBytes { Array($0) })
+    } else {
+      self.init(name, .float32, shape, values.withUnsafeBytes { Array($0) })
+    }
+  }
+
+  /// A tensor in its own element type, made row-major.
+  public init(_ name: String, tensor: Tensor) {
+    let width = tensor.dtype.byteWidth
+    var bytes = [UInt8](repeating: 0, count: tensor.count * width)
+    bytes.withUnsafeMutableBytes { out in tensor.copyBytes(into: out) }
+    self.init(name, tensor.dtype, tensor.shape.axes, bytes)
+  }
+
+  private init(_ name: String, _ dtype: DType, _ shape: [Int], _ bytes: [UInt8]) {
+    precondition(bytes.count == Shape(shape).count * dtype.byteWidth, "\(name): bytes do not fill \(shape)")
+    (self.name, self.dtype, self.shape, self.bytes) = (name, dtype, Shape(shape), bytes)
+  }
+}
+
+/// Writes a safetensors file: header padded with spaces to 8 bytes, tensors in the order given.
+public func writeSafetensors(
+  _ arrays: [ArrayToWrite], metadata: [String: String], to path: String, force: Bool
+) throws(FormatError) {
+  var header = "{\"__metadata__\":" + jsonObject(metadata)
+  var offset = 0
+  for array in arrays {
+    let axes = array.shape.axes.map(String.init).joined(separator: ",")
+    header +=
+      ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
+      + "\"data_offsets\":[\(offset),\(offset + array.bytes.count)]}"
+    offset += array.bytes.count
+  }
+  header += "}"
+  header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+  let writer = try FileWriter(path, force: force)
+  try [UInt64(header.utf8.count).littleEndian].withBytes { (bytes) throws(FormatError) in
+    try writer.write(bytes)
+  }
+  try writer.write(header)
+  for array in arrays {
+    try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  }
+  try writer.finish()
+}
+
+/// Writes one array as npy version 1.
+public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws(FormatError) {
+  let codes: [DType: String] = [
+    .float64: "<f8", .float32: "<f4", .float16: "<f2", .bfloat16: "<V2", .bool: "|b1", .uint8: "|u1", .int8: "|i1",
+    .uint16: "<u2", .int16: "<i2", .uint32: "<u4", .int32: "<i4", .uint64: "<u8", .int64: "<i8",
+  ]
+  guard let code = codes[array.dtype] else {
+    throw FormatError(.unsupported, "npy has no element type for \(array.dtype.rawValue)", file: path)
+  }
+  let axes = array.shape.axes.map(String.init).joined(separator: ", ") + (array.shape.rank == 1 ? "," : "")
+  var header = "{'descr': '\(code)', 'fortran_order': False, 'shape': (\(axes)), }"
+  header += String(repeating: " ", count: (64 - (10 + header.utf8.count + 1) % 64) % 64) + "\n"
+  let writer = try FileWriter(path, force: force)
+  let prefix = NpyHeader.magic + [1, 0, UInt8(header.utf8.count & 0xff), UInt8(header.utf8.count >> 8)]
+  try prefix.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  try writer.write(header)
+  try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  try writer.finish()
+}
+
+private func jsonObject(_ map: [String: String]) -> String {
+  "{" + map.sorted { $0.key < $1.key }.map { "\(jsonString($0.key)):\(jsonString($0.value))" }.joined(separator: ",")
+    + "}"
+}
+
+func jsonString(_ text: String) -> String {
+  guard let data = try? JSONEncoder().encode(text) else { return "\"\"" }
+  return String(decoding: data, as: UTF8.self)
+}

@@ -1,0 +1,172 @@
+import CZlib
+import Tensors
+
+/// The central directory of a zip file, checked: every member lies inside the file and no two overlap.
+struct ZipDirectory {
+  struct Entry: Sendable {
+    let name: String
+    let isStored: Bool
+    let compressedSize: Int
+    let size: Int
+    let dataOffset: Int
+  }
+
+  let entries: [Entry]
+
+  /// A deflated member may claim at most this many bytes per compressed byte once it is large. Deflate can reach 1032;
+  /// real attention reaches about 20, and half of a causal map of zeros twice that.
+  private static let largestHonestRatio = 200
+  private static let smallMember = 16 << 20
+
+  init(_ file: MappedFile) throws(FormatError) {
+    let bytes = file.bytes
+    func damaged(_ what: String) -> FormatError {
+      FormatError(.truncated, "\(what); the zip is truncated or damaged, copy or save it again", file: file.path)
+    }
+    let (count, start, size) = try Self.endRecord(bytes, damaged: damaged)
+    guard size <= bytes.count, start <= bytes.count - size, count <= size / 46 else {
+      throw damaged("the zip directory lies outside the file")
+    }
+    var entries: [Entry] = []
+    var at = start
+    for _ in 0..<count {
+      let (entry, next) = try Self.entry(file, at: at, limit: start + size, damaged: damaged)
+      entries.append(entry)
+      at = next
+    }
+    let order = entries.sorted { $0.dataOffset < $1.dataOffset }
+    for (a, b) in zip(order, order.dropFirst()) where a.dataOffset + a.compressedSize > b.dataOffset {
+      throw FormatError(
+        .malformed, "overlaps \"\(b.name)\"; no writer does that, so the file is not trusted", file: file.path,
+        place: "member \"\(a.name)\"")
+    }
+    self.entries = entries
+  }
+
+  /// Entries, offset and byte count of the central directory.
+  private static func endRecord(
+    _ bytes: UnsafeRawBufferPointer, damaged: (String) -> FormatError
+  ) throws(FormatError) -> (Int, Int, Int) {
+    var at = bytes.count - 22
+    let lowest = max(0, bytes.count - 22 - 65535)
+    while at >= lowest, bytes.integer(UInt32.self, at: at) != 0x0605_4b50 { at -= 1 }
+    guard at >= lowest, let count = bytes.integer(UInt16.self, at: at + 10),
+      let size = bytes.integer(UInt32.self, at: at + 12), let start = bytes.integer(UInt32.self, at: at + 16)
+    else { throw damaged("the zip has no end record") }
+    guard count == 0xffff || size == .max || start == .max else { return (Int(count), Int(start), Int(size)) }
+    guard bytes.integer(UInt32.self, at: at - 20) == 0x0706_4b50,
+      let where64 = bytes.integer(UInt64.self, at: at - 12).flatMap({ Int(exactly: $0) }),
+      bytes.integer(UInt32.self, at: where64) == 0x0606_4b50,
+      let count64 = bytes.integer(UInt64.self, at: where64 + 32).flatMap({ Int(exactly: $0) }),
+      let size64 = bytes.integer(UInt64.self, at: where64 + 40).flatMap({ Int(exactly: $0) }),
+      let start64 = bytes.integer(UInt64.self, at: where64 + 48).flatMap({ Int(exactly: $0) })
+    else { throw damaged("the zip64 end record cannot be read") }
+    return (count64, start64, size64)
+  }
+
+  private static func entry(
+    _ file: MappedFile, at: Int, limit: Int, damaged: (String) -> FormatError
+  ) throws(FormatError) -> (Entry, next: Int) {
+    let bytes = file.bytes
+    guard bytes.integer(UInt32.self, at: at) == 0x0201_4b50, let flags = bytes.integer(UInt16.self, at: at + 8),
+      let method = bytes.integer(UInt16.self, at: at + 10),
+      let packed32 = bytes.integer(UInt32.self, at: at + 20), let size32 = bytes.integer(UInt32.self, at: at + 24),
+      let nameLength = bytes.integer(UInt16.self, at: at + 28).map(Int.init),
+      let extraLength = bytes.integer(UInt16.self, at: at + 30).map(Int.init),
+      let commentLength = bytes.integer(UInt16.self, at: at + 32).map(Int.init),
+      let local32 = bytes.integer(UInt32.self, at: at + 42),
+      at + 46 + nameLength + extraLength + commentLength <= limit
+    else { throw damaged("the zip directory is cut short") }
+    let name = bytes.text(at + 46..<at + 46 + nameLength)
+    let place = "member \"\(name)\""
+    var (size, packed, local) = (Int(size32), Int(packed32), Int(local32))
+    let extra = at + 46 + nameLength
+    try readZip64(bytes, extra..<extra + extraLength, &size, &packed, &local, damaged)
+    guard bytes.integer(UInt32.self, at: local) == 0x0403_4b50,
+      let localName = bytes.integer(UInt16.self, at: local + 26).map(Int.init),
+      let localExtra = bytes.integer(UInt16.self, at: local + 28).map(Int.init)
+    else { throw damaged("\(place) has no local header") }
+    let data = local + 30 + localName + localExtra
+    guard packed >= 0, size >= 0, data <= bytes.count, packed <= bytes.count - data else {
+      throw damaged("\(place) runs past the end of the file")
+    }
+    if flags & 1 != 0 { throw FormatError(.unsupported, "is encrypted; save it plainly", file: file.path, place: place) }
+    guard method == 0 || method == 8 else {
+      throw FormatError(
+        .unsupported, "zip method \(method) is not read; use numpy.savez or savez_compressed", file: file.path,
+        place: place)
+    }
+    if method == 0, size != packed { throw damaged("\(place) is stored, yet its two sizes differ") }
+    if method == 8, size > smallMember, size / largestHonestRatio > packed {
+      throw FormatError(
+        .tooLarge,
+        "\(packed) bytes claim to inflate to \(size), as a zip bomb does; if it is honest, save it with numpy.savez",
+        file: file.path, place: place)
+    }
+    let entry = Entry(name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data)
+    return (entry, at + 46 + nameLength + extraLength + commentLength)
+  }
+
+  /// Field 1 of the extra data holds, in this order, those of the three values that were all ones.
+  private static func readZip64(
+    _ bytes: UnsafeRawBufferPointer, _ extra: Range<Int>, _ size: inout Int, _ packed: inout Int, _ local: inout Int,
+    _ damaged: (String) -> FormatError
+  ) throws(FormatError) {
+    let all = Int(UInt32.max)
+    guard size == all || packed == all || local == all else { return }
+    var at = extra.lowerBound
+    while at + 4 <= extra.upperBound, let id = bytes.integer(UInt16.self, at: at),
+      let length = bytes.integer(UInt16.self, at: at + 2).map(Int.init), at + 4 + length <= extra.upperBound
+    {
+      if id == 1 {
+        var field = at + 4
+        func next() -> Int? {
+          defer { field += 8 }
+          guard field + 8 <= at + 4 + length else { return nil }
+          return bytes.integer(UInt64.self, at: field).flatMap { Int(exactly: $0) }
+        }
+        if size == all { size = next() ?? -1 }
+        if packed == all { packed = next() ?? -1 }
+        if local == all { local = next() ?? -1 }
+        return
+      }
+      at += 4 + length
+    }
+    throw damaged("a zip64 field is missing")
+  }
+}
+
+extension ZipDirectory.Entry {
+  /// Up to `limit` bytes of the member, inflated when it is deflated.
+  func read(from file: MappedFile, limit: Int) throws(FormatError) -> [UInt8] {
+    let wanted = min(limit, size)
+    let source = UnsafeRawBufferPointer(rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
+    if isStored { return Array(source.prefix(wanted)) }
+    var stream = z_stream()
+    guard inflateInit2_(&stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+      throw FormatError(.unreadable, "zlib does not start", file: file.path)
+    }
+    defer { inflateEnd(&stream) }
+    var status = Z_OK
+    let result = [UInt8](unsafeUninitializedCapacity: wanted) { out, filled in
+      let input = source.bindMemory(to: UInt8.self)
+      var read = 0
+      while filled < wanted, status == Z_OK {
+        let give = min(input.count - read, 1 << 30)
+        let room = min(wanted - filled, 1 << 30)
+        stream.next_in = UnsafeMutablePointer(mutating: input.baseAddress! + read)
+        stream.avail_in = UInt32(give)
+        stream.next_out = out.baseAddress! + filled
+        stream.avail_out = UInt32(room)
+        status = inflate(&stream, Z_NO_FLUSH)
+        read += give - Int(stream.avail_in)
+        filled += room - Int(stream.avail_out)
+      }
+    }
+    guard status == Z_OK || status == Z_STREAM_END else {
+      throw FormatError(
+        .malformed, "the deflated data is damaged; save it again", file: file.path, place: "member \"\(name)\"")
+    }
+    return result
+  }
+}

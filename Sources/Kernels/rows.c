@@ -1,0 +1,70 @@
+// Loops over finished rows: pooling, sums, kept sets. Memory-bound, so one version serves every machine.
+#include <math.h>
+#include <string.h>
+
+#include "include/kernels.h"
+
+void as_fold_masses(const float *masses, int rows, int tiles, int first, int count, const int32_t *order,
+                    float *sum, float *max, float *worst, float *scratch) {
+  memset(scratch, 0, sizeof(float) * (size_t)count);
+  for (int i = 0; i < tiles; i++) {
+    const int j = order[i];
+    const float *mass = masses + (size_t)j * rows + first;
+    double total = 0;
+    float most = 0, dropped = 0;
+    for (int r = 0; r < count; r++) {
+      total += mass[r];
+      most = mass[r] > most ? mass[r] : most;
+      scratch[r] += mass[r];
+      dropped = scratch[r] > dropped ? scratch[r] : dropped;
+    }
+    sum[j] = (float)total;
+    max[j] = most;
+    worst[j] = dropped;
+  }
+}
+
+void as_pool_row(const float *p, const int32_t *edges, int cells, float *max, float *sum) {
+  for (int c = 0; c < cells; c++) {
+    float most = 0, total = 0;
+    for (int j = edges[c]; j < edges[c + 1]; j++) {
+      most = p[j] > most ? p[j] : most;
+      total += p[j];
+    }
+    max[c] = most > max[c] ? most : max[c];
+    sum[c] += total;
+  }
+}
+
+void as_add_row(const float *p, int count, double *sums) {
+  for (int j = 0; j < count; j++) sums[j] += p[j];
+}
+
+void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t *offsets,
+                 const uint8_t *blocks) {
+  memset(kept, 0, (size_t)count);
+  if (columns)
+    for (int j = 0; j < count; j++) kept[j] |= columns[j];
+  if (offsets)
+    for (int j = 0; j < count; j++) kept[j] |= offsets[j];
+  if (blocks)
+    for (int j = 0; j < count; j++) kept[j] |= blocks[j];
+}
+
+double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number) {
+  double total = 0;
+  int64_t held = 0;
+  for (int j0 = 0; j0 < count; j0 += 1024) {
+    const int end = j0 + 1024 < count ? j0 + 1024 : count;
+    float lane[16] = {0};
+    int hits = 0, j = j0;
+    for (; j + 16 <= end; j += 16)
+      for (int i = 0; i < 16; i++) lane[i] += kept[j + i] ? p[j + i] : 0;
+    for (; j < end; j++) lane[0] += kept[j] ? p[j] : 0;
+    for (int k = j0; k < end; k++) hits += kept[k] != 0;
+    for (int i = 0; i < 16; i++) total += lane[i];
+    held += hits;
+  }
+  *number += held;
+  return total;
+}

@@ -1,0 +1,85 @@
+public import Analysis
+public import Attention
+
+/// Where heads come from: a file, an engine, a stream, a test. Push a whisper, pull a picture.
+///
+/// A backend pushes small `Moment`s and answers `Question`s; an answer is no larger than what the screen shows. It must
+/// compute on `ComputeThreads`, never on Swift's pool, and end soon after its task is cancelled.
+public protocol Backend: Sendable {
+  func describe() -> SourceDescription
+  /// Progress events, about a hundred bytes each; a bounded stream that forgets the oldest.
+  var moments: AsyncStream<Moment> { get }
+  func answer(_ question: Question) async throws -> Answer
+}
+
+/// One query head of a source, by its place in `SourceDescription.layers` and its head number.
+public struct HeadID: Sendable, Hashable, Comparable {
+  public var layer: Int
+  public var head: Int
+
+  public init(layer: Int, head: Int) { (self.layer, self.head) = (layer, head) }
+
+  public static func < (a: HeadID, b: HeadID) -> Bool { (a.layer, a.head) < (b.layer, b.head) }
+}
+
+/// What a source holds, said once.
+public struct SourceDescription: Sendable, Equatable {
+  public var name: String
+  public var kind: String
+  public var model: String?
+  /// Layer numbers, ascending.
+  public var layers: [Int]
+  public var heads: Int
+  public var kvHeads: Int
+  public var queries: Int
+  public var keys: Int
+  public var headDim: Int
+  public var visibility: Visibility
+  public var tokens: [String]
+  public var hasValues: Bool
+  /// The stored tile of a mask-only source; nil when any tile can be computed.
+  public var storedTile: TileSpec?
+  public var guesses: [String]
+
+  public init(
+    name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int, queries: Int, keys: Int,
+    headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool, storedTile: TileSpec? = nil,
+    guesses: [String] = []
+  ) {
+    (self.name, self.kind, self.model, self.layers) = (name, kind, model, layers)
+    (self.heads, self.kvHeads, self.queries, self.keys) = (heads, kvHeads, queries, keys)
+    (self.headDim, self.visibility, self.tokens, self.hasValues) = (headDim, visibility, tokens, hasValues)
+    (self.storedTile, self.guesses) = (storedTile, guesses)
+  }
+
+  public var allHeads: [HeadID] {
+    layers.indices.flatMap { layer in (0..<heads).map { HeadID(layer: layer, head: $0) } }
+  }
+}
+
+/// What a screen wants to know. Equal questions have equal answers, so answers can be kept.
+public enum Question: Sendable, Hashable {
+  /// The pattern of a window pooled to rows x columns cells.
+  case map(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?)
+  case table(HeadID, TileSpec)
+  case summary(HeadID)
+  /// One row of the pattern.
+  case row(HeadID, query: Int)
+  case outputError(HeadID, TileSpec, lambda: Double)
+}
+
+public enum Answer: Sendable {
+  case map(PooledMap)
+  case table(BlockTable)
+  case summary(HeadSummary)
+  case row([Float])
+  case outputError(OutputError)
+  /// Why the source cannot tell.
+  case unavailable(String)
+}
+
+/// A small event from a backend.
+public enum Moment: Sendable, Equatable {
+  /// The source has grown (live sources).
+  case grew(keys: Int)
+}

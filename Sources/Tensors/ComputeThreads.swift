@@ -1,0 +1,120 @@
+import Glibc
+import Synchronization
+
+/// The threads that compute: every kernel runs here, never on Swift's pool.
+///
+/// Example: `Task(executorPreference: ComputeThreads.shared) { ... }` runs a task on them, and
+/// `ComputeThreads.shared.forEach(0..<tiles) { ... }` spreads the items of a loop over all of them. They run at a lower
+/// priority than the rest of the process, so that a key press never waits for a kernel. The catch: `forEach` blocks
+/// its caller, so call it from a compute thread or from a command, never from an actor.
+///
+/// `@unchecked Sendable`: the queue is touched only under `mutex`; the pthread objects have stable addresses.
+public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
+  public static let shared = ComputeThreads(count: processorCount())
+
+  public let count: Int
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var queue: [@Sendable () -> Void] = []
+
+  public init(count: Int) {
+    self.count = max(count, 1)
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(wake, nil)
+    for _ in 0..<self.count { start() }
+  }
+
+  public func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    push { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+  }
+
+  /// Runs `body` for every item, in order of `items`, on all threads; returns when all are done. Items not yet begun
+  /// are left out once `isCancelled` is true. The caller works too, so nesting cannot deadlock.
+  public func forEach(
+    _ items: Range<Int>, isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled },
+    _ body: @escaping @Sendable (Int) -> Void
+  ) {
+    guard !items.isEmpty else { return }
+    let loop = SharedLoop(items, body: body)
+    for _ in 0..<min(count - 1, items.count - 1) { push { loop.work() } }
+    loop.work(unless: isCancelled)
+    loop.wait()
+  }
+
+  private func push(_ work: @escaping @Sendable () -> Void) {
+    pthread_mutex_lock(mutex)
+    queue.append(work)
+    pthread_cond_signal(wake)
+    pthread_mutex_unlock(mutex)
+  }
+
+  private func start() {
+    var thread = pthread_t()
+    let me = Unmanaged.passRetained(self)
+    pthread_create(
+      &thread, nil,
+      { raw in
+        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // on Linux: this thread alone
+        Unmanaged<ComputeThreads>.fromOpaque(raw!).takeUnretainedValue().run()
+      }, me.toOpaque())
+    pthread_detach(thread)
+  }
+
+  private func run() -> Never {
+    while true {
+      pthread_mutex_lock(mutex)
+      while queue.isEmpty { pthread_cond_wait(wake, mutex) }
+      let work = queue.removeFirst()
+      pthread_mutex_unlock(mutex)
+      work()
+    }
+  }
+
+  private static func processorCount() -> Int {
+    if let text = getenv("ATTNSCOPE_THREADS"), let wanted = Int(String(cString: text)), wanted > 0 {
+      return min(wanted, 256)
+    }
+    return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+  }
+}
+
+/// One `forEach`: a counter that hands out items, and a count of those still running.
+private final class SharedLoop: @unchecked Sendable {
+  private let items: Range<Int>
+  private let body: @Sendable (Int) -> Void
+  private let next: Atomic<Int>
+  private let unfinished: Atomic<Int>
+  private let stopped = Atomic<Bool>(false)
+  private var mutex = pthread_mutex_t()
+  private var done = pthread_cond_t()
+
+  init(_ items: Range<Int>, body: @escaping @Sendable (Int) -> Void) {
+    self.items = items
+    self.body = body
+    next = Atomic(items.lowerBound)
+    unfinished = Atomic(items.count)
+    pthread_mutex_init(&mutex, nil)
+    pthread_cond_init(&done, nil)
+  }
+
+  func work(unless isCancelled: () -> Bool = { false }) {
+    while true {
+      let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
+      guard item < items.upperBound else { return }
+      if isCancelled() { stopped.store(true, ordering: .relaxed) }
+      if !stopped.load(ordering: .relaxed) { body(item) }
+      if unfinished.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+        pthread_mutex_lock(&mutex)
+        pthread_cond_broadcast(&done)
+        pthread_mutex_unlock(&mutex)
+      }
+    }
+  }
+
+  func wait() {
+    pthread_mutex_lock(&mutex)
+    while unfinished.load(ordering: .acquiring) > 0 { pthread_cond_wait(&done, &mutex) }
+    pthread_mutex_unlock(&mutex)
+  }
+}

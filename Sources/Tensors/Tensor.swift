@@ -1,0 +1,153 @@
+import Kernels
+
+/// Bytes that stay where they are as long as somebody holds this: an allocation, or a mapped file.
+///
+/// `@unchecked Sendable`: the bytes are written before the object is shared and never after.
+open class Storage: @unchecked Sendable {
+  public let bytes: UnsafeRawBufferPointer
+
+  public init(unowned bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+}
+
+/// Memory that this object allocated and frees.
+public final class OwnedStorage: Storage, @unchecked Sendable {
+  private let memory: UnsafeMutableRawBufferPointer
+
+  public init(byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows {
+    memory = .allocate(byteCount: max(byteCount, 1), alignment: 64)
+    super.init(unowned: UnsafeRawBufferPointer(rebasing: memory[0..<byteCount]))
+    do { try fill(UnsafeMutableRawBufferPointer(rebasing: memory[0..<byteCount])) }
+  }
+
+  deinit { memory.deallocate() }
+}
+
+/// An n-dimensional array of one element type: a value that shares its bytes.
+///
+/// Example: `q[3]` is head 3 of a `[heads, tokens, dim]` tensor, and copies nothing. The catch: bytes may be a file's,
+/// unaligned and strided; read them through `floats` or `copyFloats`, which convert any dtype.
+public struct Tensor: Sendable {
+  public let storage: Storage
+  public let dtype: DType
+  public let shape: Shape
+  /// Elements between neighbours along each axis.
+  public let strides: [Int]
+  /// Bytes from the start of the storage to element 0.
+  public let byteOffset: Int
+
+  public init(storage: Storage, dtype: DType, shape: Shape, strides: [Int]? = nil, byteOffset: Int = 0) {
+    self.storage = storage
+    self.dtype = dtype
+    self.shape = shape
+    self.strides = strides ?? shape.strides()
+    self.byteOffset = byteOffset
+  }
+
+  /// A float32 tensor that owns a copy of `values`, row-major.
+  public init(_ values: [Float], shape: [Int]) {
+    precondition(values.count == Shape(shape).count, "\(values.count) values do not fill \(shape)")
+    let storage = OwnedStorage(byteCount: values.count * 4) { out in
+      values.withUnsafeBytes { out.copyMemory(from: $0) }
+    }
+    self.init(storage: storage, dtype: .float32, shape: Shape(shape))
+  }
+
+  public var count: Int { shape.count }
+
+  public var isContiguous: Bool {
+    var step = 1
+    for axis in shape.axes.indices.reversed() where shape[axis] != 1 {
+      if strides[axis] != step { return false }
+      step *= shape[axis]
+    }
+    return true
+  }
+
+  /// The sub-tensor at `index` of the first axis.
+  public subscript(_ index: Int) -> Tensor {
+    precondition(index >= 0 && index < shape[0], "index \(index) outside an axis of \(shape[0])")
+    return Tensor(
+      storage: storage, dtype: dtype, shape: Shape(Array(shape.axes.dropFirst())),
+      strides: Array(strides.dropFirst()), byteOffset: byteOffset + index * strides[0] * dtype.byteWidth)
+  }
+
+  /// Elements `range` of one axis; nothing is copied.
+  public func slice(axis: Int, _ range: Range<Int>) -> Tensor {
+    precondition(range.lowerBound >= 0 && range.upperBound <= shape[axis], "\(range) outside axis \(axis)")
+    var axes = shape.axes
+    axes[axis] = range.count
+    return Tensor(
+      storage: storage, dtype: dtype, shape: Shape(axes), strides: strides,
+      byteOffset: byteOffset + range.lowerBound * strides[axis] * dtype.byteWidth)
+  }
+
+  /// The axes in another order; nothing is copied.
+  public func permuted(_ order: [Int]) -> Tensor {
+    Tensor(
+      storage: storage, dtype: dtype, shape: Shape(order.map { shape[$0] }),
+      strides: order.map { strides[$0] }, byteOffset: byteOffset)
+  }
+
+  /// The same elements with a leading axis of one.
+  public func withLeadingAxis() -> Tensor {
+    Tensor(
+      storage: storage, dtype: dtype, shape: Shape([1] + shape.axes), strides: [count] + strides,
+      byteOffset: byteOffset)
+  }
+
+  /// Converts every element to float, row-major, into `out`.
+  public func copyFloats(into out: UnsafeMutableBufferPointer<Float>) {
+    precondition(out.count >= count, "\(out.count) floats do not hold \(shape)")
+    guard count > 0, let base = out.baseAddress else { return }
+    if isContiguous {
+      as_to_float(dtype.kernelType, address(byteOffset), 1, count, base)
+    } else {
+      copyAxis(0, from: byteOffset, into: base)
+    }
+  }
+
+  private func copyAxis(_ axis: Int, from offset: Int, into out: UnsafeMutablePointer<Float>) {
+    if axis == shape.rank - 1 {
+      as_to_float(dtype.kernelType, address(offset), Int64(strides[axis]), shape[axis], out)
+      return
+    }
+    let step = shape.axes[(axis + 1)...].reduce(1, *)
+    for i in 0..<shape[axis] {
+      copyAxis(axis + 1, from: offset + i * strides[axis] * dtype.byteWidth, into: out + i * step)
+    }
+  }
+
+  private func address(_ offset: Int) -> UnsafeRawPointer { storage.bytes.baseAddress! + offset }
+
+  public func floats() -> [Float] {
+    [Float](unsafeUninitializedCapacity: count) { buffer, filled in
+      copyFloats(into: UnsafeMutableBufferPointer(rebasing: buffer[0..<count]))
+      filled = count
+    }
+  }
+}
+
+extension Tensor {
+  /// Copies the elements as they are, row-major, into `out`, which holds exactly `count` of them.
+  public func copyBytes(into out: UnsafeMutableRawBufferPointer) {
+    precondition(out.count == count * dtype.byteWidth, "\(out.count) bytes for \(shape)")
+    guard count > 0 else { return }
+    let width = dtype.byteWidth
+    if isContiguous {
+      out.copyMemory(from: UnsafeRawBufferPointer(rebasing: storage.bytes[byteOffset..<byteOffset + out.count]))
+      return
+    }
+    var index = [Int](repeating: 0, count: shape.rank)
+    for element in 0..<count {
+      let at = byteOffset + zip(index, strides).reduce(0) { $0 + $1.0 * $1.1 } * width
+      for b in 0..<width { out[element * width + b] = storage.bytes[at + b] }
+      var axis = shape.rank - 1
+      while axis >= 0 {
+        index[axis] += 1
+        if index[axis] < shape[axis] { break }
+        index[axis] = 0
+        axis -= 1
+      }
+    }
+  }
+}

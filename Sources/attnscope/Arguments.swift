@@ -1,0 +1,151 @@
+public import ArgumentParser
+import Attention
+import Backends
+import Formats
+
+/// The flags that say how a file is to be read; each overrides one guess.
+struct DumpArguments: ParsableArguments {
+  @Argument(help: "Dump files: .safetensors, .npz or .npy.")
+  var files: [String] = []
+
+  @Option(name: .customLong("q"), help: ArgumentHelp("Q from a file of its own; needs --k.", valueName: "file"))
+  var query: String?
+
+  @Option(name: .customLong("k"), help: ArgumentHelp("K from a file of its own.", valueName: "file"))
+  var key: String?
+
+  @Option(name: .customLong("v"), help: ArgumentHelp("V from a file of its own.", valueName: "file"))
+  var value: String?
+
+  @Option(help: "Axes, outermost first: b batch, l layer, h head, n position, d dim; maps: q, k. E.g. bhnd, lhqk.")
+  var layout: String?
+
+  @Option(help: "What the arrays are: qkv, pattern, scores or mask.")
+  var kind: DumpKind?
+
+  @Flag(inversion: .prefixedNo, help: "Whether a query sees only keys up to its own position.")
+  var causal: Bool?
+
+  @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
+  var tokens: String?
+
+  @Option(help: "Position of query 0 among the keys (default: keys - queries).")
+  var queryOffset: Int?
+
+  @Option(help: "Factor of Q K^T (default: 1/sqrt(d)).")
+  var scale: Double?
+
+  @Option(help: "Which sequence of a batch.")
+  var batch: Int?
+
+  @Flag(inversion: .prefixedNo, help: "Read two-byte integers of npy as bfloat16.")
+  var bf16: Bool = false
+
+  @Option(help: "Of a stored block mask: query rows x keys of a block.")
+  var maskTile: TileSides?
+
+  @Option(help: "Of a stored block mask: whether 1 means kept or skipped.")
+  var maskOnes: MaskOnes?
+
+  enum MaskOnes: String, ExpressibleByArgument, CaseIterable { case kept, skipped }
+
+  var options: DumpOptions {
+    var options = DumpOptions()
+    (options.layout, options.kind, options.causal, options.tokens) = (layout, kind, causal, tokens)
+    (options.queryOffset, options.scale, options.batch) = (queryOffset, scale, batch)
+    options.bfloat16 = bf16
+    options.onesAreKept = maskOnes.map { $0 == .kept }
+    return options
+  }
+
+  func validate() throws {
+    if (query == nil) != (key == nil) { throw ValidationError("--q and --k go together.") }
+    if query != nil, !files.isEmpty { throw ValidationError("Give either FILE or --q and --k, not both.") }
+    if let scale, !(scale.isFinite && scale > 0) { throw ValidationError("--scale must be a positive number.") }
+    if let queryOffset, abs(queryOffset) > 1 << 30 { throw ValidationError("--query-offset \(queryOffset) is absurd.") }
+  }
+
+  /// Every dump named; the bundled sample when none is.
+  func open() throws -> [Dump] {
+    if let query, let key { return [try Dump.open(query: query, key: key, value: value, options: options)] }
+    return try (files.isEmpty ? [try Sample.path()] : files).map { try Dump.open($0, options: options) }
+  }
+
+  func one() throws -> Dump {
+    guard files.count <= 1 else { throw ValidationError("Give one FILE.") }
+    return try open()[0]
+  }
+
+  func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) }) }
+}
+
+/// The flags that say how blocks are decided.
+struct TileArguments: ParsableArguments {
+  @Option(help: "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused.")
+  var lambda: Double = 0.01
+
+  @Option(help: ArgumentHelp("Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, flashinfer, fine.", valueName: "QxK"))
+  var tile: TileSides?
+
+  @Option(help: "Who decides: head or group (default: head in prefill, group in decode).")
+  var vote: Vote?
+
+  @Option(help: "Order of key blocks: ascending or descending.")
+  var order: Order?
+
+  func validate() throws {
+    do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
+  }
+
+  func spec(queries: Int) -> TileSpec {
+    var spec = TileSpec.standard(queries: queries)
+    if let tile {
+      let preset = TilePreset.all.first { $0.name == tile.preset }
+      if let preset {
+        spec = queries == 1 ? preset.decode : preset.prefill
+      } else {
+        (spec.rows, spec.keys) = (tile.rows, tile.keys)
+      }
+    }
+    if let vote { spec.vote = vote }
+    if let order { spec.order = order }
+    return spec
+  }
+}
+
+struct TileSides: ExpressibleByArgument {
+  let rows: Int
+  let keys: Int
+  let preset: String?
+
+  init?(argument: String) {
+    if let preset = TilePreset.all.first(where: { $0.name == argument.lowercased() }) {
+      (rows, keys, self.preset) = (preset.prefill.rows, preset.prefill.keys, preset.name)
+      return
+    }
+    guard let sides = TileSpec.sides(argument) else { return nil }
+    (rows, keys, preset) = (sides.rows, sides.keys, nil)
+  }
+}
+
+/// `0-3,7`: numbers and closed ranges.
+struct NumberList: ExpressibleByArgument {
+  let numbers: [Int]
+
+  init?(argument: String) {
+    var numbers: [Int] = []
+    for part in argument.split(separator: ",") {
+      let ends = part.split(separator: "-").map { Int($0) }
+      guard let low = ends.first ?? nil, let high = ends.last ?? nil, ends.count <= 2, low >= 0, low <= high,
+        high - low < 1 << 16
+      else { return nil }
+      numbers += low...high
+    }
+    guard !numbers.isEmpty else { return nil }
+    self.numbers = numbers
+  }
+}
+
+extension DumpKind: ExpressibleByArgument {}
+extension Vote: ExpressibleByArgument {}
+extension Order: ExpressibleByArgument {}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import Canvas
+import Glibc
+
+/// `attnscope`: wires the rooms together. Exit codes: 0 ok, 1 failed, 2 bad usage.
+struct AttnScope: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "attnscope",
+    abstract: "Look at attention maps and at their block sparsity, in the terminal.",
+    discussion: "With no arguments it opens the bundled sample. `attnscope FILE` is `attnscope open FILE`.",
+    version: "attnscope 0.1.0",
+    subcommands: [
+      ReportCommand.self, InfoCommand.self,
+    ],
+    defaultSubcommand: ReportCommand.self)
+}
+
+@main
+enum Program {
+  static func main() async {
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try AttnScope.parseAsRoot()
+      if var async = command as? any AsyncParsableCommand { try await async.run() } else { try command.run() }
+    } catch {
+      leave(error)
+    }
+  }
+
+  private static func leave(_ error: any Error) -> Never {
+    let code = AttnScope.exitCode(for: error)
+    if code == .success {
+      print(AttnScope.fullMessage(for: error))
+      exit(0)
+    }
+    if error is ExitCode { exit(code.rawValue) }
+    let isUsage = code == .validationFailure
+    let text = isUsage ? AttnScope.fullMessage(for: error) : "attnscope: \(error)"
+    say(text.split(separator: "\n", omittingEmptySubsequences: false).map { Printable.text(String($0)) }.joined(separator: "\n"))
+    exit(isUsage ? 2 : 1)
+  }
+}
+
+/// One line to standard error.
+func say(_ text: String) {
+  fputs(text + "\n", stderr_)
+}
+
+/// Swift 6 does not let `stderr` be read; a stream of our own on the same descriptor is the same thing.
+nonisolated(unsafe) private let stderr_: UnsafeMutablePointer<FILE> = {
+  let stream = fdopen(2, "w")!
+  setvbuf(stream, nil, _IONBF, 0)
+  return stream
+}()

@@ -1,0 +1,51 @@
+import Sessions
+import Attention
+import ArgumentParser
+import Backends
+import Canvas
+import Formats
+
+struct InfoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "info", abstract: "What a file holds, and every guess with the flag that overrides it.")
+
+  @OptionGroup var dump: DumpArguments
+  @Flag(help: "Print JSON.") var json = false
+
+  func run() throws {
+    for dump in try self.dump.open() {
+      let backend = self.dump.backend(dump)
+      print(json ? Self.json(dump, backend).text(pretty: true) : Self.text(dump, backend))
+    }
+  }
+
+  private static func json(_ dump: Dump, _ backend: FileBackend) -> JSON {
+    let about = backend.describe()
+    return .object([
+      ("file", .string(dump.path)), ("format", .string(dump.format)), ("kind", .string(dump.kind.rawValue)),
+      ("model", .optional(dump.model, JSON.string)), ("layers", .array(about.layers.map(JSON.integer))),
+      ("heads", .integer(about.heads)), ("kv_heads", .integer(about.kvHeads)), ("q", .integer(about.queries)),
+      ("k", .integer(about.keys)), ("head_dim", about.headDim == 0 ? .null : .integer(about.headDim)),
+      ("causal", .bool(dump.causal)), ("query_offset", .integer(about.visibility.offset)),
+      ("has_v", .bool(about.hasValues)), ("tokens", .integer(about.tokens.count)),
+      ("guesses", .array(about.guesses.map(JSON.string))),
+    ])
+  }
+
+  private static func text(_ dump: Dump, _ backend: FileBackend) -> String {
+    let about = backend.describe()
+    var lines = [
+      "file      \(dump.path)", "format    \(dump.format)",
+      "holds     \(dump.kind.words)\(about.hasValues || dump.kind != .qkv ? "" : " (without V: no output error)")",
+      "model     \(dump.model ?? "not named")",
+      "layers    \(about.layers.map(String.init).joined(separator: ", "))",
+      "heads     \(about.heads) query heads over \(about.kvHeads) KV heads"
+        + (about.headDim > 0 ? ", dim \(about.headDim)" : ""),
+      "size      \(about.queries) queries x \(about.keys) keys"
+        + (dump.causal ? ", causal, query 0 at position \(about.visibility.offset)" : ", every query sees every key"),
+      "tokens    \(about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined())",
+    ]
+    lines += about.guesses.map { "guess     \($0)" }
+    return lines.map(Printable.text).joined(separator: "\n")
+  }
+}

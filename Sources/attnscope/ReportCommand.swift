@@ -1,0 +1,87 @@
+import Sessions
+import ArgumentParser
+import Attention
+import Backends
+import Canvas
+import Formats
+
+struct ReportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "report", abstract: "Pruned blocks, dropped mass, error, sinks and patterns, per head.")
+
+  @OptionGroup var dump: DumpArguments
+  @OptionGroup var tiles: TileArguments
+  @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
+  @Option(help: ArgumentHelp("A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
+  var knob: [String] = []
+  @Option(help: "Layer numbers, e.g. 0-3,12.") var layers: NumberList?
+  @Option(help: "Head numbers, e.g. 0,4-8.") var heads: NumberList?
+  @Flag(help: "Print JSON.") var json = false
+  @Flag(help: "Print CSV.") var csv = false
+  @Flag(help: "Print a Markdown table.") var markdown = false
+  @Option(help: ArgumentHelp("Write masks, margins and outputs.", valueName: "out.safetensors")) var masks: String?
+  @Flag(help: "Replace an existing file.") var force = false
+
+  func validate() throws {
+    if [json, csv, markdown].filter({ $0 }).count > 1 { throw ValidationError("Choose one of --json, --csv, --markdown.") }
+    if masks != nil, dump.files.count > 1 { throw ValidationError("--masks takes one FILE.") }
+  }
+
+  func run() throws {
+    var all: [Report] = []
+    for dump in try self.dump.open() { all.append(try report(dump)) }
+    if json {
+      print((all.count == 1 ? all[0].json : .array(all.map(\.json))).text(pretty: true))
+    } else {
+      for report in all { print(csv ? report.csv : (markdown ? report.markdown : report.text)) }
+    }
+  }
+
+  private func report(_ dump: Dump) throws -> Report {
+    let backend = self.dump.backend(dump)
+    let about = backend.describe()
+    let spec = about.storedTile ?? tiles.spec(queries: about.queries)
+    var request = ReportRequest(
+      lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs())
+    request.layers = try chosenLayers(about.layers, file: dump.path)
+    request.heads = try chosenHeads(about.heads, file: dump.path)
+    var report = Report(dump: dump, about: about, request: request)
+    var writer = masks.map { MaskFile(path: $0, report: report) }
+    try backend.report(request) { head in
+      report.heads.append(head.withoutArrays)
+      writer?.add(head, valueDim: backend.heads.head(0, 0)?.valueDim ?? 0, groupSize: backend.heads.groupSize(0))
+    }
+    for guess in about.guesses where !json { say("\(dump.path): \(guess)") }
+    try writer?.write(force: force)
+    return report
+  }
+
+  private func chosenLayers(_ known: [Int], file: String) throws -> [Int]? {
+    guard let wanted = layers?.numbers else { return nil }
+    return try wanted.map { number in
+      guard let index = known.firstIndex(of: number) else {
+        throw FormatError(
+          .mismatch, "has no layer \(number); it has \(known.map(String.init).joined(separator: ", "))", file: file)
+      }
+      return index
+    }
+  }
+
+  private func chosenHeads(_ count: Int, file: String) throws -> [Int]? {
+    guard let wanted = heads?.numbers else { return nil }
+    if let bad = wanted.first(where: { $0 >= count }) {
+      throw FormatError(.mismatch, "has no head \(bad); heads are 0 to \(count - 1)", file: file)
+    }
+    return wanted
+  }
+
+  private func parsedKnobs() throws -> Knobs {
+    var knobs: Knobs = [:]
+    for text in knob {
+      let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2 else { throw ValidationError("--knob \(text) is not name=value.") }
+      knobs[parts[0]] = Double(parts[1]).map(KnobValue.number) ?? .word(parts[1])
+    }
+    return knobs
+  }
+}

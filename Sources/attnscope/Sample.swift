@@ -1,0 +1,36 @@
+import Formats
+import Glibc
+
+/// Finds the bundled sample: beside an installed program, or in the checkout the program was built in.
+enum Sample {
+  static let name = "smollm2-log-512.safetensors"
+
+  static func path() throws -> String {
+    if let named = getenv("ATTNSCOPE_SAMPLES") {
+      return String(cString: named) + "/" + name
+    }
+    let program = programPath()
+    var folder = program[..<(program.lastIndex(of: "/") ?? program.endIndex)]
+    var tried = 0
+    while tried < 6 {
+      for place in ["samples", "share/attnscope/samples"] {
+        let candidate = "\(folder)/\(place)/\(name)"
+        if access(candidate, R_OK) == 0 { return candidate }
+      }
+      guard let slash = folder.lastIndex(of: "/") else { break }
+      folder = folder[..<slash]
+      tried += 1
+    }
+    throw FormatError(
+      .missing, "the bundled sample is not beside the program; name a file, or set ATTNSCOPE_SAMPLES to its folder",
+      file: name)
+  }
+
+  /// The program's own file, links resolved.
+  private static func programPath() -> String {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+    guard count > 0 else { return CommandLine.arguments[0] }
+    return String(decoding: buffer[0..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
