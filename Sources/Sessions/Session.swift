@@ -3,8 +3,9 @@ import Attention
 
 /// Asks a backend on behalf of a screen: keeps answers, asks nothing twice at once, and can drop what is under way.
 ///
-/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. Memory is bounded: the oldest
-/// answers go when their estimated size passes `budget` bytes.
+/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. A question has one asker (the
+/// app): cancelling the asker ends the work. Memory is bounded: the oldest answers go when their estimated size passes
+/// `budget` bytes.
 public actor Session {
   private let backend: any Backend
   private let budget: Int
@@ -24,9 +25,14 @@ public actor Session {
       kept[question]?.used = clock
       return hit.answer
     }
+    if running[question]?.isCancelled ?? false { running[question] = nil }
     let task = running[question] ?? start(question)
     defer { if running[question] == task { running[question] = nil } }
-    let answer = try await task.value
+    let answer = try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
     keep(question, answer)
     return answer
   }
@@ -35,14 +41,6 @@ public actor Session {
   public func cancelAll() {
     for task in running.values { task.cancel() }
     running = [:]
-  }
-
-  /// Ends what is under way and not in `wanted`.
-  public func cancel(allBut wanted: Set<Question>) {
-    for (question, task) in running where !wanted.contains(question) {
-      task.cancel()
-      running[question] = nil
-    }
   }
 
   private func start(_ question: Question) -> Task<Answer, any Error> {

@@ -2,6 +2,7 @@ public import ArgumentParser
 import Attention
 import Backends
 import Formats
+import Sessions
 
 /// The flags that say how a file is to be read; each overrides one guess.
 struct DumpArguments: ParsableArguments {
@@ -26,10 +27,7 @@ struct DumpArguments: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Whether a query sees only keys up to its own position.")
   var causal: Bool?
 
-  @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
-  var tokens: String?
-
-  @Option(help: "Position of query 0 among the keys (default: keys - queries).")
+  @Option(parsing: .unconditional, help: "Position of query 0 among the keys (default: keys - queries).")
   var queryOffset: Int?
 
   @Option(help: "Factor of Q K^T (default: 1/sqrt(d)).")
@@ -49,7 +47,7 @@ struct DumpArguments: ParsableArguments {
 
   enum MaskOnes: String, ExpressibleByArgument, CaseIterable { case kept, skipped }
 
-  var options: DumpOptions {
+  private func options(tokens: String?) -> DumpOptions {
     var options = DumpOptions()
     (options.layout, options.kind, options.causal, options.tokens) = (layout, kind, causal, tokens)
     (options.queryOffset, options.scale, options.batch) = (queryOffset, scale, batch)
@@ -66,22 +64,29 @@ struct DumpArguments: ParsableArguments {
   }
 
   /// Every dump named; the bundled sample when none is.
-  func open() throws -> [Dump] {
+  func open(_ texts: TokenArguments? = nil) throws -> [Dump] {
+    let options = options(tokens: texts?.tokens)
     if let query, let key { return [try Dump.open(query: query, key: key, value: value, options: options)] }
     return try (files.isEmpty ? [try Sample.path()] : files).map { try Dump.open($0, options: options) }
   }
 
-  func one() throws -> Dump {
+  func one(_ texts: TokenArguments? = nil) throws -> Dump {
     guard files.count <= 1 else { throw ValidationError("Give one FILE.") }
-    return try open()[0]
+    return try open(texts)[0]
   }
 
   func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) }) }
 }
 
+/// The texts of tokens, for files that do not hold them.
+struct TokenArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
+  var tokens: String?
+}
+
 /// The flags that say how blocks are decided.
 struct TileArguments: ParsableArguments {
-  @Option(help: "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused.")
+  @Option(parsing: .unconditional, help: "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused.")
   var lambda: Double = 0.01
 
   @Option(help: ArgumentHelp("Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, flashinfer, fine.", valueName: "QxK"))
@@ -149,3 +154,17 @@ struct NumberList: ExpressibleByArgument {
 extension DumpKind: ExpressibleByArgument {}
 extension Vote: ExpressibleByArgument {}
 extension Order: ExpressibleByArgument {}
+
+extension SourceDescription {
+  /// The place of a layer number, or a sentence that names those there are.
+  func layerIndex(_ number: Int, file: String) throws(FormatError) -> Int {
+    if let index = layers.firstIndex(of: number) { return index }
+    let known = layers.map(String.init).joined(separator: ", ")
+    throw FormatError(.mismatch, "has no layer \(number); it has \(known)", file: file)
+  }
+
+  func checkedHead(_ number: Int, file: String) throws(FormatError) -> Int {
+    if (0..<heads).contains(number) { return number }
+    throw FormatError(.mismatch, "has no head \(number); heads are 0 to \(heads - 1)", file: file)
+  }
+}

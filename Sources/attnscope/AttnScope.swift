@@ -10,9 +10,10 @@ struct AttnScope: AsyncParsableCommand {
     discussion: "With no arguments it opens the bundled sample. `attnscope FILE` is `attnscope open FILE`.",
     version: "attnscope 0.1.0",
     subcommands: [
-      ReportCommand.self, InfoCommand.self,
+      OpenCommand.self, ReportCommand.self, InfoCommand.self, RenderCommand.self, SliceCommand.self,
+      MethodsCommand.self, DoctorCommand.self,
     ],
-    defaultSubcommand: ReportCommand.self)
+    defaultSubcommand: OpenCommand.self)
 }
 
 @main

@@ -10,10 +10,11 @@ struct InfoCommand: ParsableCommand {
     commandName: "info", abstract: "What a file holds, and every guess with the flag that overrides it.")
 
   @OptionGroup var dump: DumpArguments
+  @OptionGroup var texts: TokenArguments
   @Flag(help: "Print JSON.") var json = false
 
   func run() throws {
-    for dump in try self.dump.open() {
+    for dump in try self.dump.open(texts) {
       let backend = self.dump.backend(dump)
       print(json ? Self.json(dump, backend).text(pretty: true) : Self.text(dump, backend))
     }

@@ -10,6 +10,7 @@ struct ReportCommand: ParsableCommand {
     commandName: "report", abstract: "Pruned blocks, dropped mass, error, sinks and patterns, per head.")
 
   @OptionGroup var dump: DumpArguments
+  @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
   @Option(help: ArgumentHelp("A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
@@ -29,7 +30,7 @@ struct ReportCommand: ParsableCommand {
 
   func run() throws {
     var all: [Report] = []
-    for dump in try self.dump.open() { all.append(try report(dump)) }
+    for dump in try self.dump.open(texts) { all.append(try report(dump)) }
     if json {
       print((all.count == 1 ? all[0].json : .array(all.map(\.json))).text(pretty: true))
     } else {
@@ -43,8 +44,8 @@ struct ReportCommand: ParsableCommand {
     let spec = about.storedTile ?? tiles.spec(queries: about.queries)
     var request = ReportRequest(
       lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs())
-    request.layers = try chosenLayers(about.layers, file: dump.path)
-    request.heads = try chosenHeads(about.heads, file: dump.path)
+    request.layers = try layers.map { try $0.numbers.map { try about.layerIndex($0, file: dump.path) } }
+    request.heads = try heads.map { try $0.numbers.map { try about.checkedHead($0, file: dump.path) } }
     var report = Report(dump: dump, about: about, request: request)
     var writer = masks.map { MaskFile(path: $0, report: report) }
     try backend.report(request) { head in
@@ -54,25 +55,6 @@ struct ReportCommand: ParsableCommand {
     for guess in about.guesses where !json { say("\(dump.path): \(guess)") }
     try writer?.write(force: force)
     return report
-  }
-
-  private func chosenLayers(_ known: [Int], file: String) throws -> [Int]? {
-    guard let wanted = layers?.numbers else { return nil }
-    return try wanted.map { number in
-      guard let index = known.firstIndex(of: number) else {
-        throw FormatError(
-          .mismatch, "has no layer \(number); it has \(known.map(String.init).joined(separator: ", "))", file: file)
-      }
-      return index
-    }
-  }
-
-  private func chosenHeads(_ count: Int, file: String) throws -> [Int]? {
-    guard let wanted = heads?.numbers else { return nil }
-    if let bad = wanted.first(where: { $0 >= count }) {
-      throw FormatError(.mismatch, "has no head \(bad); heads are 0 to \(count - 1)", file: file)
-    }
-    return wanted
   }
 
   private func parsedKnobs() throws -> Knobs {

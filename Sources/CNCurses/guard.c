@@ -1,0 +1,137 @@
+// Signal handlers only write(2) to a pipe, or write the restore string, reset the modes and let the signal do its work.
+#define _GNU_SOURCE
+#include "guard.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "include/cncurses.h"
+
+static struct termios saved;
+static int have_saved, wants_mouse, pipes[2] = {-1, -1};
+static volatile sig_atomic_t armed;
+
+// Mouse off, synchronised update off, attributes off, cursor on, keypad off, main screen.
+static const char restore[] =
+    "\033[?1002l\033[?1000l\033[?1006l\033[?2026l\033[0m\033[?25h\033[?1l\033>\033[?1049l";
+
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGHUP, SIGTERM, SIGQUIT};
+enum { DEADLY = sizeof deadly / sizeof *deadly };
+static struct sigaction before[DEADLY];
+
+static void write_all(const char *text, size_t length) {
+  while (length > 0) {
+    const ssize_t n = write(1, text, length);
+    if (n <= 0) return;
+    text += n;
+    length -= (size_t)n;
+  }
+}
+
+static void give_back(void) {
+  if (!armed) return;
+  armed = 0;
+  write_all(restore, sizeof restore - 1);
+  if (have_saved) tcsetattr(0, TCSANOW, &saved);
+}
+
+// First the terminal, then whatever was to happen: the previous handler (Swift's crash report) or death.
+static void die(int signal_number) {
+  give_back();
+  for (int i = 0; i < DEADLY; i++)
+    if (deadly[i] == signal_number) sigaction(signal_number, &before[i], NULL);
+  raise(signal_number);
+}
+
+static void tell(int signal_number) {
+  const char what = signal_number == SIGWINCH ? 'w' : (signal_number == SIGTSTP ? 'z' : 'i');
+  (void)!write(pipes[1], &what, 1);
+}
+
+static void handle(int signal_number, void (*handler)(int), int flags, struct sigaction *old) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  sigfillset(&action.sa_mask);
+  sigaction(signal_number, &action, old);
+}
+
+void guard_prepare(int mouse) {
+  wants_mouse = mouse;
+  have_saved = tcgetattr(0, &saved) == 0;
+  if (pipes[0] < 0) {
+    if (pipe(pipes) != 0) abort();
+    for (int i = 0; i < 2; i++) {
+      fcntl(pipes[i], F_SETFL, O_NONBLOCK);
+      fcntl(pipes[i], F_SETFD, FD_CLOEXEC);
+    }
+    atexit(give_back);
+  }
+}
+
+void guard_arm(void) {
+  static char stack[1 << 16];
+  stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+  sigaltstack(&alternate, NULL);
+  armed = 1;
+  for (int i = 0; i < DEADLY; i++) handle(deadly[i], die, SA_ONSTACK, &before[i]);
+  handle(SIGWINCH, tell, SA_RESTART, NULL);
+  handle(SIGTSTP, tell, SA_RESTART, NULL);
+  handle(SIGINT, tell, SA_RESTART, NULL);
+}
+
+void guard_disarm(void) {
+  armed = 0;
+  for (int i = 0; i < DEADLY; i++) sigaction(deadly[i], &before[i], NULL);
+  signal(SIGWINCH, SIG_DFL);
+  signal(SIGTSTP, SIG_DFL);
+  signal(SIGINT, SIG_DFL);
+}
+
+void guard_mouse(int on) {
+  if (!wants_mouse) return;
+  const char *text = on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1002l\033[?1000l\033[?1006l";
+  write_all(text, strlen(text));
+}
+
+int guard_pipe(void) { return pipes[0]; }
+
+int guard_drain(void) {
+  char bytes[64];
+  int result = 0;
+  for (ssize_t n; (n = read(pipes[0], bytes, sizeof bytes)) > 0;)
+    for (ssize_t i = 0; i < n; i++) switch (bytes[i]) {
+        case 'w': result |= CN_RESIZED; break;
+        case 'z': result |= CN_SUSPEND; break;
+        case 'i': result |= CN_INTERRUPTED; break;
+        default: result |= CN_WOKEN;
+      }
+  return result;
+}
+
+void cn_wake(void) { (void)!write(pipes[1], "x", 1); }
+
+void guard_stop_group(void) {
+  armed = 0;
+  signal(SIGTSTP, SIG_DFL);
+  kill(0, SIGTSTP);
+  // The signal may reach another thread: give it the moment it needs, then go on when SIGCONT has come.
+  struct timespec moment = {0, 20 * 1000 * 1000};
+  nanosleep(&moment, NULL);
+  handle(SIGTSTP, tell, SA_RESTART, NULL);
+  armed = 1;
+}
+
+void cn_die(const char *how) {
+  if (!strcmp(how, "segv")) *(volatile int *)16 = 1;
+  if (!strcmp(how, "trap")) __builtin_trap();
+  if (!strcmp(how, "abort")) abort();
+  if (!strcmp(how, "exit")) exit(3);
+}

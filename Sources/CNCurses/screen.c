@@ -1,0 +1,187 @@
+// ncursesw behind plain functions: start, stop, rows of cells, keys.
+#ifndef _XOPEN_SOURCE_EXTENDED
+#define _XOPEN_SOURCE_EXTENDED 1
+#endif
+#define NCURSES_WIDECHAR 1
+#include <curses.h>
+#include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <term.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include "guard.h"
+#include "include/cncurses.h"
+
+static SCREEN *screen;
+static short *pair_of;      // [257][257], -1 when not yet made
+static int next_pair = 1;
+enum { MOUSE_PREFIX = 1000 };
+
+cn_terminfo cn_probe(const char *term) {
+  cn_terminfo info = {0};
+  int status = 0;
+  if (setupterm(term, 1, &status) != OK || status != 1) return info;
+  info.known = 1;
+  info.colors = tigetnum("colors");
+  info.pairs = tigetnum("pairs");
+  const char *cup = tigetstr("cup"), *smcup = tigetstr("smcup");
+  info.can_position = cup && cup != (char *)-1;
+  info.has_alternate_screen = smcup && smcup != (char *)-1;
+  TERMINAL *mine = cur_term;
+  set_curterm(NULL);
+  del_curterm(mine);
+  return info;
+}
+
+int cn_locale_is_utf8(int try_utf8) {
+  setlocale(LC_ALL, "");
+  if (strcmp(nl_langinfo(CODESET), "UTF-8") && try_utf8) setlocale(LC_CTYPE, "C.UTF-8");
+  return !strcmp(nl_langinfo(CODESET), "UTF-8");
+}
+
+int cn_start(const char *term, int mouse) {
+  guard_prepare(mouse);
+  screen = newterm(term, stdout, stdin);
+  if (!screen) return -1;
+  guard_arm();
+  set_term(screen);
+  raw();
+  noecho();
+  nonl();
+  keypad(stdscr, TRUE);
+  nodelay(stdscr, TRUE);
+  set_escdelay(25);
+  typeahead(-1);
+  curs_set(0);
+  leaveok(stdscr, TRUE);
+  if (has_colors()) {
+    start_color();
+    use_default_colors();
+    pair_of = malloc(sizeof(short) * 257 * 257);
+    for (int i = 0; i < 257 * 257; i++) pair_of[i] = -1;
+  }
+  define_key("\033[<", MOUSE_PREFIX);
+  guard_mouse(1);
+  return 0;
+}
+
+void cn_stop(void) {
+  if (!screen) return;
+  guard_mouse(0);
+  endwin();
+  guard_disarm();
+  delscreen(screen);
+  screen = NULL;
+}
+
+int cn_colors(void) { return has_colors() ? COLORS : 0; }
+
+void cn_size(int *width, int *height) { getmaxyx(stdscr, *height, *width); }
+
+void cn_resize(void) {
+  struct winsize size;
+  if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) resizeterm(size.ws_row, size.ws_col);
+  clearok(curscr, TRUE);
+}
+
+void cn_suspend(void) {
+  guard_mouse(0);
+  endwin();
+  guard_stop_group();
+  cn_resize();
+  guard_mouse(1);
+  clearok(curscr, TRUE);
+  refresh();
+}
+
+static int pair(int foreground, int background) {
+  if (!pair_of || (foreground < 0 && background < 0)) return 0;
+  if (foreground >= COLORS || background >= COLORS) return 0;
+  short *slot = &pair_of[(foreground + 1) * 257 + background + 1];
+  if (*slot < 0) {
+    // Pairs are never redefined (that repaints the screen); past the last one, cells lose their colour.
+    if (next_pair >= COLOR_PAIRS || next_pair > 32000) return 0;
+    if (init_extended_pair(next_pair, foreground, background) != OK) return 0;
+    *slot = (short)next_pair++;
+  }
+  return *slot;
+}
+
+static attr_t attributes(uint16_t bits) {
+  return (bits & CN_BOLD ? A_BOLD : 0) | (bits & CN_DIM ? A_DIM : 0) | (bits & CN_REVERSE ? A_REVERSE : 0) |
+         (bits & CN_UNDERLINE ? A_UNDERLINE : 0);
+}
+
+void cn_row(int y, const cn_cell *cells, int count) {
+  cchar_t row[1024];
+  int length = 0;
+  for (int i = 0; i < count && length < 1024; i++) {
+    if (cells[i].glyph == 0) continue;  // the second column of a wide glyph comes with the first
+    const int number = pair(cells[i].foreground, cells[i].background);
+    const wchar_t text[2] = {(wchar_t)cells[i].glyph, 0};
+    int extended = number;
+    setcchar(&row[length++], text, attributes(cells[i].attributes), (short)number, &extended);
+  }
+  mvadd_wchnstr(y, 0, row, length);
+}
+
+void cn_show(void) { refresh(); }
+
+void cn_touch(void) { clearok(curscr, TRUE); }
+
+int cn_wait(int milliseconds) {
+  struct pollfd fds[2] = {{0, POLLIN, 0}, {guard_pipe(), POLLIN, 0}};
+  const int ready = poll(fds, 2, milliseconds);
+  int result = guard_drain();
+  if (ready > 0 && fds[0].revents) result |= CN_INPUT;
+  return result;
+}
+
+// The rest of ESC [ < button ; x ; y M, waiting up to 50 ms for each byte.
+static int read_mouse(cn_mouse *mouse) {
+  int values[3] = {0}, field = 0;
+  for (int n = 0; n < 24; n++) {
+    struct pollfd fd = {0, POLLIN, 0};
+    wint_t c;
+    if (get_wch(&c) == ERR) {
+      if (poll(&fd, 1, 50) <= 0 || get_wch(&c) == ERR) return 0;
+    }
+    if (c >= '0' && c <= '9') values[field] = values[field] * 10 + (int)(c - '0');
+    else if (c == ';' && field < 2) field++;
+    else if (c == 'M' || c == 'm') {
+      *mouse = (cn_mouse){values[0], values[1] - 1, values[2] - 1, c == 'm'};
+      return 1;
+    } else return 0;
+  }
+  return 0;
+}
+
+int32_t cn_key(cn_mouse *mouse) {
+  wint_t c;
+  const int status = get_wch(&c);
+  if (status == ERR) return -1;
+  if (status != KEY_CODE_YES) return (int32_t)c;
+  switch (c) {
+    case KEY_UP: return CN_KEY_UP;
+    case KEY_DOWN: return CN_KEY_DOWN;
+    case KEY_LEFT: return CN_KEY_LEFT;
+    case KEY_RIGHT: return CN_KEY_RIGHT;
+    case KEY_PPAGE: return CN_KEY_PAGE_UP;
+    case KEY_NPAGE: return CN_KEY_PAGE_DOWN;
+    case KEY_HOME: return CN_KEY_HOME;
+    case KEY_END: return CN_KEY_END;
+    case KEY_ENTER: return CN_KEY_ENTER;
+    case KEY_BACKSPACE: return CN_KEY_BACKSPACE;
+    case KEY_DC: return CN_KEY_DELETE;
+    case KEY_BTAB: return CN_KEY_BACK_TAB;
+    case MOUSE_PREFIX: return read_mouse(mouse) ? CN_KEY_MOUSE : CN_KEY_OTHER;
+    default: return CN_KEY_OTHER;
+  }
+}

@@ -1,0 +1,32 @@
+extension Grid {
+  /// The grid with 256-colour escape sequences; each line ends in a reset.
+  public var ansi: String {
+    var out = ""
+    for y in 0..<height {
+      var last = Style.plain
+      for x in 0..<width where self[x, y].glyph != Cell.continuation {
+        let cell = self[x, y]
+        if cell.style != last {
+          out += cell.style.ansi
+          last = cell.style
+        }
+        out.unicodeScalars.append(cell.glyph)
+      }
+      out += last == .plain ? "\n" : "\u{1b}[0m\n"
+    }
+    return out
+  }
+}
+
+extension Style {
+  var ansi: String {
+    var codes = ["0"]
+    if bold { codes.append("1") }
+    if dim { codes.append("2") }
+    if underline { codes.append("4") }
+    if reverse { codes.append("7") }
+    if case .index(let color) = foreground { codes.append("38;5;\(color)") }
+    if case .index(let color) = background { codes.append("48;5;\(color)") }
+    return "\u{1b}[" + codes.joined(separator: ";") + "m"
+  }
+}

@@ -1,0 +1,137 @@
+/// One character position of the screen.
+public struct Cell: Sendable, Hashable {
+  /// A printable scalar of width 1 or 2; the cell after a wide one holds `Cell.continuation`.
+  public var glyph: Unicode.Scalar
+  public var style: Style
+
+  public init(_ glyph: Unicode.Scalar, _ style: Style = .plain) { (self.glyph, self.style) = (glyph, style) }
+
+  public static let blank = Cell(" ")
+  public static let continuation: Unicode.Scalar = "\0"
+}
+
+/// A screen as a value: `height` rows of `width` cells. Drawing outside is cut off, never an error.
+public struct Grid: Sendable, Equatable {
+  public let width: Int
+  public let height: Int
+  public private(set) var cells: [Cell]
+
+  public init(width: Int, height: Int) {
+    self.width = max(0, width)
+    self.height = max(0, height)
+    cells = [Cell](repeating: .blank, count: self.width * self.height)
+  }
+
+  public var bounds: Rect { Rect(x: 0, y: 0, width: width, height: height) }
+
+  public subscript(x: Int, y: Int) -> Cell {
+    get { contains(x, y) ? cells[y * width + x] : .blank }
+    set { if contains(x, y) { cells[y * width + x] = newValue } }
+  }
+
+  private func contains(_ x: Int, _ y: Int) -> Bool { x >= 0 && y >= 0 && x < width && y < height }
+
+  /// Writes text from (x, y), at most `limit` columns, unsafe characters made visible. Returns the column after it.
+  @discardableResult
+  public mutating func put(_ text: String, _ x: Int, _ y: Int, _ style: Style = .plain, limit: Int = .max) -> Int {
+    var at = x
+    let end = limit == .max ? width : min(width, x + limit)
+    for scalar in Printable.text(text).unicodeScalars {
+      let columns = Width.of(scalar)
+      if columns == 0 { continue }
+      guard at + columns <= end else { break }
+      self[at, y] = Cell(scalar, style)
+      if columns == 2 { self[at + 1, y] = Cell(Cell.continuation, style) }
+      at += columns
+    }
+    return at
+  }
+
+  /// Writes text that ends before column `x`.
+  public mutating func put(endingAt x: Int, _ text: String, _ y: Int, _ style: Style = .plain) {
+    put(text, x - Width.of(text), y, style)
+  }
+
+  public mutating func fill(_ rect: Rect, _ cell: Cell) {
+    for y in max(0, rect.y)..<max(0, rect.y, min(height, rect.maxY)) {
+      for x in max(0, rect.x)..<max(0, rect.x, min(width, rect.maxX)) { self[x, y] = cell }
+    }
+  }
+
+  /// The glyphs as lines, trailing blanks removed.
+  public var lines: [String] {
+    (0..<height).map { y in
+      var line = String.UnicodeScalarView()
+      for x in 0..<width where self[x, y].glyph != Cell.continuation { line.append(self[x, y].glyph) }
+      while line.last == " " { line.removeLast() }
+      return String(line)
+    }
+  }
+}
+
+/// A rectangle of cells.
+public struct Rect: Sendable, Hashable {
+  public var x: Int
+  public var y: Int
+  public var width: Int
+  public var height: Int
+
+  public init(x: Int, y: Int, width: Int, height: Int) {
+    (self.x, self.y, self.width, self.height) = (x, y, max(0, width), max(0, height))
+  }
+
+  public var maxX: Int { x + width }
+  public var maxY: Int { y + height }
+  public var isEmpty: Bool { width == 0 || height == 0 }
+
+  public func inset(_ dx: Int = 1, _ dy: Int = 1) -> Rect {
+    Rect(x: x + dx, y: y + dy, width: width - 2 * dx, height: height - 2 * dy)
+  }
+
+  public func contains(_ px: Int, _ py: Int) -> Bool { px >= x && px < maxX && py >= y && py < maxY }
+
+  /// The top `rows` rows and the rest.
+  public func splitTop(_ rows: Int) -> (Rect, Rect) {
+    let rows = min(max(rows, 0), height)
+    return (
+      Rect(x: x, y: y, width: width, height: rows),
+      Rect(x: x, y: y + rows, width: width, height: height - rows)
+    )
+  }
+
+  /// The left `columns` columns and the rest.
+  public func splitLeft(_ columns: Int) -> (Rect, Rect) {
+    let columns = min(max(columns, 0), width)
+    return (
+      Rect(x: x, y: y, width: columns, height: height),
+      Rect(x: x + columns, y: y, width: width - columns, height: height)
+    )
+  }
+}
+
+/// How many columns a scalar takes; a small table of the ranges that terminals agree on.
+public enum Width {
+  private static let wide: [ClosedRange<UInt32>] = [
+    0x1100...0x115f, 0x231a...0x231b, 0x2329...0x232a, 0x23e9...0x23ec, 0x2e80...0x303e, 0x3041...0x33ff,
+    0x3400...0x4dbf, 0x4e00...0x9fff, 0xa000...0xa4cf, 0xa960...0xa97f, 0xac00...0xd7a3, 0xf900...0xfaff,
+    0xfe30...0xfe6f, 0xff00...0xff60, 0xffe0...0xffe6, 0x1f004...0x1f004, 0x1f0cf...0x1f0cf, 0x1f18e...0x1f18e,
+    0x1f191...0x1f19a, 0x1f200...0x1f320, 0x1f32d...0x1f335, 0x1f337...0x1f37c, 0x1f37e...0x1f393,
+    0x1f3a0...0x1f3ca, 0x1f3cf...0x1f3d3, 0x1f3e0...0x1f3f0, 0x1f3f8...0x1f43e, 0x1f440...0x1f440,
+    0x1f442...0x1f4fc, 0x1f4ff...0x1f53d, 0x1f550...0x1f567, 0x1f595...0x1f596, 0x1f5fb...0x1f64f,
+    0x1f680...0x1f6c5, 0x1f900...0x1f9ff, 0x20000...0x3fffd,
+  ]
+
+  public static func of(_ scalar: Unicode.Scalar) -> Int {
+    let value = scalar.value
+    if value < 0x300 { return value < 0x20 || (0x7f..<0xa0).contains(value) ? 0 : 1 }
+    if value < 0x1100 || (0x2500...0x2bff).contains(value) || (0x2800...0x28ff).contains(value) {
+      return scalar.properties.generalCategory == .nonspacingMark ? 0 : 1
+    }
+    if wide.contains(where: { $0.contains(value) }) { return 2 }
+    return scalar.properties.generalCategory == .nonspacingMark ? 0 : 1
+  }
+
+  public static func of(_ text: String) -> Int {
+    Printable.text(text).unicodeScalars.reduce(0) { $0 + of($1) }
+  }
+}

@@ -1,0 +1,149 @@
+import Sessions
+import Analysis
+import Attention
+import Canvas
+
+/// View 3: the margins of all blocks, the mask, the curve, a histogram, and the row of blocks under the cursor.
+struct BlocksScreen {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard let table = model.table(model.selection.head) else {
+      Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+      let why = model.refusal(.table(model.selection.head, model.selection.spec)) ?? (model.isStopped ? "stopped" : "computing…")
+      grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
+      return
+    }
+    guard rect.width >= 70 else { return drawMargins(table, in: rect, on: &grid) }
+    let (left, right) = rect.splitLeft(rect.width / 2)
+    drawMargins(table, in: left, on: &grid)
+    let (curve, rest) = right.splitTop(max(6, right.height * 2 / 5))
+    drawCurve(table, in: curve, on: &grid)
+    let (histogram, reasons) = rest.splitTop(max(4, rest.height / 3))
+    drawHistogram(table, in: histogram, on: &grid)
+    drawReasons(table, in: reasons, on: &grid)
+  }
+
+  // MARK: Margins
+
+  private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
+    Panel("Margins", right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
+    let threshold = model.lambda.threshold
+    for y in 0..<plot.height {
+      let rows = share(y, plot.height, table.rowTiles)
+      for x in 0..<plot.width {
+        let keys = share(x, plot.width, table.keyTiles)
+        grid[plot.x + x, plot.y + y] = cell(table, rows, keys, threshold, isEven: (x + y) % 2 == 0)
+      }
+    }
+    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    let x = plot.x + centre(j, plot.width, table.keyTiles), y = plot.y + centre(i, plot.height, table.rowTiles)
+    grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
+    var at = inner.x
+    at = grid.put("far below max ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
+    for step in 0..<10 where at < inner.maxX {
+      grid[at, inner.maxY - 1] = paint.shade(Float(step) / 9)
+      at += 1
+    }
+    at = grid.put(" raises it  ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
+    grid.put("\(paint.cross) skipped", at, inner.maxY - 1, paint.pruned, limit: inner.maxX - at)
+  }
+
+  private func share(_ index: Int, _ count: Int, _ total: Int) -> Range<Int> {
+    let low = index * total / max(count, 1)
+    return low..<max(low + 1, (index + 1) * total / max(count, 1))
+  }
+
+  private func centre(_ tile: Int, _ count: Int, _ total: Int) -> Int {
+    min(max(count - 1, 0), (2 * tile + 1) * count / max(2 * total, 1))
+  }
+
+  /// The highest margin under a cell: what would have to fall below ln lambda for all of it to be skipped.
+  private func cell(_ table: BlockTable, _ rows: Range<Int>, _ keys: Range<Int>, _ threshold: Float, isEven: Bool) -> Cell {
+    var best = -Float.infinity, seen = false, some = false
+    for i in rows {
+      for j in keys {
+        let margin = table.margins[i * table.keyTiles + j]
+        if margin.isNaN { continue }
+        seen = true
+        best = max(best, margin)
+        some = some || margin < threshold
+      }
+    }
+    guard seen else { return .blank }
+    // 12 nats below is e^-12 of the row's weight: nothing left to tell apart.
+    let t = min(1, max(0, 1 + best / 12))
+    let heat = paint.shade(best == .infinity ? 1 : t)
+    let isSkipped = table.isFixed ? best < 0 : best < threshold
+    if isSkipped { return isEven ? paint.mark(paint.cross, over: heat) : heat }
+    return some && isEven ? paint.mark(paint.partialCross, over: heat) : heat
+  }
+
+  // MARK: Numbers
+
+  private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
+    let right = "λ=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
+    Panel("Sparsity(λ)", right: right, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    CurvePlot(model).draw(in: rect.inset(), on: &grid)
+  }
+
+  private func drawHistogram(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
+    Panel("Margins, blocks per nat", right: "\(table.visibleBlocks) visible", style: paint.dim, unicode: paint.unicode)
+      .draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    guard inner.height >= 2 else { return }
+    let low = -20.0, bins = min(inner.width, 25)
+    var counts = [Double](repeating: 0, count: bins)
+    for margin in table.sortedMargins where margin.isFinite {
+      let at = (Double(margin) - low) / (5 - low)
+      counts[min(bins - 1, max(0, Int(at * Double(bins))))] += 1
+    }
+    let top = counts.max() ?? 0
+    let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
+    Sparkline(counts.map { top > 0 ? $0 / top : 0 }, style: paint.accent, unicode: paint.unicode).draw(in: plot, on: &grid)
+    grid.put("≤-20", inner.x, inner.maxY - 1, paint.dim)
+    grid.put("0", inner.x + inner.width * 4 / 5, inner.maxY - 1, paint.dim)
+    grid.put(endingAt: inner.maxX, "5", inner.maxY - 1, paint.dim)
+    let threshold = Double(model.lambda.threshold)
+    guard threshold.isFinite else { return }
+    let x = inner.x + Int((max(threshold, low) - low) / (5 - low) * Double(inner.width - 1))
+    for y in plot.y..<plot.maxY where grid[x, y].glyph == " " { grid[x, y] = Cell(paint.unicode ? "┊" : ":", paint.pruned) }
+    grid.put("ln λ", max(inner.x, min(x - 1, inner.maxX - 4)), inner.maxY - 1, paint.pruned)
+  }
+
+  private func drawReasons(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
+    let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
+    let j = min(model.selection.key / table.spec.keys, table.keyTiles - 1)
+    Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    grid.put("keys          margin   mass/row  verdict", inner.x, inner.y, paint.dim, limit: inner.width)
+    let room = max(0, inner.height - 1)
+    let first = min(max(0, j - room / 2), max(0, table.keyTiles - room))
+    let rows = Double(min(table.spec.rows, model.source.queries - i * table.spec.rows))
+    for (line, tile) in (first..<min(table.keyTiles, first + room)).enumerated() {
+      let margin = table.margins[i * table.keyTiles + tile]
+      let end = min(table.keys, (tile + 1) * table.spec.keys) - 1
+      let y = inner.y + 1 + line
+      var verdict = "computed"
+      if margin.isNaN { verdict = "not visible" } else if margin == .infinity { verdict = table.isFixed ? "computed" : "first: computed" }
+      let skipped = table.isFixed ? margin < 0 : margin < model.lambda.threshold
+      if skipped { verdict = "skipped" }
+      let style = tile == j ? paint.bar : (skipped ? paint.pruned : (margin.isNaN ? paint.dim : .plain))
+      if tile == j { grid.fill(Rect(x: inner.x, y: y, width: inner.width, height: 1), Cell(" ", paint.bar)) }
+      grid.put("\(tile * table.spec.keys)-\(end)", inner.x, y, style, limit: 13)
+      let shown = margin.isNaN ? "-" : (table.isFixed ? "?" : Numbers.fixed(Double(margin), 2))
+      grid.put(endingAt: inner.x + 20, shown, y, style)
+      let mass = Double(table.massSum[i * table.keyTiles + tile]) / max(rows, 1)
+      grid.put(endingAt: inner.x + 31, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
+      grid.put(verdict, inner.x + 33, y, style, limit: inner.width - 33)
+    }
+  }
+}

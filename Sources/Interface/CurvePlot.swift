@@ -1,0 +1,51 @@
+import Attention
+import Canvas
+
+/// sparsity(lambda) of a head, read off its margins, with the cursor at the current lambda.
+struct CurvePlot {
+  private let model: Model
+  private let paint: Paint
+  /// log10 lambda at the left edge; the right edge is lambda = 1.
+  static let left = -8.0
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard let table = model.table(model.selection.head), rect.height >= 2 else { return }
+    guard !table.isFixed else {
+      grid.put("no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
+      return
+    }
+    let gutter = 6
+    let plot = Rect(x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
+    let steps = max(plot.width * 2, 2)
+    let points = (0..<steps).map { step in
+      let x = Double(step) / Double(steps - 1)
+      let lambda = (try? Lambda(Scale.pow10(Self.left * (1 - x)))) ?? (try! Lambda(1))
+      return (x: x, y: table.sparsity(lambda))
+    }
+    BrailleCurve(points, style: paint.accent, unicode: paint.unicode).draw(in: plot, on: &grid)
+    grid.put(endingAt: plot.x - 1, "100 %", plot.y, paint.dim)
+    if plot.height > 2 { grid.put(endingAt: plot.x - 1, "0 %", plot.maxY - 1, paint.dim) }
+    drawAxis(plot, on: &grid)
+  }
+
+  private func drawAxis(_ plot: Rect, on grid: inout Grid) {
+    for exponent in stride(from: Int(Self.left), through: 0, by: 2) {
+      let x = plot.x + Int((1 - Double(exponent) / Self.left) * Double(plot.width - 1))
+      let text = exponent == 0 ? "1" : "e\(exponent)"
+      grid.put(text, min(x, plot.maxX - text.count), plot.maxY, paint.dim)
+    }
+    guard model.selection.lambda > 0 else { return }
+    let at = 1 - Scale.log10(model.selection.lambda) / Self.left
+    guard at >= 0 else { return }
+    let x = plot.x + Int(at * Double(plot.width - 1))
+    for y in plot.y..<plot.maxY where grid[x, y].glyph == " " {
+      grid[x, y] = Cell(paint.unicode ? "┊" : ":", paint.pruned)
+    }
+    grid[x, plot.maxY] = Cell(paint.unicode ? "▲" : "^", paint.pruned)
+  }
+}

@@ -1,0 +1,68 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// View 2: every head as a thumbnail.
+struct HeadsScreen {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    let layout = HeadsLayout(model)
+    let shown = "by \(model.selection.sort.rawValue), λ=\(MapScreen.lambdaText(model.selection.lambda))"
+    Panel("Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode)
+      .draw(in: rect, on: &grid)
+    for index in layout.visible.indices {
+      draw(layout.order[index], in: layout.rect(index), on: &grid)
+    }
+    let below = layout.order.count - layout.visible.endIndex
+    if below > 0 { grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim) }
+  }
+
+  private func draw(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
+    let isChosen = head == model.selection.head
+    let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
+    let style = isChosen ? paint.bar : Style.plain
+    if isChosen { grid.fill(text, Cell(" ", style)) }
+    grid.put("\(model.source.layers[head.layer]).\(head.head)", rect.x, rect.y, style, limit: rect.width)
+    grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
+    let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
+    let question = Needs.thumbnail(head, model)
+    guard let map = model.map(question) else {
+      let note = model.refusal(question) != nil ? "no map" : (model.isStopped ? "stopped" : "…")
+      grid.put(note, picture.x + 1, picture.y, paint.dim, limit: picture.width - 1)
+      return
+    }
+    drawMap(HeatScale(map, model.selection), in: picture, on: &grid)
+  }
+
+  /// The number that the heads are sorted by; sparsity when by layer.
+  private func figure(_ head: HeadID) -> String {
+    let summary = model.summary(head)
+    switch model.selection.sort {
+    case .layer, .sparsity:
+      return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" } ?? "…"
+    case .sink: return summary.map { Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
+    case .entropy: return summary.map { Numbers.fixed($0.entropy, 2) } ?? "…"
+    case .pattern: return summary.map { String($0.label.name.rawValue.prefix(6)) } ?? "…"
+    }
+  }
+
+  private func drawMap(_ scale: HeatScale, in rect: Rect, on grid: inout Grid) {
+    let two = paint.colors == .palette && paint.unicode
+    for y in 0..<rect.height {
+      for x in 0..<rect.width {
+        let column = min(scale.columns - 1, x * scale.columns / rect.width)
+        let top = scale[min(scale.rows - 1, (two ? 2 * y : y) * scale.rows / (two ? 2 * rect.height : rect.height)), column]
+        let below = two ? (2 * y + 1) * scale.rows / (2 * rect.height) : y * scale.rows / rect.height
+        grid[rect.x + x, rect.y + y] = paint.cell(top: top, bottom: scale[min(scale.rows - 1, below), column])
+      }
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import Canvas
+
+/// The help, made from the key table: the current view's keys first.
+enum Help {
+  private static func lines(_ model: Model) -> [(key: String, text: String)] {
+    let view = model.selection.view
+    var lines: [(String, String)] = [("", view.title + ": " + view.caption), ("", "")]
+    let mine = KeyTable.bindings.filter { $0.views?.contains(view) ?? false }
+    let others = KeyTable.bindings.filter { !($0.views?.contains(view) ?? false) }
+    for (title, bindings) in [("This view", mine), ("", others)] where !bindings.isEmpty {
+      var group = ""
+      for binding in bindings {
+        let heading = title.isEmpty ? binding.group : title
+        if heading != group {
+          if !group.isEmpty { lines.append(("", "")) }
+          lines.append(("", heading))
+          group = heading
+        }
+        lines.append((binding.keys.map(\.name).joined(separator: " "), binding.name))
+      }
+      lines.append(("", ""))
+    }
+    return lines + [("", "Mouse: click moves the cursor, the wheel zooms, dragging pans; hold Shift to select text.")]
+  }
+
+  private static func box(_ model: Model) -> Rect {
+    let width = min(model.width - 2, 88), height = model.height - 2
+    return Rect(x: (model.width - width) / 2, y: 1, width: width, height: height)
+  }
+
+  static func lastScroll(_ model: Model) -> Int { max(0, lines(model).count - (box(model).height - 2)) }
+
+  static func draw(_ model: Model, _ scroll: Int, on grid: inout Grid) {
+    let box = box(model), paint = Paint(model)
+    grid.fill(box, .blank)
+    Panel("Help", right: "↑↓ scroll, any other key closes", style: paint.accent, unicode: paint.unicode)
+      .draw(in: box, on: &grid)
+    for (index, line) in lines(model).dropFirst(scroll).prefix(box.height - 2).enumerated() {
+      let y = box.y + 1 + index
+      if line.key.isEmpty {
+        grid.put(line.text, box.x + 2, y, paint.strong, limit: box.width - 4)
+      } else {
+        grid.put(line.key, box.x + 3, y, paint.accent, limit: 13)
+        grid.put(line.text, box.x + 17, y, limit: box.width - 19)
+      }
+    }
+  }
+}
+
+/// The command palette.
+enum PaletteBox {
+  static func draw(_ model: Model, _ text: String, _ choice: Int, on grid: inout Grid) {
+    let paint = Paint(model)
+    let hits = Palettes.hits(text)
+    let width = min(model.width - 4, 78), height = min(model.height - 4, hits.count + 4, 16)
+    let box = Rect(x: (model.width - width) / 2, y: 2, width: width, height: max(height, 5))
+    grid.fill(box, .blank)
+    Panel("Command", right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode).draw(in: box, on: &grid)
+    let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
+    grid[end, box.y + 1] = Cell("_", paint.accent)
+    let room = box.height - 4
+    let first = max(0, choice - room + 1)
+    for (index, hit) in hits.dropFirst(first).prefix(room).enumerated() {
+      let y = box.y + 3 + index, isChosen = first + index == choice
+      if isChosen { grid.fill(Rect(x: box.x + 1, y: y, width: width - 2, height: 1), Cell(" ", paint.bar)) }
+      let style = isChosen ? paint.bar : Style.plain
+      let key = hit.keys.first?.name ?? ""
+      grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(key))
+      grid.put(endingAt: box.maxX - 2, key, y, isChosen ? paint.bar : paint.accent)
+    }
+    if hits.isEmpty { grid.put("no action has this name", box.x + 2, box.y + 3, paint.dim, limit: width - 4) }
+  }
+}

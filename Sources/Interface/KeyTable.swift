@@ -1,0 +1,131 @@
+public import Canvas
+
+/// The screens, by their number key.
+public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
+  case map = 1
+  case heads, blocks, sinks
+
+  public var title: String {
+    switch self {
+    case .map: "Map"
+    case .heads: "Heads"
+    case .blocks: "Blocks"
+    case .sinks: "Sinks"
+    }
+  }
+
+  /// One sentence for somebody who has never seen it.
+  public var caption: String {
+    switch self {
+    case .map: "Rows are query tokens, columns the keys they may look at; bright = more attention, × = pruned."
+    case .heads: "Every head of every layer as a small map; Enter opens one, S sorts, arrows choose."
+    case .blocks: "Each block's margin below the running maximum: under ln λ it is skipped. [ ] move λ."
+    case .sinks: "How much of its attention each head spends on one token, and which tokens take most."
+    }
+  }
+}
+
+/// Everything a person can do. Keys, help, footer and palette are made from `KeyTable`.
+public enum Action: String, Sendable, Hashable, CaseIterable {
+  case up, down, left, right, pageUp, pageDown, home, end
+  case zoomIn, zoomOut, fit, goTo, find, findNext, findPrevious
+  case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
+  case previousHead, nextHead, previousLayer, nextLayer
+  case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
+  case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
+  case undo, redo, palette, help, export, pause, quit
+}
+
+/// One line of the key table.
+public struct Binding: Sendable {
+  public let action: Action
+  public let keys: [Key]
+  /// For palette and help.
+  public let name: String
+  /// For the footer, two words at most; empty keeps it out.
+  public let short: String
+  public let group: String
+  /// Views it matters in; nil means all.
+  public let views: Set<ViewKind>?
+}
+
+/// The one table of keys.
+public enum KeyTable {
+  private static func row(
+    _ action: Action, _ keys: [Key], _ name: String, _ short: String = "", _ group: String, _ views: Set<ViewKind>? = nil
+  ) -> Binding { Binding(action: action, keys: keys, name: name, short: short, group: group, views: views) }
+
+  private static func char(_ text: String) -> [Key] { text.map { Key.character($0) } }
+
+  public static let bindings: [Binding] = [
+    row(.left, [.left] + char("h"), "move left (a count before it repeats: 20h, 7h)", "", "Move"),
+    row(.right, [.right] + char("l"), "move right", "", "Move"),
+    row(.up, [.up] + char("k"), "move up", "", "Move"),
+    row(.down, [.down] + char("j"), "move down", "", "Move"),
+    row(.pageUp, [.pageUp], "move up by half a screen", "", "Move"),
+    row(.pageDown, [.pageDown], "move down by half a screen", "", "Move"),
+    row(.home, [.home], "to the first token", "", "Move"),
+    row(.end, [.end], "to the last token", "", "Move"),
+    row(.goTo, char("g"), "go to a token by its number (or type the number first: 120g)", "", "Move"),
+    row(.find, char("/"), "find a token by its text (regular expression) or number", "find", "Move"),
+    row(.findNext, char("n"), "next match of a search; without one: normalise, global or by row", "", "Move"),
+    row(.findPrevious, char("N"), "previous match", "", "Move"),
+    row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map]),
+    row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map]),
+    row(.fit, char("0"), "show everything", "", "Zoom", [.map]),
+    row(.lambdaDown, char("["), "lambda down by a quarter decade: prune less", "", "BLASST"),
+    row(.lambdaUp, char("]"), "lambda up by a quarter decade: prune more", "", "BLASST"),
+    row(.lambdaDecadeDown, char("{"), "lambda down by a decade", "", "BLASST"),
+    row(.lambdaDecadeUp, char("}"), "lambda up by a decade", "", "BLASST"),
+    row(.tile, char("t"), "next tile preset", "tile", "BLASST"),
+    row(.vote, char("v"), "vote: each head alone, or the KV group together", "vote", "BLASST"),
+    row(.order, char("r"), "order of key blocks: ascending, or local first", "order", "BLASST"),
+    row(.previousHead, char(","), "previous head", "", "Head"),
+    row(.nextHead, char("."), "next head", "", "Head"),
+    row(.previousLayer, char("<"), "previous layer", "", "Head"),
+    row(.nextLayer, char(">"), "next layer", "", "Head"),
+    row(.overlay, char("o"), "overlay: skipped blocks, with block corners, or none", "overlay", "Picture", [.map]),
+    row(.scale, char("s"), "scale: log, linear or rank", "scale", "Picture", [.map]),
+    row(.normalise, char("z"), "normalise: global or by row (also n, when nothing is searched for)", "", "Picture", [.map]),
+    row(.pooling, char("p"), "pool a cell by maximum or mean", "pool", "Picture", [.map]),
+    row(.mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture", [.map]),
+    row(.colorMap, char("c"), "next colour map", "colours", "Picture"),
+    row(.background, char("b"), "colours for a light or a dark background", "", "Picture"),
+    row(.open, [.enter], "open the chosen head in the Map", "open", "Head", [.heads, .sinks]),
+    row(.sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern", "sort", "Head", [.heads]),
+    row(.viewMap, char("1"), "view 1: Map", "", "Views"),
+    row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
+    row(.viewBlocks, char("3"), "view 3: Blocks", "", "Views"),
+    row(.viewSinks, char("4"), "view 4: Sinks", "", "Views"),
+    row(.viewTokens, char("5"), "view 5: Tokens (needs a live source)", "", "Views"),
+    row(.viewCompare, char("6"), "view 6: Compare (not built yet)", "", "Views"),
+    row(.nextView, [.tab], "next view", "", "Views"),
+    row(.previousView, [.backTab], "previous view", "", "Views"),
+    row(.undo, char("u"), "undo the last change of view", "", "Program"),
+    row(.redo, char("U"), "redo", "", "Program"),
+    row(.palette, char(":"), "all actions by name; also: lambda 0.01, tile 64x64, layer 12, head 3", "", "Program"),
+    row(.export, char("e"), "export this screen as text with colours", "", "Program"),
+    row(.pause, char(" "), "pause or step a live source", "", "Program"),
+    row(.help, char("?"), "this help", "", "Program"),
+    row(.quit, char("q"), "quit (Ctrl-C stops work; twice quits)", "", "Program"),
+  ]
+
+  private static let byKey: [Key: Action] = {
+    var map: [Key: Action] = [:]
+    for binding in bindings { for key in binding.keys { map[key] = binding.action } }
+    return map
+  }()
+
+  public static func action(for key: Key) -> Action? { byKey[key] }
+
+  public static func binding(_ action: Action) -> Binding { bindings.first { $0.action == action }! }
+
+  /// What the footer says, most useful first; the frame drops what does not fit.
+  public static func footer(_ view: ViewKind) -> [String] {
+    var items = ["? help", "q quit", "←→↑↓ move", "[ ] λ", ", . head", "< > layer", "Tab view"]
+    if view == .map { items.insert("+ - zoom", at: 3) }
+    let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
+    items += extra.map { "\($0.keys[0].name) \($0.short)" } + [": command"]
+    return items
+  }
+}

@@ -1,0 +1,219 @@
+import Sessions
+import Analysis
+import Attention
+import Canvas
+
+/// View 1: the heat map with axes, skipped blocks, cross-hair, marginal and legend.
+struct MapScreen {
+  private let model: Model
+  private let paint: Paint
+  private let layout: MapLayout
+  private let scale: HeatScale?
+  private let map: PooledMap?
+  private let isStale: Bool
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+    layout = MapLayout(model)
+    let fresh = Needs.map(model).flatMap(model.map)
+    let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
+    map = fresh ?? old.flatMap { $0.window == model.selection.window ? $0 : nil }
+    isStale = fresh == nil
+    scale = map.map { HeatScale($0, model.selection) }
+  }
+
+  func draw(on grid: inout Grid) {
+    let right = model.selection.spec.description
+    Panel("Map", right: "λ=\(Self.lambdaText(model.selection.lambda)) \(right)", style: paint.dim, unicode: paint.unicode)
+      .draw(in: layout.panel, on: &grid)
+    guard !layout.plot.isEmpty else { return }
+    drawHeat(&grid)
+    if scale != nil, model.selection.overlay != .none { drawSkipped(&grid) }
+    drawAxes(&grid)
+    drawCursor(&grid)
+    drawSpark(&grid)
+    drawLegend(&grid)
+    if isStale { drawWaiting(&grid) }
+  }
+
+  static func lambdaText(_ lambda: Double) -> String { lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda) }
+
+  // MARK: Heat
+
+  private func drawHeat(_ grid: inout Grid) {
+    guard let scale else { return }
+    let plot = layout.plot, pixels = layout.pixelRows
+    for y in 0..<plot.height {
+      for x in 0..<plot.width {
+        let column = x * scale.columns / plot.width
+        let top = scale[min(scale.rows - 1, y * layout.pixelsPerCell * scale.rows / pixels), column]
+        let below = (y * layout.pixelsPerCell + layout.pixelsPerCell - 1) * scale.rows / pixels
+        let cell = paint.cell(top: top, bottom: scale[min(scale.rows - 1, below), column])
+        // What no query may see stays empty but for a few dots, so that it never reads as "zero".
+        let isDot = cell == .blank && top.isNaN && (x + 2 * y) % 4 == 0
+        grid[plot.x + x, plot.y + y] = isDot ? Cell(paint.unicode ? "·" : " ", paint.dim) : cell
+      }
+    }
+  }
+
+  private func drawSkipped(_ grid: inout Grid) {
+    guard let table = model.table(model.selection.head), table.isFixed || model.selection.lambda > 0 else { return }
+    let look = SkipLookup(table, model.lambda)
+    let window = model.selection.window, plot = layout.plot
+    for y in plot.y..<plot.maxY {
+      let queries = layout.queries(y, window)
+      for x in plot.x..<plot.maxX {
+        let keys = layout.keys(x, window)
+        switch look.share(queries, keys) {
+        case .all where (x + y) % 2 == 0 || look.isSmall(queries, keys):
+          grid[x, y] = paint.mark(paint.cross, over: grid[x, y])
+        case .some where (x + y) % 2 == 0: grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
+        default: break
+        }
+        guard model.selection.overlay == .grid, look.isCorner(queries, keys) else { continue }
+        grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
+      }
+    }
+  }
+
+  // MARK: Axes
+
+  private func drawAxes(_ grid: inout Grid) {
+    let plot = layout.plot, window = model.selection.window
+    let oneToken = window.queries.count <= plot.height
+    for y in stride(from: plot.y, to: plot.maxY, by: oneToken ? 1 : 4) {
+      let query = layout.queries(y, window).lowerBound
+      var label = "\(query)"
+      if oneToken, let token = model.queryToken(query) { label = Self.clipped("\(token) \(query)", layout.gutter - 1) }
+      grid.put(endingAt: plot.x - 1, label, y, paint.dim)
+    }
+    let perKey = plot.width / max(window.keys.count, 1)
+    var x = plot.x
+    while x < plot.maxX {
+      let key = layout.keys(x, window).lowerBound
+      let named = perKey >= 4 ? model.token(key) : nil
+      let text = named.map { Self.clipped($0, perKey - 1) } ?? "\(key)"
+      if x + Width.of(text) <= plot.maxX { grid.put(text, x, layout.axis, paint.dim) }
+      guard named != nil else {
+        x += max(10, text.count + 2)
+        continue
+      }
+      guard let next = layout.column(of: key + 1, window), next > x else { break }
+      x = next
+    }
+  }
+
+  /// The end of a text, so that it fits in `width` columns.
+  private static func clipped(_ text: String, _ width: Int) -> String {
+    var text = Printable.text(text)
+    while Width.of(text) > width, !text.isEmpty { text.removeFirst() }
+    return text
+  }
+
+  private func drawCursor(_ grid: inout Grid) {
+    let window = model.selection.window
+    guard let x = layout.column(of: model.selection.key, window), let y = layout.line(of: model.selection.query, window)
+    else { return }
+    let style = paint.accent
+    grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
+    grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
+    let query = "\(model.selection.query)"
+    grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
+    grid.put(endingAt: layout.plot.x - 1, query, y, style)
+    let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
+    grid[x, y] =
+      paint.colors == .palette ? paint.mark(glyph, over: grid[x, y], (231, 16)) : Cell(glyph, Style(bold: true, reverse: true))
+  }
+
+  // MARK: Marginal and legend
+
+  /// Under the map: how much each key column holds, of what is shown.
+  private func drawSpark(_ grid: inout Grid) {
+    guard let y = layout.spark, let map else { return }
+    grid.put(endingAt: layout.plot.x - 1, layout.gutter >= 6 ? "mass" : "m", y, paint.dim)
+    var sums = [Double](repeating: 0, count: map.columns)
+    for r in 0..<map.rows {
+      let rows = Double(map.rowEdges[r + 1] - map.rowEdges[r])
+      for c in 0..<map.columns {
+        let value = map.mean[r * map.columns + c]
+        if !value.isNaN { sums[c] += Double(value) * rows * Double(map.keyEdges[c + 1] - map.keyEdges[c]) }
+      }
+    }
+    let top = sums.max() ?? 0
+    let values = sums.map { top > 0 ? ($0 / top).squareRoot() : 0 }
+    Sparkline(values, style: paint.accent, unicode: paint.unicode)
+      .draw(in: Rect(x: layout.plot.x, y: y, width: layout.plot.width, height: 1), on: &grid)
+  }
+
+  private func drawLegend(_ grid: inout Grid) {
+    let y = layout.legend, end = layout.panel.maxX - 1
+    guard let scale else { return }
+    var x = layout.panel.x + 1
+    func put(_ text: String, _ style: Style) { if x + Width.of(text) <= end { x = grid.put(text, x, y, style) } }
+    let selection = model.selection
+    put(selection.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
+    put(" ", .plain)
+    for step in 0..<12 where x < end {
+      grid[x, y] = paint.shade(Float(step) / 11)
+      x += 1
+    }
+    put(" " + (selection.scale == .rank ? "top" : Numbers.short(scale.high)), paint.dim)
+    var words = " \(selection.scale.rawValue) \(selection.pooling.rawValue)"
+    if selection.normaliseRows { words += " by row" }
+    if let muted = map?.muted { words += " key \(muted) muted" }
+    put(words, paint.dim)
+    if selection.overlay != .none {
+      put("  \(paint.cross)", paint.pruned)
+      put(" pruned", paint.dim)
+    }
+    if model.source.visibility.causal { put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim) }
+  }
+
+  private func drawWaiting(_ grid: inout Grid) {
+    let why = Needs.map(model).flatMap(model.refusal)
+    let text = why ?? (model.isStopped ? "stopped" : "computing…")
+    let x = layout.plot.x + max(0, (layout.plot.width - Width.of(text)) / 2)
+    grid.put(" \(text) ", x, layout.plot.y, paint.bar)
+  }
+}
+
+/// Whether the blocks under a cell are skipped.
+struct SkipLookup {
+  enum Share { case none, some, all }
+
+  private let table: BlockTable
+  private let mask: BlockMask
+
+  init(_ table: BlockTable, _ lambda: Lambda) {
+    self.table = table
+    mask = table.mask(lambda)
+  }
+
+  func share(_ queries: Range<Int>, _ keys: Range<Int>) -> Share {
+    var skipped = false, computed = false
+    for i in queries.lowerBound / table.spec.rows...max(queries.lowerBound, queries.upperBound - 1) / table.spec.rows {
+      for j in keys.lowerBound / table.spec.keys...max(keys.lowerBound, keys.upperBound - 1) / table.spec.keys {
+        guard i < table.rowTiles, j < table.keyTiles else { continue }
+        switch mask[i, j] {
+        case .skipped: skipped = true
+        case .computed: computed = true
+        case .invisible: break
+        }
+      }
+    }
+    return skipped ? (computed ? .some : .all) : .none
+  }
+
+  /// A block is about as small as the cell, so that every mark counts.
+  func isSmall(_ queries: Range<Int>, _ keys: Range<Int>) -> Bool {
+    queries.count * 2 > table.spec.rows || keys.count * 2 > table.spec.keys
+  }
+
+  /// The cell holds the upper left corner of a block.
+  func isCorner(_ queries: Range<Int>, _ keys: Range<Int>) -> Bool {
+    let row = (queries.lowerBound + table.spec.rows - 1) / table.spec.rows * table.spec.rows
+    let key = (keys.lowerBound + table.spec.keys - 1) / table.spec.keys * table.spec.keys
+    return queries.contains(row) && keys.contains(key) && row > 0 && key > 0
+  }
+}

@@ -1,0 +1,21 @@
+public import Canvas
+public import Sessions
+
+/// Everything that can change the model.
+public enum Message: Sendable {
+  case event(Event)
+  case answered(Question, Answer)
+  case failed(Question, String)
+  case moment(Moment)
+  /// An effect has something to say.
+  case said(String)
+}
+
+/// What `update` wants done to the world. Work is not listed here: see `Needs`.
+public enum Effect: Sendable, Equatable {
+  case quit
+  /// Stop what is being computed.
+  case cancelWork
+  /// Write the screen beside the user under a name that is free.
+  case export(name: String, text: String)
+}

@@ -1,0 +1,136 @@
+public import Analysis
+public import Attention
+public import Canvas
+public import Sessions
+
+/// The whole state of the screen: a value. It changes only in `update`.
+public struct Model: Sendable {
+  public enum Mode: Sendable, Hashable {
+    case normal
+    case help(scroll: Int)
+    case palette(text: String, choice: Int)
+    case prompt(Prompt, text: String)
+  }
+
+  public enum Prompt: String, Sendable, Hashable {
+    case goTo = "go to token"
+    case find = "find"
+  }
+
+  public let source: SourceDescription
+  public internal(set) var width: Int
+  public internal(set) var height: Int
+  public internal(set) var capabilities: Capabilities
+  public internal(set) var selection: Selection
+  public internal(set) var mode = Mode.normal
+  /// Digits typed before a command.
+  public internal(set) var count: Int?
+  /// Said once on the caption line; the next key clears it.
+  public internal(set) var message: String?
+  public internal(set) var search: String?
+  /// Ctrl-C was pressed: nothing is computed until something new is asked for.
+  public internal(set) var isStopped = false
+  public internal(set) var isQuitting = false
+  /// A still picture: everything it shows is there, whatever other heads lack.
+  var isWhole = false
+  var interruptsInARow = 0
+  var undoStack: [Selection] = []
+  var redoStack: [Selection] = []
+  var drag: (x: Int, y: Int)?
+  var pendingDigit: PendingDigit?
+
+  /// A digit that may yet turn out to start a count.
+  struct PendingDigit: Sendable {
+    let digit: Int
+    let before: Selection
+  }
+
+  private var answers: [Question: Answer] = [:]
+  private var failures: [Question: String] = [:]
+  /// The last picture of the map, shown while the next is computed.
+  var lastMap: (head: HeadID, map: PooledMap)?
+
+  public init(_ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()) {
+    self.source = source
+    (self.width, self.height, self.capabilities) = (width, height, capabilities)
+    selection = Selection(source)
+    selection.light = capabilities.lightBackground
+    message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
+  }
+
+  // MARK: Answers
+
+  mutating func store(_ question: Question, _ answer: Answer) {
+    answers[question] = answer
+    failures[question] = nil
+    if case .map(let map) = answer, case .map(let head, _, _, _, _) = question, head == selection.head {
+      lastMap = (head, map)
+    }
+  }
+
+  mutating func fail(_ question: Question, _ reason: String) { failures[question] = reason }
+
+  /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
+  mutating func prune(keeping wanted: Set<Question>) {
+    guard answers.count > 4 * source.allHeads.count + 64 else { return }
+    answers = answers.filter { question, _ in
+      switch question {
+      case .table(_, let spec): spec == selection.spec || wanted.contains(question)
+      case .summary: true
+      default: wanted.contains(question)
+      }
+    }
+  }
+
+  public func isKnown(_ question: Question) -> Bool { answers[question] != nil || failures[question] != nil }
+
+  /// Why there is no answer and will be none.
+  public func refusal(_ question: Question) -> String? {
+    if case .unavailable(let reason) = answers[question] { return reason }
+    return failures[question]
+  }
+
+  public func table(_ head: HeadID) -> BlockTable? {
+    if case .table(let table) = answers[.table(head, selection.spec)] { table } else { nil }
+  }
+
+  public func summary(_ head: HeadID) -> HeadSummary? {
+    if case .summary(let summary) = answers[.summary(head)] { summary } else { nil }
+  }
+
+  func map(_ question: Question) -> PooledMap? {
+    if case .map(let map) = answers[question] { map } else { nil }
+  }
+
+  public func row(_ query: Int) -> [Float]? {
+    if case .row(let row) = answers[.row(selection.head, query: query)] { row } else { nil }
+  }
+
+  public var outputError: OutputError? {
+    if case .outputError(let error) = answers[errorQuestion] { error } else { nil }
+  }
+
+  public var errorQuestion: Question { .outputError(selection.head, selection.spec, lambda: selection.lambda) }
+
+  // MARK: Facts
+
+  public var lambda: Lambda { (try? Lambda(selection.lambda)) ?? (try! Lambda(1)) }
+
+  public var layerNumber: Int { source.layers[selection.head.layer] }
+
+  /// The text of a key's token; queries are keys too, shifted by the offset.
+  public func token(_ key: Int) -> String? {
+    source.tokens.indices.contains(key) ? source.tokens[key] : nil
+  }
+
+  public func queryToken(_ query: Int) -> String? { token(source.visibility.position(row: query)) }
+
+  /// The key whose column is muted, when muting is on and the sink is known.
+  public var mutedKey: Int? { selection.mute ? summary(selection.head)?.sink.position ?? 0 : nil }
+
+  /// Done and wanted, of the work on all heads.
+  public var progress: (done: Int, total: Int) {
+    let all = Needs(self).everyHead
+    return (all.filter(isKnown).count, all.count)
+  }
+}

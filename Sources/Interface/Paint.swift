@@ -1,0 +1,83 @@
+import Analysis
+import Canvas
+
+/// Colours and glyphs for what a terminal can show.
+struct Paint {
+  let colors: Capabilities.Colors
+  let unicode: Bool
+  let map: ColorMap
+  let light: Bool
+
+  init(_ model: Model) {
+    colors = model.capabilities.colors
+    unicode = model.capabilities.unicode
+    map = model.selection.colors
+    light = model.selection.light
+  }
+
+  static let asciiShades: [Unicode.Scalar] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"]
+  static let shades: [Unicode.Scalar] = [" ", "░", "▒", "▓", "█"]
+
+  // MARK: Text
+
+  var dim: Style { Style(dim: true) }
+  var strong: Style { Style(bold: true) }
+  var accent: Style { colors == .palette ? Style(.index(light ? 25 : 75), bold: true) : Style(bold: true) }
+  var warning: Style {
+    switch colors {
+    case .palette: Style(.index(light ? 130 : 214), bold: true)
+    case .basic: Style(.index(3), bold: true)
+    case .mono: Style(bold: true, underline: true)
+    }
+  }
+  /// The colour that means pruned, wherever it stands.
+  var pruned: Style {
+    switch colors {
+    case .palette: Style(.index(light ? 125 : 212), bold: true)
+    case .basic: Style(.index(5), bold: true)
+    case .mono: Style(bold: true)
+    }
+  }
+  var bar: Style { Style(reverse: true) }
+  var cross: Unicode.Scalar { unicode ? "×" : "x" }
+  var partialCross: Unicode.Scalar { unicode ? "╱" : "/" }
+
+  // MARK: Heat
+
+  func color(_ t: Float) -> Color { .index(map.index(Double(t), light: light)) }
+
+  /// A cell of two pixels; NaN is what no query may see.
+  func cell(top: Float, bottom: Float) -> Cell {
+    guard colors == .palette, unicode else { return shade(top.isNaN ? bottom : (bottom.isNaN ? top : max(top, bottom))) }
+    switch (top.isNaN, bottom.isNaN) {
+    case (true, true): return .blank
+    case (false, true): return Cell("▀", Style(color(top)))
+    case (true, false): return Cell("▄", Style(color(bottom)))
+    case (false, false):
+      let (a, b) = (color(top), color(bottom))
+      return a == b ? Cell(" ", Style(on: a)) : Cell("▀", Style(a, on: b))
+    }
+  }
+
+  /// One value a cell, where colours or half blocks are missing.
+  func shade(_ t: Float) -> Cell {
+    if t.isNaN { return .blank }
+    if colors == .palette { return Cell(" ", Style(on: color(t))) }
+    let ramp = unicode ? Self.shades : Self.asciiShades
+    let step = min(ramp.count - 1, max(0, Int(t * Float(ramp.count))))
+    return Cell(ramp[step], colors == .basic ? Style(.index([4, 6, 2, 3, 7][min(4, max(0, Int(t * 5)))])) : .plain)
+  }
+
+  /// A glyph over a heat cell, readable on it.
+  func mark(_ glyph: Unicode.Scalar, over cell: Cell, _ tone: (dark: UInt8, light: UInt8) = (212, 125)) -> Cell {
+    guard colors == .palette else { return Cell(glyph, pruned) }
+    let back = background(of: cell)
+    guard case .index(let index) = back else { return Cell(glyph, Style(.index(light ? tone.light : tone.dark), bold: true)) }
+    return Cell(glyph, Style(.index(Palette.isLight(index) ? tone.light : tone.dark), on: back, bold: true))
+  }
+
+  private func background(of cell: Cell) -> Color {
+    if cell.style.background != .standard { return cell.style.background }
+    return cell.glyph == "▀" || cell.glyph == "▄" ? cell.style.foreground : .standard
+  }
+}

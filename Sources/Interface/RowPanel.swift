@@ -1,0 +1,102 @@
+import Attention
+import Sessions
+import Analysis
+import Canvas
+
+/// Under the map: the text, each token shaded by the weight that the query under the cursor gives it.
+struct RowPanel {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard rect.height >= 3 else { return }
+    let query = model.selection.query
+    let name = model.queryToken(query).map { " \"\($0)\"" } ?? ""
+    Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    guard let row = model.row(query) else {
+      let why = model.refusal(.row(model.selection.head, query: query)) ?? (model.isStopped ? "stopped" : "computing…")
+      grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
+      return
+    }
+    let (text, last) = inner.splitTop(max(1, inner.height - 1))
+    if inner.height == 1 || model.source.tokens.isEmpty {
+      drawTop(row, in: inner, on: &grid)
+    } else {
+      drawText(row, in: text, on: &grid)
+      drawTop(row, in: last, on: &grid)
+    }
+  }
+
+  /// Tokens around the key under the cursor, over as many lines as there are.
+  private func drawText(_ row: [Float], in rect: Rect, on grid: inout Grid) {
+    let top = max(row.max() ?? 0, 1e-9)
+    var x = rect.x, y = rect.y
+    var key = firstKey(room: rect.width * rect.height)
+    while key < min(row.count, model.source.tokens.count), y < rect.maxY {
+      var text = Printable.text(model.source.tokens[key])
+      let isCursor = key == model.selection.key
+      if isCursor { text = "[\(text)]" }
+      let width = Width.of(text)
+      if x + width > rect.maxX {
+        (x, y) = (rect.x, y + 1)
+        if y >= rect.maxY { break }
+        if text.first == " " { text.removeFirst() }
+      }
+      let isPast = key < model.source.visibility.limit(row: model.selection.query)
+      x = grid.put(text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
+      key += 1
+    }
+  }
+
+  /// The first key shown: the cursor's stands a third in.
+  private func firstKey(room: Int) -> Int {
+    var key = min(model.selection.key, model.source.tokens.count - 1), used = 0
+    while key > 0, used < room / 3 {
+      key -= 1
+      used += Width.of(model.source.tokens[key])
+    }
+    return max(key, 0)
+  }
+
+  private func style(_ weight: Float, isPast: Bool, isCursor: Bool) -> Style {
+    guard isPast else { return paint.dim }
+    var style = Style(bold: isCursor, underline: isCursor)
+    let t = weight <= 1e-4 ? 0 : 1 + Float(Scale.log10(Double(weight))) / 4
+    switch paint.colors {
+    case .palette where t > 0.15:
+      let index = paint.map.index(Double(t), light: paint.light)
+      style.background = .index(index)
+      style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    case .mono, .basic:
+      style.reverse = t > 0.75
+      style.bold = style.bold || t > 0.5
+    default: break
+    }
+    return style
+  }
+
+  /// The heaviest keys of the row.
+  private func drawTop(_ row: [Float], in rect: Rect, on grid: inout Grid) {
+    var best: [Int] = []
+    for key in row.indices where row[key] > 0 {
+      if best.count < 12 || row[key] > row[best[best.count - 1]] {
+        let at = best.firstIndex { row[$0] < row[key] } ?? best.count
+        best.insert(key, at: at)
+        if best.count > 12 { best.removeLast() }
+      }
+    }
+    var x = grid.put("most: ", rect.x, rect.y, paint.dim, limit: rect.width)
+    for key in best {
+      let token = model.token(key).map { " \"\($0)\"" } ?? ""
+      let item = "\(Numbers.short(Double(row[key]))) k\(key)\(token)"
+      guard x + Width.of(item) <= rect.maxX else { break }
+      x = grid.put(item, x, rect.y) + 2
+    }
+  }
+}

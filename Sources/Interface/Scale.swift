@@ -1,0 +1,71 @@
+import Analysis
+import Glibc
+
+/// Logarithms and the like, so that no other file needs the C library.
+enum Scale {
+  static func log10(_ x: Double) -> Double { Glibc.log10(x) }
+  static func pow10(_ x: Double) -> Double { pow(10, x) }
+  static func ln(_ x: Double) -> Double { log(x) }
+}
+
+/// A pooled map turned into 0...1 for colouring, with the numbers a legend needs.
+struct HeatScale {
+  /// `[rows * columns]`; NaN where nothing is visible.
+  let values: [Float]
+  let rows: Int
+  let columns: Int
+  /// What 0 and 1 stand for, in probability.
+  let low: Double
+  let high: Double
+
+  /// Decades shown on the log scale.
+  static let decades = 4.0
+
+  init(_ map: PooledMap, _ selection: Selection) {
+    rows = map.rows
+    columns = map.columns
+    var raw = selection.pooling == .max ? map.max : map.mean
+    if selection.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
+    let top = raw.reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+    high = Double(top)
+    switch selection.scale {
+    case .linear:
+      low = 0
+      values = raw.map { $0.isNaN ? .nan : (top > 0 ? $0 / top : 0) }
+    case .log:
+      low = high * Scale.pow10(-Self.decades)
+      let bottom = low
+      values = raw.map { x in
+        if x.isNaN { return .nan }
+        if Double(x) <= bottom || bottom <= 0 { return 0 }
+        return Float(1 + Scale.log10(Double(x / top)) / Self.decades)
+      }
+    case .rank:
+      low = 0
+      values = Self.ranks(raw)
+    }
+  }
+
+  private static func normaliseRows(_ raw: inout [Float], _ rows: Int, _ columns: Int) {
+    for r in 0..<rows {
+      let range = r * columns..<(r + 1) * columns
+      let top = raw[range].reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+      guard top > 0 else { continue }
+      for index in range { raw[index] /= top }
+    }
+  }
+
+  private static func ranks(_ raw: [Float]) -> [Float] {
+    let order = raw.indices.filter { !raw[$0].isNaN }.sorted { raw[$0] < raw[$1] }
+    var values = [Float](repeating: .nan, count: raw.count)
+    var rank = 0
+    for (position, index) in order.enumerated() {
+      // Equal values share a rank.
+      if position > 0, raw[index] != raw[order[position - 1]] { rank = position }
+      values[index] = Float(rank) / Float(max(order.count - 1, 1))
+    }
+    return values
+  }
+
+  subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
+}

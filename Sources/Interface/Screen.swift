@@ -1,0 +1,127 @@
+import Sessions
+import Analysis
+import Attention
+public import Canvas
+
+/// The picture of a model: a pure function.
+public func view(_ model: Model) -> Grid { Screen(model).grid }
+
+/// Header, footer, caption, and the view between them.
+struct Screen {
+  let model: Model
+  let paint: Paint
+  let layout: ScreenLayout
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+    layout = ScreenLayout(model)
+  }
+
+  var grid: Grid {
+    var grid = Grid(width: model.width, height: model.height)
+    let least = ScreenLayout.minimum
+    guard model.width >= least.width, model.height >= least.height else {
+      let text = "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
+      grid.put(text, 0, model.height / 2)
+      return grid
+    }
+    switch model.selection.view {
+    case .map:
+      MapScreen(model).draw(on: &grid)
+      SidePanel(model).draw(in: layout.side, on: &grid)
+      RowPanel(model).draw(in: layout.row, on: &grid)
+    case .heads: HeadsScreen(model).draw(in: layout.main, on: &grid)
+    case .blocks: BlocksScreen(model).draw(in: layout.main, on: &grid)
+    case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
+    }
+    drawHeader(&grid)
+    drawCaption(&grid)
+    drawFooter(&grid)
+    drawOverlay(&grid)
+    return grid
+  }
+
+  private func drawHeader(_ grid: inout Grid) {
+    let source = model.source, selection = model.selection
+    grid.fill(layout.header, Cell(" ", paint.bar))
+    var head = "L\(model.layerNumber) H\(selection.head.head)/\(source.heads)"
+    if source.kvHeads < source.heads { head += " (kv \(selection.head.head / max(1, source.heads / max(source.kvHeads, 1))))" }
+    let right = [head, "\(source.queries)x\(source.keys)", state].joined(separator: "  ")
+    let room = model.width - Width.of(right) - 2
+    var at = grid.put(" attnscope", 0, 0, Style(bold: true, reverse: true), limit: room)
+    at = grid.put("  \(source.name)", at, 0, paint.bar, limit: max(0, room - at))
+    if let name = source.model { grid.put("  \(name)", at, 0, paint.bar, limit: max(0, room - at)) }
+    grid.put(endingAt: model.width - 1, right, 0, paint.bar)
+  }
+
+  /// Whether everything that was asked for is there.
+  private var state: String {
+    if model.isStopped { return paint.unicode ? "■ stopped" : "stopped" }
+    let (done, total) = model.progress
+    if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
+    let eighth = total == 0 ? 0 : done * 6 / total
+    let bar = String(repeating: paint.unicode ? "█" : "#", count: eighth)
+      + String(repeating: paint.unicode ? "░" : ".", count: 6 - eighth)
+    return "\(bar) \(done)/\(total)"
+  }
+
+  private func drawCaption(_ grid: inout Grid) {
+    guard !layout.caption.isEmpty else { return }
+    if let message = model.message {
+      grid.put(message, 1, layout.caption.y, paint.warning)
+    } else if let badge = model.summary(model.selection.head)?.quality.badges.first {
+      grid.put("! " + badge, 1, layout.caption.y, paint.warning)
+    } else {
+      grid.put(model.selection.view.caption, 1, layout.caption.y, paint.dim)
+    }
+  }
+
+  private func drawFooter(_ grid: inout Grid) {
+    grid.fill(layout.footer, Cell(" ", paint.bar))
+    let y = layout.footer.y
+    var x = 1
+    switch model.mode {
+    case .prompt(let prompt, let text):
+      let end = grid.put("\(prompt.rawValue): \(text)", 1, y, paint.bar)
+      grid[end, y] = Cell("_", Style(bold: true, reverse: true))
+      return
+    default: break
+    }
+    if layout.caption.isEmpty, let message = model.message {
+      grid.put(message, 1, y, Style(bold: true, reverse: true))
+      return
+    }
+    if let count = model.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
+    for item in KeyTable.footer(model.selection.view) {
+      let text = paint.unicode ? item : item.replacingArrows
+      guard x + Width.of(text) < model.width else { break }
+      x = grid.put(text, x, y, paint.bar) + 2
+    }
+  }
+
+  private func drawOverlay(_ grid: inout Grid) {
+    switch model.mode {
+    case .help(let scroll): Help.draw(model, scroll, on: &grid)
+    case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)
+    default: break
+    }
+  }
+}
+
+extension String {
+  /// Arrows spelt out, for terminals without them.
+  var replacingArrows: String {
+    var out = ""
+    for character in self {
+      switch character {
+      case "←": out += "<-"
+      case "→": out += "->"
+      case "↑", "↓": continue
+      case "λ": out += "lambda"
+      default: out.append(character)
+      }
+    }
+    return out
+  }
+}

@@ -1,0 +1,44 @@
+public import Analysis
+public import Attention
+public import Canvas
+public import Sessions
+
+/// What is looked at, and how: everything that undo brings back.
+public struct Selection: Sendable, Hashable {
+  public enum Scale: String, Sendable, CaseIterable { case log, linear, rank }
+  public enum Pooling: String, Sendable, CaseIterable { case max, mean }
+  public enum Overlay: String, Sendable, CaseIterable { case skipped, grid, none }
+  public enum Sort: String, Sendable, CaseIterable { case layer, sparsity, sink, entropy, pattern }
+
+  public var view = ViewKind.map
+  public var head = HeadID(layer: 0, head: 0)
+  /// Query row and key column under the cursor, in tokens.
+  public var query = 0
+  public var key = 0
+  public var window: MapWindow
+  /// 0 is dense.
+  public var lambda = 0.01
+  public var spec: TileSpec
+  public var scale = Scale.log
+  public var normaliseRows = false
+  public var pooling = Pooling.max
+  public var mute = false
+  public var overlay = Overlay.skipped
+  public var colors = ColorMap.cividis
+  public var light = false
+  public var sort = Sort.layer
+
+  public init(_ source: SourceDescription) {
+    window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    spec = source.storedTile ?? .standard(queries: source.queries)
+    query = source.queries - 1
+    key = 0
+  }
+}
+
+extension CaseIterable where Self: Equatable, AllCases == [Self] {
+  var following: Self {
+    let all = Self.allCases
+    return all[(all.firstIndex(of: self)! + 1) % all.count]
+  }
+}

@@ -1,0 +1,174 @@
+import Sessions
+import Analysis
+import Attention
+import Canvas
+
+/// Right of the map: the head, what BLASST does to it, and why, for the block under the cursor.
+struct SidePanel {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard !rect.isEmpty else { return }
+    Panel("Head", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim, unicode: paint.unicode)
+      .draw(in: rect, on: &grid)
+    var lines = Lines(rect, paint)
+    head(&lines, &grid)
+    lines.rule("BLASST", right: model.selection.spec.description, on: &grid)
+    blasst(&lines, &grid)
+    let reason = reasonLines
+    let spare = rect.maxY - 1 - lines.y - reason.count - 1
+    if spare >= 3 {
+      let height = min(spare, 8)
+      CurvePlot(model).draw(in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
+      lines.y += height
+    }
+    lines.rule("Under the cursor", on: &grid)
+    for (text, style) in reason { lines.put(text, style, on: &grid) }
+  }
+
+  private func head(_ lines: inout Lines, _ grid: inout Grid) {
+    guard let summary = model.summary(model.selection.head) else {
+      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      for line in wrapped(why, lines.width) { lines.put(line, paint.dim, on: &grid) }
+      return
+    }
+    let label = summary.label
+    lines.field("pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))", paint.strong, on: &grid)
+    let others = label.candidates.map { "\(Self.short($0.name)) \(Numbers.fixed($0.recall, 2))" }.joined(separator: " ")
+    lines.field(lines.width >= 38 ? "at \(Int(label.budget * 100)) %" : "", others, paint.dim, on: &grid)
+    let token = model.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
+    lines.field("sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid)
+    lines.field(
+      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats, \(Numbers.fixed(summary.effectiveTokens, 1)) tokens", on: &grid)
+  }
+
+  private static func short(_ name: PatternLabel.Name) -> String {
+    switch name {
+    case .aShape: "A"
+    case .verticalSlash: "VS"
+    case .blockSparse: "BS"
+    case .hybrid: "∪"
+    case .diffuse: "-"
+    }
+  }
+
+  private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
+    guard let table = model.table(model.selection.head) else {
+      lines.put(model.isStopped ? "stopped" : "computing…", paint.dim, on: &grid)
+      return
+    }
+    let lambda = model.lambda
+    lines.field("lambda", table.isFixed ? "none: the mask was stored" : MapScreen.lambdaText(lambda.value), paint.strong, on: &grid)
+    lines.field(
+      "pruned", "\(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \(Numbers.percent(table.sparsity(lambda)))",
+      paint.pruned, on: &grid)
+    if table.visibleRows > 0 {
+      let dropped = table.droppedMass(lambda)
+      lines.field("dropped", "\(Numbers.short(dropped.mean)) worst \(Numbers.short(dropped.max))", on: &grid)
+    } else {
+      lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
+    }
+    let error = model.outputError.map { "\(Numbers.short($0.relativeL2)) rel L2" }
+    lines.field("error", error ?? model.refusal(model.errorQuestion) ?? "…", on: &grid)
+  }
+
+  /// Why the block under the cursor is computed or skipped.
+  private var reasonLines: [(String, Style)] {
+    let selection = model.selection
+    let query = model.queryToken(selection.query).map { " \"\($0)\"" } ?? ""
+    let key = model.token(selection.key).map { " \"\($0)\"" } ?? ""
+    var lines: [(String, Style)] = [("q \(selection.query)\(query) → k \(selection.key)\(key)", .plain)]
+    let visible = selection.key < model.source.visibility.limit(row: selection.query)
+    if let row = model.row(selection.query), selection.key < row.count, visible {
+      lines.append(("p \(Numbers.short(Double(row[selection.key])))", .plain))
+    } else {
+      lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
+    }
+    return lines + Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+  }
+
+  private func wrapped(_ text: String, _ width: Int) -> [String] {
+    var lines = [""]
+    for word in text.split(separator: " ") {
+      if lines[lines.count - 1].count + word.count + 1 > width, !lines[lines.count - 1].isEmpty { lines.append("") }
+      lines[lines.count - 1] += (lines[lines.count - 1].isEmpty ? "" : " ") + word
+    }
+    return lines
+  }
+}
+
+/// The rule of blasst.md with this block's numbers in it.
+struct Reason {
+  let lines: [(text: String, isPruned: Bool)]
+
+  init(_ model: Model) {
+    guard let table = model.table(model.selection.head) else {
+      lines = []
+      return
+    }
+    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    let margin = table.margins[i * table.keyTiles + j]
+    let threshold = model.lambda.threshold
+    let name = "block (\(i),\(j))"
+    if margin.isNaN {
+      lines = [(name, false), ("no row of it may see it", false)]
+    } else if table.isFixed {
+      lines = [(name, false), (margin > 0 ? "stored as computed" : "stored as skipped", margin < 0)]
+    } else if margin == .infinity {
+      lines = [(name, false), ("visited first: always computed", false)]
+    } else if threshold == -.infinity {
+      lines = [("\(name) margin \(Numbers.fixed(Double(margin), 2))", false), ("λ = 0: everything is computed", false)]
+    } else {
+      let pruned = margin < threshold
+      let compare = pruned ? "<" : "≥"
+      let numbers = "\(Numbers.fixed(Double(margin), 2)) \(compare) ln λ \(Numbers.fixed(Double(threshold), 2))"
+      lines = [("\(name) margin", false), ("\(numbers) → \(pruned ? "skipped" : "computed")", pruned)]
+    }
+  }
+}
+
+/// Lines of text inside a frame, from the top down.
+struct Lines {
+  let rect: Rect
+  let paint: Paint
+  var y: Int
+
+  init(_ rect: Rect, _ paint: Paint) {
+    (self.rect, self.paint) = (rect, paint)
+    y = rect.y + 1
+  }
+
+  var width: Int { rect.width - 4 }
+
+  mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
+    if y < rect.maxY - 1 { grid.put(paint.unicode ? text : text.replacingArrows, rect.x + 2, y, style, limit: width) }
+    y += 1
+  }
+
+  mutating func field(_ name: String, _ value: String, _ style: Style = .plain, on grid: inout Grid) {
+    if y < rect.maxY - 1 {
+      grid.put(name, rect.x + 2, y, paint.dim, limit: width)
+      grid.put(value, rect.x + 10, y, style, limit: width - 8)
+    }
+    y += 1
+  }
+
+  /// A line across the frame with a title in it.
+  mutating func rule(_ title: String, right: String = "", on grid: inout Grid) {
+    guard y < rect.maxY - 1 else { return }
+    for x in rect.x + 1..<rect.maxX - 1 { grid[x, y] = Cell(paint.unicode ? "─" : "-", paint.dim) }
+    if paint.unicode {
+      grid[rect.x, y] = Cell("├", paint.dim)
+      grid[rect.maxX - 1, y] = Cell("┤", paint.dim)
+    }
+    let end = grid.put(" \(title) ", rect.x + 1, y, paint.strong, limit: rect.width - 2)
+    if !right.isEmpty, end + Width.of(right) + 2 < rect.maxX { grid.put(endingAt: rect.maxX - 1, " \(right) ", y, paint.dim) }
+    y += 1
+  }
+}

@@ -1,0 +1,117 @@
+import Analysis
+import Canvas
+import Sessions
+
+/// View 4: how much each head gives to its first token, and which keys take most in the chosen head.
+struct SinksScreen {
+  private let model: Model
+  private let paint: Paint
+  static let threshold = 0.3
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard rect.width >= 70 else { return drawMatrix(in: rect, on: &grid) }
+    let (left, right) = rect.splitLeft(rect.width / 2)
+    drawMatrix(in: left, on: &grid)
+    drawKeys(in: right, on: &grid)
+  }
+
+  private func drawMatrix(in rect: Rect, on grid: inout Grid) {
+    Panel("Mass on the first token", right: "layer x head", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
+    let columns = max(1, (inner.width - 5) / wide)
+    let firstHead = max(0, model.selection.head.head - columns + 1)
+    let rows = max(1, inner.height - 5)
+    let firstLayer = max(0, model.selection.head.layer - rows + 1)
+    for head in firstHead..<min(model.source.heads, firstHead + columns) {
+      grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
+    }
+    for layer in firstLayer..<min(model.source.layers.count, firstLayer + rows) {
+      let y = inner.y + 1 + layer - firstLayer
+      grid.put("L\(model.source.layers[layer])", inner.x, y, paint.dim, limit: 4)
+      for head in firstHead..<min(model.source.heads, firstHead + columns) {
+        let place = Rect(x: inner.x + 5 + (head - firstHead) * wide, y: y, width: wide, height: 1)
+        drawHead(HeadID(layer: layer, head: head), in: place, on: &grid)
+      }
+    }
+    drawRates(in: inner, y: min(inner.maxY - 4, inner.y + 2 + model.source.layers.count), on: &grid)
+  }
+
+  private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
+    let isChosen = head == model.selection.head
+    guard let alpha = model.summary(head)?.importance.first else {
+      let note = model.refusal(.summary(head)) == nil ? "…" : "-"
+      grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
+      return
+    }
+    var cell = paint.shade(alpha)
+    if paint.colors == .palette, case .index(let index) = cell.style.background {
+      cell.style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    } else {
+      cell = .blank
+    }
+    cell.style.bold = Double(alpha) > Self.threshold
+    grid.fill(Rect(x: rect.x, y: rect.y, width: rect.width - (rect.width > 3 ? 1 : 0), height: 1), Cell(" ", cell.style))
+    // A head past the threshold is also marked by a glyph.
+    let text = Numbers.fixed(100 * Double(alpha), 0)
+    let marked = Double(alpha) > Self.threshold && rect.width >= 4 ? text + (paint.unicode ? "•" : "*") : text
+    var style = cell.style
+    if isChosen { (style.reverse, style.underline) = (true, true) }
+    grid.put(marked, rect.x, rect.y, style, limit: rect.width)
+  }
+
+  private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
+    let known = model.source.allHeads.compactMap(model.summary)
+    guard !known.isEmpty else {
+      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      grid.put(why, rect.x, y, paint.dim, limit: rect.width)
+      return
+    }
+    let all = SinkRate(importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
+    grid.put(
+      "sink rate (α₁ > \(Self.threshold)): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x, y, limit: rect.width)
+    let published = known.compactMap(\.truncatedImportance)
+    if published.count == known.count {
+      let rate = SinkRate(importances: published, threshold: Self.threshold).rate
+      grid.put("over the first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim, limit: rect.width)
+    }
+    grid.put("% of each head's attention; \(paint.unicode ? "•" : "*") past the threshold", rect.x, y + 2, paint.dim, limit: rect.width)
+  }
+
+  private func drawKeys(in rect: Rect, on grid: inout Grid) {
+    Panel("Keys", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim, unicode: paint.unicode)
+      .draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    guard let summary = model.summary(model.selection.head) else {
+      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
+      return
+    }
+    grid.put("mass per key position (square-root scale)", inner.x, inner.y, paint.dim, limit: inner.width)
+    let strip = Rect(x: inner.x, y: inner.y + 1, width: inner.width, height: 2)
+    Sparkline(pooled(summary.columnMass, strip.width), style: paint.accent, unicode: paint.unicode).draw(in: strip, on: &grid)
+    grid.put("0", inner.x, inner.y + 3, paint.dim)
+    grid.put(endingAt: inner.maxX, "\(summary.columnMass.count - 1)", inner.y + 3, paint.dim)
+    let order = summary.columnMass.indices.sorted { summary.columnMass[$0] > summary.columnMass[$1] }
+    for (line, key) in order.prefix(max(0, inner.height - 4)).enumerated() {
+      let y = inner.y + 4 + line, mass = Double(summary.columnMass[key])
+      grid.put(endingAt: inner.x + 7, Numbers.percent(mass), y)
+      grid.put(endingAt: inner.x + 13, "\(key)", y, paint.dim)
+      grid.put("\"\(model.token(key) ?? "")\"", inner.x + 14, y, limit: 12)
+      let bar = Rect(x: inner.x + 27, y: y, width: max(0, inner.width - 27), height: 1)
+      Bar(mass / max(Double(summary.columnMass[order[0]]), 1e-9), style: paint.accent, unicode: paint.unicode).draw(in: bar, on: &grid)
+    }
+  }
+
+  private func pooled(_ mass: [Float], _ width: Int) -> [Double] {
+    let edges = PooledMap.edges(0..<mass.count, cells: width)
+    let sums = zip(edges, edges.dropFirst()).map { a, b in Double(mass[a..<b].reduce(0, +)) }
+    let top = sums.max() ?? 0
+    return sums.map { top > 0 ? ($0 / top).squareRoot() : 0 }
+  }
+}

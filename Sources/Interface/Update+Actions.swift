@@ -1,0 +1,234 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+extension Model {
+  mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {
+    switch action {
+    case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end: move(action, repeats ?? 1)
+    case .zoomIn: zoom(by: 0.5)
+    case .zoomOut: zoom(by: 2)
+    case .fit: selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
+    case .find: mode = .prompt(.find, text: "")
+    case .findNext:
+      // n is also normalise while nothing is searched for; Esc forgets a search.
+      if search == nil { changePicture(.normalise) } else { findAgain(forward: true) }
+    case .findPrevious: findAgain(forward: false)
+    case .lambdaDown: stepLambda(-0.25 * Double(repeats ?? 1))
+    case .lambdaUp: stepLambda(0.25 * Double(repeats ?? 1))
+    case .lambdaDecadeDown: stepLambda(-Double(repeats ?? 1))
+    case .lambdaDecadeUp: stepLambda(Double(repeats ?? 1))
+    case .previousHead: stepHead(-(repeats ?? 1))
+    case .nextHead: stepHead(repeats ?? 1)
+    case .previousLayer: stepLayer(-(repeats ?? 1))
+    case .nextLayer: stepLayer(repeats ?? 1)
+    case .undo: if !travel(from: \.undoStack, to: \.redoStack) { message = "Nothing to undo." }
+    case .redo: if !travel(from: \.redoStack, to: \.undoStack) { message = "Nothing to redo." }
+    case .palette: mode = .palette(text: "", choice: 0)
+    case .help: mode = .help(scroll: 0)
+    case .quit:
+      isQuitting = true
+      return [.cancelWork, .quit]
+    case .export: return [exportScreen()]
+    default: changePicture(action)
+    }
+    return []
+  }
+
+  private mutating func changePicture(_ action: Action) {
+    switch action {
+    case .overlay: selection.overlay = selection.overlay.following
+    case .scale: selection.scale = selection.scale.following
+    case .normalise: selection.normaliseRows.toggle()
+    case .pooling: selection.pooling = selection.pooling.following
+    case .mute: toggleMute()
+    case .colorMap: selection.colors = selection.colors.next
+    case .background: selection.light.toggle()
+    case .sort: selection.sort = selection.sort.following
+    case .tile: nextTile()
+    case .vote: setSpec { $0.vote = $0.vote.following }
+    case .order: setSpec { $0.order = $0.order.following }
+    case .open: selection.view = .map
+    case .viewMap: selection.view = .map
+    case .viewHeads: selection.view = .heads
+    case .viewBlocks: selection.view = .blocks
+    case .viewSinks: selection.view = .sinks
+    case .nextView: selection.view = selection.view.following
+    case .previousView: selection.view = selection.view.following.following.following
+    case .viewTokens: message = "View 5 (Tokens) follows a live model; this is a saved dump."
+    case .viewCompare: message = "View 6 (Compare) is not built yet."
+    case .pause: message = "Nothing is live here: this is a saved dump, there is nothing to pause."
+    default: break
+    }
+    explain(action)
+  }
+
+  /// Says what a toggle is now, where the picture alone might not tell.
+  private mutating func explain(_ action: Action) {
+    switch action {
+    case .scale: message = "Scale: \(selection.scale.rawValue)."
+    case .pooling: message = "A cell shows the \(selection.pooling.rawValue) of its entries."
+    case .normalise: message = selection.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
+    case .overlay: message = "Overlay: \(selection.overlay.rawValue)."
+    case .colorMap: message = "Colours: \(selection.colors.rawValue)."
+    case .sort: message = "Heads by \(selection.sort.rawValue)."
+    case .vote where source.storedTile == nil:
+      message = selection.spec.vote == .head ? "Each query head decides alone." : "Query heads of a KV head decide together."
+    case .order where source.storedTile == nil:
+      message = selection.spec.order == .ascending ? "Key blocks from the first on." : "Key blocks from the last on: local first."
+    default: break
+    }
+  }
+
+  private mutating func toggleMute() {
+    selection.mute.toggle()
+    guard selection.mute else { return }
+    if let key = mutedKey { message = "Column of key \(key) left out, rows renormalised." }
+  }
+
+  private mutating func travel(
+    from: WritableKeyPath<Model, [Selection]>, to: WritableKeyPath<Model, [Selection]>
+  ) -> Bool {
+    guard let earlier = self[keyPath: from].popLast() else { return false }
+    self[keyPath: to].append(selection)
+    selection = earlier
+    isStopped = false
+    return true
+  }
+
+  mutating func move(_ action: Action, _ count: Int) {
+    switch selection.view {
+    case .heads: moveInHeads(action, count)
+    case .sinks: moveInSinks(action, count)
+    case .map, .blocks: moveCursor(action, count)
+    }
+  }
+
+  private mutating func moveCursor(_ action: Action, _ count: Int) {
+    let isBlocks = selection.view == .blocks
+    let layout = MapLayout(self), window = selection.window
+    let across = isBlocks ? selection.spec.keys : max(1, window.keys.count / max(layout.plot.width, 1))
+    let down = isBlocks ? selection.spec.rows : max(1, window.queries.count / max(layout.plot.height, 1))
+    let before = (selection.query, selection.key)
+    switch action {
+    case .left: selection.key -= count * across
+    case .right: selection.key += count * across
+    case .up: selection.query -= count * down
+    case .down: selection.query += count * down
+    case .pageUp: selection.query -= count * max(1, window.queries.count / 2)
+    case .pageDown: selection.query += count * max(1, window.queries.count / 2)
+    case .home: selection.key = 0
+    case .end: selection.key = source.keys - 1
+    default: break
+    }
+    clampCursor()
+    if (selection.query, selection.key) == before { message = "This is the edge of the map." }
+    followCursor()
+  }
+
+  mutating func clampCursor() {
+    selection.query = min(max(selection.query, 0), source.queries - 1)
+    selection.key = min(max(selection.key, 0), source.keys - 1)
+  }
+
+  /// Shifts the window so that the cursor is in it.
+  mutating func followCursor() {
+    selection.window.queries = Self.shift(selection.window.queries, toHold: selection.query, within: source.queries)
+    selection.window.keys = Self.shift(selection.window.keys, toHold: selection.key, within: source.keys)
+  }
+
+  static func shift(_ range: Range<Int>, toHold value: Int, within limit: Int) -> Range<Int> {
+    if range.contains(value) { return range }
+    let low = value < range.lowerBound ? value : value - range.count + 1
+    let start = min(max(low, 0), max(limit - range.count, 0))
+    return start..<min(start + range.count, limit)
+  }
+
+  mutating func zoom(by factor: Double) {
+    let before = selection.window
+    selection.window.queries = Self.zoomed(before.queries, by: factor, around: selection.query, within: source.queries)
+    selection.window.keys = Self.zoomed(before.keys, by: factor, around: selection.key, within: source.keys)
+    if selection.window == before {
+      message = factor < 1 ? "This is as close as it gets." : "The whole map is shown."
+    }
+  }
+
+  static func zoomed(_ range: Range<Int>, by factor: Double, around value: Int, within limit: Int) -> Range<Int> {
+    let size = min(limit, max(min(8, limit), Int((Double(range.count) * factor).rounded())))
+    let share = Double(value - range.lowerBound) / Double(max(range.count, 1))
+    let start = min(max(value - Int(share * Double(size)), 0), limit - size)
+    return start..<start + size
+  }
+
+  mutating func goTo(_ key: Int) {
+    guard key >= 0, key < source.keys else {
+      message = "There is no token \(key); they are 0 to \(source.keys - 1)."
+      return
+    }
+    selection.key = key
+    followCursor()
+  }
+
+  mutating func stepLambda(_ decades: Double) {
+    guard source.storedTile == nil || table(selection.head)?.isFixed == false else {
+      message = "This file stores a mask without margins: lambda has no effect on it."
+      return
+    }
+    selection.lambda = LambdaScale.step(selection.lambda, decades: decades)
+    if selection.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
+    if selection.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
+  }
+
+  private mutating func stepHead(_ step: Int) {
+    let wanted = selection.head.head + step
+    if wanted < 0 || wanted >= source.heads { message = "Heads are 0 to \(source.heads - 1); < > change the layer." }
+    selection.head.head = min(max(wanted, 0), source.heads - 1)
+  }
+
+  private mutating func stepLayer(_ step: Int) {
+    let wanted = selection.head.layer + step
+    if wanted < 0 || wanted >= source.layers.count {
+      message = "This file has layers \(source.layers.map(String.init).joined(separator: ", "))."
+    }
+    selection.head.layer = min(max(wanted, 0), source.layers.count - 1)
+  }
+
+  private mutating func nextTile() {
+    let decode = source.queries == 1
+    let presets = TilePreset.all.map { ($0.name, decode ? $0.decode : $0.prefill) }
+    let here = presets.lastIndex { ($0.1.rows, $0.1.keys) == (selection.spec.rows, selection.spec.keys) } ?? -1
+    let next = presets[(here + 1) % presets.count]
+    setSpec { ($0.rows, $0.keys) = (next.1.rows, next.1.keys) }
+    if source.storedTile == nil { message = "Tile \(next.1.rows)x\(next.1.keys) (\(next.0)): query rows that vote x keys." }
+  }
+
+  mutating func setSpec(_ change: (inout TileSpec) -> Void) {
+    guard source.storedTile == nil else {
+      message = "This file stores masks: their tile, vote and order are given."
+      return
+    }
+    change(&selection.spec)
+  }
+
+  private func exportScreen() -> Effect {
+    let view = selection.view.title.lowercased()
+    return .export(
+      name: "attnscope-L\(layerNumber)-H\(selection.head.head)-\(view)", text: Screen(self).grid.ansi)
+  }
+}
+
+/// Lambda moves in quarters of a decade from 1 down to 1e-12; below that it is 0, dense.
+enum LambdaScale {
+  static func step(_ lambda: Double, decades: Double) -> Double {
+    let smallest = -12.0
+    if lambda <= 0 { return decades > 0 ? power(smallest) : 0 }
+    let quarters = (Scale.log10(lambda) + decades) * 4
+    let snapped = (quarters.rounded()) / 4
+    if snapped < smallest { return 0 }
+    return power(min(snapped, 0))
+  }
+
+  private static func power(_ exponent: Double) -> Double { exponent == 0 ? 1 : Scale.pow10(exponent) }
+}

@@ -1,0 +1,99 @@
+import Analysis
+import Canvas
+import Sessions
+
+extension Model {
+  func headOrder() -> [HeadID] { HeadsLayout(self).order }
+
+  mutating func moveInHeads(_ action: Action, _ count: Int) {
+    let layout = HeadsLayout(self)
+    let here = layout.order.firstIndex(of: selection.head) ?? 0
+    let step: Int
+    switch action {
+    case .left: step = -count
+    case .right: step = count
+    case .up: step = -count * layout.columns
+    case .down: step = count * layout.columns
+    case .pageUp: step = -count * layout.columns * layout.rows
+    case .pageDown: step = count * layout.columns * layout.rows
+    case .home: step = -here
+    default: step = layout.order.count
+    }
+    let wanted = min(max(here + step, 0), layout.order.count - 1)
+    if wanted == here { message = "There are no more heads this way." }
+    selection.head = layout.order[wanted]
+  }
+
+  mutating func moveInSinks(_ action: Action, _ count: Int) {
+    let before = selection.head
+    switch action {
+    case .left: selection.head.head -= count
+    case .right: selection.head.head += count
+    case .up: selection.head.layer -= count
+    case .down: selection.head.layer += count
+    case .pageUp, .home: selection.head = HeadID(layer: 0, head: 0)
+    default: selection.head = HeadID(layer: source.layers.count - 1, head: source.heads - 1)
+    }
+    selection.head.head = min(max(selection.head.head, 0), source.heads - 1)
+    selection.head.layer = min(max(selection.head.layer, 0), source.layers.count - 1)
+    if selection.head == before { message = "There are no more heads this way." }
+  }
+
+  // MARK: Mouse
+
+  mutating func takeMouse(_ mouse: Mouse) {
+    guard case .normal = mode else {
+      if mouse.action == .press { mode = .normal }
+      return
+    }
+    switch mouse.action {
+    case .wheelUp, .wheelDown:
+      if selection.view == .map { point(mouse) }
+      _ = perform(selection.view == .map ? (mouse.action == .wheelUp ? .zoomIn : .zoomOut) : (mouse.action == .wheelUp ? .up : .down))
+    case .press:
+      drag = (mouse.x, mouse.y)
+      message = nil
+      press(mouse)
+    case .drag: dragMap(mouse)
+    case .release: drag = nil
+    }
+  }
+
+  private mutating func press(_ mouse: Mouse) {
+    switch selection.view {
+    case .map: point(mouse)
+    case .heads:
+      let layout = HeadsLayout(self)
+      let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
+      guard let index else { return }
+      if layout.order[index] == selection.head { _ = perform(.open) } else { selection.head = layout.order[index] }
+    case .blocks, .sinks: break
+    }
+  }
+
+  /// Puts the cursor where the mouse is.
+  private mutating func point(_ mouse: Mouse) {
+    let layout = MapLayout(self)
+    guard layout.plot.contains(mouse.x, mouse.y) else { return }
+    let keys = layout.keys(mouse.x, selection.window), queries = layout.queries(mouse.y, selection.window)
+    selection.key = (keys.lowerBound + keys.upperBound - 1) / 2
+    selection.query = (queries.lowerBound + queries.upperBound - 1) / 2
+    clampCursor()
+  }
+
+  private mutating func dragMap(_ mouse: Mouse) {
+    guard let from = drag, selection.view == .map else { return }
+    let layout = MapLayout(self), window = selection.window
+    let keys = (from.x - mouse.x) * window.keys.count / max(layout.plot.width, 1)
+    let queries = (from.y - mouse.y) * window.queries.count / max(layout.plot.height, 1)
+    selection.window.keys = Self.panned(window.keys, by: keys, within: source.keys)
+    selection.window.queries = Self.panned(window.queries, by: queries, within: source.queries)
+    drag = (mouse.x, mouse.y)
+    isStopped = false
+  }
+
+  private static func panned(_ range: Range<Int>, by step: Int, within limit: Int) -> Range<Int> {
+    let start = min(max(range.lowerBound + step, 0), limit - range.count)
+    return start..<start + range.count
+  }
+}

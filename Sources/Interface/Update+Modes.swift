@@ -1,0 +1,198 @@
+import Sessions
+import Attention
+import Canvas
+
+extension Model {
+  mutating func takeHelpKey(_ key: Key, _ scroll: Int) {
+    switch key {
+    case .up, .character("k"): mode = .help(scroll: max(0, scroll - 1))
+    case .down, .character("j"): mode = .help(scroll: scroll + 1)
+    case .pageUp: mode = .help(scroll: max(0, scroll - height / 2))
+    case .pageDown, .character(" "): mode = .help(scroll: scroll + height / 2)
+    case .home: mode = .help(scroll: 0)
+    default: mode = .normal
+    }
+    if case .help(let wanted) = mode { mode = .help(scroll: min(wanted, Help.lastScroll(self))) }
+  }
+
+  mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) {
+    switch key {
+    case .escape: mode = .normal
+    case .backspace: mode = text.isEmpty ? .normal : .prompt(prompt, text: String(text.dropLast()))
+    case .character(let c) where text.count < 200: mode = .prompt(prompt, text: text + String(c))
+    case .enter:
+      mode = .normal
+      finish(prompt, text)
+    default: break
+    }
+  }
+
+  private mutating func finish(_ prompt: Prompt, _ text: String) {
+    guard !text.isEmpty else { return }
+    switch prompt {
+    case .goTo:
+      guard let number = Int(text.filter { $0 != " " }) else {
+        message = "\"\(text)\" is not a token number; / finds tokens by text."
+        return
+      }
+      _ = performing { $0.goTo(number) }
+    case .find:
+      search = text
+      findAgain(forward: true, includingHere: true)
+    }
+  }
+
+  /// Runs a change that is no single action, with undo.
+  mutating func performing(_ change: (inout Model) -> Void) -> [Effect] {
+    let before = selection
+    change(&self)
+    if selection != before {
+      undoStack.append(before)
+      redoStack = []
+      isStopped = false
+    }
+    return []
+  }
+
+  mutating func findAgain(forward: Bool, includingHere: Bool = false) {
+    guard let search else {
+      message = "Nothing was searched for yet; / finds a token."
+      return
+    }
+    guard !source.tokens.isEmpty else {
+      message = "This file has no token texts; --tokens FILE gives them."
+      return
+    }
+    let matches = TokenSearch(search).matches(source.tokens).filter { $0 < source.keys }
+    guard !matches.isEmpty else {
+      message = "No token matches \"\(search)\"."
+      return
+    }
+    let here = selection.key
+    let next: Int
+    if forward {
+      next = matches.first { includingHere ? $0 >= here : $0 > here } ?? matches[0]
+    } else {
+      next = matches.last { $0 < here } ?? matches[matches.count - 1]
+    }
+    _ = performing { $0.goTo(next) }
+    let place = matches.firstIndex(of: next)! + 1
+    message = "\"\(search)\": match \(place) of \(matches.count), key \(next). n next, N previous."
+  }
+
+  mutating func takePaletteKey(_ key: Key, _ text: String, _ choice: Int) -> [Effect] {
+    let hits = Palettes.hits(text)
+    switch key {
+    case .escape: mode = .normal
+    case .up: mode = .palette(text: text, choice: max(0, choice - 1))
+    case .down, .tab: mode = .palette(text: text, choice: min(max(hits.count - 1, 0), choice + 1))
+    case .backspace: mode = text.isEmpty ? .normal : .palette(text: String(text.dropLast()), choice: 0)
+    case .character(let c) where text.count < 80: mode = .palette(text: text + String(c), choice: 0)
+    case .enter:
+      mode = .normal
+      message = nil
+      if let done = command(text) { return done }
+      guard choice < hits.count else {
+        message = text.isEmpty ? nil : "There is no command \"\(text)\"."
+        return []
+      }
+      return perform(hits[choice].action)
+    default: break
+    }
+    return []
+  }
+
+  /// Commands with a value; nil when the text is none of them.
+  private mutating func command(_ text: String) -> [Effect]? {
+    let words = text.split(separator: " ").map(String.init)
+    guard words.count == 2 else { return nil }
+    switch words[0] {
+    case "lambda", "λ": return setLambda(words[1])
+    case "tile":
+      guard let sides = TileSpec.sides(words[1]) else { return say("A tile is written like 128x128.") }
+      return performing { $0.setSpec { ($0.rows, $0.keys) = sides } }
+    case "layer":
+      guard let number = Int(words[1]), let index = source.layers.firstIndex(of: number) else {
+        return say("This file has layers \(source.layers.map(String.init).joined(separator: ", ")).")
+      }
+      return performing { $0.selection.head.layer = index }
+    case "head":
+      guard let number = Int(words[1]), (0..<source.heads).contains(number) else {
+        return say("Heads are 0 to \(source.heads - 1).")
+      }
+      return performing { $0.selection.head.head = number }
+    case "query":
+      guard let number = Int(words[1]), (0..<source.queries).contains(number) else {
+        return say("Queries are 0 to \(source.queries - 1).")
+      }
+      return performing {
+        $0.selection.query = number
+        $0.followCursor()
+      }
+    case "key", "token", "goto":
+      guard let number = Int(words[1]) else { return say("\(words[1]) is not a token number.") }
+      return performing { $0.goTo(number) }
+    default: return nil
+    }
+  }
+
+  private mutating func setLambda(_ text: String) -> [Effect] {
+    guard let value = Double(text) else { return say("\(text) is not a number.") }
+    do {
+      _ = try Lambda(value)
+      return performing { $0.selection.lambda = max(value, 0) }
+    } catch {
+      return say("\(error)")
+    }
+  }
+
+  private mutating func say(_ text: String) -> [Effect] {
+    message = text
+    return []
+  }
+}
+
+/// The palette's list: every action by name, fuzzy, the best hit first.
+enum Palettes {
+  static func hits(_ text: String) -> [Binding] {
+    let wanted = text.lowercased().filter { $0 != " " }
+    let scored = KeyTable.bindings.compactMap { binding in
+      score(wanted, binding.name.lowercased()).map { (binding, $0) }
+    }
+    return scored.sorted { $0.1 < $1.1 }.map(\.0)
+  }
+
+  /// How far apart the letters lie; nil when they do not all occur in order. 0 sorts first.
+  private static func score(_ wanted: String, _ name: String) -> Int? {
+    if wanted.isEmpty { return 0 }
+    let squeezed = name.filter { $0 != " " }
+    if squeezed.hasPrefix(wanted) { return -1000 }
+    if squeezed.contains(wanted) { return -500 }
+    var rest = Substring(squeezed)
+    var gaps = 0
+    for letter in wanted {
+      guard let at = rest.firstIndex(of: letter) else { return nil }
+      gaps += rest.distance(from: rest.startIndex, to: at)
+      rest = rest[rest.index(after: at)...]
+    }
+    return gaps
+  }
+}
+
+/// Finds tokens by regular expression, or by plain text when the expression is not one; case is ignored.
+struct TokenSearch {
+  private let expression: Regex<AnyRegexOutput>?
+  private let plain: String
+
+  init(_ text: String) {
+    plain = text.lowercased()
+    expression = text.contains { "\\[](){}.*+?^$|".contains($0) } ? (try? Regex(text))?.ignoresCase() : nil
+  }
+
+  func matches(_ tokens: [String]) -> [Int] {
+    tokens.indices.filter { index in
+      if let expression { return (try? expression.firstMatch(in: tokens[index])) ?? nil != nil }
+      return tokens[index].lowercased().contains(plain)
+    }
+  }
+}

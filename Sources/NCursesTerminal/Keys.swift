@@ -1,0 +1,52 @@
+import CNCurses
+import Canvas
+
+/// Between ncurses' numbers and our values.
+enum Keys {
+  private static let special: [Int: Key] = [
+    Int(CN_KEY_UP): .up, Int(CN_KEY_DOWN): .down, Int(CN_KEY_LEFT): .left, Int(CN_KEY_RIGHT): .right,
+    Int(CN_KEY_PAGE_UP): .pageUp, Int(CN_KEY_PAGE_DOWN): .pageDown, Int(CN_KEY_HOME): .home, Int(CN_KEY_END): .end,
+    Int(CN_KEY_ENTER): .enter, Int(CN_KEY_BACKSPACE): .backspace, Int(CN_KEY_DELETE): .delete,
+    Int(CN_KEY_BACK_TAB): .backTab, 9: .tab, 10: .enter, 13: .enter, 27: .escape, 8: .backspace, 127: .backspace,
+  ]
+
+  static func event(_ number: Int32, _ mouse: cn_mouse) -> Event? {
+    if number == 3 { return .interrupt }
+    if let key = special[Int(number)] { return .key(key) }
+    if number == Int32(CN_KEY_MOUSE) { return self.mouse(mouse).map(Event.mouse) }
+    if number < 27, number > 0 {
+      return .key(.control(Character(Unicode.Scalar(UInt8(96 + number)))))
+    }
+    guard number >= 32, let scalar = Unicode.Scalar(UInt32(number)) else { return nil }
+    return .key(.character(Character(scalar)))
+  }
+
+  private static func mouse(_ mouse: cn_mouse) -> Mouse? {
+    let (x, y) = (Int(mouse.x), Int(mouse.y))
+    guard x >= 0, y >= 0 else { return nil }
+    switch mouse.button & ~28 {  // shift, meta and control do not matter
+    case 64: return Mouse(.wheelUp, x: x, y: y)
+    case 65: return Mouse(.wheelDown, x: x, y: y)
+    case 0: return Mouse(mouse.released != 0 ? .release : .press, x: x, y: y)
+    case 32: return Mouse(.drag, x: x, y: y)
+    default: return nil
+    }
+  }
+
+  static func cell(_ cell: Cell, _ colors: Capabilities.Colors) -> cn_cell {
+    var attributes: UInt16 = 0
+    let style = cell.style
+    if style.bold { attributes |= UInt16(CN_BOLD) }
+    if style.dim { attributes |= UInt16(CN_DIM) }
+    if style.reverse { attributes |= UInt16(CN_REVERSE) }
+    if style.underline { attributes |= UInt16(CN_UNDERLINE) }
+    return cn_cell(
+      glyph: cell.glyph.value, foreground: number(style.foreground, colors), background: number(style.background, colors),
+      attributes: attributes, padding: 0)
+  }
+
+  private static func number(_ color: Color, _ colors: Capabilities.Colors) -> Int16 {
+    guard colors != .mono, case .index(let index) = color else { return -1 }
+    return Int16(index)
+  }
+}

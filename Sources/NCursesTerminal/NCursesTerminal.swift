@@ -1,0 +1,163 @@
+import CNCurses
+public import Canvas
+import Glibc
+import Synchronization
+
+/// Why the screen could not be taken; nothing was written to the terminal.
+public struct TerminalError: Error, CustomStringConvertible {
+  public let description: String
+}
+
+/// What the user said about the terminal; overrides what is found out.
+public struct TerminalOptions: Sendable {
+  public var colors: Capabilities.Colors?
+  public var unicode: Bool?
+  public var mouse = true
+  public var lightBackground: Bool?
+
+  public init() {}
+}
+
+/// The real terminal: one thread owns ncurses; grids reach it through a mailbox that keeps only the newest.
+///
+/// Equal rows are not sent again. `@unchecked Sendable` is not needed: shared state sits in a `Mutex`, the rest lives
+/// on the thread.
+public final class NCursesTerminal: Terminal {
+  public let events: AsyncStream<Event>
+  public let capabilities: Capabilities
+  /// What was found out on the way, for the user: an unknown TERM, say.
+  public let note: String?
+  private let input: AsyncStream<Event>.Continuation
+  private let mailbox: Mutex<Mailbox>
+
+  private struct Mailbox {
+    var size: (width: Int, height: Int)
+    var next: Grid?
+    var mustClose = false
+    var isClosed = false
+  }
+
+  public init(options: TerminalOptions = .init()) throws {
+    guard isatty(0) == 1, isatty(1) == 1 else {
+      throw TerminalError(description: "standard input and output must be a terminal for the screen")
+    }
+    let found = try TerminalFacts.usable()
+    note = found.note
+    let unicode = cn_locale_is_utf8(TerminalFacts.mayTryUTF8 ? 1 : 0) != 0
+    guard cn_start(found.name, options.mouse ? 1 : 0) == 0 else {
+      throw TerminalError(description: "TERM=\(found.name) cannot be used; try TERM=xterm-256color")
+    }
+    capabilities = Capabilities(
+      colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())), unicode: options.unicode ?? unicode,
+      lightBackground: options.lightBackground ?? TerminalFacts.looksLight)
+    mailbox = Mutex(Mailbox(size: Self.currentSize()))
+    (events, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+    startThread()
+  }
+
+  public var size: (width: Int, height: Int) { mailbox.withLock { $0.size } }
+
+  public func present(_ grid: Grid) {
+    mailbox.withLock { $0.next = grid }
+    cn_wake()
+  }
+
+  /// Returns when the terminal is as it was.
+  public func close() {
+    mailbox.withLock { $0.mustClose = true }
+    cn_wake()
+    while !mailbox.withLock({ $0.isClosed }) { usleep(500) }
+  }
+
+  /// Ends the program badly, for the tests of the ways out.
+  public static func die(_ how: String) { cn_die(how) }
+
+  private static func currentSize() -> (width: Int, height: Int) {
+    var width: Int32 = 0, height: Int32 = 0
+    cn_size(&width, &height)
+    return (Int(width), Int(height))
+  }
+
+  // MARK: The thread
+
+  private func startThread() {
+    var thread = pthread_t()
+    let me = Unmanaged.passRetained(self)
+    pthread_create(
+      &thread, nil,
+      { raw in
+        Unmanaged<NCursesTerminal>.fromOpaque(raw!).takeRetainedValue().run()
+        return nil
+      }, me.toOpaque())
+    pthread_detach(thread)
+  }
+
+  private func run() {
+    var shown: Grid?
+    while true {
+      let happened = Int(cn_wait(-1))
+      if happened & CN_RESIZED != 0 {
+        cn_resize()
+        shown = nil
+        resized()
+      }
+      if happened & CN_SUSPEND != 0 { suspend(&shown) }
+      if happened & CN_INTERRUPTED != 0 { input.yield(.interrupt) }
+      if happened & CN_INPUT != 0, !readKeys(&shown) {
+        input.yield(.hangup)
+        // The terminal is gone: wait to be closed, without spinning on a descriptor that is always ready.
+        while !mailbox.withLock({ $0.mustClose }) { usleep(2000) }
+      }
+      let (grid, mustClose) = mailbox.withLock { box in
+        defer { box.next = nil }
+        return (box.next, box.mustClose)
+      }
+      if mustClose { break }
+      if let grid { draw(grid, over: &shown) }
+    }
+    cn_stop()
+    input.finish()
+    mailbox.withLock { $0.isClosed = true }
+  }
+
+  private func resized() {
+    let size = Self.currentSize()
+    mailbox.withLock { $0.size = size }
+    input.yield(.resize(width: size.width, height: size.height))
+  }
+
+  private func suspend(_ shown: inout Grid?) {
+    cn_suspend()
+    shown = nil
+    resized()
+  }
+
+  /// False when the terminal has gone away.
+  private func readKeys(_ shown: inout Grid?) -> Bool {
+    var mouse = cn_mouse()
+    var any = false
+    while true {
+      let key = cn_key(&mouse)
+      guard key >= 0 else {
+        if any { return true }
+        var fd = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+        return poll(&fd, 1, 0) == 0 || fd.revents & Int16(POLLHUP | POLLERR | POLLNVAL) == 0
+      }
+      any = true
+      if key == 26 { suspend(&shown) } else if let event = Keys.event(key, mouse) { input.yield(event) }
+    }
+  }
+
+  private func draw(_ grid: Grid, over shown: inout Grid?) {
+    let size = Self.currentSize()
+    for y in 0..<min(grid.height, size.height) {
+      if let shown, shown.width == grid.width, shown.height == grid.height, (0..<grid.width).allSatisfy({ grid[$0, y] == shown[$0, y] }) {
+        continue
+      }
+      let row = (0..<min(grid.width, size.width)).map { Keys.cell(grid[$0, y], capabilities.colors) }
+      cn_row(Int32(y), row, Int32(row.count))
+    }
+    cn_show()
+    shown = grid
+  }
+}

@@ -1,0 +1,127 @@
+import Sessions
+import Attention
+import ArgumentParser
+import Backends
+import Canvas
+import FoundationEssentials
+import Formats
+import Tensors
+
+struct SliceCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "slice", abstract: "Cut a smaller dump to share: some layers, heads and tokens.",
+    discussion: "Heads are query heads; the KV heads they share come along whole, so a cut through a group is refused.")
+
+  @OptionGroup var dump: DumpArguments
+  @Option(help: "Layer numbers, e.g. 0,12.") var layers: NumberList?
+  @Option(help: "Query heads, e.g. 0-2.") var heads: NumberList?
+  @Option(help: "Tokens a-b, both kept, e.g. 0-511.") var tokens: NumberList?
+  @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
+  @Flag(help: "Store float16.") var half = false
+  @Flag(help: "Replace an existing file.") var force = false
+
+  func run() throws {
+    let dump = try self.dump.one()
+    let about = self.dump.backend(dump).describe()
+    guard dump.kind != .mask else {
+      throw FormatError(.unsupported, "holds block masks alone, which slice does not cut", file: dump.path)
+    }
+    let chosen = try (layers?.numbers ?? about.layers).map { try about.layerIndex($0, file: dump.path) }
+    let heads = try self.heads.map { try $0.numbers.map { try about.checkedHead($0, file: dump.path) } }
+    let keys = try keyRange(about.keys, dump.path)
+    // Query row r stands at position r + offset; those whose position is kept stay.
+    let offset = dump.causal ? about.visibility.offset : about.keys - about.queries
+    let queries = max(0, keys.lowerBound - offset)..<min(about.queries, keys.upperBound - offset)
+    guard !queries.isEmpty else {
+      throw FormatError(.mismatch, "no query stands at tokens \(keys.lowerBound)-\(keys.upperBound - 1)", file: dump.path)
+    }
+    var arrays: [ArrayToWrite] = []
+    for index in chosen {
+      let cut = LayerCut(dump.layers[index], queries: queries, keys: keys, heads: heads, file: dump.path)
+      arrays += try cut.arrays(half: half)
+    }
+    if let ids = dump.tokenIDs, ids.count >= keys.upperBound {
+      let part = ids[keys].map { Int32(truncatingIfNeeded: $0) }
+      arrays.append(ArrayToWrite("token_ids", int32: part, shape: [part.count]))
+    }
+    let newOffset = queries.lowerBound + offset - keys.lowerBound
+    try writeSafetensors(arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)
+    say("written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \(keys.count) keys")
+  }
+
+  private func keyRange(_ count: Int, _ file: String) throws -> Range<Int> {
+    guard let numbers = tokens?.numbers else { return 0..<count }
+    let range = numbers.min()!..<numbers.max()! + 1
+    guard range.upperBound <= count, range.count == numbers.count else {
+      throw FormatError(.mismatch, "--tokens is one range within 0-\(count - 1)", file: file)
+    }
+    return range
+  }
+
+  private func metadata(_ dump: Dump, _ keys: Range<Int>, offset: Int) throws -> [String: String] {
+    var metadata = ["causal": "\(dump.causal)", "query_offset": "\(offset)", "rope_applied": "true"]
+    metadata["model"] = dump.model
+    metadata["scale"] = dump.scale.map { "\($0)" }
+    let tokens = dump.tokens ?? []
+    if tokens.count >= keys.upperBound {
+      metadata["tokens"] = String(decoding: try JSONEncoder().encode(Array(tokens[keys])), as: UTF8.self)
+    }
+    let command = CommandLine.arguments.dropFirst().map { $0.split(separator: "/").last.map(String.init) ?? $0 }
+    metadata["made_by"] = "attnscope " + command.joined(separator: " ")
+    return metadata
+  }
+}
+
+/// Cuts one layer's arrays.
+private struct LayerCut {
+  let layer: LayerArrays
+  let queries: Range<Int>
+  let keys: Range<Int>
+  let heads: [Int]?
+  let file: String
+
+  init(_ layer: LayerArrays, queries: Range<Int>, keys: Range<Int>, heads: [Int]?, file: String) {
+    (self.layer, self.queries, self.keys, self.heads, self.file) = (layer, queries, keys, heads, file)
+  }
+
+  func arrays(half: Bool) throws(FormatError) -> [ArrayToWrite] {
+    let names: [(ArrayRole, String)] = [
+      (.query, "q"), (.key, "k"), (.value, "v"), (.pattern, "pattern"), (.scores, "scores"),
+    ]
+    var out: [ArrayToWrite] = []
+    for (role, name) in names {
+      guard let tensor = layer.arrays[role] else { continue }
+      let cut: Tensor
+      switch role {
+      case .key, .value: cut = tensor.slice(axis: 1, keys)
+      case .pattern, .scores: cut = tensor.slice(axis: 1, queries).slice(axis: 2, keys)
+      default: cut = tensor.slice(axis: 1, queries)
+      }
+      let chosen = try units(role, count: tensor.shape[0])
+      let label = "layers.\(layer.layer).\(name)"
+      if chosen == Array(0..<tensor.shape[0]), !half {
+        out.append(ArrayToWrite(label, tensor: cut))
+      } else {
+        let floats = chosen.flatMap { cut[$0].floats() }
+        let shape = [chosen.count, cut.shape[1], cut.shape[2]]
+        out.append(ArrayToWrite(label, floats: floats, shape: shape, half: half || tensor.dtype == .float16))
+      }
+    }
+    return out
+  }
+
+  /// The heads of an array to keep: whole KV groups, so that sharing stays even.
+  private func units(_ role: ArrayRole, count: Int) throws(FormatError) -> [Int] {
+    guard let heads else { return Array(0..<count) }
+    let wanted = Set(heads).sorted()
+    guard let kv = layer.arrays[.key]?.shape[0], let query = layer.arrays[.query]?.shape[0] else { return wanted }
+    let size = query / max(kv, 1)
+    let groups = Set(wanted.map { $0 / size }).sorted()
+    guard wanted.count == groups.count * size else {
+      throw FormatError(
+        .mismatch, "heads \(wanted.map(String.init).joined(separator: ",")) cut through a group of \(size) that shares a KV head; take whole groups",
+        file: file)
+    }
+    return role == .query ? wanted : groups
+  }
+}
