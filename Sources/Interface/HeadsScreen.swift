@@ -19,13 +19,13 @@ struct HeadsScreen {
     Panel("Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode)
       .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
-      draw(layout.order[index], in: layout.rect(index), on: &grid)
+      draw(layout.order[index], layout, in: layout.rect(index), on: &grid)
     }
     let below = layout.order.count - layout.visible.endIndex
     if below > 0 { grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim) }
   }
 
-  private func draw(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
+  private func draw(_ head: HeadID, _ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
     let isChosen = head == model.selection.head
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
     let style = isChosen ? paint.bar : Style.plain
@@ -33,7 +33,7 @@ struct HeadsScreen {
     grid.put("\(model.source.layers[head.layer]).\(head.head)", rect.x, rect.y, style, limit: rect.width)
     grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
     let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
-    let question = Needs.thumbnail(head, model)
+    let question = Needs.thumbnail(head, model, layout)
     guard let map = model.map(question) else {
       let note = model.refusal(question) != nil ? "no map" : (model.isStopped ? "stopped" : "…")
       grid.put(note, picture.x + 1, picture.y, paint.dim, limit: picture.width - 1)

@@ -99,10 +99,11 @@ struct MapLayout {
 
 /// How thumbnails stand in the Heads view.
 struct HeadsLayout {
-  static let thumbWidth = 11
-  static let thumbHeight = 4
-  static let pixelRows = 8
+  /// Columns and lines of a picture, from the largest; the first with which all heads fit is taken, else the last.
+  private static let sizes = [(29, 12), (23, 10), (19, 8), (17, 7), (15, 6), (13, 5), (11, 4)]
 
+  let thumbWidth: Int
+  let thumbHeight: Int
   let area: Rect
   let columns: Int
   let rows: Int
@@ -112,8 +113,11 @@ struct HeadsLayout {
 
   init(_ model: Model) {
     area = ScreenLayout(model).main.inset()
-    columns = max(1, area.width / (Self.thumbWidth + 2))
-    rows = max(1, area.height / (Self.thumbHeight + 1))
+    let area = area, count = model.source.allHeads.count
+    func fits(_ size: (Int, Int)) -> Bool { ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count }
+    (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
+    columns = max(1, (area.width + 2) / (thumbWidth + 2))
+    rows = max(1, area.height / (thumbHeight + 1))
     order = HeadsLayout.sorted(model)
     let chosen = order.firstIndex(of: model.selection.head) ?? 0
     let page = max(0, chosen / columns - rows + 1)
@@ -125,8 +129,8 @@ struct HeadsLayout {
   func rect(_ index: Int) -> Rect {
     let at = index - first
     return Rect(
-      x: area.x + at % columns * (Self.thumbWidth + 2), y: area.y + at / columns * (Self.thumbHeight + 1),
-      width: Self.thumbWidth, height: Self.thumbHeight + 1)
+      x: area.x + at % columns * (thumbWidth + 2), y: area.y + at / columns * (thumbHeight + 1), width: thumbWidth,
+      height: thumbHeight + 1)
   }
 
   private static func sorted(_ model: Model) -> [HeadID] {

@@ -80,27 +80,34 @@ struct MapScreen {
   // MARK: Axes
 
   private func drawAxes(_ grid: inout Grid) {
+    drawQueryAxis(&grid)
     let plot = layout.plot, window = model.selection.window
-    let oneToken = window.queries.count <= plot.height
-    for y in stride(from: plot.y, to: plot.maxY, by: oneToken ? 1 : 4) {
-      let query = layout.queries(y, window).lowerBound
-      var label = "\(query)"
-      if oneToken, let token = model.queryToken(query) { label = Self.clipped("\(token) \(query)", layout.gutter - 1) }
-      grid.put(endingAt: plot.x - 1, label, y, paint.dim)
-    }
     let perKey = plot.width / max(window.keys.count, 1)
-    var x = plot.x
-    while x < plot.maxX {
-      let key = layout.keys(x, window).lowerBound
-      let named = perKey >= 4 ? model.token(key) : nil
-      let text = named.map { Self.clipped($0, perKey - 1) } ?? "\(key)"
-      if x + Width.of(text) <= plot.maxX { grid.put(text, x, layout.axis, paint.dim) }
-      guard named != nil else {
-        x += max(10, text.count + 2)
-        continue
+    guard perKey >= 4, !model.source.tokens.isEmpty else {
+      for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
+        guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else { continue }
+        grid.put("\(key)", x, layout.axis, paint.dim)
       }
-      guard let next = layout.column(of: key + 1, window), next > x else { break }
-      x = next
+      return
+    }
+    for key in window.keys {
+      guard let x = layout.column(of: key, window), let token = model.token(key) else { continue }
+      grid.put(Self.clipped(token, perKey - 1), x, layout.axis, paint.dim)
+    }
+  }
+
+  private func drawQueryAxis(_ grid: inout Grid) {
+    let plot = layout.plot, window = model.selection.window
+    guard window.queries.count <= plot.height else {
+      for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
+        if let y = layout.line(of: query, window) { grid.put(endingAt: plot.x - 1, "\(query)", y, paint.dim) }
+      }
+      return
+    }
+    for query in window.queries {
+      guard let y = layout.line(of: query, window) else { continue }
+      let label = Self.clipped((model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
+      grid.put(endingAt: plot.x - 1, label, y, paint.dim)
     }
   }
 

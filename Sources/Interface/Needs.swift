@@ -23,8 +23,9 @@ public struct Needs: Sendable {
       now += [.table(head, selection.spec), .row(head, query: selection.query), .summary(head)]
       now.append(model.errorQuestion)
     case .heads:
-      for item in HeadsLayout(model).visible {
-        now.append(Self.thumbnail(item, model))
+      let layout = HeadsLayout(model)
+      for item in layout.visible {
+        now.append(Self.thumbnail(item, model, layout))
         now.append(.table(item, selection.spec))
       }
     case .blocks: now = [.table(head, selection.spec), .summary(head), model.errorQuestion]
@@ -50,8 +51,8 @@ public struct Needs: Sendable {
       muted: model.mutedKey)
   }
 
-  static func thumbnail(_ head: HeadID, _ model: Model) -> Question {
+  static func thumbnail(_ head: HeadID, _ model: Model, _ layout: HeadsLayout) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
-    return .map(head, whole, rows: HeadsLayout.pixelRows, columns: HeadsLayout.thumbWidth, muted: nil)
+    return .map(head, whole, rows: 2 * layout.thumbHeight, columns: layout.thumbWidth, muted: nil)
   }
 }

@@ -69,3 +69,17 @@ struct HeatScale {
 
   subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
 }
+
+/// Round numbers for an axis.
+enum Ticks {
+  /// Multiples of 1, 2 or 5 times a power of ten in a range, at most `most` of them.
+  static func of(_ range: Range<Int>, most: Int) -> [Int] {
+    var step = 1
+    while range.count / step > most {
+      let digits = String(step)
+      step = digits.first == "2" ? step / 2 * 5 : step * 2
+    }
+    let first = (range.lowerBound + step - 1) / step * step
+    return Array(stride(from: first, to: range.upperBound, by: step))
+  }
+}

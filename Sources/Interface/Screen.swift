@@ -39,7 +39,7 @@ struct Screen {
     drawCaption(&grid)
     drawFooter(&grid)
     drawOverlay(&grid)
-    return grid
+    return paint.unicode ? grid : grid.inASCII
   }
 
   private func drawHeader(_ grid: inout Grid) {
@@ -94,9 +94,8 @@ struct Screen {
     }
     if let count = model.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
     for item in KeyTable.footer(model.selection.view) {
-      let text = paint.unicode ? item : item.replacingArrows
-      guard x + Width.of(text) < model.width else { break }
-      x = grid.put(text, x, y, paint.bar) + 2
+      guard x + Width.of(item) < model.width else { break }
+      x = grid.put(item, x, y, paint.bar) + 2
     }
   }
 
@@ -106,22 +105,5 @@ struct Screen {
     case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)
     default: break
     }
-  }
-}
-
-extension String {
-  /// Arrows spelt out, for terminals without them.
-  var replacingArrows: String {
-    var out = ""
-    for character in self {
-      switch character {
-      case "←": out += "<-"
-      case "→": out += "->"
-      case "↑", "↓": continue
-      case "λ": out += "lambda"
-      default: out.append(character)
-      }
-    }
-    return out
   }
 }

@@ -24,7 +24,7 @@ struct SidePanel {
     let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
     if spare >= 3 {
-      let height = min(spare, 8)
+      let height = min(spare, 14)
       CurvePlot(model).draw(in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
       lines.y += height
     }
@@ -41,11 +41,15 @@ struct SidePanel {
     let label = summary.label
     lines.field("pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))", paint.strong, on: &grid)
     let others = label.candidates.map { "\(Self.short($0.name)) \(Numbers.fixed($0.recall, 2))" }.joined(separator: " ")
-    lines.field(lines.width >= 38 ? "at \(Int(label.budget * 100)) %" : "", others, paint.dim, on: &grid)
+    if lines.width >= 38 {
+      lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)
+    } else {
+      lines.put(others, paint.dim, on: &grid)
+    }
     let token = model.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
     lines.field("sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid)
     lines.field(
-      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats, \(Numbers.fixed(summary.effectiveTokens, 1)) tokens", on: &grid)
+      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats = \(Numbers.fixed(summary.effectiveTokens, 1)) keys", on: &grid)
   }
 
   private static func short(_ name: PatternLabel.Name) -> String {
@@ -121,7 +125,7 @@ struct Reason {
     } else if table.isFixed {
       lines = [(name, false), (margin > 0 ? "stored as computed" : "stored as skipped", margin < 0)]
     } else if margin == .infinity {
-      lines = [(name, false), ("visited first: always computed", false)]
+      lines = [(name, false), ("first visited: computed", false)]
     } else if threshold == -.infinity {
       lines = [("\(name) margin \(Numbers.fixed(Double(margin), 2))", false), ("λ = 0: everything is computed", false)]
     } else {
@@ -147,7 +151,7 @@ struct Lines {
   var width: Int { rect.width - 4 }
 
   mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
-    if y < rect.maxY - 1 { grid.put(paint.unicode ? text : text.replacingArrows, rect.x + 2, y, style, limit: width) }
+    if y < rect.maxY - 1 { grid.put(text, rect.x + 2, y, style, limit: width) }
     y += 1
   }
 

@@ -63,6 +63,8 @@ struct DumpArguments: ParsableArguments {
     if let queryOffset, abs(queryOffset) > 1 << 30 { throw ValidationError("--query-offset \(queryOffset) is absurd.") }
   }
 
+  var isSample: Bool { files.isEmpty && query == nil }
+
   /// Every dump named; the bundled sample when none is.
   func open(_ texts: TokenArguments? = nil) throws -> [Dump] {
     let options = options(tokens: texts?.tokens)

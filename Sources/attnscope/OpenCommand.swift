@@ -75,8 +75,10 @@ private struct Start: Sendable {
     spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
     lambda = max(0, command.tiles.lambda)
     var layer = about.layers.count > 1 ? about.layers.count / 2 : 0
+    // The sample opens on a head of which BLASST prunes a good part.
+    let isSample = command.dump.isSample
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
-    head = HeadID(layer: layer, head: try about.checkedHead(command.head ?? 0, file: dump.path))
+    head = HeadID(layer: layer, head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
   }
 
   func apply(to selection: inout Interface.Selection) {

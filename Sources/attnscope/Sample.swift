@@ -3,7 +3,10 @@ import Glibc
 
 /// Finds the bundled sample: beside an installed program, or in the checkout the program was built in.
 enum Sample {
-  static let name = "smollm2-log-512.safetensors"
+  static let name = "smollm2-log-832.safetensors"
+
+  /// Of layer 12.
+  static let head = 6
 
   static func path() throws -> String {
     if let named = getenv("ATTNSCOPE_SAMPLES") {
