@@ -58,10 +58,25 @@ func target(_ room: (name: String, imports: [String])) -> Target {
   }
 }
 
-func tests(_ name: String, _ needs: [String]) -> Target {
+// Tests may import any room; `Support` holds what several of them share.
+let tests: [(name: String, needs: [String])] = [
+  ("HouseTests", []),
+  ("AttentionTests", ["Support", "Kernels", "Tensors", "Attention"]),
+  ("FormatsTests", ["Support", "Tensors", "Formats"]),
+  ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
+  ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
+  ("CanvasTests", ["Canvas"]),
+  ("InterfaceTests", ["Support", "Tensors", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]),
+  ("CommandTests", ["Support", "attnscope"]),
+  // The numeric suite and the budgets of the design, also run in release.
+  ("NumericTests", ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]),
+]
+
+func testTarget(_ test: (name: String, needs: [String])) -> Target {
   .testTarget(
-    name: name, dependencies: needs.map { .byName(name: $0) }, path: "Tests/\(name)",
-    exclude: name == "InterfaceTests" ? ["Snapshots"] : [], swiftSettings: swift)
+    name: test.name, dependencies: test.needs.map { .byName(name: $0) }, path: "Tests/\(test.name)",
+    exclude: ["InterfaceTests": ["Snapshots"], "FormatsTests": ["Fixtures"]][test.name] ?? [],
+    swiftSettings: swift)
 }
 
 let package = Package(
@@ -70,5 +85,8 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
-  targets: rooms.map(target)
+  targets: rooms.map(target) + [
+    .target(
+      name: "Support", dependencies: ["Tensors", "Attention"], path: "Tests/Support", swiftSettings: swift)
+  ] + tests.map(testTarget)
 )

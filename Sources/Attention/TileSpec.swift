@@ -78,6 +78,8 @@ public struct Lambda: Sendable, Hashable {
 public struct LambdaError: Error, CustomStringConvertible {
   public let value: Double
 
+  public init(value: Double) { self.value = value }
+
   public var description: String {
     "lambda \(value) is refused: above 1 a block could be skipped although it raises the running maximum, and deployed kernels differ on what that means; give a value in (0, 1], or 0 for dense"
   }

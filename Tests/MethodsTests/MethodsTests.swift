@@ -1,0 +1,130 @@
+import Attention
+import Methods
+import Support
+import Tensors
+import Testing
+
+/// What every registered method must hold to: one check for all.
+func checkMethod(_ type: any AttentionMethod.Type) throws {
+  let card = type.card
+  #expect(!card.id.isEmpty && !card.idea.isEmpty && card.citation.contains("20"), "\(card.id): the card is incomplete")
+  #expect(throws: KnobError.self) { try type.init(knobs: ["no such knob": .number(1)]) }
+  for knob in card.knobs {
+    #expect(knob.name == knob.name.lowercased() && !knob.help.isEmpty)
+    if case .integer = knob.range { #expect(throws: KnobError.self) { try type.init(knobs: [knob.name: .number(0.5)]) } }
+    #expect(throws: KnobError.self) { try type.init(knobs: [knob.name: .word("nonsense")]) }
+  }
+  for one in [
+    Case(heads: 2, queries: 70, keys: 70, TileSpec(rows: 16, keys: 16), scale: 2),
+    Case(heads: 1, queries: 1, keys: 90, TileSpec(rows: 1, keys: 16)),
+    Case(heads: 3, queries: 20, keys: 50, TileSpec(rows: 16, keys: 16)),
+  ] {
+    try checkMethod(type, on: one)
+  }
+}
+
+private func checkMethod(_ type: any AttentionMethod.Type, on one: Case) throws {
+  let group = one.group(seed: 5), card = type.card
+  let method = try type.init(knobs: [:])
+  var state = AttentionState(), trace = Trace()
+  let outputs = try #require(method.attend(group, state: &state, trace: &trace))
+  #expect(outputs.count == group.heads.count && outputs.allSatisfy { $0.count == one.queries * one.valueDim })
+  #expect(trace.masks.count == group.heads.count, "\(card.id) leaves no masks")
+  #expect(trace.cost.scores > 0 && trace.cost.exponentials <= trace.cost.scores)
+  // Every row keeps something, and what it keeps it may see.
+  for (head, set) in trace.keptSets.enumerated() {
+    for row in 0..<one.queries {
+      let kept = set.row(row, group.visibility), limit = group.visibility.limit(row: row)
+      #expect(kept[..<limit].contains(1), "\(card.id) head \(head) row \(row) keeps nothing")
+      #expect(!kept[limit...].contains(1), "\(card.id) head \(head) row \(row) keeps what it cannot see")
+    }
+  }
+  try checkError(outputs, trace, group, one, card)
+  if card.promises.contains(.deterministic) {
+    var again = Trace()
+    #expect(method.attend(group, state: &state, trace: &again) == outputs, "\(card.id) is not deterministic")
+  }
+  if card.promises.contains(.canBeDense) {
+    let dense = try #require(try Dense(knobs: [:]).attend(group, state: &state, trace: &trace))
+    let all = try #require(try type.init(knobs: card.denseKnobs).attend(group, state: &state, trace: &trace))
+    let worst = zip(dense.joined(), all.joined()).map { abs($0 - $1) }.max() ?? 0
+    #expect(worst < 1e-5, "\(card.id) with everything kept is off by \(worst)")
+  }
+}
+
+/// |O' - O| <= 2 (1 - R) max |v|, R the recall of the row (card 0, identity 4), and A' = A / R on kept entries.
+private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup, _ one: Case, _ card: MethodCard) throws {
+  guard !trace.keptSets.isEmpty else { return }
+  let dense = ReferenceAttention(group).run(one.spec, lambda: 0)
+  let values = group.heads[0].value!.floats()
+  for head in group.heads.indices {
+    for row in 0..<one.queries {
+      let kept = trace.keptSets[head].row(row, group.visibility)
+      let p = dense.patterns[head][row * one.keys..<(row + 1) * one.keys]
+      let recall = zip(p, kept).reduce(0) { $0 + ($1.1 == 1 ? $1.0 : 0) }
+      for x in 0..<one.valueDim {
+        var exact = 0.0
+        for (j, weight) in p.enumerated() where kept[j] == 1 { exact += weight / recall * Double(values[j * one.valueDim + x]) }
+        let got = Double(outputs[head][row * one.valueDim + x])
+        #expect(abs(got - exact) < 2e-5, "\(card.id) row \(row): \(got) for \(exact)")
+      }
+    }
+  }
+}
+
+@Suite struct MethodsTests {
+  @Test(arguments: Registry.methods.map { $0.card.id }) func everyMethodHoldsToItsCard(_ id: String) throws {
+    try checkMethod(try #require(Registry.method(id)))
+  }
+
+  @Test func idsAreUnique() {
+    #expect(Set(Registry.methods.map { $0.card.id }).count == Registry.methods.count)
+    #expect(Registry.methods.map { $0.card.id } == ["dense", "blasst", "a-shape", "vertical-slash", "block-sparse"])
+  }
+
+  /// Card 1, check 3: a column and a diagonal planted among zeros are found, and nothing else.
+  @Test func plantedColumnAndDiagonalAreFound() throws {
+    let n = 512
+    var scores = [Float](repeating: 0, count: n * n)
+    for i in 0..<n {
+      if i >= 200 { scores[i * n + 200] = 8 }
+      if i >= 150 { scores[i * n + i - 150] = 8 }
+    }
+    let head = Head(scores: Tensor(scores, shape: [n, n]), causal: true)
+    let seen = Shapes.lastQueries(PatternRows(head), rows: 64)
+    #expect(abs(seen.columns.reduce(0, +) - 64) < 1e-3 && abs(seen.offsets.reduce(0, +) - 64) < 1e-3)
+    let set = Shapes.verticalSlash(head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
+    #expect(set.columns.indices.filter { set.columns[$0] == 1 } == Array(0..<30) + [200])
+    #expect(set.offsets == Array(0..<100) + [150])
+    #expect(abs(seen.offsets[150] - 29.6) < 0.1)
+    var kept = 0
+    for row in 0..<n { kept += set.row(row, head.visibility).reduce(0) { $0 + Int($1) } }
+    #expect(abs(Double(kept) / Double(n * (n + 1) / 2) - 0.447) < 0.001)
+  }
+
+  /// Card 1, check 4: a column that the last 64 rows do not look at is missed.
+  @Test func theBlindSpotIsBlind() {
+    let n = 512
+    var scores = [Float](repeating: 0, count: n * n)
+    for i in 200..<400 { scores[i * n + 200] = 8 }
+    let head = Head(scores: Tensor(scores, shape: [n, n]), causal: true)
+    let seen = Shapes.lastQueries(PatternRows(head), rows: 64)
+    let set = Shapes.verticalSlash(head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
+    #expect(set.columns[200] == 0)
+  }
+
+  @Test func topKIsStable() {
+    #expect(Shapes.top(3, of: [1, 5, 5, 2, 5]) == [1, 2, 4])
+    #expect(Shapes.top(2, of: [1, 5, 5], forced: 1) == [0, 1])
+    #expect(Shapes.top(9, of: [1]) == [0])
+  }
+
+  @Test func budgetsScaleAsTheCardsSay() {
+    #expect(Scaled.tokens(1024, n: 2048, reference: 131072) == 16)
+    #expect(Scaled.tokens(30, n: 512, reference: 131072) == 1)
+    #expect(Scaled.tokens(10, n: 1 << 20, reference: 1024) == 10)
+    #expect(Scaled.block(64, n: 2048, reference: 131072) == 2)
+    #expect(Scaled.block(64, n: 65536, reference: 131072) == 32)
+    #expect(Scaled.blocks(100, size: 64, n: 65536, reference: 131072) == 100)
+  }
+}
