@@ -11,7 +11,10 @@ struct ShapeChoices {
     self.head = head
     self.entries = entries
     seen = Shapes.lastQueries(rows, rows: 64)
-    blockSize = max(2, min(64, head.keys / 16))
+    // The largest block of which two fit into each query block's budget.
+    var size = 64
+    while size > 2, entries < Double(2 * size * head.queries) { size /= 2 }
+    blockSize = size
   }
 
   /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse once.

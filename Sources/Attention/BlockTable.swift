@@ -107,7 +107,10 @@ public struct BlockTable: Sendable {
     let wanted = Int((target * Double(visibleBlocks)).rounded(.up))
     guard wanted > 0 else { return 0 }
     guard wanted <= visibleBlocks, sortedMargins[wanted - 1] < 0 else { return nil }
-    return exponential(Double(sortedMargins[wanted - 1].nextUp))
+    // The smallest double whose float logarithm lies above the margin, to a part in ten million.
+    var lambda = exponential(Double(sortedMargins[wanted - 1]))
+    while Lambda.threshold(lambda) <= sortedMargins[wanted - 1] { lambda = max(lambda * (1 + 1e-7), .leastNormalMagnitude) }
+    return min(lambda, 1)
   }
 }
 

@@ -19,7 +19,7 @@ public actor App {
 
   /// `export` writes a text under a name that is free and says where, or why not.
   public init(
-    _ backend: any Backend, terminal: any Terminal, selection: (inout Selection) -> Void = { _ in },
+    _ backend: any Backend, terminal: any Terminal, selection: (inout Viewpoint) -> Void = { _ in },
     export: @escaping @Sendable (_ name: String, _ text: String) -> String = { _, _ in "Export is off." }
   ) {
     let size = terminal.size

@@ -124,7 +124,7 @@ struct BlocksScreen {
     let j = min(model.selection.key / table.spec.keys, table.keyTiles - 1)
     Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    grid.put("keys          margin   mass/row  verdict", inner.x, inner.y, paint.dim, limit: inner.width)
+    grid.put("keys       margin mass/row verdict", inner.x, inner.y, paint.dim, limit: inner.width)
     let room = max(0, inner.height - 1)
     let first = min(max(0, j - room / 2), max(0, table.keyTiles - room))
     let rows = Double(min(table.spec.rows, model.source.queries - i * table.spec.rows))
@@ -133,17 +133,17 @@ struct BlocksScreen {
       let end = min(table.keys, (tile + 1) * table.spec.keys) - 1
       let y = inner.y + 1 + line
       var verdict = "computed"
-      if margin.isNaN { verdict = "not visible" } else if margin == .infinity { verdict = table.isFixed ? "computed" : "first: computed" }
+      if margin.isNaN { verdict = "not visible" } else if margin == .infinity { verdict = table.isFixed ? "computed" : "first" }
       let skipped = table.isFixed ? margin < 0 : margin < model.lambda.threshold
       if skipped { verdict = "skipped" }
       let style = tile == j ? paint.bar : (skipped ? paint.pruned : (margin.isNaN ? paint.dim : .plain))
       if tile == j { grid.fill(Rect(x: inner.x, y: y, width: inner.width, height: 1), Cell(" ", paint.bar)) }
-      grid.put("\(tile * table.spec.keys)-\(end)", inner.x, y, style, limit: 13)
+      grid.put("\(tile * table.spec.keys)-\(end)", inner.x, y, style, limit: 10)
       let shown = margin.isNaN ? "-" : (table.isFixed ? "?" : Numbers.fixed(Double(margin), 2))
-      grid.put(endingAt: inner.x + 20, shown, y, style)
+      grid.put(endingAt: inner.x + 17, shown, y, style)
       let mass = Double(table.massSum[i * table.keyTiles + tile]) / max(rows, 1)
-      grid.put(endingAt: inner.x + 31, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
-      grid.put(verdict, inner.x + 33, y, style, limit: inner.width - 33)
+      grid.put(endingAt: inner.x + 26, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
+      grid.put(verdict, inner.x + 28, y, style, limit: inner.width - 28)
     }
   }
 }

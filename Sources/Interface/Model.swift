@@ -21,7 +21,7 @@ public struct Model: Sendable {
   public internal(set) var width: Int
   public internal(set) var height: Int
   public internal(set) var capabilities: Capabilities
-  public internal(set) var selection: Selection
+  public internal(set) var selection: Viewpoint
   public internal(set) var mode = Mode.normal
   /// Digits typed before a command.
   public internal(set) var count: Int?
@@ -34,15 +34,15 @@ public struct Model: Sendable {
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
   var interruptsInARow = 0
-  var undoStack: [Selection] = []
-  var redoStack: [Selection] = []
+  var undoStack: [Viewpoint] = []
+  var redoStack: [Viewpoint] = []
   var drag: (x: Int, y: Int)?
   var pendingDigit: PendingDigit?
 
   /// A digit that may yet turn out to start a count.
   struct PendingDigit: Sendable {
     let digit: Int
-    let before: Selection
+    let before: Viewpoint
   }
 
   private var answers: [Question: Answer] = [:]
@@ -53,7 +53,7 @@ public struct Model: Sendable {
   public init(_ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()) {
     self.source = source
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
-    selection = Selection(source)
+    selection = Viewpoint(source)
     selection.light = capabilities.lightBackground
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }

@@ -21,7 +21,7 @@ struct HeatScale {
   /// Decades shown on the log scale.
   static let decades = 4.0
 
-  init(_ map: PooledMap, _ selection: Selection) {
+  init(_ map: PooledMap, _ selection: Viewpoint) {
     rows = map.rows
     columns = map.columns
     var raw = selection.pooling == .max ? map.max : map.mean

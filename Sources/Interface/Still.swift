@@ -5,7 +5,7 @@ public import Sessions
 public enum Still {
   public static func grid(
     _ backend: any Backend, width: Int, height: Int, capabilities: Capabilities = .init(),
-    _ change: (inout Selection) -> Void
+    _ change: (inout Viewpoint) -> Void
   ) async throws -> Grid {
     var model = Model(backend.describe(), width: width, height: height, capabilities: capabilities)
     change(&model.selection)

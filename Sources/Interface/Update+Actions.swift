@@ -89,7 +89,7 @@ extension Model {
   }
 
   private mutating func travel(
-    from: WritableKeyPath<Model, [Selection]>, to: WritableKeyPath<Model, [Selection]>
+    from: WritableKeyPath<Model, [Viewpoint]>, to: WritableKeyPath<Model, [Viewpoint]>
   ) -> Bool {
     guard let earlier = self[keyPath: from].popLast() else { return false }
     self[keyPath: to].append(selection)
@@ -196,12 +196,22 @@ extension Model {
   }
 
   private mutating func nextTile() {
-    let decode = source.queries == 1
-    let presets = TilePreset.all.map { ($0.name, decode ? $0.decode : $0.prefill) }
-    let here = presets.lastIndex { ($0.1.rows, $0.1.keys) == (selection.spec.rows, selection.spec.keys) } ?? -1
-    let next = presets[(here + 1) % presets.count]
-    setSpec { ($0.rows, $0.keys) = (next.1.rows, next.1.keys) }
-    if source.storedTile == nil { message = "Tile \(next.1.rows)x\(next.1.keys) (\(next.0)): query rows that vote x keys." }
+    // Presets of equal tiles are one step, under both names.
+    var steps: [(spec: TileSpec, names: [String])] = []
+    for preset in TilePreset.all {
+      let spec = source.queries == 1 ? preset.decode : preset.prefill
+      if let at = steps.firstIndex(where: { $0.spec == spec }) {
+        steps[at].names.append(preset.name)
+      } else {
+        steps.append((spec, [preset.name]))
+      }
+    }
+    let here = steps.firstIndex { ($0.spec.rows, $0.spec.keys) == (selection.spec.rows, selection.spec.keys) } ?? -1
+    let next = steps[(here + 1) % steps.count]
+    setSpec { ($0.rows, $0.keys, $0.vote) = (next.spec.rows, next.spec.keys, next.spec.vote) }
+    guard source.storedTile == nil else { return }
+    let names = next.names.joined(separator: ", ")
+    message = "Tile \(next.spec.rows)x\(next.spec.keys) (\(names)): query rows that vote x keys."
   }
 
   mutating func setSpec(_ change: (inout TileSpec) -> Void) {

@@ -126,7 +126,7 @@ extension Model {
   /// Runs of cursor moves are one step of undo.
   private func isMove(_ action: Action) -> Bool { [.up, .down, .left, .right].contains(action) }
 
-  private func isSamePlace(_ a: Selection, _ b: Selection) -> Bool {
+  private func isSamePlace(_ a: Viewpoint, _ b: Viewpoint) -> Bool {
     var a = a
     (a.query, a.key, a.window) = (b.query, b.key, b.window)
     return a == b

@@ -81,7 +81,7 @@ private struct Start: Sendable {
     head = HeadID(layer: layer, head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
   }
 
-  func apply(to selection: inout Interface.Selection) {
+  func apply(to selection: inout Viewpoint) {
     selection.head = head
     selection.spec = spec
     selection.lambda = lambda

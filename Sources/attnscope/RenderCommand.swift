@@ -43,8 +43,8 @@ struct RenderCommand: AsyncParsableCommand {
     guard (40...500).contains(width), (12...300).contains(height) else {
       throw ValidationError("--width is 40 to 500 and --height 12 to 300.")
     }
-    guard Selection.Scale(rawValue: scale) != nil else { throw ValidationError("--scale is log, linear or rank.") }
-    guard Selection.Pooling(rawValue: pool) != nil else { throw ValidationError("--pool is max or mean.") }
+    guard Viewpoint.Scale(rawValue: scale) != nil else { throw ValidationError("--scale is log, linear or rank.") }
+    guard Viewpoint.Pooling(rawValue: pool) != nil else { throw ValidationError("--pool is max or mean.") }
     if let output, ["png", "svg"].contains(Self.ending(output)) {
       throw ValidationError("\(Self.ending(output)) is not written yet; name a .txt or .ansi file.")
     }
@@ -67,8 +67,8 @@ struct RenderCommand: AsyncParsableCommand {
       selection.view = view.kind
       selection.spec = spec
       selection.lambda = max(0, tiles.lambda)
-      selection.scale = Selection.Scale(rawValue: scale)!
-      selection.pooling = Selection.Pooling(rawValue: pool)!
+      selection.scale = Viewpoint.Scale(rawValue: scale)!
+      selection.pooling = Viewpoint.Pooling(rawValue: pool)!
     }
     let picture = text ? grid.lines.joined(separator: "\n") + "\n" : grid.ansi
     if let output {

@@ -28,7 +28,7 @@ import Testing
     var floats = [Float](repeating: 0, count: 6)
     as_to_float(AS_DTYPE_F8_E4M3, bytes, 1, 6, &floats)
     #expect(floats[0...3] == [0, 1, -1, 448] && floats[4].isNaN && floats[5] == 1.0 / 512)
-    as_to_float(AS_DTYPE_F8_E5M2, [0x3c, 0xc0, 0x7c], 1, 3, &floats)
+    as_to_float(AS_DTYPE_F8_E5M2, [0x3c, 0xc0, 0x7c] as [UInt8], 1, 3, &floats)
     #expect(floats[0...2] == [1, -2, .infinity])
   }
 

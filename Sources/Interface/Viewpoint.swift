@@ -4,7 +4,7 @@ public import Canvas
 public import Sessions
 
 /// What is looked at, and how: everything that undo brings back.
-public struct Selection: Sendable, Hashable {
+public struct Viewpoint: Sendable, Hashable {
   public enum Scale: String, Sendable, CaseIterable { case log, linear, rank }
   public enum Pooling: String, Sendable, CaseIterable { case max, mean }
   public enum Overlay: String, Sendable, CaseIterable { case skipped, grid, none }

@@ -1,0 +1,66 @@
+import Backends
+import Canvas
+import Interface
+import Sessions
+import Testing
+
+/// A robot user: an app on a virtual terminal whose keys it presses and whose screen it reads, waiting for text to appear.
+final class Pilot: Sendable {
+  let terminal: VirtualTerminal
+  let app: App
+  private let running: Task<Void, Never>
+
+  init(
+    _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30, capabilities: Capabilities = .init(),
+    export: @escaping @Sendable (String, String) -> String = { name, _ in "Written to \(name)." }
+  ) {
+    let terminal = VirtualTerminal(width: width, height: height, capabilities: capabilities)
+    let app = App(backend, terminal: terminal, export: export)
+    (self.terminal, self.app) = (terminal, app)
+    running = Task { await app.run() }
+  }
+
+  var screen: String { terminal.lastGrid?.lines.joined(separator: "\n") ?? "" }
+
+  func press(_ text: String) { terminal.type(text) }
+
+  /// Waits until the screen holds a text: for a frame, never for a time; the limit only ends a broken test.
+  @discardableResult func sees(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) async -> Bool {
+    await until("\"\(text)\"", sourceLocation) { $0.contains(text) }
+  }
+
+  @discardableResult func until(
+    _ what: String, _ sourceLocation: SourceLocation = #_sourceLocation, _ condition: @escaping @Sendable (String) -> Bool
+  ) async -> Bool {
+    let terminal = terminal
+    let found = await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        while !Task.isCancelled {
+          if condition(terminal.lastGrid?.lines.joined(separator: "\n") ?? "") { return true }
+          try? await Task.sleep(for: .milliseconds(2))
+        }
+        return false
+      }
+      group.addTask {
+        try? await Task.sleep(for: .seconds(30))
+        return false
+      }
+      defer { group.cancelAll() }
+      return await group.next() ?? false
+    }
+    if !found { Issue.record("never saw \(what) on:\n\(screen)", sourceLocation: sourceLocation) }
+    return found
+  }
+
+  func model() async -> Model { await app.model }
+
+  /// Presses q and waits for the app to end.
+  func quit() async {
+    terminal.press(.escape)
+    press("q")
+    await running.value
+    terminal.close()
+  }
+
+  func ended() async { await running.value }
+}
