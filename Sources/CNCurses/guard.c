@@ -50,7 +50,8 @@ static void die(int signal_number) {
 }
 
 static void tell(int signal_number) {
-  const char what = signal_number == SIGWINCH ? 'w' : (signal_number == SIGTSTP ? 'z' : 'i');
+  // Whoever is continued draws everything anew, as after a resize.
+  const char what = signal_number == SIGWINCH || signal_number == SIGCONT ? 'w' : (signal_number == SIGTSTP ? 'z' : 'i');
   (void)!write(pipes[1], &what, 1);
 }
 
@@ -80,12 +81,14 @@ void guard_arm(void) {
   static char stack[1 << 16];
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
   sigaltstack(&alternate, NULL);
-  armed = 1;
   for (int i = 0; i < DEADLY; i++) handle(deadly[i], die, SA_ONSTACK, &before[i]);
   handle(SIGWINCH, tell, SA_RESTART, NULL);
   handle(SIGTSTP, tell, SA_RESTART, NULL);
   handle(SIGINT, tell, SA_RESTART, NULL);
+  handle(SIGCONT, tell, SA_RESTART, NULL);
 }
+
+void guard_taken(void) { armed = 1; }
 
 void guard_disarm(void) {
   armed = 0;
@@ -93,6 +96,7 @@ void guard_disarm(void) {
   signal(SIGWINCH, SIG_DFL);
   signal(SIGTSTP, SIG_DFL);
   signal(SIGINT, SIG_DFL);
+  signal(SIGCONT, SIG_DFL);
 }
 
 void guard_mouse(int on) {

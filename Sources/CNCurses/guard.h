@@ -5,6 +5,8 @@
 void guard_prepare(int mouse);
 /// Installs the handlers.
 void guard_arm(void);
+/// From now on there is a screen to give back.
+void guard_taken(void);
 void guard_disarm(void);
 void guard_mouse(int on);
 /// The descriptor that signals and cn_wake write to, and what arrived there as CN_* bits.

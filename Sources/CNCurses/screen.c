@@ -48,9 +48,14 @@ int cn_locale_is_utf8(int try_utf8) {
 
 int cn_start(const char *term, int mouse) {
   guard_prepare(mouse);
-  screen = newterm(term, stdout, stdin);
-  if (!screen) return -1;
+  // Ours first: ncurses installs its own handlers only where there are none.
   guard_arm();
+  screen = newterm(term, stdout, stdin);
+  if (!screen) {
+    guard_disarm();
+    return -1;
+  }
+  guard_taken();
   set_term(screen);
   raw();
   noecho();
@@ -68,6 +73,11 @@ int cn_start(const char *term, int mouse) {
     for (int i = 0; i < 257 * 257; i++) pair_of[i] = -1;
   }
   define_key("\033[<", MOUSE_PREFIX);
+  // Home and End as terminals send them that are not what TERM says.
+  for (const char *const *home = (const char *const[]){"\033[1~", "\033[7~", "\033[H", "\033OH", 0}; *home; home++)
+    define_key(*home, KEY_HOME);
+  for (const char *const *end = (const char *const[]){"\033[4~", "\033[8~", "\033[F", "\033OF", 0}; *end; end++)
+    define_key(*end, KEY_END);
   guard_mouse(1);
   return 0;
 }
@@ -163,11 +173,21 @@ static int read_mouse(cn_mouse *mouse) {
   return 0;
 }
 
+// A sequence that nobody knows is swallowed whole, so that its letters never act as keys. Esc alone stays Esc.
+static int32_t after_escape(void) {
+  wint_t c;
+  if (get_wch(&c) != OK) return 27;
+  if (c == 'O') get_wch(&c);
+  else if (c == '[')
+    while (get_wch(&c) == OK && (c < 0x40 || c > 0x7e)) {}
+  return CN_KEY_OTHER;
+}
+
 int32_t cn_key(cn_mouse *mouse) {
   wint_t c;
   const int status = get_wch(&c);
   if (status == ERR) return -1;
-  if (status != KEY_CODE_YES) return (int32_t)c;
+  if (status != KEY_CODE_YES) return c == 27 ? after_escape() : (int32_t)c;
   switch (c) {
     case KEY_UP: return CN_KEY_UP;
     case KEY_DOWN: return CN_KEY_DOWN;

@@ -59,6 +59,11 @@ public actor App {
     for effect in effects {
       switch effect {
       case .quit: break
+      case .awaitDigit(let number):
+        Task { [inbox] in
+          try? await Task.sleep(for: .milliseconds(500))
+          inbox.add(.digitIsOver(number))
+        }
       case .cancelWork:
         for task in running.values { task.cancel() }
         running = [:]

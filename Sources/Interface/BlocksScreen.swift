@@ -48,12 +48,12 @@ struct BlocksScreen {
     let x = plot.x + centre(j, plot.width, table.keyTiles), y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
     var at = inner.x
-    at = grid.put("far below max ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
+    at = grid.put(inner.width > 40 ? "far below max " : "below ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
     for step in 0..<10 where at < inner.maxX {
       grid[at, inner.maxY - 1] = paint.shade(Float(step) / 9)
       at += 1
     }
-    at = grid.put(" raises it  ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
+    at = grid.put(" raises ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
     grid.put("\(paint.cross) skipped", at, inner.maxY - 1, paint.pruned, limit: inner.maxX - at)
   }
 
@@ -90,8 +90,8 @@ struct BlocksScreen {
   // MARK: Numbers
 
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    let right = "λ=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
-    Panel("Sparsity(λ)", right: right, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let right = "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
+    Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
     CurvePlot(model).draw(in: rect.inset(), on: &grid)
   }
 

@@ -6,7 +6,7 @@ struct CurvePlot {
   private let model: Model
   private let paint: Paint
   /// log10 lambda at the left edge; the right edge is lambda = 1.
-  static let left = -8.0
+  static let left = -10.0
 
   init(_ model: Model) {
     self.model = model

@@ -15,7 +15,7 @@ struct HeadsScreen {
 
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(model)
-    let shown = "by \(model.selection.sort.rawValue), λ=\(MapScreen.lambdaText(model.selection.lambda))"
+    let shown = "by \(model.selection.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))"
     Panel("Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode)
       .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
@@ -39,7 +39,10 @@ struct HeadsScreen {
       grid.put(note, picture.x + 1, picture.y, paint.dim, limit: picture.width - 1)
       return
     }
-    drawMap(HeatScale(map, model.selection), in: picture, on: &grid)
+    // A mean shows shape where a maximum over so many entries is bright everywhere.
+    var look = model.selection
+    look.pooling = .mean
+    drawMap(HeatScale(map, look), in: picture, on: &grid)
   }
 
   /// The number that the heads are sorted by; sparsity when by layer.
@@ -50,7 +53,7 @@ struct HeadsScreen {
       return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" } ?? "…"
     case .sink: return summary.map { Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
     case .entropy: return summary.map { Numbers.fixed($0.entropy, 2) } ?? "…"
-    case .pattern: return summary.map { String($0.label.name.rawValue.prefix(6)) } ?? "…"
+    case .pattern: return summary.map { $0.label.name.short } ?? "…"
     }
   }
 

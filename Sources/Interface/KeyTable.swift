@@ -17,10 +17,10 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
   /// One sentence for somebody who has never seen it.
   public var caption: String {
     switch self {
-    case .map: "Rows are query tokens, columns the keys they may look at; bright = more attention, × = pruned."
-    case .heads: "Every head of every layer as a small map; Enter opens one, S sorts, arrows choose."
-    case .blocks: "Each block's margin below the running maximum: under ln λ it is skipped. [ ] move λ."
-    case .sinks: "How much of its attention each head spends on one token, and which tokens take most."
+    case .map: "Row: a query token. Column: a key it may read. Bright: more attention. × pruned"
+    case .heads: "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move lambda."
+    case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
+    case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
     }
   }
 }
@@ -28,7 +28,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
 /// Everything a person can do. Keys, help, footer and palette are made from `KeyTable`.
 public enum Action: String, Sendable, Hashable, CaseIterable {
   case up, down, left, right, pageUp, pageDown, home, end
-  case zoomIn, zoomOut, fit, goTo, find, findNext, findPrevious
+  case zoomIn, zoomOut, fit, goTo, goToQuery, nextHeavy, find, findNext, findPrevious
   case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
   case previousHead, nextHead, previousLayer, nextLayer
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
@@ -66,9 +66,11 @@ public enum KeyTable {
     row(.pageDown, [.pageDown], "move down by half a screen", "", "Move"),
     row(.home, [.home], "to the first token", "", "Move"),
     row(.end, [.end], "to the last token", "", "Move"),
-    row(.goTo, char("g"), "go to a token by its number (or type the number first: 120g)", "", "Move"),
-    row(.find, char("/"), "find a token by its text (regular expression) or number", "find", "Move"),
-    row(.findNext, char("n"), "next match of a search; without one: normalise, global or by row", "", "Move"),
+    row(.goTo, char("g"), "go to a key by its number (or type it first: 120g)", "", "Move"),
+    row(.goToQuery, char("G"), "go to a query row by its number (120G)", "", "Move"),
+    row(.nextHeavy, char("w"), "to the key that takes the next most weight in this row", "", "Move"),
+    row(.find, char("/"), "find a token by its text (a regular expression) or number", "find", "Move"),
+    row(.findNext, char("n"), "next match; without a search: normalise", "", "Move"),
     row(.findPrevious, char("N"), "previous match", "", "Move"),
     row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map]),
     row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map]),
@@ -86,7 +88,7 @@ public enum KeyTable {
     row(.nextLayer, char(">"), "next layer", "", "Head"),
     row(.overlay, char("o"), "overlay: skipped blocks, with block corners, or none", "overlay", "Picture", [.map]),
     row(.scale, char("s"), "scale: log, linear or rank", "scale", "Picture", [.map]),
-    row(.normalise, char("z"), "normalise: global or by row (also n, when nothing is searched for)", "", "Picture", [.map]),
+    row(.normalise, char("z"), "normalise: global or by row (n too, without a search)", "", "Picture", [.map]),
     row(.pooling, char("p"), "pool a cell by maximum or mean", "pool", "Picture", [.map]),
     row(.mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture", [.map]),
     row(.colorMap, char("c"), "next colour map", "colours", "Picture"),
@@ -103,7 +105,7 @@ public enum KeyTable {
     row(.previousView, [.backTab], "previous view", "", "Views"),
     row(.undo, char("u"), "undo the last change of view", "", "Program"),
     row(.redo, char("U"), "redo", "", "Program"),
-    row(.palette, char(":"), "all actions by name; also: lambda 0.01, tile 64x64, layer 12, head 3", "", "Program"),
+    row(.palette, char(":"), "any action by name; or: lambda 0.01, tile hopper, head 3", "", "Program"),
     row(.export, char("e"), "export this screen as text with colours", "", "Program"),
     row(.pause, char(" "), "pause or step a live source", "", "Program"),
     row(.help, char("?"), "this help", "", "Program"),
@@ -122,7 +124,7 @@ public enum KeyTable {
 
   /// What the footer says, most useful first; the frame drops what does not fit.
   public static func footer(_ view: ViewKind) -> [String] {
-    var items = ["? help", "q quit", "←→↑↓ move", "[ ] λ", ", . head", "< > layer", "Tab view"]
+    var items = ["? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view"]
     if view == .map { items.insert("+ - zoom", at: 3) }
     let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
     items += extra.map { "\($0.keys[0].name) \($0.short)" } + [": command"]

@@ -114,6 +114,16 @@ struct HeadsLayout {
   init(_ model: Model) {
     area = ScreenLayout(model).main.inset()
     let area = area, count = model.source.allHeads.count
+    // A line of pictures a layer, when that fits: heads of one number then stand under each other.
+    let heads = model.source.heads, layers = model.source.layers.count
+    let wide = min(29, (area.width + 2) / max(heads, 1) - 2), high = area.height / max(layers, 1) - 1
+    if wide >= 9, high >= 3, model.selection.sort == .layer {
+      (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 4 / 10)))
+      (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
+      order = HeadsLayout.sorted(model)
+      first = 0
+      return
+    }
     func fits(_ size: (Int, Int)) -> Bool { ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count }
     (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
     columns = max(1, (area.width + 2) / (thumbWidth + 2))

@@ -20,12 +20,12 @@ struct MapScreen {
     let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
     map = fresh ?? old.flatMap { $0.window == model.selection.window ? $0 : nil }
     isStale = fresh == nil
-    scale = map.map { HeatScale($0, model.selection) }
+    scale = map.map { HeatScale($0, model.selection, wholeTop: model.wholeTop) }
   }
 
   func draw(on grid: inout Grid) {
     let right = model.selection.spec.description
-    Panel("Map", right: "λ=\(Self.lambdaText(model.selection.lambda)) \(right)", style: paint.dim, unicode: paint.unicode)
+    Panel("Map", right: "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)", style: paint.dim, unicode: paint.unicode)
       .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
@@ -71,7 +71,7 @@ struct MapScreen {
         case .some where (x + y) % 2 == 0: grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
         default: break
         }
-        guard model.selection.overlay == .grid, look.isCorner(queries, keys) else { continue }
+        guard model.selection.overlay == .grid, look.isWide(queries, keys), look.isCorner(queries, keys) else { continue }
         grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
       }
     }
@@ -86,6 +86,7 @@ struct MapScreen {
     guard perKey >= 4, !model.source.tokens.isEmpty else {
       for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
         guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else { continue }
+        if let cursor = layout.column(of: model.selection.key, window), (x...x + "\(key)".count).contains(cursor) { continue }
         grid.put("\(key)", x, layout.axis, paint.dim)
       }
       return
@@ -173,6 +174,8 @@ struct MapScreen {
     if selection.overlay != .none {
       put("  \(paint.cross)", paint.pruned)
       put(" pruned", paint.dim)
+      put("  \(paint.partialCross)", paint.pruned)
+      put(" in part", paint.dim)
     }
     if model.source.visibility.causal { put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim) }
   }
@@ -215,6 +218,11 @@ struct SkipLookup {
   /// A block is about as small as the cell, so that every mark counts.
   func isSmall(_ queries: Range<Int>, _ keys: Range<Int>) -> Bool {
     queries.count * 2 > table.spec.rows || keys.count * 2 > table.spec.keys
+  }
+
+  /// Blocks are wide enough for their corners to leave room between them.
+  func isWide(_ queries: Range<Int>, _ keys: Range<Int>) -> Bool {
+    table.spec.rows >= 2 * queries.count && table.spec.keys >= 3 * keys.count
   }
 
   /// The cell holds the upper left corner of a block.

@@ -13,7 +13,8 @@ public struct Model: Sendable {
   }
 
   public enum Prompt: String, Sendable, Hashable {
-    case goTo = "go to token"
+    case goTo = "go to key"
+    case goToQuery = "go to query"
     case find = "find"
   }
 
@@ -38,17 +39,29 @@ public struct Model: Sendable {
   var redoStack: [Viewpoint] = []
   var drag: (x: Int, y: Int)?
   var pendingDigit: PendingDigit?
+  private(set) var digitsSeen = 0
+
+  /// A view key was pressed that may yet become a count.
+  public var isAwaitingDigit: Bool { pendingDigit != nil }
 
   /// A digit that may yet turn out to start a count.
   struct PendingDigit: Sendable {
     let digit: Int
     let before: Viewpoint
+    let number: Int
   }
 
   private var answers: [Question: Answer] = [:]
   private var failures: [Question: String] = [:]
   /// The last picture of the map, shown while the next is computed.
   var lastMap: (head: HeadID, map: PooledMap)?
+  /// The largest probability of a head's whole map, by muted key: one colour scale for every zoom.
+  private var tops: [WholeMap: Float] = [:]
+
+  private struct WholeMap: Hashable {
+    let head: HeadID
+    let muted: Int?
+  }
 
   public init(_ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()) {
     self.source = source
@@ -58,13 +71,21 @@ public struct Model: Sendable {
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }
 
+  mutating func wait(for digit: Int) -> PendingDigit {
+    digitsSeen += 1
+    return PendingDigit(digit: digit, before: selection, number: digitsSeen)
+  }
+
   // MARK: Answers
 
   mutating func store(_ question: Question, _ answer: Answer) {
     answers[question] = answer
     failures[question] = nil
-    if case .map(let map) = answer, case .map(let head, _, _, _, _) = question, head == selection.head {
-      lastMap = (head, map)
+    if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
+      if head == selection.head { lastMap = (head, map) }
+      if window.keys.count == source.keys, window.queries.count == source.queries {
+        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) { $1 > $0 ? $1 : $0 }
+      }
     }
   }
 
@@ -98,12 +119,22 @@ public struct Model: Sendable {
     if case .summary(let summary) = answers[.summary(head)] { summary } else { nil }
   }
 
+  /// Known as soon as the whole map was shown once.
+  var wholeTop: Float? { tops[WholeMap(head: selection.head, muted: mutedKey)] }
+
   func map(_ question: Question) -> PooledMap? {
     if case .map(let map) = answers[question] { map } else { nil }
   }
 
+  /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    if case .row(let row) = answers[.row(selection.head, query: query)] { row } else { nil }
+    guard case .row(var row) = answers[.row(selection.head, query: query)] else { return nil }
+    if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
+      let rest = 1 - row[muted]
+      row[muted] = 0
+      for key in row.indices { row[key] /= rest }
+    }
+    return row
   }
 
   public var outputError: OutputError? {

@@ -39,6 +39,7 @@ struct Paint {
     }
   }
   var bar: Style { Style(reverse: true) }
+  var lambda: String { unicode ? "λ" : "lambda" }
   var cross: Unicode.Scalar { unicode ? "×" : "x" }
   var partialCross: Unicode.Scalar { unicode ? "╱" : "/" }
 

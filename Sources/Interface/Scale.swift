@@ -21,12 +21,15 @@ struct HeatScale {
   /// Decades shown on the log scale.
   static let decades = 4.0
 
-  init(_ map: PooledMap, _ selection: Viewpoint) {
+  /// `wholeTop`: the largest value of the whole map, so that a colour means the same at every zoom. A mean depends on how
+  /// much a cell holds, so means are scaled by what is shown.
+  init(_ map: PooledMap, _ selection: Viewpoint, wholeTop: Float? = nil) {
     rows = map.rows
     columns = map.columns
     var raw = selection.pooling == .max ? map.max : map.mean
     if selection.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
-    let top = raw.reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+    var top = raw.reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+    if let wholeTop, selection.pooling == .max, !selection.normaliseRows { top = max(top, wholeTop) }
     high = Double(top)
     switch selection.scale {
     case .linear:

@@ -22,7 +22,8 @@ struct Screen {
     var grid = Grid(width: model.width, height: model.height)
     let least = ScreenLayout.minimum
     guard model.width >= least.width, model.height >= least.height else {
-      let text = "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
+      let whole = "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
+      let text = model.width >= whole.count ? whole : "\(least.width)x\(least.height) needed"
       grid.put(text, 0, model.height / 2)
       return grid
     }
@@ -47,7 +48,9 @@ struct Screen {
     grid.fill(layout.header, Cell(" ", paint.bar))
     var head = "L\(model.layerNumber) H\(selection.head.head)/\(source.heads)"
     if source.kvHeads < source.heads { head += " (kv \(selection.head.head / max(1, source.heads / max(source.kvHeads, 1))))" }
-    let right = [head, "\(source.queries)x\(source.keys)", state].joined(separator: "  ")
+    let size = model.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
+    if model.width < 64 { head = "L\(model.layerNumber) H\(selection.head.head)" }
+    let right = ([head] + size + [state]).joined(separator: "  ")
     let room = model.width - Width.of(right) - 2
     var at = grid.put(" attnscope", 0, 0, Style(bold: true, reverse: true), limit: room)
     at = grid.put("  \(source.name)", at, 0, paint.bar, limit: max(0, room - at))
@@ -73,7 +76,9 @@ struct Screen {
     } else if let badge = model.summary(model.selection.head)?.quality.badges.first {
       grid.put("! " + badge, 1, layout.caption.y, paint.warning)
     } else {
-      grid.put(model.selection.view.caption, 1, layout.caption.y, paint.dim)
+      let caption = model.selection.view.caption
+      let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption
+      grid.put(tone, 1, layout.caption.y, paint.dim)
     }
   }
 
@@ -91,6 +96,9 @@ struct Screen {
     if layout.caption.isEmpty, let message = model.message {
       grid.put(message, 1, y, Style(bold: true, reverse: true))
       return
+    }
+    if let pending = model.pendingDigit {
+      x = grid.put("\(pending.digit)… ", x, y, Style(bold: true, reverse: true))
     }
     if let count = model.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
     for item in KeyTable.footer(model.selection.view) {

@@ -40,7 +40,7 @@ struct SidePanel {
     }
     let label = summary.label
     lines.field("pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))", paint.strong, on: &grid)
-    let others = label.candidates.map { "\(Self.short($0.name)) \(Numbers.fixed($0.recall, 2))" }.joined(separator: " ")
+    let others = label.candidates.map { "\($0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(separator: " ")
     if lines.width >= 38 {
       lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)
     } else {
@@ -49,17 +49,7 @@ struct SidePanel {
     let token = model.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
     lines.field("sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid)
     lines.field(
-      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats = \(Numbers.fixed(summary.effectiveTokens, 1)) keys", on: &grid)
-  }
-
-  private static func short(_ name: PatternLabel.Name) -> String {
-    switch name {
-    case .aShape: "A"
-    case .verticalSlash: "VS"
-    case .blockSparse: "BS"
-    case .hybrid: "∪"
-    case .diffuse: "-"
-    }
+      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys", on: &grid)
   }
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
@@ -174,5 +164,18 @@ struct Lines {
     let end = grid.put(" \(title) ", rect.x + 1, y, paint.strong, limit: rect.width - 2)
     if !right.isEmpty, end + Width.of(right) + 2 < rect.maxX { grid.put(endingAt: rect.maxX - 1, " \(right) ", y, paint.dim) }
     y += 1
+  }
+}
+
+extension PatternLabel.Name {
+  /// For places with little room.
+  var short: String {
+    switch self {
+    case .aShape: "A"
+    case .verticalSlash: "VS"
+    case .blockSparse: "BS"
+    case .hybrid: "hybrid"
+    case .diffuse: "diffuse"
+    }
   }
 }

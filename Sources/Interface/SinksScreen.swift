@@ -26,7 +26,7 @@ struct SinksScreen {
     let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
     let columns = max(1, (inner.width - 5) / wide)
     let firstHead = max(0, model.selection.head.head - columns + 1)
-    let rows = max(1, inner.height - 5)
+    let rows = max(1, min(model.source.layers.count, inner.height - 2))
     let firstLayer = max(0, model.selection.head.layer - rows + 1)
     for head in firstHead..<min(model.source.heads, firstHead + columns) {
       grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
@@ -39,7 +39,8 @@ struct SinksScreen {
         drawHead(HeadID(layer: layer, head: head), in: place, on: &grid)
       }
     }
-    drawRates(in: inner, y: min(inner.maxY - 4, inner.y + 2 + model.source.layers.count), on: &grid)
+    let left = inner.height - 1 - rows
+    drawRates(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
   }
 
   private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
@@ -57,12 +58,12 @@ struct SinksScreen {
     }
     cell.style.bold = Double(alpha) > Self.threshold
     grid.fill(Rect(x: rect.x, y: rect.y, width: rect.width - (rect.width > 3 ? 1 : 0), height: 1), Cell(" ", cell.style))
-    // A head past the threshold is also marked by a glyph.
-    let text = Numbers.fixed(100 * Double(alpha), 0)
-    let marked = Double(alpha) > Self.threshold && rect.width >= 4 ? text + (paint.unicode ? "•" : "*") : text
+    // A head past the threshold is also underlined, so that colour is not all that tells.
     var style = cell.style
-    if isChosen { (style.reverse, style.underline) = (true, true) }
-    grid.put(marked, rect.x, rect.y, style, limit: rect.width)
+    style.underline = Double(alpha) > Self.threshold
+    let text = Numbers.fixed(100 * Double(alpha), 0)
+    if isChosen { style.reverse = true }
+    grid.put(isChosen && rect.width >= 4 ? "[\(text)]" : text, rect.x, rect.y, style, limit: rect.width)
   }
 
   private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
@@ -74,13 +75,13 @@ struct SinksScreen {
     }
     let all = SinkRate(importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
     grid.put(
-      "sink rate (α₁ > \(Self.threshold)): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x, y, limit: rect.width)
+      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x, y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)
     if published.count == known.count {
       let rate = SinkRate(importances: published, threshold: Self.threshold).rate
-      grid.put("over the first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim, limit: rect.width)
+      grid.put("first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim, limit: rect.width)
     }
-    grid.put("% of each head's attention; \(paint.unicode ? "•" : "*") past the threshold", rect.x, y + 2, paint.dim, limit: rect.width)
+    if y + 2 < rect.maxY { grid.put("numbers: % of attention; underlined: a sink", rect.x, y + 2, paint.dim, limit: rect.width) }
   }
 
   private func drawKeys(in rect: Rect, on grid: inout Grid) {
@@ -92,7 +93,10 @@ struct SinksScreen {
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
-    grid.put("mass per key position (square-root scale)", inner.x, inner.y, paint.dim, limit: inner.width)
+    let mine = model.selection.key
+    let cursor = summary.columnMass.indices.contains(mine) ? Numbers.percent(Double(summary.columnMass[mine])) : "-"
+    let name = model.token(mine).map { " \"\($0)\"" } ?? ""
+    grid.put("mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim, limit: inner.width)
     let strip = Rect(x: inner.x, y: inner.y + 1, width: inner.width, height: 2)
     Sparkline(pooled(summary.columnMass, strip.width), style: paint.accent, unicode: paint.unicode).draw(in: strip, on: &grid)
     grid.put("0", inner.x, inner.y + 3, paint.dim)

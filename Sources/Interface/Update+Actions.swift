@@ -11,6 +11,8 @@ extension Model {
     case .zoomOut: zoom(by: 2)
     case .fit: selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
+    case .goToQuery: if let repeats { goTo(query: repeats) } else { mode = .prompt(.goToQuery, text: "") }
+    case .nextHeavy: stepToHeavy()
     case .find: mode = .prompt(.find, text: "")
     case .findNext:
       // n is also normalise while nothing is searched for; Esc forgets a search.
@@ -171,6 +173,29 @@ extension Model {
     followCursor()
   }
 
+  mutating func goTo(query: Int) {
+    guard query >= 0, query < source.queries else {
+      message = "There is no query \(query); they are 0 to \(source.queries - 1)."
+      return
+    }
+    selection.query = query
+    followCursor()
+  }
+
+  /// From the key under the cursor to the next lighter one of its row; from the lightest round to the heaviest.
+  private mutating func stepToHeavy() {
+    guard let row = row(selection.query), selection.key < row.count else {
+      message = "The row is still being computed."
+      return
+    }
+    func isBefore(_ a: Int, _ b: Int) -> Bool { row[a] != row[b] ? row[a] > row[b] : a < b }
+    let here = selection.key
+    let lighter = row.indices.filter { row[$0] > 1e-4 && isBefore(here, $0) }
+    guard let next = lighter.min(by: isBefore) ?? row.indices.min(by: isBefore) else { return }
+    goTo(next)
+    message = "key \(next) takes \(Numbers.short(Double(row[next]))) of query \(selection.query)."
+  }
+
   mutating func stepLambda(_ decades: Double) {
     guard source.storedTile == nil || table(selection.head)?.isFixed == false else {
       message = "This file stores a mask without margins: lambda has no effect on it."
@@ -229,10 +254,10 @@ extension Model {
   }
 }
 
-/// Lambda moves in quarters of a decade from 1 down to 1e-12; below that it is 0, dense.
+/// Lambda moves in quarters of a decade from 1 down to 1e-10; below that it is 0, dense.
 enum LambdaScale {
   static func step(_ lambda: Double, decades: Double) -> Double {
-    let smallest = -12.0
+    let smallest = -10.0
     if lambda <= 0 { return decades > 0 ? power(smallest) : 0 }
     let quarters = (Scale.log10(lambda) + decades) * 4
     let snapped = (quarters.rounded()) / 4

@@ -30,12 +30,12 @@ extension Model {
   private mutating func finish(_ prompt: Prompt, _ text: String) {
     guard !text.isEmpty else { return }
     switch prompt {
-    case .goTo:
+    case .goTo, .goToQuery:
       guard let number = Int(text.filter { $0 != " " }) else {
         message = "\"\(text)\" is not a token number; / finds tokens by text."
         return
       }
-      _ = performing { $0.goTo(number) }
+      _ = performing { prompt == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
     case .find:
       search = text
       findAgain(forward: true, includingHere: true)
@@ -65,7 +65,7 @@ extension Model {
     }
     let matches = TokenSearch(search).matches(source.tokens).filter { $0 < source.keys }
     guard !matches.isEmpty else {
-      message = "No token matches \"\(search)\"."
+      if let number = Int(search) { _ = performing { $0.goTo(number) } } else { message = "No token matches \"\(search)\"." }
       return
     }
     let here = selection.key
@@ -105,11 +105,16 @@ extension Model {
   /// Commands with a value; nil when the text is none of them.
   private mutating func command(_ text: String) -> [Effect]? {
     let words = text.split(separator: " ").map(String.init)
+    let examples = ["lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100"]
+    if words.count == 1, let example = examples[words[0]] { return say("Give it a value: \(words[0]) \(example).") }
     guard words.count == 2 else { return nil }
     switch words[0] {
     case "lambda", "λ": return setLambda(words[1])
     case "tile":
-      guard let sides = TileSpec.sides(words[1]) else { return say("A tile is written like 128x128.") }
+      let preset = TilePreset.all.first { $0.name == words[1] }.map { source.queries == 1 ? $0.decode : $0.prefill }
+      guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(words[1]) else {
+        return say("A tile is written like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", ")).")
+      }
       return performing { $0.setSpec { ($0.rows, $0.keys) = sides } }
     case "layer":
       guard let number = Int(words[1]), let index = source.layers.firstIndex(of: number) else {
@@ -122,13 +127,8 @@ extension Model {
       }
       return performing { $0.selection.head.head = number }
     case "query":
-      guard let number = Int(words[1]), (0..<source.queries).contains(number) else {
-        return say("Queries are 0 to \(source.queries - 1).")
-      }
-      return performing {
-        $0.selection.query = number
-        $0.followCursor()
-      }
+      guard let number = Int(words[1]) else { return say("\(words[1]) is not a query number.") }
+      return performing { $0.goTo(query: number) }
     case "key", "token", "goto":
       guard let number = Int(words[1]) else { return say("\(words[1]) is not a token number.") }
       return performing { $0.goTo(number) }
@@ -138,12 +138,8 @@ extension Model {
 
   private mutating func setLambda(_ text: String) -> [Effect] {
     guard let value = Double(text) else { return say("\(text) is not a number.") }
-    do {
-      _ = try Lambda(value)
-      return performing { $0.selection.lambda = max(value, 0) }
-    } catch {
-      return say("\(error)")
-    }
+    guard value <= 1 else { return say("lambda above 1 is refused: a block that raises the maximum could be skipped.") }
+    return performing { $0.selection.lambda = max(value, 0) }
   }
 
   private mutating func say(_ text: String) -> [Effect] {
@@ -162,20 +158,22 @@ enum Palettes {
     return scored.sorted { $0.1 < $1.1 }.map(\.0)
   }
 
-  /// How far apart the letters lie; nil when they do not all occur in order. 0 sorts first.
+  /// 0 for a prefix, 1 for a part, then the words that were jumped; nil when it does not match. A letter must follow the
+  /// one before it or begin a word: `nh` finds "next head", and `blah` finds nothing.
   private static func score(_ wanted: String, _ name: String) -> Int? {
-    if wanted.isEmpty { return 0 }
     let squeezed = name.filter { $0 != " " }
-    if squeezed.hasPrefix(wanted) { return -1000 }
-    if squeezed.contains(wanted) { return -500 }
-    var rest = Substring(squeezed)
-    var gaps = 0
-    for letter in wanted {
-      guard let at = rest.firstIndex(of: letter) else { return nil }
-      gaps += rest.distance(from: rest.startIndex, to: at)
-      rest = rest[rest.index(after: at)...]
+    if squeezed.hasPrefix(wanted) { return 0 }
+    if squeezed.contains(wanted) { return 1 }
+    var words = name.split { !$0.isLetter && !$0.isNumber }.map { Substring($0) }
+    var rest = Substring(wanted), jumps = 1
+    while !rest.isEmpty {
+      guard let word = words.first else { return nil }
+      words.removeFirst()
+      let common = zip(word, rest).prefix { $0 == $1 }.count
+      rest = rest.dropFirst(common)
+      jumps += 1
     }
-    return gaps
+    return jumps
   }
 }
 

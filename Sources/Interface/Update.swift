@@ -13,6 +13,9 @@ public func update(_ model: inout Model, _ message: Message) -> [Effect] {
     model.message = reason
     return []
   case .moment: return []
+  case .digitIsOver(let number):
+    if model.pendingDigit?.number == number { model.pendingDigit = nil }
+    return []
   case .said(let text):
     model.message = text
     return []
@@ -86,11 +89,11 @@ extension Model {
       count = nil
       return []
     }
-    return perform(action)
+    return perform(action) + (pendingDigit.map { [.awaitDigit($0.number)] } ?? [])
   }
 
-  /// 1 to 4 show a view at once; when a second digit follows, they were the start of a count and the view goes back.
-  /// So `2` is the Heads view, `20j` moves by twenty, and `7j` by seven. True when the digit is dealt with.
+  /// 1 to 4 show a view at once; when a second digit follows within half a second, they were the start of a count and the
+  /// view goes back. So `2` is the Heads view, `20j` moves by twenty, and `7j` by seven. True when the digit is dealt with.
   private mutating func takeDigit(_ digit: Int, after earlier: PendingDigit?) -> Bool {
     if let count {
       self.count = min(count * 10 + digit, 1 << 24)
@@ -102,7 +105,7 @@ extension Model {
       count = digit
       if digit < 7 { _ = change(digit == 5 ? .viewTokens : .viewCompare, nil) }
     } else {
-      if digit > 0 { pendingDigit = PendingDigit(digit: digit, before: selection) }
+      if digit > 0 { pendingDigit = wait(for: digit) }
       return false
     }
     return true

@@ -144,7 +144,13 @@ public final class NCursesTerminal: Terminal {
         return poll(&fd, 1, 0) == 0 || fd.revents & Int16(POLLHUP | POLLERR | POLLNVAL) == 0
       }
       any = true
-      if key == 26 { suspend(&shown) } else if let event = Keys.event(key, mouse) { input.yield(event) }
+      if key == 26 {
+        suspend(&shown)
+      } else if key == 12 {  // Ctrl-L: somebody else has written on the screen
+        cn_touch()
+        shown = nil
+        resized()
+      } else if let event = Keys.event(key, mouse) { input.yield(event) }
     }
   }
 

@@ -138,6 +138,8 @@ struct TileSides: ExpressibleByArgument {
 /// `0-3,7`: numbers and closed ranges.
 struct NumberList: ExpressibleByArgument {
   let numbers: [Int]
+  /// Of ranges, some numbers may be missing from a file; single ones must be there.
+  private(set) var single: Set<Int> = []
 
   init?(argument: String) {
     var numbers: [Int] = []
@@ -147,6 +149,7 @@ struct NumberList: ExpressibleByArgument {
         high - low < 1 << 16
       else { return nil }
       numbers += low...high
+      if low == high { single.insert(low) }
     }
     guard !numbers.isEmpty else { return nil }
     self.numbers = numbers
@@ -163,6 +166,20 @@ extension SourceDescription {
     if let index = layers.firstIndex(of: number) { return index }
     let known = layers.map(String.init).joined(separator: ", ")
     throw FormatError(.mismatch, "has no layer \(number); it has \(known)", file: file)
+  }
+
+  /// Every single number must be there; of a range those that are.
+  func layerIndices(_ list: NumberList, file: String) throws(FormatError) -> [Int] {
+    var indices: [Int] = []
+    for number in list.numbers {
+      if let index = layers.firstIndex(of: number) {
+        indices.append(index)
+      } else if list.single.contains(number) {
+        _ = try layerIndex(number, file: file)
+      }
+    }
+    if indices.isEmpty { _ = try layerIndex(list.numbers[0], file: file) }
+    return indices
   }
 
   func checkedHead(_ number: Int, file: String) throws(FormatError) -> Int {

@@ -23,9 +23,17 @@ enum Program {
     do {
       var command = try AttnScope.parseAsRoot()
       if var async = command as? any AsyncParsableCommand { try await async.run() } else { try command.run() }
+      flush()
     } catch {
       leave(error)
     }
+  }
+
+  /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is not.
+  private static func flush() {
+    guard fflush(nil) != 0, errno != EPIPE else { return }
+    say("attnscope: writing to standard output failed: \(String(cString: strerror(errno)).lowercased())")
+    exit(1)
   }
 
   private static func leave(_ error: any Error) -> Never {

@@ -46,7 +46,8 @@ struct InfoCommand: ParsableCommand {
         + (dump.causal ? ", causal, query 0 at position \(about.visibility.offset)" : ", every query sees every key"),
       "tokens    \(about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined())",
     ]
-    lines += about.guesses.map { "guess     \($0)" }
+    if let tile = about.storedTile { lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys") }
+    lines += about.guesses.isEmpty ? ["guesses   none"] : about.guesses.map { "guess     \($0)" }
     return lines.map(Printable.text).joined(separator: "\n")
   }
 }

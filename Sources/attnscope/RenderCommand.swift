@@ -28,13 +28,13 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
-  @Option(help: "Layer number (default: the first).") var layer: Int?
+  @Option(help: "Layer number (default: the middle one).") var layer: Int?
   @Option(help: "Head number.") var head = 0
   @Option(help: "map, blocks, heads or sinks.") var view: View = .map
   @Option(help: "txt or ansi (default: by the ending of -o, else ansi).") var format: Format?
   @Option(help: "Columns.") var width = 120
   @Option(help: "Lines.") var height = 40
-  @Option(help: "log, linear or rank.") var scale = "log"
+  @Option(name: .customLong("map-scale"), help: "log, linear or rank.") var scale = "log"
   @Option(help: "max or mean.") var pool = "max"
   @Option(name: .shortAndLong, help: "File to write; standard output otherwise.") var output: String?
   @Flag(help: "Replace an existing file.") var force = false
@@ -43,7 +43,7 @@ struct RenderCommand: AsyncParsableCommand {
     guard (40...500).contains(width), (12...300).contains(height) else {
       throw ValidationError("--width is 40 to 500 and --height 12 to 300.")
     }
-    guard Viewpoint.Scale(rawValue: scale) != nil else { throw ValidationError("--scale is log, linear or rank.") }
+    guard Viewpoint.Scale(rawValue: scale) != nil else { throw ValidationError("--map-scale is log, linear or rank.") }
     guard Viewpoint.Pooling(rawValue: pool) != nil else { throw ValidationError("--pool is max or mean.") }
     if let output, ["png", "svg"].contains(Self.ending(output)) {
       throw ValidationError("\(Self.ending(output)) is not written yet; name a .txt or .ansi file.")
@@ -56,7 +56,7 @@ struct RenderCommand: AsyncParsableCommand {
     let dump = try self.dump.one(texts)
     let backend = self.dump.backend(dump)
     let about = backend.describe()
-    let index = try layer.map { try about.layerIndex($0, file: dump.path) } ?? 0
+    let index = try layer.map { try about.layerIndex($0, file: dump.path) } ?? about.layers.count / 2
     let head = try about.checkedHead(head, file: dump.path)
     let spec = about.storedTile ?? tiles.spec(queries: about.queries)
     let text = format == .txt || (format == nil && output.map(Self.ending) == "txt")

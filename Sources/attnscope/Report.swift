@@ -12,14 +12,18 @@ struct Report {
   let request: ReportRequest
   var heads: [HeadReport] = []
 
+  /// The tile that the masks have; other methods than BLASST choose their own.
+  private var spec: TileSpec { heads.first?.mask.spec ?? request.spec }
+  private var isBLASST: Bool { request.method == "blasst" }
+
   private var phase: String { about.queries == 1 ? "decode" : "prefill" }
 
   var json: JSON {
     .object([
       ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)), ("tokens", .integer(about.keys)),
-      ("method", .string(request.method)), ("lambda", .number(request.lambda.value)),
-      ("tile", .array([.integer(request.spec.rows), .integer(request.spec.keys)])),
-      ("vote", .string(request.spec.vote.rawValue)), ("order", .string(request.spec.order.rawValue)),
+      ("method", .string(request.method)), ("lambda", isBLASST ? .number(request.lambda.value) : .null),
+      ("tile", .array([.integer(spec.rows), .integer(spec.keys)])),
+      ("vote", .string(spec.vote.rawValue)), ("order", .string(spec.order.rawValue)),
       ("heads", .array(heads.map(json))), ("total", total), ("guesses", .array(about.guesses.map(JSON.string))),
     ])
   }
@@ -110,7 +114,7 @@ struct Report {
 
 extension Report {
   private static let columns = [
-    "layer", "head", "visible", "skipped", "sparsity", "dropped", "worst", "error", "entropy", "tokens", "sink", "on",
+    "layer", "head", "visible", "skipped", "sparsity", "dropped", "worst", "error", "entropy", "eff.keys", "sink", "on",
     "pattern", "recall",
   ]
 
@@ -132,7 +136,7 @@ extension Report {
   }
 
   private var heading: String {
-    "\(dump.path): \(request.method)\(request.method == "blasst" ? " lambda \(request.lambda.value)" : "") tile \(request.spec) (\(phase))"
+    "\(dump.path): \(request.method)\(request.method == "blasst" ? " lambda \(request.lambda.value)" : "") tile \(spec) (\(phase))"
   }
 
   private var footer: String {
@@ -176,19 +180,19 @@ extension Report {
 
   /// Full precision, one row a head.
   var csv: String {
-    let names =
-      "file,layer,head,phase,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
-      + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern"
-    return ([names] + heads.map { csvCells($0).joined(separator: ",") }).joined(separator: "\n")
+    heads.map { csvCells($0).joined(separator: ",") }.joined(separator: "\n")
   }
 
+  static let csvHeading =
+      "file,layer,head,phase,method,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
+      + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern"
   private func csvCells(_ head: HeadReport) -> [String] {
-    let spec = request.spec, summary = head.summary
+    let summary = head.summary
     let quoted = Printable.text(dump.path).split(separator: "\"", omittingEmptySubsequences: false)
       .joined(separator: "\"\"")
     func number(_ x: Double?) -> String { x.map { "\($0)" } ?? "" }
     var cells: [String] = ["\"" + quoted + "\"", "\(head.layer)", "\(head.head)", phase]
-    cells += ["\(request.lambda.value)", "\(spec.rows)", "\(spec.keys)", spec.vote.rawValue, spec.order.rawValue]
+    cells += [request.method, isBLASST ? "\(request.lambda.value)" : "", "\(spec.rows)", "\(spec.keys)", spec.vote.rawValue, spec.order.rawValue]
     cells += ["\(head.visibleBlocks)", "\(head.skippedBlocks)", "\(head.sparsity)"]
     cells += [number(head.droppedMass?.mean), number(head.droppedMass?.max)]
     cells += [number(head.outputError?.relativeL2), number(head.outputError?.maxAbsolute)]

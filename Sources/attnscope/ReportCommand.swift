@@ -25,6 +25,12 @@ struct ReportCommand: ParsableCommand {
 
   func validate() throws {
     if [json, csv, markdown].filter({ $0 }).count > 1 { throw ValidationError("Choose one of --json, --csv, --markdown.") }
+    if method == "blasst", !knob.isEmpty {
+      throw ValidationError("The settings of blasst are --lambda, --tile, --vote and --order, not --knob.")
+    }
+    if method != "blasst", tiles.tile != nil || tiles.vote != nil || tiles.order != nil {
+      throw ValidationError("--tile, --vote and --order are settings of blasst; \(method) has --knob.")
+    }
     if masks != nil, dump.files.count > 1 { throw ValidationError("--masks takes one FILE.") }
   }
 
@@ -34,6 +40,7 @@ struct ReportCommand: ParsableCommand {
     if json {
       print((all.count == 1 ? all[0].json : .array(all.map(\.json))).text(pretty: true))
     } else {
+      if csv { print(Report.csvHeading) }
       for report in all { print(csv ? report.csv : (markdown ? report.markdown : report.text)) }
     }
   }
@@ -42,9 +49,10 @@ struct ReportCommand: ParsableCommand {
     let backend = self.dump.backend(dump)
     let about = backend.describe()
     let spec = about.storedTile ?? tiles.spec(queries: about.queries)
+    if about.storedTile != nil { say("\(Printable.text(dump.path)): holds masks alone; tile, vote and order are the file's") }
     var request = ReportRequest(
       lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs())
-    request.layers = try layers.map { try $0.numbers.map { try about.layerIndex($0, file: dump.path) } }
+    request.layers = try layers.map { try about.layerIndices($0, file: dump.path) }
     request.heads = try heads.map { try $0.numbers.map { try about.checkedHead($0, file: dump.path) } }
     var report = Report(dump: dump, about: about, request: request)
     var writer = masks.map { MaskFile(path: $0, report: report) }

@@ -20,13 +20,17 @@ struct SliceCommand: ParsableCommand {
   @Flag(help: "Store float16.") var half = false
   @Flag(help: "Replace an existing file.") var force = false
 
+  func validate() throws {
+    guard output.hasSuffix(".safetensors") else { throw ValidationError("-o names a .safetensors file.") }
+  }
+
   func run() throws {
     let dump = try self.dump.one()
     let about = self.dump.backend(dump).describe()
     guard dump.kind != .mask else {
       throw FormatError(.unsupported, "holds block masks alone, which slice does not cut", file: dump.path)
     }
-    let chosen = try (layers?.numbers ?? about.layers).map { try about.layerIndex($0, file: dump.path) }
+    let chosen = try layers.map { try about.layerIndices($0, file: dump.path) } ?? Array(about.layers.indices)
     let heads = try self.heads.map { try $0.numbers.map { try about.checkedHead($0, file: dump.path) } }
     let keys = try keyRange(about.keys, dump.path)
     // Query row r stands at position r + offset; those whose position is kept stay.
@@ -43,6 +47,9 @@ struct SliceCommand: ParsableCommand {
     if let ids = dump.tokenIDs, ids.count >= keys.upperBound {
       let part = ids[keys].map { Int32(truncatingIfNeeded: $0) }
       arrays.append(ArrayToWrite("token_ids", int32: part, shape: [part.count]))
+    }
+    if keys.lowerBound > 0 {
+      say("tokens before \(keys.lowerBound) are cut away: rows are softmaxed over what is left, so sinks and masks change")
     }
     let newOffset = queries.lowerBound + offset - keys.lowerBound
     try writeSafetensors(arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)

@@ -1,0 +1,159 @@
+import Analysis
+import Attention
+import Backends
+import Canvas
+import Formats
+import Foundation
+import Interface
+import Sessions
+import Support
+import Tensors
+import Testing
+
+/// True in a release build, where the real sizes are tested and the budgets of the design are held.
+let isRelease: Bool = {
+  #if DEBUG
+    return false
+  #else
+    return true
+  #endif
+}()
+
+enum Real {
+  static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
+  /// The four-layer dump beside the checkout, or the bundled sample where it is not there.
+  static var path: String { sharedData("smollm2-log-2k.safetensors") ?? sample }
+}
+
+@Suite struct RealDumpTests {
+  @Test func theSampleIsWhatTheReadmeSays() throws {
+    let dump = try Dump.open(Real.sample)
+    #expect(dump.kind == .qkv && dump.layers.map(\.layer) == [0, 12, 18] && dump.tokens?.count == 832 && dump.guesses.isEmpty)
+    let bytes = try FileManager.default.attributesOfItem(atPath: Real.sample)[.size] as? Int
+    #expect((bytes ?? .max) < 5_000_000)
+  }
+
+  /// Real Q, K, V against double precision: masks equal away from the threshold, outputs within 2e-5.
+  @Test(.enabled(if: isRelease), arguments: [
+    TileSpec(rows: 128, keys: 128), TileSpec(rows: 64, keys: 256, vote: .group, order: .descending), TileSpec(rows: 100, keys: 37),
+  ]) func realHeadsAgreeWithTheReference(_ spec: TileSpec) throws {
+    let heads = DumpHeads(try Dump.open(Real.sample))
+    let group = try #require(heads.group(1, containing: 6)).0
+    for lambda in [0.03, 1] {
+      let reference = ReferenceAttention(group).run(spec, lambda: lambda)
+      let pass = TilePass(group, keysPerTile: spec.keys, withValues: true)
+      let tables = try #require(pass.tables(spec))
+      let outputs = try #require(pass.forward(spec, .blasst(lambda: lambda)))
+      for head in group.heads.indices {
+        let unit = spec.vote == .head ? head : 0
+        let mask = tables[head].mask(try Lambda(lambda))
+        for (block, margin) in reference.margins[unit].enumerated() where abs(margin - Double(try Lambda(lambda).threshold)) > 1e-4 {
+          #expect(mask.verdicts[block] == reference.verdicts[unit][block], "block \(block), margin \(margin), \(spec)")
+        }
+        let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max()!
+        #expect(worst < 2e-5, "output off by \(worst), \(spec), lambda \(lambda)")
+      }
+    }
+  }
+
+  /// Plain float32 is the yardstick: the fast float path may be at most twice as far from double precision.
+  @Test func theFastFloatPathIsAsGoodAsPlainFloat() throws {
+    let one = Case(heads: 1, queries: 120, keys: 120, dim: 64, TileSpec(rows: 32, keys: 32), lambda: 0)
+    let group = one.group(seed: 77)
+    let reference = ReferenceAttention(group).run(one.spec, lambda: 0).outputs[0]
+    func distance(_ isa: InstructionSet) throws -> Double {
+      let pass = TilePass(group, keysPerTile: 32, withValues: true, precision: .float, isa: isa)
+      let output = try #require(pass.forward(one.spec, .blasst(lambda: 0)))[0].values
+      return zip(output, reference).map { abs(Double($0) - $1) }.max()!
+    }
+    let plain = try distance(.plain)
+    for isa in InstructionSet.allCases where isa.isAvailable { #expect(try distance(isa) < max(2 * plain, 1e-6), "\(isa.name)") }
+  }
+
+  @Test(arguments: InstructionSet.allCases.filter(\.isAvailable)) func hugeLogitsKeepTheirDecisions(_ isa: InstructionSet) throws {
+    var one = Case(heads: 2, queries: 64, keys: 64, dim: 32, TileSpec(rows: 16, keys: 16, vote: .group), lambda: 0.5)
+    one.scale = 42  // logits reach +-1e4
+    let group = one.group(seed: 99)
+    let reference = ReferenceAttention(group).run(one.spec, lambda: one.lambda)
+    let pass = TilePass(group, keysPerTile: 16, withValues: true, isa: isa)
+    #expect(pass.isDouble)
+    let mask = try #require(pass.tables(one.spec))[0].mask(try Lambda(one.lambda))
+    for (block, margin) in reference.margins[0].enumerated() where abs(margin - Double(try Lambda(one.lambda).threshold)) > 1e-4 {
+      #expect(mask.verdicts[block] == reference.verdicts[0][block])
+    }
+    let outputs = try #require(pass.forward(one.spec, .blasst(lambda: one.lambda)))
+    for head in 0..<2 {
+      let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max()!
+      #expect(worst < 5e-3)
+    }
+  }
+}
+
+/// The budgets of DESIGN.md section 6, with slack for a noisy machine. Alone, so that they measure one thing at a time.
+@Suite(.serialized, .enabled(if: isRelease)) struct BudgetTests {
+  @Test func allBlockTablesOfTheRealLayers() throws {
+    let heads = DumpHeads(try Dump.open(Real.path))
+    var best = Double.infinity
+    for _ in 0..<3 {
+      let start = ContinuousClock.now
+      for layer in heads.layers.indices {
+        for first in stride(from: 0, to: heads.heads(layer), by: heads.groupSize(layer)) {
+          let group = try #require(heads.group(layer, containing: first)).0
+          _ = try #require(TilePass(group, keysPerTile: 128).tables(TileSpec(rows: 128, keys: 128)))
+        }
+      }
+      best = min(best, (ContinuousClock.now - start).seconds)
+    }
+    print("block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) ms, best of 3")
+    #expect(best < 0.5)
+  }
+
+  /// p95 of key press to presented frame while every head is computed behind it.
+  @Test func keyToFrameWhileKernelsRun() async throws {
+    let terminal = VirtualTerminal(width: 120, height: 40)
+    let app = App(FileBackend(try Dump.open(Real.path)), terminal: terminal)
+    let running = Task { await app.run() }
+    while terminal.frameCount == 0 { try await Task.sleep(for: .milliseconds(1)) }
+    var times: [Double] = []
+    var busy = 0
+    for step in 0..<120 {
+      let before = terminal.frameCount, start = ContinuousClock.now
+      terminal.press([.right, .character("]"), .up, .character("."), .left, .character("[")][step % 6])
+      // The frame tells when it came: asking often would take the core from what is measured.
+      while terminal.frameCount == before { try await Task.sleep(for: .microseconds(200)) }
+      times.append((ContinuousClock.now - start).seconds)
+      let progress = await app.model.progress
+      if progress.done < progress.total { busy += 1 }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    terminal.send(.hangup)
+    await running.value
+    let p95 = times.sorted()[114]
+    print("key to frame: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms; kernels ran at \(busy) of 120 keys")
+    #expect(p95 < 0.016)
+    #expect(busy > 30, "the kernels were done too soon to measure anything")
+  }
+
+  /// A lambda step over the table of 131072 tokens: 1024 x 1024 blocks.
+  @Test func aLambdaStepIsAComparison() throws {
+    let side = 1024
+    var random = Seeded(4)
+    let mask = (0..<side * side).map { index in index % side <= index / side ? UInt8(0) : 255 }
+    let margins = (0..<side * side).map { index in index % side <= index / side ? -abs(random.normal()) * 6 : .nan }
+    let table = BlockTable(storedMask: mask, margins: margins, spec: TileSpec(rows: 128, keys: 128), queries: side * 128, keys: side * 128)
+    var times: [Double] = []
+    for step in 1...20 {
+      let lambda = try Lambda(1 / Double(step)), start = ContinuousClock.now
+      let skipped = table.mask(lambda).verdicts.count { $0 == .skipped }
+      #expect(skipped == table.skippedBlocks(lambda))
+      _ = table.droppedMass(lambda)
+      times.append((ContinuousClock.now - start).seconds)
+    }
+    print("lambda step over \(side)x\(side) blocks: \(Numbers.fixed(1000 * times.sorted()[10], 1)) ms")
+    #expect(times.sorted()[10] < 0.016)
+  }
+}
+
+extension Duration {
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
