@@ -61,7 +61,7 @@ public actor App {
       case .quit: break
       case .awaitDigit(let number):
         Task { [inbox] in
-          try? await Task.sleep(for: .milliseconds(500))
+          try? await Task.sleep(for: .seconds(1))
           inbox.add(.digitIsOver(number))
         }
       case .cancelWork:

@@ -118,6 +118,11 @@ public enum KeyTable {
     return map
   }()
 
+  /// Actions that a count repeats or aims.
+  static func counts(_ action: Action) -> Bool {
+    ["Move", "Head"].contains(binding(action).group) || binding(action).name.hasPrefix("lambda")
+  }
+
   public static func action(for key: Key) -> Action? { byKey[key] }
 
   public static func binding(_ action: Action) -> Binding { bindings.first { $0.action == action }! }

@@ -7,7 +7,7 @@ public enum Message: Sendable {
   case answered(Question, Answer)
   case failed(Question, String)
   case moment(Moment)
-  /// The time in which another digit would have made a count of this one is over.
+  /// The time in which a digit may become a count is over.
   case digitIsOver(Int)
   /// An effect has something to say.
   case said(String)
@@ -18,7 +18,7 @@ public enum Effect: Sendable, Equatable {
   case quit
   /// Stop what is being computed.
   case cancelWork
-  /// Send `digitIsOver` after half a second.
+  /// Send `digitIsOver` after a second.
   case awaitDigit(Int)
   /// Write the screen beside the user under a name that is free.
   case export(name: String, text: String)

@@ -24,8 +24,8 @@ public struct Model: Sendable {
   public internal(set) var capabilities: Capabilities
   public internal(set) var selection: Viewpoint
   public internal(set) var mode = Mode.normal
-  /// Digits typed before a command.
-  public internal(set) var count: Int?
+  /// Digits typed in a row, while they may yet turn out to be a count.
+  public internal(set) var digits: Digits?
   /// Said once on the caption line; the next key clears it.
   public internal(set) var message: String?
   public internal(set) var search: String?
@@ -38,17 +38,19 @@ public struct Model: Sendable {
   var undoStack: [Viewpoint] = []
   var redoStack: [Viewpoint] = []
   var drag: (x: Int, y: Int)?
-  var pendingDigit: PendingDigit?
-  private(set) var digitsSeen = 0
+  var digitsSeen = 0
 
-  /// A view key was pressed that may yet become a count.
-  public var isAwaitingDigit: Bool { pendingDigit != nil }
-
-  /// A digit that may yet turn out to start a count.
-  struct PendingDigit: Sendable {
-    let digit: Int
+  /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits or more, they were a
+  /// count, and what they did is taken back.
+  public struct Digits: Sendable {
+    var text: String
     let before: Viewpoint
+    let undoDepth: Int
+    /// Tells this run of digits from a later one.
     let number: Int
+
+    /// The count they would be; nil for a view key alone.
+    var count: Int? { text.count > 1 || text > "4" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
   }
 
   private var answers: [Question: Answer] = [:]
@@ -69,11 +71,6 @@ public struct Model: Sendable {
     selection = Viewpoint(source)
     selection.light = capabilities.lightBackground
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
-  }
-
-  mutating func wait(for digit: Int) -> PendingDigit {
-    digitsSeen += 1
-    return PendingDigit(digit: digit, before: selection, number: digitsSeen)
   }
 
   // MARK: Answers

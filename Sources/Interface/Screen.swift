@@ -97,10 +97,7 @@ struct Screen {
       grid.put(message, 1, y, Style(bold: true, reverse: true))
       return
     }
-    if let pending = model.pendingDigit {
-      x = grid.put("\(pending.digit)… ", x, y, Style(bold: true, reverse: true))
-    }
-    if let count = model.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
+    if let count = model.digits?.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
     for item in KeyTable.footer(model.selection.view) {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2

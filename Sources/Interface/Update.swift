@@ -14,7 +14,7 @@ public func update(_ model: inout Model, _ message: Message) -> [Effect] {
     return []
   case .moment: return []
   case .digitIsOver(let number):
-    if model.pendingDigit?.number == number { model.pendingDigit = nil }
+    if model.digits?.number == number { model.digits = nil }
     return []
   case .said(let text):
     model.message = text
@@ -75,47 +75,40 @@ extension Model {
     case .normal: break
     }
     message = nil
-    let earlier = pendingDigit
-    pendingDigit = nil
-    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue, takeDigit(digit, after: earlier) {
-      return []
-    }
+    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue { return takeDigit(digit, key) }
     if key == .escape {
-      (count, search) = (nil, nil)
+      (digits, search) = (nil, nil)
       return []
     }
     guard let action = KeyTable.action(for: key) else {
       message = "\(key.name) does nothing here; ? lists the keys."
-      count = nil
+      digits = nil
       return []
     }
-    return perform(action) + (pendingDigit.map { [.awaitDigit($0.number)] } ?? [])
+    let typed = digits
+    digits = nil
+    guard let typed, let count = typed.count, KeyTable.counts(action) else { return perform(action) }
+    selection = typed.before
+    undoStack = Array(undoStack.prefix(typed.undoDepth))
+    message = nil
+    return perform(action, count)
   }
 
-  /// 1 to 4 show a view at once; when a second digit follows within half a second, they were the start of a count and the
-  /// view goes back. So `2` is the Heads view, `20j` moves by twenty, and `7j` by seven. True when the digit is dealt with.
-  private mutating func takeDigit(_ digit: Int, after earlier: PendingDigit?) -> Bool {
-    if let count {
-      self.count = min(count * 10 + digit, 1 << 24)
-    } else if let earlier {
-      if selection != earlier.before { undoStack.removeLast() }
-      selection = earlier.before
-      count = earlier.digit * 10 + digit
-    } else if digit >= 5 {
-      count = digit
-      if digit < 7 { _ = change(digit == 5 ? .viewTokens : .viewCompare, nil) }
-    } else {
-      if digit > 0 { pendingDigit = wait(for: digit) }
-      return false
-    }
-    return true
+  /// Does what the digit's own key does, and remembers it for a second as the possible start of a count.
+  private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
+    digitsSeen += 1
+    var typed = Digits(text: "", before: selection, undoDepth: undoStack.count, number: digitsSeen)
+    if let digits { typed = Digits(text: digits.text, before: digits.before, undoDepth: digits.undoDepth, number: digitsSeen) }
+    typed.text.append(String(digit))
+    var effects: [Effect] = []
+    if let action = KeyTable.action(for: key) { effects = perform(action) }
+    digits = typed
+    return effects + [.awaitDigit(digitsSeen)]
   }
 
   /// Runs an action, remembering the selection before it when it changed.
-  mutating func perform(_ action: Action) -> [Effect] {
+  mutating func perform(_ action: Action, _ repeats: Int? = nil) -> [Effect] {
     let before = selection
-    let repeats = count
-    count = nil
     let effects = change(action, repeats)
     if selection != before, action != .undo, action != .redo {
       isStopped = false

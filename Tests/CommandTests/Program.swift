@@ -9,6 +9,14 @@ enum Program {
     return (tests as NSString).deletingLastPathComponent + "/attnscope"
   }()
 
+  static let isRelease: Bool = {
+    #if DEBUG
+      return false
+    #else
+      return true
+    #endif
+  }()
+
   static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
 
   struct Result {
@@ -25,7 +33,10 @@ enum Program {
     try run(arguments, environment: environment, input: input)
   }
 
-  static func run(_ arguments: [String], environment: [String: String] = [:], input: String = "/dev/null") throws -> Result {
+  /// Foundation's `Process` is not used: started from a pool thread, its child would inherit blocked signals.
+  static func run(
+    _ arguments: [String], program: String = path, environment: [String: String] = [:], input: String = "/dev/null"
+  ) throws -> Result {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -36,7 +47,7 @@ enum Program {
     posix_spawn_file_actions_addopen(&actions, 1, out, O_WRONLY | O_CREAT, 0o600)
     posix_spawn_file_actions_addopen(&actions, 2, err, O_WRONLY | O_CREAT, 0o600)
     let start = ContinuousClock.now
-    let child = try spawn([path] + arguments, environment: environment, actions: &actions, flags: 0)
+    let child = try spawn([program] + arguments, environment: environment, actions: &actions, flags: 0)
     var status: Int32 = 0
     var usage = rusage()
     while wait4(child, &status, 0, &usage) < 0, errno == EINTR {}

@@ -63,6 +63,17 @@ final class PseudoTerminal {
     return false
   }
 
+  /// Asks for the whole screen (Ctrl-L) until it holds the text: a change alone is sent in pieces.
+  func redraws(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) {
+    for _ in 0..<100 {
+      let mark = mark
+      send("\u{c}")
+      for _ in 0..<4 where read(milliseconds: 100) {}
+      if String(decoding: output.utf8.dropFirst(mark), as: UTF8.self).contains(text) { return }
+    }
+    Issue.record("no redraw showed \(text.debugDescription): \(output.suffix(600).debugDescription)", sourceLocation: sourceLocation)
+  }
+
   var mark: Int { output.utf8.count }
 
   private var pending: [UInt8] = []

@@ -30,7 +30,6 @@ import Testing
     let pilot = Pilot()
     pilot.press("2")
     await pilot.sees("Heads 6")
-    while await pilot.model().isAwaitingDigit { await pause() }
     pilot.press("4")
     await pilot.sees("Mass on the first token")
     pilot.terminal.press(.backTab, .backTab)
