@@ -66,10 +66,19 @@ let tests: [(name: String, needs: [String])] = [
   ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
   ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
   ("CanvasTests", ["Canvas"]),
-  ("InterfaceTests", ["Support", "Tensors", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]),
+  (
+    "InterfaceTests",
+    ["Support", "Tensors", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]
+  ),
   ("CommandTests", ["Support", "attnscope"]),
   // The numeric suite and the budgets of the design, also run in release.
-  ("NumericTests", ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]),
+  (
+    "NumericTests",
+    [
+      "Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends", "Canvas",
+      "Interface",
+    ]
+  ),
 ]
 
 func testTarget(_ test: (name: String, needs: [String])) -> Target {
@@ -87,6 +96,7 @@ let package = Package(
   ],
   targets: rooms.map(target) + [
     .target(
-      name: "Support", dependencies: ["Tensors", "Attention"], path: "Tests/Support", swiftSettings: swift)
+      name: "Support", dependencies: ["Tensors", "Attention"], path: "Tests/Support",
+      swiftSettings: swift)
   ] + tests.map(testTarget)
 )

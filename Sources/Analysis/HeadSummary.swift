@@ -46,12 +46,18 @@ public struct Quality: Sendable, Equatable {
   public var badges: [String] {
     var badges: [String] = []
     if nonFinite > 0 {
-      badges.append("\(nonFinite) NaN or infinite values, first at \(firstNonFinite ?? "?"): numbers drawn from them are not reliable")
+      badges.append(
+        "\(nonFinite) NaN or infinite values, first at \(firstNonFinite ?? "?"): numbers drawn from them are not reliable"
+      )
     }
     if rowsNotSummingToOne > 0 {
-      badges.append("\(rowsNotSummingToOne) rows do not sum to 1, first row \(firstBadRow ?? 0): renormalised here")
+      badges.append(
+        "\(rowsNotSummingToOne) rows do not sum to 1, first row \(firstBadRow ?? 0): renormalised here"
+      )
     }
-    if paddingKeys > 0 { badges.append("the last \(paddingKeys) keys get no mass at all: padding?") }
+    if paddingKeys > 0 {
+      badges.append("the last \(paddingKeys) keys get no mass at all: padding?")
+    }
     return badges
   }
 }

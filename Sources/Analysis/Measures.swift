@@ -1,4 +1,3 @@
-
 /// How far sparse outputs are from dense ones.
 public struct OutputError: Sendable, Equatable {
   /// ||O' - O||_F / ||O||_F

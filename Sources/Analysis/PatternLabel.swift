@@ -39,7 +39,9 @@ public struct PatternLabel: Sendable, Equatable {
 
   public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
 
-  public var winner: Candidate? { candidates.first { $0.name == name } ?? candidates.max { $0.recall < $1.recall } }
+  public var winner: Candidate? {
+    candidates.first { $0.name == name } ?? candidates.max { $0.recall < $1.recall }
+  }
 }
 
 /// Tries the shapes on one head.
@@ -60,7 +62,8 @@ struct Labeller {
     sampled = Array(stride(from: head.queries - 1, through: 0, by: -step).reversed())
   }
 
-  func label(threads: ComputeThreads, isCancelled: @escaping @Sendable () -> Bool) -> PatternLabel? {
+  func label(threads: ComputeThreads, isCancelled: @escaping @Sendable () -> Bool) -> PatternLabel?
+  {
     let entries = Double(visible) * PatternLabel.budget
     let shapes = ShapeChoices(head, rows, entries: entries)
     var sets: [(PatternLabel.Name, String, KeptSet)] = shapes.candidates
@@ -68,7 +71,9 @@ struct Labeller {
     var all = zip(sets, single).map { Self.candidate($0, $1) }
     var best: [PatternLabel.Candidate] = []
     for name in [PatternLabel.Name.aShape, .verticalSlash, .blockSparse] {
-      if let top = all.filter({ $0.name == name }).max(by: { $0.recall < $1.recall }) { best.append(top) }
+      if let top = all.filter({ $0.name == name }).max(by: { $0.recall < $1.recall }) {
+        best.append(top)
+      }
     }
     let winner = best.max { $0.recall < $1.recall }!
     var name = winner.name
@@ -125,7 +130,8 @@ struct Labeller {
       parts.add(index, part)
     }
     if isCancelled() { return nil }
-    return parts.inOrder.reduce(into: [Measured](repeating: Measured(), count: sets.count)) { sum, part in
+    return parts.inOrder.reduce(into: [Measured](repeating: Measured(), count: sets.count)) {
+      sum, part in
       for s in sets.indices {
         sum[s].mass += part[s].mass
         sum[s].kept += part[s].kept

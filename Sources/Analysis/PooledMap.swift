@@ -31,14 +31,17 @@ public struct PooledMap: Sendable, Equatable {
     return (0...cells).map { range.lowerBound + $0 * range.count / cells }
   }
 
-  public init(window: MapWindow, rowEdges: [Int], keyEdges: [Int], max: [Float], mean: [Float], muted: Int?) {
+  public init(
+    window: MapWindow, rowEdges: [Int], keyEdges: [Int], max: [Float], mean: [Float], muted: Int?
+  ) {
     (self.window, self.rowEdges, self.keyEdges) = (window, rowEdges, keyEdges)
     (self.max, self.mean, self.muted) = (max, mean, muted)
   }
 
   /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row).
   public static func of(
-    _ head: Head, window: MapWindow, rows: Int, columns: Int, muted: Int? = nil, threads: ComputeThreads = .shared,
+    _ head: Head, window: MapWindow, rows: Int, columns: Int, muted: Int? = nil,
+    threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> PooledMap? {
     let pattern = PatternRows(head)
@@ -59,12 +62,14 @@ public struct PooledMap: Sendable, Equatable {
     if isCancelled() { return nil }
     let parts = gathered.inOrder
     return PooledMap(
-      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: parts.flatMap(\.max), mean: parts.flatMap(\.mean),
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: parts.flatMap(\.max),
+      mean: parts.flatMap(\.mean),
       muted: muted)
   }
 
   private static func pool(
-    _ p: UnsafeBufferPointer<Float>, _ row: Int, _ visibility: Visibility, _ edges: [Int], _ muted: Int?,
+    _ p: UnsafeBufferPointer<Float>, _ row: Int, _ visibility: Visibility, _ edges: [Int],
+    _ muted: Int?,
     _ most: inout [Float], _ sum: inout [Float], _ visible: inout [Int]
   ) {
     let limit = visibility.limit(row: row)

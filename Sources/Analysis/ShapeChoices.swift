@@ -20,10 +20,13 @@ struct ShapeChoices {
   /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse once.
   var candidates: [(PatternLabel.Name, String, KeptSet)] {
     var sets: [(PatternLabel.Name, String, KeptSet)] = []
-    for initial in [0, 1, 4, 16, 64, 256] where initial < head.keys && columnEntries(initial) < entries {
+    for initial in [0, 1, 4, 16, 64, 256]
+    where initial < head.keys && columnEntries(initial) < entries {
       sets.append(aShape(initial: initial, entries: entries))
     }
-    for share in [0.0, 0.25, 0.5, 0.75, 1.0] { sets.append(verticalSlash(columns: share, entries: entries)) }
+    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+      sets.append(verticalSlash(columns: share, entries: entries))
+    }
     sets.append(blockSparse(entries: entries))
     return sets
   }
@@ -35,7 +38,10 @@ struct ShapeChoices {
       let v = verticalSlash(columns: 0.5, entries: entries * part)
       let b = blockSparse(entries: entries * part)
       let detail = "each shape with \(Int(part * 100)) % of the budget"
-      return [(.hybrid, detail, a.2.union(v.2).union(b.2)), (.hybrid, "A-shape and vertical-slash, " + detail, a.2.union(v.2))]
+      return [
+        (.hybrid, detail, a.2.union(v.2).union(b.2)),
+        (.hybrid, "A-shape and vertical-slash, " + detail, a.2.union(v.2)),
+      ]
     }
   }
 
@@ -45,11 +51,13 @@ struct ShapeChoices {
   }
 
   private func viewers(of key: Int) -> Int {
-    head.visibility.causal ? max(0, min(head.queries, head.queries - (key - head.visibility.offset))) : head.queries
+    head.visibility.causal
+      ? max(0, min(head.queries, head.queries - (key - head.visibility.offset))) : head.queries
   }
 
   private func offsetEntries(_ offset: Int) -> Int {
-    let one = max(0, min(head.queries, head.visibility.position(row: head.queries - 1) - offset + 1))
+    let one = max(
+      0, min(head.queries, head.visibility.position(row: head.queries - 1) - offset + 1))
     return head.visibility.causal || offset == 0 ? one : 2 * one
   }
 
@@ -60,10 +68,15 @@ struct ShapeChoices {
       left -= Double(offsetEntries(local))
       local += 1
     }
-    return (.aShape, "first \(initial) + local \(local)", Shapes.aShape(head, initial: initial, local: local))
+    return (
+      .aShape, "first \(initial) + local \(local)",
+      Shapes.aShape(head, initial: initial, local: local)
+    )
   }
 
-  private func verticalSlash(columns share: Double, entries: Double) -> (PatternLabel.Name, String, KeptSet) {
+  private func verticalSlash(columns share: Double, entries: Double) -> (
+    PatternLabel.Name, String, KeptSet
+  ) {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     var left = entries * share
     var columns = 0, offsets = 0

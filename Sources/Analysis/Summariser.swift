@@ -13,7 +13,8 @@ public struct Summariser: Sendable {
 
   /// Nil when cancelled.
   public func summary(
-    threads: ComputeThreads = .shared, isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+    threads: ComputeThreads = .shared,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> HeadSummary? {
     guard let totals = sweep(threads, isCancelled),
       let label = Labeller(head, rows).label(threads: threads, isCancelled: isCancelled)
@@ -21,7 +22,8 @@ public struct Summariser: Sendable {
     let seen = max(totals.rowsWithMass, 1)
     var importance = [Float](repeating: 0, count: head.keys)
     for key in 0..<head.keys {
-      let viewers = head.visibility.causal ? head.queries - max(0, key - head.visibility.offset) : head.queries
+      let viewers =
+        head.visibility.causal ? head.queries - max(0, key - head.visibility.offset) : head.queries
       importance[key] = viewers > 0 ? Float(totals.columns[key] / Double(viewers)) : 0
     }
     var quality = Quality.scan(head)
@@ -29,7 +31,8 @@ public struct Summariser: Sendable {
     if quality.paddingKeys == head.keys { quality.paddingKeys = 0 }
     return HeadSummary(
       importance: importance, columnMass: totals.columns.map { Float($0 / Double(seen)) },
-      truncatedImportance: totals.published, entropy: totals.entropy / Double(seen), label: label, quality: quality)
+      truncatedImportance: totals.published, entropy: totals.entropy / Double(seen), label: label,
+      quality: quality)
   }
 
   private struct Totals: Sendable {
@@ -39,7 +42,9 @@ public struct Summariser: Sendable {
     var published: Float?
   }
 
-  private func sweep(_ threads: ComputeThreads, _ isCancelled: @escaping @Sendable () -> Bool) -> Totals? {
+  private func sweep(_ threads: ComputeThreads, _ isCancelled: @escaping @Sendable () -> Bool)
+    -> Totals?
+  {
     let chunk = max(rows.stripRows, (head.queries + 31) / 32)
     let chunks = (head.queries + chunk - 1) / chunk
     let parts = Gathered<Totals>()
@@ -83,7 +88,8 @@ extension Quality {
         let part = tensor.slice(axis: 0, start..<min(start + 1024, tensor.shape[0])).floats()
         let (count, first) = Rows.nonFinite(part)
         if count > 0, quality.nonFinite == 0 {
-          quality.firstNonFinite = "\(name)[\(start + first / tensor.shape[1])][\(first % tensor.shape[1])]"
+          quality.firstNonFinite =
+            "\(name)[\(start + first / tensor.shape[1])][\(first % tensor.shape[1])]"
         }
         quality.nonFinite += count
       }
@@ -95,7 +101,9 @@ extension Quality {
       if let v { look(v, "v") }
     case .scores(let map):
       for row in 0..<map.shape[0] {
-        let bad = map[row].floats().prefix(head.visibility.limit(row: row)).filter { $0.isNaN || $0 == .infinity }.count
+        let bad = map[row].floats().prefix(head.visibility.limit(row: row)).filter {
+          $0.isNaN || $0 == .infinity
+        }.count
         if bad > 0, quality.nonFinite == 0 { quality.firstNonFinite = "scores row \(row)" }
         quality.nonFinite += bad
       }

@@ -46,7 +46,9 @@ public struct MethodCard: Sendable {
     promises: Set<Promise> = [.canBeDense, .ignoresValues, .deterministic], denseKnobs: Knobs = [:]
   ) {
     (self.id, self.title, self.family, self.idea) = (id, title, family, idea)
-    (self.citation, self.knobs, self.promises, self.denseKnobs) = (citation, knobs, promises, denseKnobs)
+    (self.citation, self.knobs, self.promises, self.denseKnobs) = (
+      citation, knobs, promises, denseKnobs
+    )
   }
 }
 
@@ -98,22 +100,33 @@ public struct CheckedKnobs: Sendable {
     for (name, value) in knobs {
       guard let knob = card.knobs.first(where: { $0.name == name }) else {
         let known = card.knobs.map(\.name).joined(separator: ", ")
-        throw KnobError("\(card.id) has no knob '\(name)'; it has \(known.isEmpty ? "none" : known)")
+        throw KnobError(
+          "\(card.id) has no knob '\(name)'; it has \(known.isEmpty ? "none" : known)")
       }
-      if let complaint = knob.complaint(about: value) { throw KnobError("\(card.id): \(complaint)") }
+      if let complaint = knob.complaint(about: value) {
+        throw KnobError("\(card.id): \(complaint)")
+      }
       values[name] = value
     }
     self.values = values
   }
 
   public func number(_ name: String) -> Double {
-    if case .number(let x) = values[name] { x } else { preconditionFailure("\(name) is not a number knob") }
+    if case .number(let x) = values[name] {
+      x
+    } else {
+      preconditionFailure("\(name) is not a number knob")
+    }
   }
 
   public func integer(_ name: String) -> Int { Int(number(name)) }
 
   public func word(_ name: String) -> String {
-    if case .word(let text) = values[name] { text } else { preconditionFailure("\(name) is not a word knob") }
+    if case .word(let text) = values[name] {
+      text
+    } else {
+      preconditionFailure("\(name) is not a word knob")
+    }
   }
 }
 
@@ -121,13 +134,19 @@ extension Knob {
   func complaint(about value: KnobValue) -> String? {
     switch (range, value) {
     case (.number(let range), .number(let x)):
-      return range.contains(x) ? nil : "\(name) = \(x) is outside \(range.lowerBound)...\(range.upperBound)"
+      return range.contains(x)
+        ? nil : "\(name) = \(x) is outside \(range.lowerBound)...\(range.upperBound)"
     case (.integer(let range), .number(let x)):
-      guard x == x.rounded(), abs(x) < 1e15 else { return "\(name) must be a whole number and is \(x)" }
-      return range.contains(Int(x)) ? nil : "\(name) = \(Int(x)) is outside \(range.lowerBound)...\(range.upperBound)"
+      guard x == x.rounded(), abs(x) < 1e15 else {
+        return "\(name) must be a whole number and is \(x)"
+      }
+      return range.contains(Int(x))
+        ? nil : "\(name) = \(Int(x)) is outside \(range.lowerBound)...\(range.upperBound)"
     case (.words(let words), .word(let text)):
-      return words.contains(text) ? nil : "\(name) must be one of \(words.joined(separator: ", ")) and is '\(text)'"
-    case (.words(let words), .number): return "\(name) must be one of \(words.joined(separator: ", "))"
+      return words.contains(text)
+        ? nil : "\(name) must be one of \(words.joined(separator: ", ")) and is '\(text)'"
+    case (.words(let words), .number):
+      return "\(name) must be one of \(words.joined(separator: ", "))"
     default: return "\(name) must be a number"
     }
   }
@@ -136,7 +155,9 @@ extension Knob {
   public var rangeText: String {
     switch range {
     case .number(let range): "\(range.lowerBound)...\(range.upperBound)"
-    case .integer(let range): range.upperBound == .max ? "\(range.lowerBound)..." : "\(range.lowerBound)...\(range.upperBound)"
+    case .integer(let range):
+      range.upperBound == .max
+        ? "\(range.lowerBound)..." : "\(range.lowerBound)...\(range.upperBound)"
     case .words(let words): words.joined(separator: "|")
     }
   }

@@ -45,7 +45,9 @@ public struct BlockTable: Sendable {
   }
 
   /// A table for a mask that was stored without margins: computed blocks are never skipped, skipped ones always.
-  public init(storedMask: [UInt8], margins stored: [Float]?, spec: TileSpec, queries: Int, keys: Int) {
+  public init(
+    storedMask: [UInt8], margins stored: [Float]?, spec: TileSpec, queries: Int, keys: Int
+  ) {
     self.init(spec: spec, queries: queries, keys: keys, isFixed: stored == nil)
     precondition(storedMask.count == margins.count, "the mask is not \(rowTiles)x\(keyTiles)")
     margins =
@@ -76,7 +78,9 @@ public struct BlockTable: Sendable {
 
   public func skippedBlocks(_ lambda: Lambda) -> Int { skippedBlocks(below: effective(lambda)) }
 
-  private func effective(_ lambda: Lambda) -> Float { isFixed ? -.greatestFiniteMagnitude : lambda.threshold }
+  private func effective(_ lambda: Lambda) -> Float {
+    isFixed ? -.greatestFiniteMagnitude : lambda.threshold
+  }
 
   /// skipped / visible
   public func sparsity(_ lambda: Lambda) -> Double {
@@ -109,7 +113,9 @@ public struct BlockTable: Sendable {
     guard wanted <= visibleBlocks, sortedMargins[wanted - 1] < 0 else { return nil }
     // The smallest double whose float logarithm lies above the margin, to a part in ten million.
     var lambda = exponential(Double(sortedMargins[wanted - 1]))
-    while Lambda.threshold(lambda) <= sortedMargins[wanted - 1] { lambda = max(lambda * (1 + 1e-7), .leastNormalMagnitude) }
+    while Lambda.threshold(lambda) <= sortedMargins[wanted - 1] {
+      lambda = max(lambda * (1 + 1e-7), .leastNormalMagnitude)
+    }
     return min(lambda, 1)
   }
 }

@@ -46,7 +46,10 @@ public struct Head: Sendable {
 
   public var keys: Int { visibility.keys }
 
-  public init(query: Tensor, key: Tensor, value: Tensor?, causal: Bool, offset: Int? = nil, scale: Double? = nil) {
+  public init(
+    query: Tensor, key: Tensor, value: Tensor?, causal: Bool, offset: Int? = nil,
+    scale: Double? = nil
+  ) {
     source = .projections(query: query, key: key, value: value)
     queries = query.shape[0]
     visibility = Visibility(causal: causal, queries: queries, keys: key.shape[0], offset: offset)
@@ -86,7 +89,9 @@ public struct HeadGroup: Sendable {
 
   public init(_ heads: [Head]) {
     precondition(!heads.isEmpty, "a head group holds at least one query head")
-    precondition(heads.allSatisfy { $0.queries == heads[0].queries && $0.keys == heads[0].keys }, "unequal heads")
+    precondition(
+      heads.allSatisfy { $0.queries == heads[0].queries && $0.keys == heads[0].keys },
+      "unequal heads")
     self.heads = heads
   }
 

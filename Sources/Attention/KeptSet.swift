@@ -36,7 +36,9 @@ public struct KeptSet: Sendable, Equatable {
   }
 
   public mutating func keep(blocks: [UInt8], size: Int) {
-    precondition(blocks.count == ((queries + size - 1) / size) * ((keys + size - 1) / size), "blocks do not tile")
+    precondition(
+      blocks.count == ((queries + size - 1) / size) * ((keys + size - 1) / size),
+      "blocks do not tile")
     (self.blocks, blockSize) = (blocks, size)
   }
 
@@ -47,12 +49,17 @@ public struct KeptSet: Sendable, Equatable {
     var result = self
     for j in columns.indices { result.columns[j] |= other.columns[j] }
     for o in mirrored.indices { result.mirrored[o] |= other.mirrored[o] }
-    if blocks.isEmpty, !other.blocks.isEmpty { result.keep(blocks: other.blocks, size: other.blockSize) }
+    if blocks.isEmpty, !other.blocks.isEmpty {
+      result.keep(blocks: other.blocks, size: other.blockSize)
+    }
     return result
   }
 
   /// Writes 1 for each kept, visible key of `keys` for query `row`.
-  func fill(_ out: UnsafeMutableBufferPointer<UInt8>, row: Int, keys range: Range<Int>, _ visibility: Visibility) {
+  func fill(
+    _ out: UnsafeMutableBufferPointer<UInt8>, row: Int, keys range: Range<Int>,
+    _ visibility: Visibility
+  ) {
     let limit = min(range.count, visibility.limit(row: row) - range.lowerBound)
     guard let base = out.baseAddress, !range.isEmpty else { return }
     if limit < range.count { for c in max(limit, 0)..<range.count { base[c] = 0 } }
@@ -73,7 +80,9 @@ public struct KeptSet: Sendable, Equatable {
   /// 1 for each kept, visible key of query `row`.
   public func row(_ row: Int, _ visibility: Visibility) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: keys) { buffer, filled in
-      fill(UnsafeMutableBufferPointer(rebasing: buffer[0..<keys]), row: row, keys: 0..<keys, visibility)
+      fill(
+        UnsafeMutableBufferPointer(rebasing: buffer[0..<keys]), row: row, keys: 0..<keys, visibility
+      )
       filled = keys
     }
   }
@@ -81,7 +90,9 @@ public struct KeptSet: Sendable, Equatable {
 
 extension KeptSet {
   /// Mass of a row on kept entries, and how many are kept.
-  public func mass(of pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility) -> (Double, kept: Int) {
+  public func mass(of pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility) -> (
+    Double, kept: Int
+  ) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(keys, 1)) { buffer in
       let out = UnsafeMutableBufferPointer(rebasing: buffer[0..<keys])
       fill(out, row: row, keys: 0..<keys, visibility)

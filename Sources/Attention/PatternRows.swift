@@ -14,7 +14,9 @@ public struct PatternRows: Sendable {
 
   static let keysPerTile = 128
 
-  public init(_ head: Head) { self.init(TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile), head: 0) }
+  public init(_ head: Head) {
+    self.init(TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile), head: 0)
+  }
 
   init(_ pass: TilePass, head: Int) {
     self.pass = pass
@@ -25,7 +27,8 @@ public struct PatternRows: Sendable {
 
   /// Calls `body` with each row of `rows` in order, on this thread.
   public func withRows(
-    _ rows: Range<Int>, _ body: (_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ lse: Double) -> Void
+    _ rows: Range<Int>,
+    _ body: (_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ lse: Double) -> Void
   ) {
     var start = rows.lowerBound
     while start < rows.upperBound {
@@ -40,11 +43,13 @@ public struct PatternRows: Sendable {
     }
   }
 
-  private func withStrip(_ rows: Range<Int>, _ body: (UnsafeBufferPointer<Float>, [Double]) -> Void) {
+  private func withStrip(_ rows: Range<Int>, _ body: (UnsafeBufferPointer<Float>, [Double]) -> Void)
+  {
     let tile = TileRows(heads: [index], rows: rows)
     let scratch = TileScratch(pass, tile)
     let width = pass.keyTiles * scratch.ld
-    let scores = UnsafeMutableRawPointer.allocate(byteCount: rows.count * width * pass.real, alignment: 64)
+    let scores = UnsafeMutableRawPointer.allocate(
+      byteCount: rows.count * width * pass.real, alignment: 64)
     let pattern = UnsafeMutableBufferPointer<Float>.allocate(capacity: rows.count * head.keys + 16)
     let t = UnsafeMutableRawPointer.allocate(byteCount: rows.count * 8, alignment: 64)
     defer {
@@ -61,7 +66,8 @@ public struct PatternRows: Sendable {
     }
     var lse = [Double](repeating: 0, count: rows.count)
     as_softmax_rows(
-      pass.plan, scores, Int64(width), Int32(rows.count), Int32(head.keys), scratch.limits, pattern.baseAddress,
+      pass.plan, scores, Int64(width), Int32(rows.count), Int32(head.keys), scratch.limits,
+      pattern.baseAddress,
       Int64(head.keys), &lse)
     body(UnsafeBufferPointer(pattern), lse)
   }

@@ -40,7 +40,9 @@ public struct ReferenceAttention {
         switch head.source {
         case .projections:
           var dot = 0.0
-          for c in 0..<head.dim { dot += Double(query[i * head.dim + c]) * Double(key[j * head.dim + c]) }
+          for c in 0..<head.dim {
+            dot += Double(query[i * head.dim + c]) * Double(key[j * head.dim + c])
+          }
           scores[i * head.keys + j] = dot * head.scale
         case .pattern: scores[i * head.keys + j] = logarithm(Double(stored[i * head.keys + j]))
         case .scores: scores[i * head.keys + j] = Double(stored[i * head.keys + j])
@@ -68,7 +70,8 @@ public struct ReferenceAttention {
   }
 
   private func runTile(
-    _ i: Int, _ keyTiles: Int, _ unit: Int, _ heads: [Int], _ spec: TileSpec, _ lambda: Double, _ result: inout Result
+    _ i: Int, _ keyTiles: Int, _ unit: Int, _ heads: [Int], _ spec: TileSpec, _ lambda: Double,
+    _ result: inout Result
   ) {
     let rows = heads.flatMap { head in
       (i * spec.rows..<min((i + 1) * spec.rows, group.queries)).map { (head: head, row: $0) }
@@ -79,8 +82,12 @@ public struct ReferenceAttention {
     var isFirst = true
     for j in spec.order == .ascending ? Array(0..<keyTiles) : (0..<keyTiles).reversed() {
       let block = j * spec.keys..<min((j + 1) * spec.keys, group.keys)
-      guard rows.contains(where: { group.visibility.limit(row: $0.row) > block.lowerBound }) else { continue }
-      let t = rows.map { r in block.map { score(r.head, r.row, $0) }.reduce(-.infinity) { $1 > $0 ? $1 : $0 } }
+      guard rows.contains(where: { group.visibility.limit(row: $0.row) > block.lowerBound }) else {
+        continue
+      }
+      let t = rows.map { r in
+        block.map { score(r.head, r.row, $0) }.reduce(-.infinity) { $1 > $0 ? $1 : $0 }
+      }
       let rises = zip(t, m).map { $0 == -.infinity ? -.infinity : $0 - $1 }
       let margin = isFirst ? .infinity : rises.reduce(-.infinity) { $1 > $0 ? $1 : $0 }
       let skip = lambda > 0 && margin < logarithm(lambda)
@@ -107,7 +114,9 @@ public struct ReferenceAttention {
     }
   }
 
-  private func score(_ head: Int, _ row: Int, _ key: Int) -> Double { scores[head][row * group.keys + key] }
+  private func score(_ head: Int, _ row: Int, _ key: Int) -> Double {
+    scores[head][row * group.keys + key]
+  }
 
   private func densePattern(_ head: Int) -> [Double] {
     var pattern = [Double](repeating: 0, count: group.queries * group.keys)

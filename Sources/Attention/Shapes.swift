@@ -26,7 +26,8 @@ public enum Shapes {
     let head = pattern.head
     let rows = min(wanted, head.queries)
     var columns = [Double](repeating: 0, count: head.keys)
-    var offsets = [Double](repeating: 0, count: max(head.keys, head.visibility.position(row: head.queries - 1) + 1))
+    var offsets = [Double](
+      repeating: 0, count: max(head.keys, head.visibility.position(row: head.queries - 1) + 1))
     pattern.withRows(head.queries - rows..<head.queries) { row, p, _ in
       let position = head.visibility.position(row: row)
       for j in 0..<head.keys where p[j] != 0 {
@@ -40,7 +41,8 @@ public enum Shapes {
 
   /// The `vertical` heaviest columns and `slash` heaviest diagonals, the first few of each forced in.
   public static func verticalSlash(
-    _ head: Head, _ seen: LastQueries, vertical: Int, slash: Int, forcedColumns: Int, forcedOffsets: Int
+    _ head: Head, _ seen: LastQueries, vertical: Int, slash: Int, forcedColumns: Int,
+    forcedOffsets: Int
   ) -> KeptSet {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     for j in top(vertical, of: seen.columns, forced: forcedColumns) { set.columns[j] = 1 }
@@ -52,7 +54,9 @@ public enum Shapes {
   public static func top(_ count: Int, of values: [Double], forced: Int = 0) -> [Int] {
     guard count > 0 else { return [] }
     let first = min(forced, count, values.count)
-    let rest = (first..<values.count).sorted { values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1 }
+    let rest = (first..<values.count).sorted {
+      values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1
+    }
     return Array(0..<first) + rest.prefix(count - first)
   }
 
@@ -67,7 +71,9 @@ public enum Shapes {
     for a in 0..<high {
       let lastRow = min((a + 1) * size, head.queries) - 1
       let visible = (head.visibility.limit(row: lastRow) + size - 1) / size
-      for b in top(count, of: Array(scores[a * wide..<a * wide + visible])) { blocks[a * wide + b] = 1 }
+      for b in top(count, of: Array(scores[a * wide..<a * wide + visible])) {
+        blocks[a * wide + b] = 1
+      }
     }
     set.keep(blocks: blocks, size: size)
     return set

@@ -25,7 +25,8 @@ extension TilePass {
     _ spec: TileSpec, _ selection: Selection, threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> [HeadOutput]? {
-    precondition(spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
+    precondition(
+      spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
     let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
     let rowTiles = (group.queries + spec.rows - 1) / spec.rows
     let results = Slots<ForwardRow>(count: units.count * rowTiles)
@@ -51,13 +52,15 @@ extension TilePass {
         let start = i * spec.rows * dv
         outputs[head].values.replaceSubrange(
           start..<start + perHead, with: row.output[slot * perHead..<(slot + 1) * perHead])
-        outputs[head].mask.verdicts.replaceSubrange(i * keyTiles..<(i + 1) * keyTiles, with: row.verdicts)
+        outputs[head].mask.verdicts.replaceSubrange(
+          i * keyTiles..<(i + 1) * keyTiles, with: row.verdicts)
       }
     }
     return outputs
   }
 
-  private func forwardRow(_ rows: TileRows, _ spec: TileSpec, _ selection: Selection) -> ForwardRow {
+  private func forwardRow(_ rows: TileRows, _ spec: TileSpec, _ selection: Selection) -> ForwardRow
+  {
     let scratch = TileScratch(self, rows)
     var state = ForwardState(self, rows)
     var threshold = -Float.infinity
@@ -75,7 +78,8 @@ extension TilePass {
         verdicts[j] = .computed
       } else {
         state.score(j, scratch, masked: false)
-        let margin = isFirst ? .infinity : Float(as_margin(plan, Int32(rows.count), state.t, scratch.m))
+        let margin =
+          isFirst ? .infinity : Float(as_margin(plan, Int32(rows.count), state.t, scratch.m))
         verdicts[j] = margin < threshold ? .skipped : .computed
         isFirst = false
         if verdicts[j] == .skipped { continue }
@@ -117,9 +121,11 @@ private struct ForwardState: ~Copyable {
     guard masked else { return }
     let keys = pass.keyRange(j)
     as_mask_unkept(
-      pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), kept, Int64(keys.count))
+      pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), kept,
+      Int64(keys.count))
     let limits = [Int32](repeating: Int32(keys.count), count: count)
-    as_tile_max(pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), limits, t)
+    as_tile_max(
+      pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), limits, t)
   }
 
   /// Writes which entries of the block are kept; false when none is.
@@ -145,7 +151,8 @@ private struct ForwardState: ~Copyable {
     let keys = pass.keyRange(j), width = pass.paddedValueDim
     pass.values.withUnsafeBufferPointer { values in
       as_accumulate(
-        pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), t, scratch.m, &l, &weights,
+        pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), t, scratch.m,
+        &l, &weights,
         values.baseAddress.map { $0 + keys.lowerBound * width }, Int32(width), &output)
     }
     guard !pass.brokenValues.isEmpty else { return }

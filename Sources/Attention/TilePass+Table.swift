@@ -9,7 +9,8 @@ extension TilePass {
     _ spec: TileSpec, threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> [BlockTable]? {
-    precondition(spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
+    precondition(
+      spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
     let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
     let empty = BlockTable(spec: spec, queries: group.queries, keys: group.keys)
     let rowTiles = empty.rowTiles
@@ -46,7 +47,9 @@ extension TilePass {
     var sums = [Float](repeating: 0, count: visited.count * count)
     var weighted = sums
     var margins = [Float](repeating: .nan, count: tiles)
-    for (slot, j) in spec.order == .ascending ? Array(visited.enumerated()) : visited.enumerated().reversed() {
+    for (slot, j) in spec.order == .ascending
+      ? Array(visited.enumerated()) : visited.enumerated().reversed()
+    {
       let here = t + slot * count * real
       scratch.score(j, into: here)
       let isFirst = j == (spec.order == .ascending ? visited.first : visited.last)
@@ -68,20 +71,26 @@ extension TilePass {
   }
 
   private func foldHeads(
-    _ rows: TileRows, _ visited: [Int], _ margins: [Float], _ masses: [Float], _ lse: [Double], _ entropy: [Float]
+    _ rows: TileRows, _ visited: [Int], _ margins: [Float], _ masses: [Float], _ lse: [Double],
+    _ entropy: [Float]
   ) -> [TileResult] {
-    let order = visited.indices.sorted { margins[visited[$0]] < margins[visited[$1]] }.map { Int32($0) }
+    let order = visited.indices.sorted { margins[visited[$0]] < margins[visited[$1]] }.map {
+      Int32($0)
+    }
     let perHead = rows.rows.count
     return rows.heads.indices.map { slot in
       var sum = [Float](repeating: 0, count: visited.count), most = sum, worst = sum
       var scratch = [Float](repeating: 0, count: perHead)
       as_fold_masses(
-        masses, Int32(rows.count), Int32(visited.count), Int32(slot * perHead), Int32(perHead), order, &sum, &most,
+        masses, Int32(rows.count), Int32(visited.count), Int32(slot * perHead), Int32(perHead),
+        order, &sum, &most,
         &worst, &scratch)
       var result = TileResult(tiles: margins.count)
       result.margins = margins
       for (index, j) in visited.enumerated() {
-        (result.massSum[j], result.massMax[j], result.worst[j]) = (sum[index], most[index], worst[index])
+        (result.massSum[j], result.massMax[j], result.worst[j]) = (
+          sum[index], most[index], worst[index]
+        )
       }
       for r in slot * perHead..<(slot + 1) * perHead where lse[r] != -.infinity {
         result.entropy += Double(entropy[r])

@@ -30,7 +30,8 @@ public final class TilePass: @unchecked Sendable {
   public enum Precision: Sendable { case automatic, float, double }
 
   public init(
-    _ group: HeadGroup, keysPerTile: Int, withValues: Bool = false, precision: Precision = .automatic,
+    _ group: HeadGroup, keysPerTile: Int, withValues: Bool = false,
+    precision: Precision = .automatic,
     isa: InstructionSet = .best
   ) {
     self.group = group
@@ -52,8 +53,10 @@ public final class TilePass: @unchecked Sendable {
     } else {
       let tiles = (group.keys + keysPerTile - 1) / keysPerTile
       panelBytes = groupsPerTile * head.dim * 16 * real
-      let memory = UnsafeMutableRawPointer.allocate(byteCount: max(64, tiles * panelBytes), alignment: 64)
-      as_pack_keys(plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(keysPerTile), memory)
+      let memory = UnsafeMutableRawPointer.allocate(
+        byteCount: max(64, tiles * panelBytes), alignment: 64)
+      as_pack_keys(
+        plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(keysPerTile), memory)
       panels = memory
     }
     (values, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])
@@ -85,16 +88,22 @@ public final class TilePass: @unchecked Sendable {
     for key in 0..<value.shape[0] {
       let row = plain[key * dim..<(key + 1) * dim]
       var first = 0
-      let isBroken = row.withUnsafeBufferPointer { as_count_nonfinite($0.baseAddress, dim, &first) > 0 }
+      let isBroken = row.withUnsafeBufferPointer {
+        as_count_nonfinite($0.baseAddress, dim, &first) > 0
+      }
       if isBroken { broken[key] = Array(row) }
-      for (x, value) in row.enumerated() { out[key * width + x] = isBroken && !value.isFinite ? 0 : value }
+      for (x, value) in row.enumerated() {
+        out[key * width + x] = isBroken && !value.isFinite ? 0 : value
+      }
     }
     return (out, width, broken)
   }
 
   var keyTiles: Int { (group.keys + keysPerTile - 1) / keysPerTile }
 
-  func keyRange(_ tile: Int) -> Range<Int> { tile * keysPerTile..<min((tile + 1) * keysPerTile, group.keys) }
+  func keyRange(_ tile: Int) -> Range<Int> {
+    tile * keysPerTile..<min((tile + 1) * keysPerTile, group.keys)
+  }
 }
 
 /// The rows that a query tile stacks: the same rows of one head, or of every head of a voting group.
@@ -134,7 +143,8 @@ final class TileScratch {
     for (slot, head) in rows.heads.enumerated() {
       guard case .projections(let q, _, _) = pass.group.heads[head].source else { continue }
       let floats = q.slice(axis: 0, rows.rows).floats()
-      as_pack_rows(pass.plan, floats, floats.count, query + slot * rows.rows.count * dim * pass.real)
+      as_pack_rows(
+        pass.plan, floats, floats.count, query + slot * rows.rows.count * dim * pass.real)
     }
     fill(m, count, -.infinity)
   }
@@ -167,7 +177,8 @@ extension TilePass {
     let first = group.heads[0]
     if let panels = panelAddress(j) {
       as_scores(
-        plan, query, panels, Int32(scratch.count), Int32(first.dim), Int32(groupsPerTile), first.scale,
+        plan, query, panels, Int32(scratch.count), Int32(first.dim), Int32(groupsPerTile),
+        first.scale,
         scratch.scores, Int64(scratch.ld))
       return
     }
@@ -181,7 +192,9 @@ extension TilePass {
     }
   }
 
-  private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? { panels.map { $0 + j * panelBytes } }
+  private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? {
+    panels.map { $0 + j * panelBytes }
+  }
 }
 
 extension Head {

@@ -22,12 +22,17 @@ public struct TileSpec: Sendable, Hashable, CustomStringConvertible {
     (self.rows, self.keys, self.vote, self.order) = (rows, keys, vote, order)
   }
 
-  public var description: String { "\(rows)x\(keys) \(vote.rawValue) \(order == .ascending ? "asc" : "desc")" }
+  public var description: String {
+    "\(rows)x\(keys) \(vote.rawValue) \(order == .ascending ? "asc" : "desc")"
+  }
 
   /// Parses `128x128`.
   public static func sides(_ text: String) -> (rows: Int, keys: Int)? {
-    let parts = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
-    guard parts.count == 2, let rows = parts[0], let keys = parts[1], rows > 0, keys > 0, rows <= 1 << 20,
+    let parts = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).map {
+      Int($0)
+    }
+    guard parts.count == 2, let rows = parts[0], let keys = parts[1], rows > 0, keys > 0,
+      rows <= 1 << 20,
       keys <= 1 << 20
     else { return nil }
     return (rows, keys)
@@ -41,13 +46,17 @@ public struct TilePreset: Sendable {
   public let decode: TileSpec
 
   public static let all: [TilePreset] = [
-    TilePreset(name: "modelopt", prefill: .init(rows: 128, keys: 128), decode: .init(rows: 1, keys: 128)),
     TilePreset(
-      name: "hopper", prefill: .init(rows: 64, keys: 256), decode: .init(rows: 1, keys: 64, vote: .group)),
+      name: "modelopt", prefill: .init(rows: 128, keys: 128), decode: .init(rows: 1, keys: 128)),
     TilePreset(
-      name: "blackwell", prefill: .init(rows: 32, keys: 128), decode: .init(rows: 1, keys: 128, vote: .group)),
+      name: "hopper", prefill: .init(rows: 64, keys: 256),
+      decode: .init(rows: 1, keys: 64, vote: .group)),
     TilePreset(
-      name: "flashinfer", prefill: .init(rows: 128, keys: 128), decode: .init(rows: 1, keys: 128, vote: .group)),
+      name: "blackwell", prefill: .init(rows: 32, keys: 128),
+      decode: .init(rows: 1, keys: 128, vote: .group)),
+    TilePreset(
+      name: "flashinfer", prefill: .init(rows: 128, keys: 128),
+      decode: .init(rows: 1, keys: 128, vote: .group)),
     TilePreset(name: "fine", prefill: .init(rows: 16, keys: 16), decode: .init(rows: 1, keys: 16)),
   ]
 }
@@ -72,7 +81,9 @@ public struct Lambda: Sendable, Hashable {
   /// Blocks whose margin is below this are skipped; -infinity when nothing may be.
   public var threshold: Float { Lambda.threshold(value) }
 
-  static func threshold(_ value: Double) -> Float { value > 0 ? Float(logarithm(value)) : -.infinity }
+  static func threshold(_ value: Double) -> Float {
+    value > 0 ? Float(logarithm(value)) : -.infinity
+  }
 }
 
 public struct LambdaError: Error, CustomStringConvertible {

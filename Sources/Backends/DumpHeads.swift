@@ -27,10 +27,17 @@ public struct DumpHeads: Sendable {
       guard let q = arrays[.query], let k = arrays[.key] else { return nil }
       let kv = head / groupSize(layer)
       return Head(
-        query: q[head], key: k[kv], value: arrays[.value]?[kv], causal: dump.causal, offset: dump.queryOffset,
+        query: q[head], key: k[kv], value: arrays[.value]?[kv], causal: dump.causal,
+        offset: dump.queryOffset,
         scale: dump.scale)
-    case .pattern: return arrays[.pattern].map { Head(pattern: $0[head], causal: dump.causal, offset: dump.queryOffset) }
-    case .scores: return arrays[.scores].map { Head(scores: $0[head], causal: dump.causal, offset: dump.queryOffset) }
+    case .pattern:
+      return arrays[.pattern].map {
+        Head(pattern: $0[head], causal: dump.causal, offset: dump.queryOffset)
+      }
+    case .scores:
+      return arrays[.scores].map {
+        Head(scores: $0[head], causal: dump.causal, offset: dump.queryOffset)
+      }
     case .mask: return nil
     }
   }
@@ -45,19 +52,25 @@ public struct DumpHeads: Sendable {
 
   /// Of a mask-only source: tile sides, from its metadata or told by flag.
   public func storedTable(_ layer: Int, _ head: Int, tile: (rows: Int, keys: Int)) -> BlockTable? {
-    guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks], head < blocks.shape[0] else { return nil }
+    guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks],
+      head < blocks.shape[0]
+    else { return nil }
     let map = blocks[head]
     let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
-    let visibility = Visibility(causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset)
+    let visibility = Visibility(
+      causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset)
     let margins = dump.layers[layer].arrays[.margins].map { $0[head].floats() }
     let verdicts = map.floats().enumerated().map { index, value -> UInt8 in
       let row = index / map.shape[1], column = index % map.shape[1]
       let lastRow = min((row + 1) * tile.rows, queries) - 1
-      if value == 255 || visibility.limit(row: lastRow) <= column * tile.keys { return Verdict.invisible.rawValue }
+      if value == 255 || visibility.limit(row: lastRow) <= column * tile.keys {
+        return Verdict.invisible.rawValue
+      }
       return ((value != 0) == dump.onesAreKept ? Verdict.computed : .skipped).rawValue
     }
     return BlockTable(
-      storedMask: verdicts, margins: margins, spec: TileSpec(rows: tile.rows, keys: tile.keys), queries: queries,
+      storedMask: verdicts, margins: margins, spec: TileSpec(rows: tile.rows, keys: tile.keys),
+      queries: queries,
       keys: keys)
   }
 }

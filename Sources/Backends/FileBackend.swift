@@ -20,7 +20,8 @@ public final class FileBackend: Backend {
   public init(_ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil) {
     heads = DumpHeads(dump)
     let tile = maskTile ?? dump.tile
-    storedTile = dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
+    storedTile =
+      dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
     description = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
   }
 
@@ -32,14 +33,21 @@ public final class FileBackend: Backend {
     if let tile {
       queries *= tile.rows
       keys *= tile.keys
-      if tileIsGuess { guesses.append("mask blocks taken as \(tile.rows)x\(tile.keys) (--mask-tile overrides)") }
+      if tileIsGuess {
+        guesses.append("mask blocks taken as \(tile.rows)x\(tile.keys) (--mask-tile overrides)")
+      }
     }
     return SourceDescription(
-      name: dump.path.split(separator: "/").last.map(String.init) ?? dump.path, kind: dump.kind.rawValue,
-      model: dump.model, layers: heads.layers, heads: dump.layers.indices.map(heads.heads).max() ?? 0,
-      kvHeads: heads.kvHeads(0), queries: queries, keys: keys, headDim: dump.layers[0].arrays[.query]?.shape[2] ?? 0,
-      visibility: Visibility(causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset),
-      tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil }, storedTile: tile,
+      name: dump.path.split(separator: "/").last.map(String.init) ?? dump.path,
+      kind: dump.kind.rawValue,
+      model: dump.model, layers: heads.layers,
+      heads: dump.layers.indices.map(heads.heads).max() ?? 0,
+      kvHeads: heads.kvHeads(0), queries: queries, keys: keys,
+      headDim: dump.layers[0].arrays[.query]?.shape[2] ?? 0,
+      visibility: Visibility(
+        causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset),
+      tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
+      storedTile: tile,
       guesses: guesses)
   }
 
@@ -66,7 +74,8 @@ public final class FileBackend: Backend {
     let answer: Answer? =
       switch question {
       case .map(_, let window, let rows, let columns, let muted):
-        PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted).map(Answer.map)
+        PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted).map(
+          Answer.map)
       case .table(_, let spec): table(id, head, spec).map(Answer.table)
       case .summary: Summariser(head).summary().map(Answer.summary)
       case .row(_, let query): row(head, query)
@@ -91,15 +100,21 @@ public final class FileBackend: Backend {
   }
 
   private func row(_ head: Head, _ query: Int) -> Answer? {
-    guard query >= 0, query < head.queries else { return .unavailable("there is no query \(query)") }
+    guard query >= 0, query < head.queries else {
+      return .unavailable("there is no query \(query)")
+    }
     var values: [Float] = []
     PatternRows(head).withRows(query..<query + 1) { _, p, _ in values = Array(p) }
     return .row(values)
   }
 
-  private func outputError(_ id: HeadID, _ head: Head, _ spec: TileSpec, _ lambda: Lambda) -> Answer? {
+  private func outputError(_ id: HeadID, _ head: Head, _ spec: TileSpec, _ lambda: Lambda)
+    -> Answer?
+  {
     guard head.value != nil else { return .unavailable("needs V") }
-    guard let (group, slot) = spec.vote == .group ? heads.group(id.layer, containing: id.head) : (HeadGroup([head]), 0)
+    guard
+      let (group, slot) = spec.vote == .group
+        ? heads.group(id.layer, containing: id.head) : (HeadGroup([head]), 0)
     else { return .unavailable("the group is incomplete") }
     let pass = TilePass(group, keysPerTile: spec.keys, withValues: true)
     guard let dense = pass.forward(spec, .blasst(lambda: 0)),
@@ -117,7 +132,8 @@ public final class FileBackend: Backend {
     case .table: return .table(table)
     case .map(_, let window, let rows, let columns, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
-    case .summary, .row: return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
+    case .summary, .row:
+      return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
     case .outputError: return .unavailable("needs V")
     }
   }
@@ -126,7 +142,9 @@ public final class FileBackend: Backend {
 extension Question {
   var head: HeadID {
     switch self {
-    case .map(let id, _, _, _, _), .table(let id, _), .summary(let id), .row(let id, _), .outputError(let id, _, _): id
+    case .map(let id, _, _, _, _), .table(let id, _), .summary(let id), .row(let id, _),
+      .outputError(let id, _, _):
+      id
     }
   }
 }
@@ -134,7 +152,8 @@ extension Question {
 /// Draws a stored mask as a map: 1 where computed, 0 where skipped.
 enum StoredMask {
   static func map(_ table: BlockTable, window: MapWindow, rows: Int, columns: Int) -> PooledMap {
-    let rowEdges = PooledMap.edges(window.queries, cells: rows), keyEdges = PooledMap.edges(window.keys, cells: columns)
+    let rowEdges = PooledMap.edges(window.queries, cells: rows),
+      keyEdges = PooledMap.edges(window.keys, cells: columns)
     var values: [Float] = []
     for r in rowEdges.dropLast() {
       for k in keyEdges.dropLast() {
@@ -142,6 +161,7 @@ enum StoredMask {
         values.append(margin.isNaN ? .nan : (margin > -.infinity ? 1 : 0))
       }
     }
-    return PooledMap(window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: values, mean: values, muted: nil)
+    return PooledMap(
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: values, mean: values, muted: nil)
   }
 }

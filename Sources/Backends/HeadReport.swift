@@ -22,16 +22,19 @@ public struct HeadReport: Sendable {
   public let output: [Float]?
   public let isDecode: Bool
 
-
   /// The same numbers without the arrays that only a mask file needs.
   public var withoutArrays: HeadReport {
     HeadReport(
-      layer: layer, head: head, mask: mask, visibleBlocks: visibleBlocks, skippedBlocks: skippedBlocks,
-      droppedMass: droppedMass, outputError: outputError, summary: summary, margins: nil, output: nil,
+      layer: layer, head: head, mask: mask, visibleBlocks: visibleBlocks,
+      skippedBlocks: skippedBlocks,
+      droppedMass: droppedMass, outputError: outputError, summary: summary, margins: nil,
+      output: nil,
       isDecode: isDecode)
   }
 
-  public var sparsity: Double { visibleBlocks == 0 ? 0 : Double(skippedBlocks) / Double(visibleBlocks) }
+  public var sparsity: Double {
+    visibleBlocks == 0 ? 0 : Double(skippedBlocks) / Double(visibleBlocks)
+  }
 }
 
 /// What to report on.
@@ -57,7 +60,8 @@ extension FileBackend {
   public func report(_ request: ReportRequest, each: (HeadReport) throws -> Void) throws {
     for layer in request.layers ?? Array(heads.layers.indices) {
       let size = heads.groupSize(layer)
-      let chosen = request.heads.map { $0.filter { $0 < heads.heads(layer) } } ?? Array(0..<heads.heads(layer))
+      let chosen =
+        request.heads.map { $0.filter { $0 < heads.heads(layer) } } ?? Array(0..<heads.heads(layer))
       for first in Set(chosen.map { $0 / size * size }).sorted() {
         let members = chosen.filter { $0 / size * size == first }
         guard let (group, _) = heads.group(layer, containing: first) else {
@@ -69,14 +73,18 @@ extension FileBackend {
     }
   }
 
-  private func storedReport(_ layer: Int, _ head: Int, _ request: ReportRequest) throws -> HeadReport {
+  private func storedReport(_ layer: Int, _ head: Int, _ request: ReportRequest) throws
+    -> HeadReport
+  {
     let spec = describe().storedTile!
     guard let table = heads.storedTable(layer, head, tile: (spec.rows, spec.keys)) else {
       throw KnobError("layer \(heads.layers[layer]) has no mask of head \(head)")
     }
     return HeadReport(
-      layer: heads.layers[layer], head: head, mask: table.mask(request.lambda), visibleBlocks: table.visibleBlocks,
-      skippedBlocks: table.skippedBlocks(request.lambda), droppedMass: nil, outputError: nil, summary: nil,
+      layer: heads.layers[layer], head: head, mask: table.mask(request.lambda),
+      visibleBlocks: table.visibleBlocks,
+      skippedBlocks: table.skippedBlocks(request.lambda), droppedMass: nil, outputError: nil,
+      summary: nil,
       margins: table.isFixed ? nil : table.margins, output: nil, isDecode: describe().queries == 1)
   }
 
@@ -90,10 +98,12 @@ extension FileBackend {
     let rows: [MethodRow]
     if request.method == "blasst" {
       let tables = pass.tables(request.spec)!
-      let sparse = hasValues ? pass.forward(request.spec, .blasst(lambda: request.lambda.value)) : nil
+      let sparse =
+        hasValues ? pass.forward(request.spec, .blasst(lambda: request.lambda.value)) : nil
       rows = tables.indices.map { slot in
         MethodRow(
-          mask: tables[slot].mask(request.lambda), dropped: tables[slot].droppedMass(request.lambda),
+          mask: tables[slot].mask(request.lambda),
+          dropped: tables[slot].droppedMass(request.lambda),
           margins: tables[slot].margins, output: sparse?[slot].values)
       }
     } else {
@@ -109,7 +119,8 @@ extension FileBackend {
         outputError: dense.flatMap { dense in
           row.output.map { OutputError(dense: dense[slot].values, sparse: $0) }
         },
-        summary: request.wantsSummary ? Summariser(group.heads[slot]).summary() : nil, margins: row.margins,
+        summary: request.wantsSummary ? Summariser(group.heads[slot]).summary() : nil,
+        margins: row.margins,
         output: row.output, isDecode: group.queries == 1)
     }
   }
@@ -128,9 +139,11 @@ extension FileBackend {
     }
     var state = AttentionState()
     var trace = Trace()
-    let outputs = try type.init(knobs: request.knobs).attend(group, state: &state, trace: &trace) ?? []
+    let outputs =
+      try type.init(knobs: request.knobs).attend(group, state: &state, trace: &trace) ?? []
     return group.heads.indices.map { slot in
-      let dropped = trace.keptSets.isEmpty ? (0, 0) : Recall.dropped(group.heads[slot], trace.keptSets[slot])
+      let dropped =
+        trace.keptSets.isEmpty ? (0, 0) : Recall.dropped(group.heads[slot], trace.keptSets[slot])
       return MethodRow(
         mask: trace.masks[slot], dropped: dropped, margins: nil,
         output: group.heads[slot].value == nil ? nil : outputs[slot])

@@ -11,18 +11,22 @@ public struct SyntheticBackend: Backend {
   private let description: SourceDescription
   private let heads: [HeadID: Head]
 
-  public init(layers: Int = 2, heads count: Int = 3, tokens: Int = 256, name: String = "synthetic") {
+  public init(layers: Int = 2, heads count: Int = 3, tokens: Int = 256, name: String = "synthetic")
+  {
     var heads: [HeadID: Head] = [:]
     for layer in 0..<layers {
       for head in 0..<count {
         let scores = Self.scores(tokens: tokens, kind: layer * count + head)
-        heads[HeadID(layer: layer, head: head)] = Head(scores: Tensor(scores, shape: [tokens, tokens]), causal: true)
+        heads[HeadID(layer: layer, head: head)] = Head(
+          scores: Tensor(scores, shape: [tokens, tokens]), causal: true)
       }
     }
     self.heads = heads
     description = SourceDescription(
-      name: name, kind: "scores", model: "synthetic", layers: (0..<layers).map { $0 * 4 }, heads: count, kvHeads: count,
-      queries: tokens, keys: tokens, headDim: 0, visibility: Visibility(causal: true, queries: tokens, keys: tokens),
+      name: name, kind: "scores", model: "synthetic", layers: (0..<layers).map { $0 * 4 },
+      heads: count, kvHeads: count,
+      queries: tokens, keys: tokens, headDim: 0,
+      visibility: Visibility(causal: true, queries: tokens, keys: tokens),
       tokens: (0..<tokens).map { $0 == 0 ? "The" : " word\($0)" }, hasValues: false)
   }
 
@@ -46,7 +50,9 @@ public struct SyntheticBackend: Backend {
     let task = Task(executorPreference: ComputeThreads.shared) { () throws -> Answer in
       switch question {
       case .map(_, let window, let rows, let columns, let muted):
-        guard let map = PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted) else {
+        guard
+          let map = PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)
+        else {
           throw CancellationError()
         }
         return .map(map)
@@ -65,6 +71,10 @@ public struct SyntheticBackend: Backend {
       case .outputError: return .unavailable("needs V")
       }
     }
-    return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+    return try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
   }
 }

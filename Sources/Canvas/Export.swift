@@ -35,14 +35,20 @@ extension Grid {
   /// Glyphs beyond ASCII replaced one by one, for terminals that would show blanks.
   public var inASCII: Grid {
     let twins: [Unicode.Scalar: Unicode.Scalar] = [
-      "λ": "l", "×": "x", "→": ">", "←": "<", "↑": "^", "↓": "v", "≤": "<", "≥": ">", "…": ".", "●": "*", "■": "#",
-      "·": ".", "α": "a", "₁": "1", "∪": "U", "•": "*", "⏎": "/", "⇥": ">", "▲": "^", "▼": "v", "▶": ">", "┊": ":",
+      "λ": "l", "×": "x", "→": ">", "←": "<", "↑": "^", "↓": "v", "≤": "<", "≥": ">", "…": ".",
+      "●": "*", "■": "#",
+      "·": ".", "α": "a", "₁": "1", "∪": "U", "•": "*", "⏎": "/", "⇥": ">", "▲": "^", "▼": "v",
+      "▶": ">", "┊": ":",
     ]
     var grid = self
     for y in 0..<height {
       for x in 0..<width {
         let glyph = self[x, y].glyph
-        if glyph == Cell.continuation { grid[x, y].glyph = " " } else if !glyph.isASCII { grid[x, y].glyph = twins[glyph] ?? "?" }
+        if glyph == Cell.continuation {
+          grid[x, y].glyph = " "
+        } else if !glyph.isASCII {
+          grid[x, y].glyph = twins[glyph] ?? "?"
+        }
       }
     }
     return grid

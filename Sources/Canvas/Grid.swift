@@ -4,7 +4,9 @@ public struct Cell: Sendable, Hashable {
   public var glyph: Unicode.Scalar
   public var style: Style
 
-  public init(_ glyph: Unicode.Scalar, _ style: Style = .plain) { (self.glyph, self.style) = (glyph, style) }
+  public init(_ glyph: Unicode.Scalar, _ style: Style = .plain) {
+    (self.glyph, self.style) = (glyph, style)
+  }
 
   public static let blank = Cell(" ")
   public static let continuation: Unicode.Scalar = "\0"
@@ -33,7 +35,9 @@ public struct Grid: Sendable, Equatable {
 
   /// Writes text from (x, y), at most `limit` columns, unsafe characters made visible. Returns the column after it.
   @discardableResult
-  public mutating func put(_ text: String, _ x: Int, _ y: Int, _ style: Style = .plain, limit: Int = .max) -> Int {
+  public mutating func put(
+    _ text: String, _ x: Int, _ y: Int, _ style: Style = .plain, limit: Int = .max
+  ) -> Int {
     var at = x
     let end = limit == .max ? width : min(width, x + limit)
     for scalar in Printable.text(text).unicodeScalars {
@@ -62,7 +66,9 @@ public struct Grid: Sendable, Equatable {
   public var lines: [String] {
     (0..<height).map { y in
       var line = String.UnicodeScalarView()
-      for x in 0..<width where self[x, y].glyph != Cell.continuation { line.append(self[x, y].glyph) }
+      for x in 0..<width where self[x, y].glyph != Cell.continuation {
+        line.append(self[x, y].glyph)
+      }
       while line.last == " " { line.removeLast() }
       return String(line)
     }
@@ -88,7 +94,9 @@ public struct Rect: Sendable, Hashable {
     Rect(x: x + dx, y: y + dy, width: width - 2 * dx, height: height - 2 * dy)
   }
 
-  public func contains(_ px: Int, _ py: Int) -> Bool { px >= x && px < maxX && py >= y && py < maxY }
+  public func contains(_ px: Int, _ py: Int) -> Bool {
+    px >= x && px < maxX && py >= y && py < maxY
+  }
 
   /// The top `rows` rows and the rest.
   public func splitTop(_ rows: Int) -> (Rect, Rect) {
@@ -112,9 +120,12 @@ public struct Rect: Sendable, Hashable {
 /// How many columns a scalar takes; a small table of the ranges that terminals agree on.
 public enum Width {
   private static let wide: [ClosedRange<UInt32>] = [
-    0x1100...0x115f, 0x231a...0x231b, 0x2329...0x232a, 0x23e9...0x23ec, 0x2e80...0x303e, 0x3041...0x33ff,
-    0x3400...0x4dbf, 0x4e00...0x9fff, 0xa000...0xa4cf, 0xa960...0xa97f, 0xac00...0xd7a3, 0xf900...0xfaff,
-    0xfe30...0xfe6f, 0xff00...0xff60, 0xffe0...0xffe6, 0x1f004...0x1f004, 0x1f0cf...0x1f0cf, 0x1f18e...0x1f18e,
+    0x1100...0x115f, 0x231a...0x231b, 0x2329...0x232a, 0x23e9...0x23ec, 0x2e80...0x303e,
+    0x3041...0x33ff,
+    0x3400...0x4dbf, 0x4e00...0x9fff, 0xa000...0xa4cf, 0xa960...0xa97f, 0xac00...0xd7a3,
+    0xf900...0xfaff,
+    0xfe30...0xfe6f, 0xff00...0xff60, 0xffe0...0xffe6, 0x1f004...0x1f004, 0x1f0cf...0x1f0cf,
+    0x1f18e...0x1f18e,
     0x1f191...0x1f19a, 0x1f200...0x1f320, 0x1f32d...0x1f335, 0x1f337...0x1f37c, 0x1f37e...0x1f393,
     0x1f3a0...0x1f3ca, 0x1f3cf...0x1f3d3, 0x1f3e0...0x1f3f0, 0x1f3f8...0x1f43e, 0x1f440...0x1f440,
     0x1f442...0x1f4fc, 0x1f4ff...0x1f53d, 0x1f550...0x1f567, 0x1f595...0x1f596, 0x1f5fb...0x1f64f,

@@ -34,5 +34,7 @@ public enum Numbers {
   }
 
   /// `0.494` as `49.4 %`
-  public static func percent(_ x: Double) -> String { x.isFinite ? fixed(100 * x, 1) + " %" : short(x) }
+  public static func percent(_ x: Double) -> String {
+    x.isFinite ? fixed(100 * x, 1) + " %" : short(x)
+  }
 }

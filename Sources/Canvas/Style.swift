@@ -16,7 +16,8 @@ public struct Style: Sendable, Hashable {
   public var underline: Bool
 
   public init(
-    _ foreground: Color = .standard, on background: Color = .standard, bold: Bool = false, dim: Bool = false,
+    _ foreground: Color = .standard, on background: Color = .standard, bold: Bool = false,
+    dim: Bool = false,
     reverse: Bool = false, underline: Bool = false
   ) {
     (self.foreground, self.background) = (foreground, background)

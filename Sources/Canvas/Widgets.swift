@@ -10,13 +10,16 @@ public struct Panel: Widget {
   public var style: Style
   public var unicode: Bool
 
-  public init(_ title: String, right: String = "", style: Style = Style(dim: true), unicode: Bool = true) {
+  public init(
+    _ title: String, right: String = "", style: Style = Style(dim: true), unicode: Bool = true
+  ) {
     (self.title, self.right, self.style, self.unicode) = (title, right, style, unicode)
   }
 
   public func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.width >= 2, rect.height >= 2 else { return }
-    let glyphs: [Unicode.Scalar] = unicode ? ["┌", "┐", "└", "┘", "─", "│"] : ["+", "+", "+", "+", "-", "|"]
+    let glyphs: [Unicode.Scalar] =
+      unicode ? ["┌", "┐", "└", "┘", "─", "│"] : ["+", "+", "+", "+", "-", "|"]
     for x in rect.x + 1..<rect.maxX - 1 {
       grid[x, rect.y] = Cell(glyphs[4], style)
       grid[x, rect.maxY - 1] = Cell(glyphs[4], style)
@@ -50,10 +53,14 @@ public struct Sparkline: Widget {
   }
 
   public func draw(in rect: Rect, on grid: inout Grid) {
-    let bars: [Unicode.Scalar] = unicode ? [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] : [" ", ".", ":", "-", "=", "+", "*", "#", "@"]
+    let bars: [Unicode.Scalar] =
+      unicode
+      ? [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
+      : [" ", ".", ":", "-", "=", "+", "*", "#", "@"]
     for x in 0..<rect.width where !values.isEmpty {
       let value = values[min(values.count - 1, x * values.count / rect.width)]
-      let eighths = Int((min(max(value, 0), 1) * Double(8 * rect.height)).rounded(value > 0 ? .up : .down))
+      let eighths = Int(
+        (min(max(value, 0), 1) * Double(8 * rect.height)).rounded(value > 0 ? .up : .down))
       for y in 0..<rect.height {
         let here = min(8, max(0, eighths - 8 * (rect.height - 1 - y)))
         if here > 0 { grid[rect.x + x, rect.y + y] = Cell(bars[here], style) }
@@ -117,7 +124,9 @@ public struct Bar: Widget {
     let eighths = Int((min(max(share, 0), 1) * Double(rect.width * 8)).rounded())
     for y in rect.y..<rect.maxY {
       for x in 0..<eighths / 8 { grid[rect.x + x, y] = Cell(unicode ? "█" : "#", style) }
-      if unicode, eighths % 8 > 0 { grid[rect.x + eighths / 8, y] = Cell(partial[eighths % 8 - 1], style) }
+      if unicode, eighths % 8 > 0 {
+        grid[rect.x + eighths / 8, y] = Cell(partial[eighths % 8 - 1], style)
+      }
     }
   }
 }

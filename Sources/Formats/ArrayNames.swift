@@ -12,8 +12,10 @@ struct ArrayName {
   init?(_ name: String) {
     let parts = nameParts(name)
     let words = Set(parts)
-    guard words.isDisjoint(with: ["mask", "ids", "labels", "proj", "weight", "bias", "norm", "grad"]) || words == ["mask"]
-      || words == ["mask", "id"]
+    guard
+      words.isDisjoint(with: ["mask", "ids", "labels", "proj", "weight", "bias", "norm", "grad"])
+        || words == ["mask"]
+        || words == ["mask", "id"]
     else { return nil }
     guard let family = Self.family(parts, words) else { return nil }
     self.family = family
@@ -39,7 +41,8 @@ struct ArrayName {
     switch last {
     case "pattern", "probs": return .map(kind: .pattern)
     case "scores" where words.contains("layers"): return .map(kind: .scores)
-    case "attention", "attentions", "attn", "weights", "scores", "maps", "map", "arr", "layer", "layers", "list":
+    case "attention", "attentions", "attn", "weights", "scores", "maps", "map", "arr", "layer",
+      "layers", "list":
       return .map(kind: nil)
     default: return nil
     }
@@ -47,7 +50,8 @@ struct ArrayName {
 
   /// The number behind `layer`, `layers`, `blocks`, `l`; else the last number of the name.
   private static func layer(_ parts: [String]) -> Int? {
-    for (a, b) in zip(parts, parts.dropFirst()) where ["layer", "layers", "blocks", "l", "block"].contains(a) {
+    for (a, b) in zip(parts, parts.dropFirst())
+    where ["layer", "layers", "blocks", "l", "block"].contains(a) {
       if let number = Int(b) { return number }
     }
     return parts.last { Int($0) != nil }.flatMap { Int($0) }

@@ -13,7 +13,8 @@ struct AxisOrder {
     let known = letters.isSubset(of: "blhndqk") && letters.count == text.count
     guard known, letters.isSuperset(of: "qk") || letters.isSuperset(of: "nd") else {
       throw FormatError(
-        .unsupported, "layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, bhqk, hqk, qk for maps",
+        .unsupported,
+        "layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, bhqk, hqk, qk for maps",
         file: file)
     }
   }
@@ -63,7 +64,10 @@ extension AxisOrder {
       if transformerLens { return (AxisOrder("nhd"), nil) }
       let headsFirst = key[0] <= key[1]
       let order = headsFirst ? "hnd" : "nhd"
-      return (AxisOrder(order), Guess("axes of q, k, v read as \(order), the shorter axis being heads", flag: "--layout"))
+      return (
+        AxisOrder(order),
+        Guess("axes of q, k, v read as \(order), the shorter axis being heads", flag: "--layout")
+      )
     case 4:
       if transformerLens { return (AxisOrder("bnhd"), nil) }
       let order = (key[0] == 1 ? "b" : "l") + (key[1] <= key[2] ? "hnd" : "nhd")
@@ -81,10 +85,15 @@ extension AxisOrder {
         return (AxisOrder("qhk"), Guess("axes read as query, head, key", flag: "--layout"))
       }
       if named { return (AxisOrder("hqk"), nil) }
-      return (AxisOrder("hqk"), Guess("three axes read as head, query, key; layers would be lqk", flag: "--layout"))
+      return (
+        AxisOrder("hqk"),
+        Guess("three axes read as head, query, key; layers would be lqk", flag: "--layout")
+      )
     case 4:
       if named || shape[0] == 1 { return (AxisOrder("bhqk"), nil) }
-      return (AxisOrder("lhqk"), Guess("four axes read as layer, head, query, key", flag: "--layout"))
+      return (
+        AxisOrder("lhqk"), Guess("four axes read as layer, head, query, key", flag: "--layout")
+      )
     case 5:
       let order = shape[0] == 1 && shape[1] != 1 ? "blhqk" : "lbhqk"
       return (AxisOrder(order), Guess("five axes read as \(order)", flag: "--layout"))

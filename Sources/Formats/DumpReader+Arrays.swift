@@ -6,8 +6,9 @@ extension DumpReader {
       throw FormatError(.mismatch, "--kind qkv needs arrays named q and k", file: path)
     }
     let lens = keys[0].entry.name.contains("hook_")
-    guard let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
-      ?? AxisOrder.guessProjections(keys[0].entry.shape, transformerLens: lens)
+    guard
+      let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
+        ?? AxisOrder.guessProjections(keys[0].entry.shape, transformerLens: lens)
     else { throw rank(keys[0], "2 to 4") }
     if let guess, !isOwnName(keys[0].entry.name) { guesses.append(guess) }
     for (role, items) in [(ArrayRole.query, queries), (.key, keys), (.value, found[.value] ?? [])] {
@@ -23,20 +24,25 @@ extension DumpReader {
       throw FormatError(.mismatch, "holds no array that could be \(kind.words)", file: path)
     }
     let numbered = mine.count > 1 || isOwnName(first.entry.name)
-    guard let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
-      ?? AxisOrder.guessMap(first.entry.shape, named: numbered)
+    guard
+      let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
+        ?? AxisOrder.guessMap(first.entry.shape, named: numbered)
     else { throw rank(first, "2 to 5") }
     if let guess { guesses.append(guess) }
     try add(role, mine, order: order, to: &layers)
   }
 
-  mutating func addBlocks(_ layers: inout [Int: LayerArrays], onlyKnown: Bool = false) throws(FormatError) {
+  mutating func addBlocks(_ layers: inout [Int: LayerArrays], onlyKnown: Bool = false)
+    throws(FormatError)
+  {
     var all: [Int: LayerArrays] = [:]
     for role in [ArrayRole.blocks, .margins] {
       try add(role, found[role] ?? [], order: AxisOrder("hqk"), to: &all)
     }
     for (number, layer) in all where !onlyKnown || layers[number] != nil {
-      layers[number, default: LayerArrays(layer: number, arrays: [:])].arrays.merge(layer.arrays) { a, _ in a }
+      layers[number, default: LayerArrays(layer: number, arrays: [:])].arrays.merge(layer.arrays) {
+        a, _ in a
+      }
     }
     if !onlyKnown { layers = layers.filter { $0.value.arrays[.blocks] != nil } }
   }
@@ -49,7 +55,8 @@ extension DumpReader {
       if item.entry.shape.rank != order.letters.count {
         guard item.entry.shape.rank == order.letters.count - 1, order.letters.first == "b" else {
           throw FormatError(
-            .mismatch, "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and layout \(order.text) needs \(order.letters.count); give --layout",
+            .mismatch,
+            "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and layout \(order.text) needs \(order.letters.count); give --layout",
             file: path, place: "array \"\(item.entry.name)\"")
         }
         order = AxisOrder(String(order.letters.dropFirst()))
@@ -86,7 +93,8 @@ extension DumpReader {
 
   private func rank(_ item: Found, _ wanted: String) -> FormatError {
     FormatError(
-      .mismatch, "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and \(wanted) are understood; reshape it or give --layout",
+      .mismatch,
+      "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and \(wanted) are understood; reshape it or give --layout",
       file: path, place: "array \"\(item.entry.name)\"")
   }
 
@@ -97,23 +105,28 @@ extension DumpReader {
       let place = "layer \(layer.layer)"
       guard q.shape[2] == k.shape[2] else {
         throw FormatError(
-          .mismatch, "q has head dim \(q.shape[2]) and k \(k.shape[2]); they must be equal (or give --layout)", file: path,
+          .mismatch,
+          "q has head dim \(q.shape[2]) and k \(k.shape[2]); they must be equal (or give --layout)",
+          file: path,
           place: place)
       }
       guard k.shape[0] > 0, q.shape[0] % k.shape[0] == 0 else {
         throw FormatError(
-          .mismatch, "\(q.shape[0]) query heads cannot share \(k.shape[0]) key heads evenly (or give --layout)",
+          .mismatch,
+          "\(q.shape[0]) query heads cannot share \(k.shape[0]) key heads evenly (or give --layout)",
           file: path, place: place)
       }
       if let v = layer.arrays[.value], v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] {
         throw FormatError(
-          .mismatch, "v is \(v.shape) and k is \(k.shape): heads and positions must be equal", file: path, place: place)
+          .mismatch, "v is \(v.shape) and k is \(k.shape): heads and positions must be equal",
+          file: path, place: place)
       }
     }
     let lengths = Set(layers.map { $0.positions.keys })
     guard lengths.count == 1 else {
       throw FormatError(
-        .mismatch, "layers have different numbers of keys (\(lengths.sorted().map(String.init).joined(separator: ", "))); slice them apart",
+        .mismatch,
+        "layers have different numbers of keys (\(lengths.sorted().map(String.init).joined(separator: ", "))); slice them apart",
         file: path)
     }
   }

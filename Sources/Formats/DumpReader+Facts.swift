@@ -30,7 +30,9 @@ struct MapContent {
   init(_ archive: any TensorArchive, _ entry: ArrayEntry) throws(FormatError) {
     let keys = max(entry.shape[-1], 1)
     let values = try archive.sample(entry.name, elements: keys * min(64, max(1, (1 << 18) / keys)))
-    self.init(values, keys: keys, queries: entry.shape.rank > 1 ? entry.shape[-2] : 1, integer: !entry.dtype.isFloat)
+    self.init(
+      values, keys: keys, queries: entry.shape.rank > 1 ? entry.shape[-2] : 1,
+      integer: !entry.dtype.isFloat)
   }
 
   init(_ values: [Float], keys: Int, queries: Int, integer: Bool) {
@@ -64,11 +66,18 @@ extension DumpReader {
     _ layers: [LayerArrays], kind: DumpKind, _ metadata: DumpMetadata
   ) throws(FormatError) -> Bool {
     if let causal = options.causal ?? metadata.causal { return causal }
-    if kind == .pattern || kind == .scores, let map = layers[0].arrays[kind == .pattern ? .pattern : .scores] {
+    if kind == .pattern || kind == .scores,
+      let map = layers[0].arrays[kind == .pattern ? .pattern : .scores]
+    {
       let rows = min(64, map.shape[1])
       let values = map[0].slice(axis: 0, 0..<rows).floats()
-      if let causal = MapContent(values, keys: map.shape[2], queries: map.shape[1], integer: false).causal {
-        guesses.append(Guess(causal ? "causal, nothing above the diagonal" : "not causal", flag: "--causal/--no-causal"))
+      if let causal = MapContent(values, keys: map.shape[2], queries: map.shape[1], integer: false)
+        .causal
+      {
+        guesses.append(
+          Guess(
+            causal ? "causal, nothing above the diagonal" : "not causal",
+            flag: "--causal/--no-causal"))
         return causal
       }
     }
@@ -88,7 +97,9 @@ extension DumpReader {
     guard let tokens else { return nil }
     if tokens.count != keys, found[.blocks] == nil || found[.query] != nil {
       guesses.append(
-        Guess("\(tokens.count) token texts for \(keys) keys in \(lastComponent(source)): matched from the start", flag: "--tokens"))
+        Guess(
+          "\(tokens.count) token texts for \(keys) keys in \(lastComponent(source)): matched from the start",
+          flag: "--tokens"))
     }
     return tokens
   }
@@ -104,8 +115,12 @@ extension DumpReader {
       }
       return list
     }
-    return file.bytes.text(0..<file.bytes.count).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    return file.bytes.text(0..<file.bytes.count).split(
+      separator: "\n", omittingEmptySubsequences: false
+    ).map(String.init)
   }
 }
 
-func lastComponent(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+func lastComponent(_ path: String) -> String {
+  path.split(separator: "/").last.map(String.init) ?? path
+}

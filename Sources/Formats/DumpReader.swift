@@ -2,7 +2,9 @@ import Tensors
 
 extension Dump {
   /// Opens a dump and finds out what it holds, by the rules of formats.md 4.2; the flags in `options` win over guesses.
-  public static func open(_ path: String, options: DumpOptions = .init()) throws(FormatError) -> Dump {
+  public static func open(_ path: String, options: DumpOptions = .init()) throws(FormatError)
+    -> Dump
+  {
     let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
     var reader = try DumpReader(options, path: path, format: archive.format)
     for note in archive.notes { reader.guesses.append(Guess(note, flag: "--no-bf16")) }
@@ -22,7 +24,9 @@ extension Dump {
       let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
       guard archive.entries.count == 1 else {
         throw FormatError(
-          .mismatch, "holds \(archive.entries.count) arrays where one \(role.rawValue) array was expected", file: path)
+          .mismatch,
+          "holds \(archive.entries.count) arrays where one \(role.rawValue) array was expected",
+          file: path)
       }
       first = first ?? archive
       reader.format = archive.format
@@ -74,7 +78,8 @@ struct DumpReader {
   ) throws(FormatError) {
     guard entry.shape.rank >= 2 else {
       throw FormatError(
-        .mismatch, "a \(role.rawValue) array needs at least two axes (positions, head dim) and has shape \(entry.shape)",
+        .mismatch,
+        "a \(role.rawValue) array needs at least two axes (positions, head dim) and has shape \(entry.shape)",
         file: archive.path)
     }
     found[role, default: []].append(Found(entry: entry, archive: archive, layer: layer, hint: nil))
@@ -99,9 +104,12 @@ struct DumpReader {
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
     return Dump(
-      path: path, format: format, kind: kind, layers: ordered, model: metadata.model, tokens: tokens,
-      tokenIDs: tokenIDs(archive), causal: causal, queryOffset: options.queryOffset ?? metadata.queryOffset,
-      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind), guesses: guesses)
+      path: path, format: format, kind: kind, layers: ordered, model: metadata.model,
+      tokens: tokens,
+      tokenIDs: tokenIDs(archive), causal: causal,
+      queryOffset: options.queryOffset ?? metadata.queryOffset,
+      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind),
+      guesses: guesses)
   }
 
   /// Q and K win over maps: everything else can be computed from them.
@@ -118,7 +126,8 @@ struct DumpReader {
     let names = archive.entries.prefix(4).map { "\"\($0.name)\"" }.joined(separator: ", ")
     if let half = found[.query] ?? found[.key] {
       throw FormatError(
-        .mismatch, "has \"\(half[0].entry.name)\" but not its partner; Q and K are both needed", file: path)
+        .mismatch, "has \"\(half[0].entry.name)\" but not its partner; Q and K are both needed",
+        file: path)
     }
     throw FormatError(
       .mismatch,
@@ -131,7 +140,8 @@ struct DumpReader {
   }
 
   private func tokenIDs(_ archive: any TensorArchive) -> [Int]? {
-    guard let entry = archive.entries.first(where: { ["token_ids", "input_ids"].contains($0.name) }),
+    guard
+      let entry = archive.entries.first(where: { ["token_ids", "input_ids"].contains($0.name) }),
       let tensor = try? archive.tensor(entry.name), tensor.count < 1 << 24
     else { return nil }
     return tensor.floats().map { $0.isFinite ? Int($0) : 0 }

@@ -35,7 +35,9 @@ struct FileWriter {
 
   /// Makes the file appear under its name.
   func finish() throws(FormatError) {
-    guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, path) == 0 else { throw failed() }
+    guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, path) == 0 else {
+      throw failed()
+    }
     close(descriptor)
   }
 
@@ -43,7 +45,8 @@ struct FileWriter {
     let reason = MappedFile.reason(errno)
     close(descriptor)
     unlink(temporary)
-    return FormatError(.unreadable, "writing stopped: \(reason); nothing was left behind", file: path)
+    return FormatError(
+      .unreadable, "writing stopped: \(reason); nothing was left behind", file: path)
   }
 }
 

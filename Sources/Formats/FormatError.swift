@@ -3,7 +3,8 @@
 /// Example: `qk.safetensors: tensor "layers.0.q" ends at byte 900 of 512: the file is truncated; copy it again`.
 public struct FormatError: Error, Sendable, CustomStringConvertible {
   public enum Code: String, Sendable {
-    case missing, unreadable, notAFile, empty, truncated, malformed, unsupported, tooLarge, mismatch, exists
+    case missing, unreadable, notAFile, empty, truncated, malformed, unsupported, tooLarge,
+      mismatch, exists
   }
 
   public let code: Code
@@ -15,7 +16,9 @@ public struct FormatError: Error, Sendable, CustomStringConvertible {
   public let place: String?
   public let cause: String?
 
-  public init(_ code: Code, _ message: String, file: String, place: String? = nil, cause: String? = nil) {
+  public init(
+    _ code: Code, _ message: String, file: String, place: String? = nil, cause: String? = nil
+  ) {
     self.code = code
     self.message = message
     self.file = file
@@ -31,7 +34,9 @@ public struct FormatError: Error, Sendable, CustomStringConvertible {
 
 extension Array {
   /// `withUnsafeBytes` for a body that throws a `FormatError`.
-  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(FormatError) -> R) throws(FormatError) -> R {
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(FormatError) -> R) throws(FormatError)
+    -> R
+  {
     let result = withUnsafeBytes { bytes -> Result<R, FormatError> in
       do throws(FormatError) { return .success(try body(bytes)) } catch { return .failure(error) }
     }

@@ -21,14 +21,17 @@ public final class MappedFile: Storage, @unchecked Sendable {
     }
     if type != S_IFREG {
       throw FormatError(
-        .notAFile, "this is a pipe or a device, and a dump must be mapped; save it to a file first", file: path)
+        .notAFile, "this is a pipe or a device, and a dump must be mapped; save it to a file first",
+        file: path)
     }
     guard status.st_size > 0 else {
       throw FormatError(.empty, "the file is empty; save the dump again", file: path)
     }
     let length = Int(status.st_size)
-    guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
-      throw FormatError(.unreadable, "cannot be mapped into memory: \(Self.reason(errno))", file: path)
+    guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED
+    else {
+      throw FormatError(
+        .unreadable, "cannot be mapped into memory: \(Self.reason(errno))", file: path)
     }
     super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
   }

@@ -16,25 +16,33 @@ struct NpyHeader {
 
   var byteCount: Int { shape.count * dtype.byteWidth }
 
-  init(_ bytes: UnsafeRawBufferPointer, file: String, place: String?, options: ArchiveOptions) throws(FormatError) {
+  init(_ bytes: UnsafeRawBufferPointer, file: String, place: String?, options: ArchiveOptions)
+    throws(FormatError)
+  {
     func fail(_ code: FormatError.Code, _ message: String) -> FormatError {
       FormatError(code, message, file: file, place: place)
     }
     guard bytes.starts(with: Self.magic), bytes.count >= 10 else {
-      throw fail(.malformed, "not an npy array: the magic bytes are missing; save it again with numpy.save")
+      throw fail(
+        .malformed, "not an npy array: the magic bytes are missing; save it again with numpy.save")
     }
     let version = bytes[6]
     guard (1...3).contains(version) else {
-      throw fail(.unsupported, "npy version \(version) is unknown (1 to 3 are read); save it with a current numpy")
+      throw fail(
+        .unsupported,
+        "npy version \(version) is unknown (1 to 3 are read); save it with a current numpy")
     }
     let prefix = version == 1 ? 10 : 12
     let length =
       version == 1
-      ? bytes.integer(UInt16.self, at: 8).map(Int.init) : bytes.integer(UInt32.self, at: 8).map(Int.init)
+      ? bytes.integer(UInt16.self, at: 8).map(Int.init)
+      : bytes.integer(UInt32.self, at: 8).map(Int.init)
     guard let length, length <= bytes.count - prefix else {
       throw fail(.truncated, "the npy header runs past the end of the file; copy the file again")
     }
-    guard length <= 1 << 20 else { throw fail(.malformed, "an npy header of \(length) bytes is absurd; save it again") }
+    guard length <= 1 << 20 else {
+      throw fail(.malformed, "an npy header of \(length) bytes is absurd; save it again")
+    }
     let text = bytes.text(prefix..<prefix + length)
     self.length = prefix + length
     guard let descriptor = Self.value(of: "descr", in: text) else {
@@ -43,7 +51,8 @@ struct NpyHeader {
     (dtype, note) = try Self.dtype(descriptor, options: options, fail: fail)
     fortranOrder = Self.value(of: "fortran_order", in: text) == "True"
     guard let list = Self.value(of: "shape", in: text), let axes = Self.axes(list) else {
-      throw fail(.malformed, "the npy header has no readable 'shape'; save it again with numpy.save")
+      throw fail(
+        .malformed, "the npy header has no readable 'shape'; save it again with numpy.save")
     }
     guard let shape = Shape(checked: axes, byteWidth: dtype.byteWidth), axes.count <= 8 else {
       throw fail(.malformed, "the shape \(axes.prefix(9)) is absurd; the header lies or is damaged")
@@ -53,7 +62,9 @@ struct NpyHeader {
 
   /// The literal behind `'key':`, up to the comma or closing brace at the same depth, quotes removed.
   private static func value(of key: String, in text: String) -> String? {
-    guard let keyRange = text.firstRange(of: "'\(key)'") ?? text.firstRange(of: "\"\(key)\"") else { return nil }
+    guard let keyRange = text.firstRange(of: "'\(key)'") ?? text.firstRange(of: "\"\(key)\"") else {
+      return nil
+    }
     var rest = text[keyRange.upperBound...].drop { $0 == " " || $0 == ":" }
     var depth = 0
     var value = ""
@@ -64,7 +75,8 @@ struct NpyHeader {
       value.append(character)
     }
     while value.last == " " { value.removeLast() }
-    if let quote = value.first, quote == "'" || quote == "\"", value.last == quote, value.count >= 2 {
+    if let quote = value.first, quote == "'" || quote == "\"", value.last == quote, value.count >= 2
+    {
       value = String(value.dropFirst().dropLast())
     }
     return value
@@ -83,7 +95,8 @@ struct NpyHeader {
   }
 
   private static let types: [String: DType] = [
-    "f8": .float64, "f4": .float32, "f2": .float16, "b1": .bool, "u1": .uint8, "i1": .int8, "u2": .uint16,
+    "f8": .float64, "f4": .float32, "f2": .float16, "b1": .bool, "u1": .uint8, "i1": .int8,
+    "u2": .uint16,
     "i2": .int16, "u4": .uint32, "i4": .int32, "u8": .uint64, "i8": .int64,
   ]
 
@@ -92,7 +105,9 @@ struct NpyHeader {
   ) throws(FormatError) -> (DType, String?) {
     let code = String(descriptor.drop { "<|=".contains($0) })
     if descriptor.first == ">", code.dropFirst() != "1" {
-      throw fail(.unsupported, "big-endian data (\(descriptor)) is not read; save it with .astype('<\(code.dropFirst())')")
+      throw fail(
+        .unsupported,
+        "big-endian data (\(descriptor)) is not read; save it with .astype('<\(code.dropFirst())')")
     }
     if code.hasPrefix("O") {
       throw fail(
@@ -104,7 +119,9 @@ struct NpyHeader {
     if code == "u2" || code == "i2", options.bfloat16 { return (.bfloat16, nil) }
     guard let type = types[code] else {
       throw fail(
-        .unsupported, "element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an integer type")
+        .unsupported,
+        "element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an integer type"
+      )
     }
     return (type, nil)
   }
@@ -141,7 +158,9 @@ struct NpyFile: TensorArchive {
       strides: header.shape.strides(fortran: header.fortranOrder), byteOffset: header.length)
   }
 
-  func sample(_ name: String, elements: Int) -> [Float] { firstElements(of: tensor(name), elements) }
+  func sample(_ name: String, elements: Int) -> [Float] {
+    firstElements(of: tensor(name), elements)
+  }
 }
 
 /// The first elements in row-major order, whatever the strides.

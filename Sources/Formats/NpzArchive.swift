@@ -44,7 +44,8 @@ final class NpzArchive: TensorArchive {
       }
       if let note = header.note, !notes.contains(note) { notes.append(note) }
       members[name] = Member(
-        zip: zip, dtype: header.dtype, shape: header.shape, fortran: header.fortranOrder, headerLength: header.length)
+        zip: zip, dtype: header.dtype, shape: header.shape, fortran: header.fortranOrder,
+        headerLength: header.length)
     }
     guard !members.isEmpty else { throw Self.noArrays(directory, file.path) }
     self.members = members
@@ -60,12 +61,14 @@ final class NpzArchive: TensorArchive {
         "this is a torch.save file, which is not read yet; load it and save arrays with numpy.savez or safetensors",
         file: path)
     }
-    return FormatError(.unsupported, "a zip without .npy members; save arrays with numpy.savez", file: path)
+    return FormatError(
+      .unsupported, "a zip without .npy members; save arrays with numpy.savez", file: path)
   }
 
   func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let member = members[name] else {
-      throw FormatError(.missing, "there is no array of this name in the file", file: path, place: name)
+      throw FormatError(
+        .missing, "there is no array of this name in the file", file: path, place: name)
     }
     let strides = member.shape.strides(fortran: member.fortran)
     if member.zip.isStored {
@@ -74,7 +77,8 @@ final class NpzArchive: TensorArchive {
         byteOffset: member.zip.dataOffset + member.headerLength)
     }
     return Tensor(
-      storage: try storage(of: name, member), dtype: member.dtype, shape: member.shape, strides: strides,
+      storage: try storage(of: name, member), dtype: member.dtype, shape: member.shape,
+      strides: strides,
       byteOffset: member.headerLength)
   }
 
@@ -83,24 +87,33 @@ final class NpzArchive: TensorArchive {
     let whole = try member.zip.read(from: file, limit: member.zip.size)
     guard whole.count == member.zip.size else {
       throw FormatError(
-        .truncated, "inflates to \(whole.count) bytes instead of \(member.zip.size); save it again", file: path,
+        .truncated, "inflates to \(whole.count) bytes instead of \(member.zip.size); save it again",
+        file: path,
         place: "member \"\(name)\"")
     }
-    let storage = OwnedStorage(byteCount: whole.count) { out in whole.withUnsafeBytes { out.copyMemory(from: $0) } }
+    let storage = OwnedStorage(byteCount: whole.count) { out in
+      whole.withUnsafeBytes { out.copyMemory(from: $0) }
+    }
     inflated.withLock { $0[name] = storage }
     return storage
   }
 
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
-    guard let member = members[name], !member.zip.isStored else { return firstElements(of: try tensor(name), elements) }
+    guard let member = members[name], !member.zip.isStored else {
+      return firstElements(of: try tensor(name), elements)
+    }
     let rows = member.shape.axes.dropFirst().reduce(1, *)
     guard !member.fortran, rows > 0 else { return firstElements(of: try tensor(name), elements) }
     let want = min(elements, member.shape.count)
-    let bytes = try member.zip.read(from: file, limit: member.headerLength + want * member.dtype.byteWidth)
+    let bytes = try member.zip.read(
+      from: file, limit: member.headerLength + want * member.dtype.byteWidth)
     let whole = max(0, bytes.count - member.headerLength) / member.dtype.byteWidth
-    let storage = OwnedStorage(byteCount: bytes.count) { out in bytes.withUnsafeBytes { out.copyMemory(from: $0) } }
+    let storage = OwnedStorage(byteCount: bytes.count) { out in
+      bytes.withUnsafeBytes { out.copyMemory(from: $0) }
+    }
     return Tensor(
-      storage: storage, dtype: member.dtype, shape: Shape([whole]), byteOffset: min(member.headerLength, bytes.count)
+      storage: storage, dtype: member.dtype, shape: Shape([whole]),
+      byteOffset: min(member.headerLength, bytes.count)
     ).floats()
   }
 }

@@ -20,12 +20,16 @@ struct SafetensorsFile: TensorArchive {
   init(_ file: MappedFile) throws(FormatError) {
     self.file = file
     let path = file.path
-    guard let length = file.bytes.integer(UInt64.self, at: 0), length <= UInt64(file.bytes.count - 8) else {
-      throw FormatError(.truncated, "the header runs past the end of the file; copy the file again", file: path)
+    guard let length = file.bytes.integer(UInt64.self, at: 0),
+      length <= UInt64(file.bytes.count - 8)
+    else {
+      throw FormatError(
+        .truncated, "the header runs past the end of the file; copy the file again", file: path)
     }
     guard length <= Self.largestHeader else {
       throw FormatError(
-        .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged", file: path)
+        .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged",
+        file: path)
     }
     let dataStart = 8 + Int(length)
     let header: Header
@@ -41,7 +45,8 @@ struct SafetensorsFile: TensorArchive {
     var entries: [ArrayEntry] = []
     var ranges: [(Range<Int>, String)] = []
     for (name, item) in header.tensors {
-      let (entry, range) = try Self.check(name, item, dataBytes: file.bytes.count - dataStart, path: path)
+      let (entry, range) = try Self.check(
+        name, item, dataBytes: file.bytes.count - dataStart, path: path)
       entries.append(entry)
       offsets[name] = dataStart + range.lowerBound
       if !range.isEmpty { ranges.append((range, name)) }
@@ -49,7 +54,8 @@ struct SafetensorsFile: TensorArchive {
     ranges.sort { $0.0.lowerBound < $1.0.lowerBound }
     for (a, b) in zip(ranges, ranges.dropFirst()) where a.0.upperBound > b.0.lowerBound {
       throw FormatError(
-        .malformed, "its bytes overlap those of \"\(b.1)\"; the header lies, save the file again", file: path,
+        .malformed, "its bytes overlap those of \"\(b.1)\"; the header lies, save the file again",
+        file: path,
         place: "tensor \"\(a.1)\"")
     }
     self.offsets = offsets
@@ -62,21 +68,27 @@ struct SafetensorsFile: TensorArchive {
     let place = "tensor \"\(name)\""
     guard let dtype = DType(rawValue: item.dtype) else {
       throw FormatError(
-        .unsupported, "element type \(item.dtype.prefix(24)) is not read; save as F16, F32 or an integer type",
+        .unsupported,
+        "element type \(item.dtype.prefix(24)) is not read; save as F16, F32 or an integer type",
         file: path, place: place)
     }
-    guard let shape = Shape(checked: item.shape, byteWidth: dtype.byteWidth), item.shape.count <= 8 else {
+    guard let shape = Shape(checked: item.shape, byteWidth: dtype.byteWidth), item.shape.count <= 8
+    else {
       throw FormatError(
-        .malformed, "the shape \(item.shape.prefix(9)) is absurd; the header lies", file: path, place: place)
+        .malformed, "the shape \(item.shape.prefix(9)) is absurd; the header lies", file: path,
+        place: place)
     }
-    guard item.data_offsets.count == 2, item.data_offsets[0] >= 0, item.data_offsets[0] <= item.data_offsets[1] else {
+    guard item.data_offsets.count == 2, item.data_offsets[0] >= 0,
+      item.data_offsets[0] <= item.data_offsets[1]
+    else {
       throw FormatError(
         .malformed, "its data_offsets are not a range; the header lies", file: path, place: place)
     }
     let range = item.data_offsets[0]..<item.data_offsets[1]
     guard range.upperBound <= dataBytes else {
       throw FormatError(
-        .truncated, "ends at byte \(range.upperBound) of \(dataBytes): the file is truncated; copy it again",
+        .truncated,
+        "ends at byte \(range.upperBound) of \(dataBytes): the file is truncated; copy it again",
         file: path, place: place)
     }
     guard range.count == shape.count * dtype.byteWidth else {
@@ -100,7 +112,8 @@ struct SafetensorsFile: TensorArchive {
 
   func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let entry = entry(name), let offset = offsets[name] else {
-      throw FormatError(.missing, "there is no tensor of this name in the file", file: path, place: name)
+      throw FormatError(
+        .missing, "there is no tensor of this name in the file", file: path, place: name)
     }
     return Tensor(storage: file, dtype: entry.dtype, shape: entry.shape, byteOffset: offset)
   }

@@ -37,14 +37,18 @@ public struct ArchiveOptions: Sendable {
 }
 
 /// Opens a file by what its first bytes say it is.
-public func openArchive(_ path: String, options: ArchiveOptions = .init()) throws(FormatError) -> any TensorArchive {
+public func openArchive(_ path: String, options: ArchiveOptions = .init()) throws(FormatError)
+  -> any TensorArchive
+{
   let file = try MappedFile(path)
   let bytes = file.bytes
   if bytes.starts(with: NpyHeader.magic) { return try NpyFile(file, options: options) }
   if bytes.starts(with: [0x50, 0x4b, 3, 4]) || bytes.starts(with: [0x50, 0x4b, 5, 6]) {
     return try NpzArchive(file, options: options)
   }
-  if let refusal = knownButUnsupported(bytes) { throw FormatError(.unsupported, refusal, file: path) }
+  if let refusal = knownButUnsupported(bytes) {
+    throw FormatError(.unsupported, refusal, file: path)
+  }
   if bytes.count >= 9, bytes[8] == UInt8(ascii: "{") { return try SafetensorsFile(file) }
   if bytes.count < 16 {
     throw FormatError(
@@ -52,7 +56,8 @@ public func openArchive(_ path: String, options: ArchiveOptions = .init()) throw
   }
   throw FormatError(
     .unsupported,
-    "not a safetensors, npy or npz file; save arrays with numpy.savez or safetensors.numpy.save_file", file: path)
+    "not a safetensors, npy or npz file; save arrays with numpy.savez or safetensors.numpy.save_file",
+    file: path)
 }
 
 private func knownButUnsupported(_ bytes: UnsafeRawBufferPointer) -> String? {
@@ -60,7 +65,9 @@ private func knownButUnsupported(_ bytes: UnsafeRawBufferPointer) -> String? {
   if bytes.starts(with: Array("GGUF".utf8)) {
     return "this is a GGUF model, not an attention dump; capture a dump from it first"
   }
-  if bytes.starts(with: [0x89] + Array("HDF".utf8)) { return "this is HDF5, which is not read; \(resave)" }
+  if bytes.starts(with: [0x89] + Array("HDF".utf8)) {
+    return "this is HDF5, which is not read; \(resave)"
+  }
   if bytes.starts(with: [0x80, 2]) || bytes.starts(with: [0x80, 4]) {
     return "this is a Python pickle, which is never executed here; \(resave)"
   }
@@ -88,7 +95,11 @@ func nameParts(_ name: String) -> [String] {
   for character in name.lowercased().unicodeScalars {
     let kind = ("0"..."9").contains(character) ? 1 : (("a"..."z").contains(character) ? 2 : 0)
     if kind != 0 {
-      if kind == last { parts[parts.count - 1].unicodeScalars.append(character) } else { parts.append(String(character)) }
+      if kind == last {
+        parts[parts.count - 1].unicodeScalars.append(character)
+      } else {
+        parts.append(String(character))
+      }
     }
     last = kind
   }

@@ -37,7 +37,8 @@ public struct ArrayToWrite: Sendable {
   }
 
   private init(_ name: String, _ dtype: DType, _ shape: [Int], _ bytes: [UInt8]) {
-    precondition(bytes.count == Shape(shape).count * dtype.byteWidth, "\(name): bytes do not fill \(shape)")
+    precondition(
+      bytes.count == Shape(shape).count * dtype.byteWidth, "\(name): bytes do not fill \(shape)")
     (self.name, self.dtype, self.shape, self.bytes) = (name, dtype, Shape(shape), bytes)
   }
 }
@@ -71,17 +72,21 @@ public func writeSafetensors(
 /// Writes one array as npy version 1.
 public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws(FormatError) {
   let codes: [DType: String] = [
-    .float64: "<f8", .float32: "<f4", .float16: "<f2", .bfloat16: "<V2", .bool: "|b1", .uint8: "|u1", .int8: "|i1",
+    .float64: "<f8", .float32: "<f4", .float16: "<f2", .bfloat16: "<V2", .bool: "|b1",
+    .uint8: "|u1", .int8: "|i1",
     .uint16: "<u2", .int16: "<i2", .uint32: "<u4", .int32: "<i4", .uint64: "<u8", .int64: "<i8",
   ]
   guard let code = codes[array.dtype] else {
-    throw FormatError(.unsupported, "npy has no element type for \(array.dtype.rawValue)", file: path)
+    throw FormatError(
+      .unsupported, "npy has no element type for \(array.dtype.rawValue)", file: path)
   }
-  let axes = array.shape.axes.map(String.init).joined(separator: ", ") + (array.shape.rank == 1 ? "," : "")
+  let axes =
+    array.shape.axes.map(String.init).joined(separator: ", ") + (array.shape.rank == 1 ? "," : "")
   var header = "{'descr': '\(code)', 'fortran_order': False, 'shape': (\(axes)), }"
   header += String(repeating: " ", count: (64 - (10 + header.utf8.count + 1) % 64) % 64) + "\n"
   let writer = try FileWriter(path, force: force)
-  let prefix = NpyHeader.magic + [1, 0, UInt8(header.utf8.count & 0xff), UInt8(header.utf8.count >> 8)]
+  let prefix =
+    NpyHeader.magic + [1, 0, UInt8(header.utf8.count & 0xff), UInt8(header.utf8.count >> 8)]
   try prefix.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
   try writer.write(header)
   try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
@@ -89,7 +94,9 @@ public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws
 }
 
 private func jsonObject(_ map: [String: String]) -> String {
-  "{" + map.sorted { $0.key < $1.key }.map { "\(jsonString($0.key)):\(jsonString($0.value))" }.joined(separator: ",")
+  "{"
+    + map.sorted { $0.key < $1.key }.map { "\(jsonString($0.key)):\(jsonString($0.value))" }.joined(
+      separator: ",")
     + "}"
 }
 

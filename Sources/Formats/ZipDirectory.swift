@@ -21,7 +21,9 @@ struct ZipDirectory {
   init(_ file: MappedFile) throws(FormatError) {
     let bytes = file.bytes
     func damaged(_ what: String) -> FormatError {
-      FormatError(.truncated, "\(what); the zip is truncated or damaged, copy or save it again", file: file.path)
+      FormatError(
+        .truncated, "\(what); the zip is truncated or damaged, copy or save it again",
+        file: file.path)
     }
     let (count, start, size) = try Self.endRecord(bytes, damaged: damaged)
     guard size <= bytes.count, start <= bytes.count - size, count <= size / 46 else {
@@ -35,9 +37,11 @@ struct ZipDirectory {
       at = next
     }
     let order = entries.sorted { $0.dataOffset < $1.dataOffset }
-    for (a, b) in zip(order, order.dropFirst()) where a.dataOffset + a.compressedSize > b.dataOffset {
+    for (a, b) in zip(order, order.dropFirst()) where a.dataOffset + a.compressedSize > b.dataOffset
+    {
       throw FormatError(
-        .malformed, "overlaps \"\(b.name)\"; no writer does that, so the file is not trusted", file: file.path,
+        .malformed, "overlaps \"\(b.name)\"; no writer does that, so the file is not trusted",
+        file: file.path,
         place: "member \"\(a.name)\"")
     }
     self.entries = entries
@@ -51,9 +55,12 @@ struct ZipDirectory {
     let lowest = max(0, bytes.count - 22 - 65535)
     while at >= lowest, bytes.integer(UInt32.self, at: at) != 0x0605_4b50 { at -= 1 }
     guard at >= lowest, let count = bytes.integer(UInt16.self, at: at + 10),
-      let size = bytes.integer(UInt32.self, at: at + 12), let start = bytes.integer(UInt32.self, at: at + 16)
+      let size = bytes.integer(UInt32.self, at: at + 12),
+      let start = bytes.integer(UInt32.self, at: at + 16)
     else { throw damaged("the zip has no end record") }
-    guard count == 0xffff || size == .max || start == .max else { return (Int(count), Int(start), Int(size)) }
+    guard count == 0xffff || size == .max || start == .max else {
+      return (Int(count), Int(start), Int(size))
+    }
     guard bytes.integer(UInt32.self, at: at - 20) == 0x0706_4b50,
       let where64 = bytes.integer(UInt64.self, at: at - 12).flatMap({ Int(exactly: $0) }),
       bytes.integer(UInt32.self, at: where64) == 0x0606_4b50,
@@ -68,9 +75,11 @@ struct ZipDirectory {
     _ file: MappedFile, at: Int, limit: Int, damaged: (String) -> FormatError
   ) throws(FormatError) -> (Entry, next: Int) {
     let bytes = file.bytes
-    guard bytes.integer(UInt32.self, at: at) == 0x0201_4b50, let flags = bytes.integer(UInt16.self, at: at + 8),
+    guard bytes.integer(UInt32.self, at: at) == 0x0201_4b50,
+      let flags = bytes.integer(UInt16.self, at: at + 8),
       let method = bytes.integer(UInt16.self, at: at + 10),
-      let packed32 = bytes.integer(UInt32.self, at: at + 20), let size32 = bytes.integer(UInt32.self, at: at + 24),
+      let packed32 = bytes.integer(UInt32.self, at: at + 20),
+      let size32 = bytes.integer(UInt32.self, at: at + 24),
       let nameLength = bytes.integer(UInt16.self, at: at + 28).map(Int.init),
       let extraLength = bytes.integer(UInt16.self, at: at + 30).map(Int.init),
       let commentLength = bytes.integer(UInt16.self, at: at + 32).map(Int.init),
@@ -90,10 +99,14 @@ struct ZipDirectory {
     guard packed >= 0, size >= 0, data <= bytes.count, packed <= bytes.count - data else {
       throw damaged("\(place) runs past the end of the file")
     }
-    if flags & 1 != 0 { throw FormatError(.unsupported, "is encrypted; save it plainly", file: file.path, place: place) }
+    if flags & 1 != 0 {
+      throw FormatError(
+        .unsupported, "is encrypted; save it plainly", file: file.path, place: place)
+    }
     guard method == 0 || method == 8 else {
       throw FormatError(
-        .unsupported, "zip method \(method) is not read; use numpy.savez or savez_compressed", file: file.path,
+        .unsupported, "zip method \(method) is not read; use numpy.savez or savez_compressed",
+        file: file.path,
         place: place)
     }
     if method == 0, size != packed { throw damaged("\(place) is stored, yet its two sizes differ") }
@@ -103,20 +116,23 @@ struct ZipDirectory {
         "\(packed) bytes claim to inflate to \(size), as a zip bomb does; if it is honest, save it with numpy.savez",
         file: file.path, place: place)
     }
-    let entry = Entry(name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data)
+    let entry = Entry(
+      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data)
     return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
   /// Field 1 of the extra data holds, in this order, those of the three values that were all ones.
   private static func readZip64(
-    _ bytes: UnsafeRawBufferPointer, _ extra: Range<Int>, _ size: inout Int, _ packed: inout Int, _ local: inout Int,
+    _ bytes: UnsafeRawBufferPointer, _ extra: Range<Int>, _ size: inout Int, _ packed: inout Int,
+    _ local: inout Int,
     _ damaged: (String) -> FormatError
   ) throws(FormatError) {
     let all = Int(UInt32.max)
     guard size == all || packed == all || local == all else { return }
     var at = extra.lowerBound
     while at + 4 <= extra.upperBound, let id = bytes.integer(UInt16.self, at: at),
-      let length = bytes.integer(UInt16.self, at: at + 2).map(Int.init), at + 4 + length <= extra.upperBound
+      let length = bytes.integer(UInt16.self, at: at + 2).map(Int.init),
+      at + 4 + length <= extra.upperBound
     {
       if id == 1 {
         var field = at + 4
@@ -140,10 +156,12 @@ extension ZipDirectory.Entry {
   /// Up to `limit` bytes of the member, inflated when it is deflated.
   func read(from file: MappedFile, limit: Int) throws(FormatError) -> [UInt8] {
     let wanted = min(limit, size)
-    let source = UnsafeRawBufferPointer(rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
+    let source = UnsafeRawBufferPointer(
+      rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
     if isStored { return Array(source.prefix(wanted)) }
     var stream = z_stream()
-    guard inflateInit2_(&stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+    guard inflateInit2_(&stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK
+    else {
       throw FormatError(.unreadable, "zlib does not start", file: file.path)
     }
     defer { inflateEnd(&stream) }
@@ -165,7 +183,8 @@ extension ZipDirectory.Entry {
     }
     guard status == Z_OK || status == Z_STREAM_END else {
       throw FormatError(
-        .malformed, "the deflated data is damaged; save it again", file: file.path, place: "member \"\(name)\"")
+        .malformed, "the deflated data is damaged; save it again", file: file.path,
+        place: "member \"\(name)\"")
     }
     return result
   }

@@ -20,11 +20,14 @@ public actor App {
   /// `export` writes a text under a name that is free and says where, or why not.
   public init(
     _ backend: any Backend, terminal: any Terminal, selection: (inout Viewpoint) -> Void = { _ in },
-    export: @escaping @Sendable (_ name: String, _ text: String) -> String = { _, _ in "Export is off." }
+    export: @escaping @Sendable (_ name: String, _ text: String) -> String = { _, _ in
+      "Export is off."
+    }
   ) {
     let size = terminal.size
     var model = Model(
-      backend.describe(), width: size.width, height: size.height, capabilities: terminal.capabilities)
+      backend.describe(), width: size.width, height: size.height,
+      capabilities: terminal.capabilities)
     selection(&model.selection)
     self.model = model
     self.terminal = terminal
@@ -82,7 +85,9 @@ public actor App {
     }
     model.prune(keeping: wanted)
     for question in needs.foreground where running.count < Self.mostForeground { ask(question) }
-    guard running.isEmpty, let next = needs.background.first(where: { !model.isKnown($0) }) else { return }
+    guard running.isEmpty, let next = needs.background.first(where: { !model.isKnown($0) }) else {
+      return
+    }
     ask(next)
   }
 

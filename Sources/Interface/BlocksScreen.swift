@@ -16,7 +16,9 @@ struct BlocksScreen {
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
-      let why = model.refusal(.table(model.selection.head, model.selection.spec)) ?? (model.isStopped ? "stopped" : "computing…")
+      let why =
+        model.refusal(.table(model.selection.head, model.selection.spec))
+        ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
     }
@@ -33,7 +35,9 @@ struct BlocksScreen {
   // MARK: Margins
 
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    Panel("Margins", right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    Panel(
+      "Margins", right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
     let threshold = model.lambda.threshold
@@ -45,10 +49,13 @@ struct BlocksScreen {
       }
     }
     let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
-    let x = plot.x + centre(j, plot.width, table.keyTiles), y = plot.y + centre(i, plot.height, table.rowTiles)
+    let x = plot.x + centre(j, plot.width, table.keyTiles),
+      y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
     var at = inner.x
-    at = grid.put(inner.width > 40 ? "far below max " : "below ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
+    at = grid.put(
+      inner.width > 40 ? "far below max " : "below ", at, inner.maxY - 1, paint.dim,
+      limit: inner.maxX - at)
     for step in 0..<10 where at < inner.maxX {
       grid[at, inner.maxY - 1] = paint.shade(Float(step) / 9)
       at += 1
@@ -67,7 +74,9 @@ struct BlocksScreen {
   }
 
   /// The highest margin under a cell: what would have to fall below ln lambda for all of it to be skipped.
-  private func cell(_ table: BlockTable, _ rows: Range<Int>, _ keys: Range<Int>, _ threshold: Float, isEven: Bool) -> Cell {
+  private func cell(
+    _ table: BlockTable, _ rows: Range<Int>, _ keys: Range<Int>, _ threshold: Float, isEven: Bool
+  ) -> Cell {
     var best = -Float.infinity, seen = false, some = false
     for i in rows {
       for j in keys {
@@ -90,14 +99,19 @@ struct BlocksScreen {
   // MARK: Numbers
 
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    let right = "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
-    Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    let right =
+      "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
+    Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(
+      in: rect, on: &grid)
     CurvePlot(model).draw(in: rect.inset(), on: &grid)
   }
 
   private func drawHistogram(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    Panel("Margins, blocks per nat", right: "\(table.visibleBlocks) visible", style: paint.dim, unicode: paint.unicode)
-      .draw(in: rect, on: &grid)
+    Panel(
+      "Margins, blocks per nat", right: "\(table.visibleBlocks) visible", style: paint.dim,
+      unicode: paint.unicode
+    )
+    .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard inner.height >= 2 else { return }
     let low = -20.0, bins = min(inner.width, 25)
@@ -108,21 +122,25 @@ struct BlocksScreen {
     }
     let top = counts.max() ?? 0
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
-    Sparkline(counts.map { top > 0 ? $0 / top : 0 }, style: paint.accent, unicode: paint.unicode).draw(in: plot, on: &grid)
+    Sparkline(counts.map { top > 0 ? $0 / top : 0 }, style: paint.accent, unicode: paint.unicode)
+      .draw(in: plot, on: &grid)
     grid.put("≤-20", inner.x, inner.maxY - 1, paint.dim)
     grid.put("0", inner.x + inner.width * 4 / 5, inner.maxY - 1, paint.dim)
     grid.put(endingAt: inner.maxX, "5", inner.maxY - 1, paint.dim)
     let threshold = Double(model.lambda.threshold)
     guard threshold.isFinite else { return }
     let x = inner.x + Int((max(threshold, low) - low) / (5 - low) * Double(inner.width - 1))
-    for y in plot.y..<plot.maxY where grid[x, y].glyph == " " { grid[x, y] = Cell(paint.unicode ? "┊" : ":", paint.pruned) }
+    for y in plot.y..<plot.maxY where grid[x, y].glyph == " " {
+      grid[x, y] = Cell(paint.unicode ? "┊" : ":", paint.pruned)
+    }
     grid.put("ln λ", max(inner.x, min(x - 1, inner.maxX - 4)), inner.maxY - 1, paint.pruned)
   }
 
   private func drawReasons(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
     let j = min(model.selection.key / table.spec.keys, table.keyTiles - 1)
-    Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(
+      in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     grid.put("keys       margin mass/row verdict", inner.x, inner.y, paint.dim, limit: inner.width)
     let room = max(0, inner.height - 1)
@@ -133,16 +151,24 @@ struct BlocksScreen {
       let end = min(table.keys, (tile + 1) * table.spec.keys) - 1
       let y = inner.y + 1 + line
       var verdict = "computed"
-      if margin.isNaN { verdict = "not visible" } else if margin == .infinity { verdict = table.isFixed ? "computed" : "first" }
+      if margin.isNaN {
+        verdict = "not visible"
+      } else if margin == .infinity {
+        verdict = table.isFixed ? "computed" : "first"
+      }
       let skipped = table.isFixed ? margin < 0 : margin < model.lambda.threshold
       if skipped { verdict = "skipped" }
-      let style = tile == j ? paint.bar : (skipped ? paint.pruned : (margin.isNaN ? paint.dim : .plain))
-      if tile == j { grid.fill(Rect(x: inner.x, y: y, width: inner.width, height: 1), Cell(" ", paint.bar)) }
+      let style =
+        tile == j ? paint.bar : (skipped ? paint.pruned : (margin.isNaN ? paint.dim : .plain))
+      if tile == j {
+        grid.fill(Rect(x: inner.x, y: y, width: inner.width, height: 1), Cell(" ", paint.bar))
+      }
       grid.put("\(tile * table.spec.keys)-\(end)", inner.x, y, style, limit: 10)
       let shown = margin.isNaN ? "-" : (table.isFixed ? "?" : Numbers.fixed(Double(margin), 2))
       grid.put(endingAt: inner.x + 17, shown, y, style)
       let mass = Double(table.massSum[i * table.keyTiles + tile]) / max(rows, 1)
-      grid.put(endingAt: inner.x + 26, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
+      grid.put(
+        endingAt: inner.x + 26, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
       grid.put(verdict, inner.x + 28, y, style, limit: inner.width - 28)
     }
   }

@@ -16,11 +16,13 @@ struct CurvePlot {
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let table = model.table(model.selection.head), rect.height >= 2 else { return }
     guard !table.isFixed else {
-      grid.put("no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
+      grid.put(
+        "no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
       return
     }
     let gutter = 6
-    let plot = Rect(x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
+    let plot = Rect(
+      x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
     let steps = max(plot.width * 2, 2)
     let points = (0..<steps).map { step in
       let x = Double(step) / Double(steps - 1)

@@ -15,14 +15,19 @@ struct HeadsScreen {
 
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(model)
-    let shown = "by \(model.selection.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))"
-    Panel("Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode)
-      .draw(in: rect, on: &grid)
+    let shown =
+      "by \(model.selection.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))"
+    Panel(
+      "Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode
+    )
+    .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
       draw(layout.order[index], layout, in: layout.rect(index), on: &grid)
     }
     let below = layout.order.count - layout.visible.endIndex
-    if below > 0 { grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim) }
+    if below > 0 {
+      grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim)
+    }
   }
 
   private func draw(_ head: HeadID, _ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
@@ -30,7 +35,8 @@ struct HeadsScreen {
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
     let style = isChosen ? paint.bar : Style.plain
     if isChosen { grid.fill(text, Cell(" ", style)) }
-    grid.put("\(model.source.layers[head.layer]).\(head.head)", rect.x, rect.y, style, limit: rect.width)
+    grid.put(
+      "\(model.source.layers[head.layer]).\(head.head)", rect.x, rect.y, style, limit: rect.width)
     grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
     let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
     let question = Needs.thumbnail(head, model, layout)
@@ -50,7 +56,8 @@ struct HeadsScreen {
     let summary = model.summary(head)
     switch model.selection.sort {
     case .layer, .sparsity:
-      return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" } ?? "…"
+      return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" }
+        ?? "…"
     case .sink: return summary.map { Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
     case .entropy: return summary.map { Numbers.fixed($0.entropy, 2) } ?? "…"
     case .pattern: return summary.map { $0.label.name.short } ?? "…"
@@ -62,9 +69,14 @@ struct HeadsScreen {
     for y in 0..<rect.height {
       for x in 0..<rect.width {
         let column = min(scale.columns - 1, x * scale.columns / rect.width)
-        let top = scale[min(scale.rows - 1, (two ? 2 * y : y) * scale.rows / (two ? 2 * rect.height : rect.height)), column]
-        let below = two ? (2 * y + 1) * scale.rows / (2 * rect.height) : y * scale.rows / rect.height
-        grid[rect.x + x, rect.y + y] = paint.cell(top: top, bottom: scale[min(scale.rows - 1, below), column])
+        let top = scale[
+          min(
+            scale.rows - 1, (two ? 2 * y : y) * scale.rows / (two ? 2 * rect.height : rect.height)),
+          column]
+        let below =
+          two ? (2 * y + 1) * scale.rows / (2 * rect.height) : y * scale.rows / rect.height
+        grid[rect.x + x, rect.y + y] = paint.cell(
+          top: top, bottom: scale[min(scale.rows - 1, below), column])
       }
     }
   }

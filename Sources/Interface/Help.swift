@@ -20,7 +20,12 @@ enum Help {
       }
       lines.append(("", ""))
     }
-    return lines + [("", "Mouse: click moves the cursor, the wheel zooms, dragging pans; hold Shift to select text.")]
+    return lines + [
+      (
+        "",
+        "Mouse: click moves the cursor, the wheel zooms, dragging pans; hold Shift to select text."
+      )
+    ]
   }
 
   private static func box(_ model: Model) -> Rect {
@@ -28,13 +33,17 @@ enum Help {
     return Rect(x: (model.width - width) / 2, y: 1, width: width, height: height)
   }
 
-  static func lastScroll(_ model: Model) -> Int { max(0, lines(model).count - (box(model).height - 2)) }
+  static func lastScroll(_ model: Model) -> Int {
+    max(0, lines(model).count - (box(model).height - 2))
+  }
 
   static func draw(_ model: Model, _ scroll: Int, on grid: inout Grid) {
     let box = box(model), paint = Paint(model)
     grid.fill(box, .blank)
-    Panel("Help", right: "↑↓ scroll, any other key closes", style: paint.accent, unicode: paint.unicode)
-      .draw(in: box, on: &grid)
+    Panel(
+      "Help", right: "↑↓ scroll, any other key closes", style: paint.accent, unicode: paint.unicode
+    )
+    .draw(in: box, on: &grid)
     for (index, line) in lines(model).dropFirst(scroll).prefix(box.height - 2).enumerated() {
       let y = box.y + 1 + index
       if line.key.isEmpty {
@@ -55,19 +64,24 @@ enum PaletteBox {
     let width = min(model.width - 4, 78), height = min(model.height - 4, hits.count + 4, 16)
     let box = Rect(x: (model.width - width) / 2, y: 2, width: width, height: max(height, 5))
     grid.fill(box, .blank)
-    Panel("Command", right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode).draw(in: box, on: &grid)
+    Panel("Command", right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
+      .draw(in: box, on: &grid)
     let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
     grid[end, box.y + 1] = Cell("_", paint.accent)
     let room = box.height - 4
     let first = max(0, choice - room + 1)
     for (index, hit) in hits.dropFirst(first).prefix(room).enumerated() {
       let y = box.y + 3 + index, isChosen = first + index == choice
-      if isChosen { grid.fill(Rect(x: box.x + 1, y: y, width: width - 2, height: 1), Cell(" ", paint.bar)) }
+      if isChosen {
+        grid.fill(Rect(x: box.x + 1, y: y, width: width - 2, height: 1), Cell(" ", paint.bar))
+      }
       let style = isChosen ? paint.bar : Style.plain
       let key = hit.keys.first?.name ?? ""
       grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(key))
       grid.put(endingAt: box.maxX - 2, key, y, isChosen ? paint.bar : paint.accent)
     }
-    if hits.isEmpty { grid.put("no action has this name", box.x + 2, box.y + 3, paint.dim, limit: width - 4) }
+    if hits.isEmpty {
+      grid.put("no action has this name", box.x + 2, box.y + 3, paint.dim, limit: width - 4)
+    }
   }
 }

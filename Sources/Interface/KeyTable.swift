@@ -52,8 +52,11 @@ public struct Binding: Sendable {
 /// The one table of keys.
 public enum KeyTable {
   private static func row(
-    _ action: Action, _ keys: [Key], _ name: String, _ short: String = "", _ group: String, _ views: Set<ViewKind>? = nil
-  ) -> Binding { Binding(action: action, keys: keys, name: name, short: short, group: group, views: views) }
+    _ action: Action, _ keys: [Key], _ name: String, _ short: String = "", _ group: String,
+    _ views: Set<ViewKind>? = nil
+  ) -> Binding {
+    Binding(action: action, keys: keys, name: name, short: short, group: group, views: views)
+  }
 
   private static func char(_ text: String) -> [Key] { text.map { Key.character($0) } }
 
@@ -68,8 +71,10 @@ public enum KeyTable {
     row(.end, [.end], "to the last token", "", "Move"),
     row(.goTo, char("g"), "go to a key by its number (or type it first: 120g)", "", "Move"),
     row(.goToQuery, char("G"), "go to a query row by its number (120G)", "", "Move"),
-    row(.nextHeavy, char("w"), "to the key that takes the next most weight in this row", "", "Move"),
-    row(.find, char("/"), "find a token by its text (a regular expression) or number", "find", "Move"),
+    row(
+      .nextHeavy, char("w"), "to the key that takes the next most weight in this row", "", "Move"),
+    row(
+      .find, char("/"), "find a token by its text (a regular expression) or number", "find", "Move"),
     row(.findNext, char("n"), "next match; without a search: normalise", "", "Move"),
     row(.findPrevious, char("N"), "previous match", "", "Move"),
     row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map]),
@@ -86,15 +91,23 @@ public enum KeyTable {
     row(.nextHead, char("."), "next head", "", "Head"),
     row(.previousLayer, char("<"), "previous layer", "", "Head"),
     row(.nextLayer, char(">"), "next layer", "", "Head"),
-    row(.overlay, char("o"), "overlay: skipped blocks, with block corners, or none", "overlay", "Picture", [.map]),
+    row(
+      .overlay, char("o"), "overlay: skipped blocks, with block corners, or none", "overlay",
+      "Picture", [.map]),
     row(.scale, char("s"), "scale: log, linear or rank", "scale", "Picture", [.map]),
-    row(.normalise, char("z"), "normalise: global or by row (n too, without a search)", "", "Picture", [.map]),
+    row(
+      .normalise, char("z"), "normalise: global or by row (n too, without a search)", "", "Picture",
+      [.map]),
     row(.pooling, char("p"), "pool a cell by maximum or mean", "pool", "Picture", [.map]),
-    row(.mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture", [.map]),
+    row(
+      .mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture",
+      [.map]),
     row(.colorMap, char("c"), "next colour map", "colours", "Picture"),
     row(.background, char("b"), "colours for a light or a dark background", "", "Picture"),
     row(.open, [.enter], "open the chosen head in the Map", "open", "Head", [.heads, .sinks]),
-    row(.sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern", "sort", "Head", [.heads]),
+    row(
+      .sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern", "sort", "Head",
+      [.heads]),
     row(.viewMap, char("1"), "view 1: Map", "", "Views"),
     row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
     row(.viewBlocks, char("3"), "view 3: Blocks", "", "Views"),
@@ -105,7 +118,9 @@ public enum KeyTable {
     row(.previousView, [.backTab], "previous view", "", "Views"),
     row(.undo, char("u"), "undo the last change of view", "", "Program"),
     row(.redo, char("U"), "redo", "", "Program"),
-    row(.palette, char(":"), "any action by name; or: lambda 0.01, tile hopper, head 3", "", "Program"),
+    row(
+      .palette, char(":"), "any action by name; or: lambda 0.01, tile hopper, head 3", "", "Program"
+    ),
     row(.export, char("e"), "export this screen as text with colours", "", "Program"),
     row(.pause, char(" "), "pause or step a live source", "", "Program"),
     row(.help, char("?"), "this help", "", "Program"),
@@ -125,11 +140,15 @@ public enum KeyTable {
 
   public static func action(for key: Key) -> Action? { byKey[key] }
 
-  public static func binding(_ action: Action) -> Binding { bindings.first { $0.action == action }! }
+  public static func binding(_ action: Action) -> Binding {
+    bindings.first { $0.action == action }!
+  }
 
   /// What the footer says, most useful first; the frame drops what does not fit.
   public static func footer(_ view: ViewKind) -> [String] {
-    var items = ["? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view"]
+    var items = [
+      "? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view",
+    ]
     if view == .map { items.insert("+ - zoom", at: 3) }
     let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
     items += extra.map { "\($0.keys[0].name) \($0.short)" } + [": command"]

@@ -66,7 +66,8 @@ struct MapLayout {
     let hasSpark = inner.height >= 10
     spark = hasSpark ? inner.maxY - 2 : nil
     plot = Rect(
-      x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter, height: inner.height - (hasSpark ? 3 : 2))
+      x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter,
+      height: inner.height - (hasSpark ? 3 : 2))
     pixelsPerCell = model.capabilities.unicode && model.capabilities.colors == .palette ? 2 : 1
   }
 
@@ -76,9 +77,13 @@ struct MapLayout {
   }
 
   /// The tokens that a cell covers.
-  func keys(_ x: Int, _ window: MapWindow) -> Range<Int> { Self.share(x - plot.x, of: plot.width, window.keys) }
+  func keys(_ x: Int, _ window: MapWindow) -> Range<Int> {
+    Self.share(x - plot.x, of: plot.width, window.keys)
+  }
 
-  func queries(_ y: Int, _ window: MapWindow) -> Range<Int> { Self.share(y - plot.y, of: plot.height, window.queries) }
+  func queries(_ y: Int, _ window: MapWindow) -> Range<Int> {
+    Self.share(y - plot.y, of: plot.height, window.queries)
+  }
 
   private static func share(_ index: Int, of count: Int, _ range: Range<Int>) -> Range<Int> {
     let low = range.lowerBound + index * range.count / max(count, 1)
@@ -93,7 +98,9 @@ struct MapLayout {
 
   func line(of query: Int, _ window: MapWindow) -> Int? {
     guard window.queries.contains(query) else { return nil }
-    return (0..<plot.height).first { queries(plot.y + $0, window).contains(query) }.map { plot.y + $0 }
+    return (0..<plot.height).first { queries(plot.y + $0, window).contains(query) }.map {
+      plot.y + $0
+    }
   }
 }
 
@@ -116,7 +123,8 @@ struct HeadsLayout {
     let area = area, count = model.source.allHeads.count
     // A line of pictures a layer, when that fits: heads of one number then stand under each other.
     let heads = model.source.heads, layers = model.source.layers.count
-    let wide = min(29, (area.width + 2) / max(heads, 1) - 2), high = area.height / max(layers, 1) - 1
+    let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
+      high = area.height / max(layers, 1) - 1
     if wide >= 9, high >= 3, model.selection.sort == .layer {
       (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 4 / 10)))
       (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
@@ -124,7 +132,9 @@ struct HeadsLayout {
       first = 0
       return
     }
-    func fits(_ size: (Int, Int)) -> Bool { ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count }
+    func fits(_ size: (Int, Int)) -> Bool {
+      ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count
+    }
     (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
     columns = max(1, (area.width + 2) / (thumbWidth + 2))
     rows = max(1, area.height / (thumbHeight + 1))
@@ -134,12 +144,15 @@ struct HeadsLayout {
     first = page * columns
   }
 
-  var visible: ArraySlice<HeadID> { order[min(first, order.count)..<min(order.count, first + columns * rows)] }
+  var visible: ArraySlice<HeadID> {
+    order[min(first, order.count)..<min(order.count, first + columns * rows)]
+  }
 
   func rect(_ index: Int) -> Rect {
     let at = index - first
     return Rect(
-      x: area.x + at % columns * (thumbWidth + 2), y: area.y + at / columns * (thumbHeight + 1), width: thumbWidth,
+      x: area.x + at % columns * (thumbWidth + 2), y: area.y + at / columns * (thumbHeight + 1),
+      width: thumbWidth,
       height: thumbHeight + 1)
   }
 
@@ -152,7 +165,9 @@ struct HeadsLayout {
       case .sink: -(model.summary(head)?.sink.mass ?? -1)
       case .entropy: model.summary(head)?.entropy ?? .infinity
       case .pattern:
-        Double(model.summary(head).flatMap { PatternLabel.Name.allCases.firstIndex(of: $0.label.name) } ?? 99)
+        Double(
+          model.summary(head).flatMap { PatternLabel.Name.allCases.firstIndex(of: $0.label.name) }
+            ?? 99)
       }
     }
     let keys = Dictionary(uniqueKeysWithValues: heads.map { ($0, key($0)) })

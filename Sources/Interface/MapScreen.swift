@@ -25,8 +25,11 @@ struct MapScreen {
 
   func draw(on grid: inout Grid) {
     let right = model.selection.spec.description
-    Panel("Map", right: "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)", style: paint.dim, unicode: paint.unicode)
-      .draw(in: layout.panel, on: &grid)
+    Panel(
+      "Map", right: "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
+      style: paint.dim, unicode: paint.unicode
+    )
+    .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
     if scale != nil, model.selection.overlay != .none { drawSkipped(&grid) }
@@ -37,7 +40,9 @@ struct MapScreen {
     if isStale { drawWaiting(&grid) }
   }
 
-  static func lambdaText(_ lambda: Double) -> String { lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda) }
+  static func lambdaText(_ lambda: Double) -> String {
+    lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda)
+  }
 
   // MARK: Heat
 
@@ -58,7 +63,8 @@ struct MapScreen {
   }
 
   private func drawSkipped(_ grid: inout Grid) {
-    guard let table = model.table(model.selection.head), table.isFixed || model.selection.lambda > 0 else { return }
+    guard let table = model.table(model.selection.head), table.isFixed || model.selection.lambda > 0
+    else { return }
     let look = SkipLookup(table, model.lambda)
     let window = model.selection.window, plot = layout.plot
     for y in plot.y..<plot.maxY {
@@ -68,10 +74,13 @@ struct MapScreen {
         switch look.share(queries, keys) {
         case .all where (x + y) % 2 == 0 || look.isSmall(queries, keys):
           grid[x, y] = paint.mark(paint.cross, over: grid[x, y])
-        case .some where (x + y) % 2 == 0: grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
+        case .some where (x + y) % 2 == 0:
+          grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
         default: break
         }
-        guard model.selection.overlay == .grid, look.isWide(queries, keys), look.isCorner(queries, keys) else { continue }
+        guard model.selection.overlay == .grid, look.isWide(queries, keys),
+          look.isCorner(queries, keys)
+        else { continue }
         grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
       }
     }
@@ -85,8 +94,14 @@ struct MapScreen {
     let perKey = plot.width / max(window.keys.count, 1)
     guard perKey >= 4, !model.source.tokens.isEmpty else {
       for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
-        guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else { continue }
-        if let cursor = layout.column(of: model.selection.key, window), (x...x + "\(key)".count).contains(cursor) { continue }
+        guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else {
+          continue
+        }
+        if let cursor = layout.column(of: model.selection.key, window),
+          (x...x + "\(key)".count).contains(cursor)
+        {
+          continue
+        }
         grid.put("\(key)", x, layout.axis, paint.dim)
       }
       return
@@ -101,13 +116,16 @@ struct MapScreen {
     let plot = layout.plot, window = model.selection.window
     guard window.queries.count <= plot.height else {
       for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
-        if let y = layout.line(of: query, window) { grid.put(endingAt: plot.x - 1, "\(query)", y, paint.dim) }
+        if let y = layout.line(of: query, window) {
+          grid.put(endingAt: plot.x - 1, "\(query)", y, paint.dim)
+        }
       }
       return
     }
     for query in window.queries {
       guard let y = layout.line(of: query, window) else { continue }
-      let label = Self.clipped((model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
+      let label = Self.clipped(
+        (model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
       grid.put(endingAt: plot.x - 1, label, y, paint.dim)
     }
   }
@@ -121,7 +139,8 @@ struct MapScreen {
 
   private func drawCursor(_ grid: inout Grid) {
     let window = model.selection.window
-    guard let x = layout.column(of: model.selection.key, window), let y = layout.line(of: model.selection.query, window)
+    guard let x = layout.column(of: model.selection.key, window),
+      let y = layout.line(of: model.selection.query, window)
     else { return }
     let style = paint.accent
     grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
@@ -131,7 +150,9 @@ struct MapScreen {
     grid.put(endingAt: layout.plot.x - 1, query, y, style)
     let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
     grid[x, y] =
-      paint.colors == .palette ? paint.mark(glyph, over: grid[x, y], (231, 16)) : Cell(glyph, Style(bold: true, reverse: true))
+      paint.colors == .palette
+      ? paint.mark(glyph, over: grid[x, y], (231, 16))
+      : Cell(glyph, Style(bold: true, reverse: true))
   }
 
   // MARK: Marginal and legend
@@ -145,7 +166,9 @@ struct MapScreen {
       let rows = Double(map.rowEdges[r + 1] - map.rowEdges[r])
       for c in 0..<map.columns {
         let value = map.mean[r * map.columns + c]
-        if !value.isNaN { sums[c] += Double(value) * rows * Double(map.keyEdges[c + 1] - map.keyEdges[c]) }
+        if !value.isNaN {
+          sums[c] += Double(value) * rows * Double(map.keyEdges[c + 1] - map.keyEdges[c])
+        }
       }
     }
     let top = sums.max() ?? 0
@@ -158,7 +181,9 @@ struct MapScreen {
     let y = layout.legend, end = layout.panel.maxX - 1
     guard let scale else { return }
     var x = layout.panel.x + 1
-    func put(_ text: String, _ style: Style) { if x + Width.of(text) <= end { x = grid.put(text, x, y, style) } }
+    func put(_ text: String, _ style: Style) {
+      if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
+    }
     let selection = model.selection
     put(selection.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
     put(" ", .plain)
@@ -177,7 +202,9 @@ struct MapScreen {
       put("  \(paint.partialCross)", paint.pruned)
       put(" in part", paint.dim)
     }
-    if model.source.visibility.causal { put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim) }
+    if model.source.visibility.causal {
+      put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim)
+    }
   }
 
   private func drawWaiting(_ grid: inout Grid) {
@@ -202,8 +229,12 @@ struct SkipLookup {
 
   func share(_ queries: Range<Int>, _ keys: Range<Int>) -> Share {
     var skipped = false, computed = false
-    for i in queries.lowerBound / table.spec.rows...max(queries.lowerBound, queries.upperBound - 1) / table.spec.rows {
-      for j in keys.lowerBound / table.spec.keys...max(keys.lowerBound, keys.upperBound - 1) / table.spec.keys {
+    for i in queries.lowerBound / table.spec.rows...max(queries.lowerBound, queries.upperBound - 1)
+      / table.spec.rows
+    {
+      for j in keys.lowerBound / table.spec.keys...max(keys.lowerBound, keys.upperBound - 1)
+        / table.spec.keys
+      {
         guard i < table.rowTiles, j < table.keyTiles else { continue }
         switch mask[i, j] {
         case .skipped: skipped = true

@@ -65,7 +65,9 @@ public struct Model: Sendable {
     let muted: Int?
   }
 
-  public init(_ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()) {
+  public init(
+    _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()
+  ) {
     self.source = source
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
     selection = Viewpoint(source)
@@ -100,7 +102,9 @@ public struct Model: Sendable {
     }
   }
 
-  public func isKnown(_ question: Question) -> Bool { answers[question] != nil || failures[question] != nil }
+  public func isKnown(_ question: Question) -> Bool {
+    answers[question] != nil || failures[question] != nil
+  }
 
   /// Why there is no answer and will be none.
   public func refusal(_ question: Question) -> String? {
@@ -138,7 +142,9 @@ public struct Model: Sendable {
     if case .outputError(let error) = answers[errorQuestion] { error } else { nil }
   }
 
-  public var errorQuestion: Question { .outputError(selection.head, selection.spec, lambda: selection.lambda) }
+  public var errorQuestion: Question {
+    .outputError(selection.head, selection.spec, lambda: selection.lambda)
+  }
 
   // MARK: Facts
 

@@ -47,7 +47,8 @@ public struct Needs: Sendable {
     let layout = MapLayout(model)
     guard !layout.plot.isEmpty else { return nil }
     return .map(
-      model.selection.head, model.selection.window, rows: layout.pixelRows, columns: layout.plot.width,
+      model.selection.head, model.selection.window, rows: layout.pixelRows,
+      columns: layout.plot.width,
       muted: model.mutedKey)
   }
 

@@ -22,7 +22,9 @@ struct Paint {
 
   var dim: Style { Style(dim: true) }
   var strong: Style { Style(bold: true) }
-  var accent: Style { colors == .palette ? Style(.index(light ? 25 : 75), bold: true) : Style(bold: true) }
+  var accent: Style {
+    colors == .palette ? Style(.index(light ? 25 : 75), bold: true) : Style(bold: true)
+  }
   var warning: Style {
     switch colors {
     case .palette: Style(.index(light ? 130 : 214), bold: true)
@@ -49,7 +51,9 @@ struct Paint {
 
   /// A cell of two pixels; NaN is what no query may see.
   func cell(top: Float, bottom: Float) -> Cell {
-    guard colors == .palette, unicode else { return shade(top.isNaN ? bottom : (bottom.isNaN ? top : max(top, bottom))) }
+    guard colors == .palette, unicode else {
+      return shade(top.isNaN ? bottom : (bottom.isNaN ? top : max(top, bottom)))
+    }
     switch (top.isNaN, bottom.isNaN) {
     case (true, true): return .blank
     case (false, true): return Cell("▀", Style(color(top)))
@@ -66,15 +70,22 @@ struct Paint {
     if colors == .palette { return Cell(" ", Style(on: color(t))) }
     let ramp = unicode ? Self.shades : Self.asciiShades
     let step = min(ramp.count - 1, max(0, Int(t * Float(ramp.count))))
-    return Cell(ramp[step], colors == .basic ? Style(.index([4, 6, 2, 3, 7][min(4, max(0, Int(t * 5)))])) : .plain)
+    return Cell(
+      ramp[step],
+      colors == .basic ? Style(.index([4, 6, 2, 3, 7][min(4, max(0, Int(t * 5)))])) : .plain)
   }
 
   /// A glyph over a heat cell, readable on it.
-  func mark(_ glyph: Unicode.Scalar, over cell: Cell, _ tone: (dark: UInt8, light: UInt8) = (212, 125)) -> Cell {
+  func mark(
+    _ glyph: Unicode.Scalar, over cell: Cell, _ tone: (dark: UInt8, light: UInt8) = (212, 125)
+  ) -> Cell {
     guard colors == .palette else { return Cell(glyph, pruned) }
     let back = background(of: cell)
-    guard case .index(let index) = back else { return Cell(glyph, Style(.index(light ? tone.light : tone.dark), bold: true)) }
-    return Cell(glyph, Style(.index(Palette.isLight(index) ? tone.light : tone.dark), on: back, bold: true))
+    guard case .index(let index) = back else {
+      return Cell(glyph, Style(.index(light ? tone.light : tone.dark), bold: true))
+    }
+    return Cell(
+      glyph, Style(.index(Palette.isLight(index) ? tone.light : tone.dark), on: back, bold: true))
   }
 
   private func background(of cell: Cell) -> Color {

@@ -17,10 +17,13 @@ struct RowPanel {
     guard rect.height >= 3 else { return }
     let query = model.selection.query
     let name = model.queryToken(query).map { " \"\($0)\"" } ?? ""
-    Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode)
+      .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard let row = model.row(query) else {
-      let why = model.refusal(.row(model.selection.head, query: query)) ?? (model.isStopped ? "stopped" : "computing…")
+      let why =
+        model.refusal(.row(model.selection.head, query: query))
+        ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
@@ -49,7 +52,8 @@ struct RowPanel {
         if text.first == " " { text.removeFirst() }
       }
       let isPast = key < model.source.visibility.limit(row: model.selection.query)
-      x = grid.put(text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
+      x = grid.put(
+        text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
       key += 1
     }
   }

@@ -29,7 +29,9 @@ struct HeatScale {
     var raw = selection.pooling == .max ? map.max : map.mean
     if selection.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
     var top = raw.reduce(Float(0)) { $1 > $0 ? $1 : $0 }
-    if let wholeTop, selection.pooling == .max, !selection.normaliseRows { top = max(top, wholeTop) }
+    if let wholeTop, selection.pooling == .max, !selection.normaliseRows {
+      top = max(top, wholeTop)
+    }
     high = Double(top)
     switch selection.scale {
     case .linear:

@@ -22,7 +22,8 @@ struct Screen {
     var grid = Grid(width: model.width, height: model.height)
     let least = ScreenLayout.minimum
     guard model.width >= least.width, model.height >= least.height else {
-      let whole = "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
+      let whole =
+        "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
       let text = model.width >= whole.count ? whole : "\(least.width)x\(least.height) needed"
       grid.put(text, 0, model.height / 2)
       return grid
@@ -47,7 +48,9 @@ struct Screen {
     let source = model.source, selection = model.selection
     grid.fill(layout.header, Cell(" ", paint.bar))
     var head = "L\(model.layerNumber) H\(selection.head.head)/\(source.heads)"
-    if source.kvHeads < source.heads { head += " (kv \(selection.head.head / max(1, source.heads / max(source.kvHeads, 1))))" }
+    if source.kvHeads < source.heads {
+      head += " (kv \(selection.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
+    }
     let size = model.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
     if model.width < 64 { head = "L\(model.layerNumber) H\(selection.head.head)" }
     let right = ([head] + size + [state]).joined(separator: "  ")
@@ -64,7 +67,8 @@ struct Screen {
     let (done, total) = model.progress
     if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
     let eighth = total == 0 ? 0 : done * 6 / total
-    let bar = String(repeating: paint.unicode ? "█" : "#", count: eighth)
+    let bar =
+      String(repeating: paint.unicode ? "█" : "#", count: eighth)
       + String(repeating: paint.unicode ? "░" : ".", count: 6 - eighth)
     return "\(bar) \(done)/\(total)"
   }
@@ -97,7 +101,9 @@ struct Screen {
       grid.put(message, 1, y, Style(bold: true, reverse: true))
       return
     }
-    if let count = model.digits?.count { x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true)) }
+    if let count = model.digits?.count {
+      x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
+    }
     for item in KeyTable.footer(model.selection.view) {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2

@@ -15,8 +15,11 @@ struct SidePanel {
 
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
-    Panel("Head", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim, unicode: paint.unicode)
-      .draw(in: rect, on: &grid)
+    Panel(
+      "Head", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim,
+      unicode: paint.unicode
+    )
+    .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
     head(&lines, &grid)
     lines.rule("BLASST", right: model.selection.spec.description, on: &grid)
@@ -25,7 +28,8 @@ struct SidePanel {
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
     if spare >= 3 {
       let height = min(spare, 14)
-      CurvePlot(model).draw(in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
+      CurvePlot(model).draw(
+        in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
       lines.y += height
     }
     lines.rule("Under the cursor", on: &grid)
@@ -34,22 +38,31 @@ struct SidePanel {
 
   private func head(_ lines: inout Lines, _ grid: inout Grid) {
     guard let summary = model.summary(model.selection.head) else {
-      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      let why =
+        model.refusal(.summary(model.selection.head))
+        ?? (model.isStopped ? "stopped" : "computing…")
       for line in wrapped(why, lines.width) { lines.put(line, paint.dim, on: &grid) }
       return
     }
     let label = summary.label
-    lines.field("pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))", paint.strong, on: &grid)
-    let others = label.candidates.map { "\($0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(separator: " ")
+    lines.field(
+      "pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))",
+      paint.strong, on: &grid)
+    let others = label.candidates.map { "\($0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(
+      separator: " ")
     if lines.width >= 38 {
       lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)
     } else {
       lines.put(others, paint.dim, on: &grid)
     }
     let token = model.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
-    lines.field("sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid)
     lines.field(
-      "entropy", "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys", on: &grid)
+      "sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid
+    )
+    lines.field(
+      "entropy",
+      "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys",
+      on: &grid)
   }
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
@@ -58,13 +71,17 @@ struct SidePanel {
       return
     }
     let lambda = model.lambda
-    lines.field("lambda", table.isFixed ? "none: the mask was stored" : MapScreen.lambdaText(lambda.value), paint.strong, on: &grid)
     lines.field(
-      "pruned", "\(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \(Numbers.percent(table.sparsity(lambda)))",
+      "lambda", table.isFixed ? "none: the mask was stored" : MapScreen.lambdaText(lambda.value),
+      paint.strong, on: &grid)
+    lines.field(
+      "pruned",
+      "\(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \(Numbers.percent(table.sparsity(lambda)))",
       paint.pruned, on: &grid)
     if table.visibleRows > 0 {
       let dropped = table.droppedMass(lambda)
-      lines.field("dropped", "\(Numbers.short(dropped.mean)) worst \(Numbers.short(dropped.max))", on: &grid)
+      lines.field(
+        "dropped", "\(Numbers.short(dropped.mean)) worst \(Numbers.short(dropped.max))", on: &grid)
     } else {
       lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
     }
@@ -77,7 +94,9 @@ struct SidePanel {
     let selection = model.selection
     let query = model.queryToken(selection.query).map { " \"\($0)\"" } ?? ""
     let key = model.token(selection.key).map { " \"\($0)\"" } ?? ""
-    var lines: [(String, Style)] = [("q \(selection.query)\(query) → k \(selection.key)\(key)", .plain)]
+    var lines: [(String, Style)] = [
+      ("q \(selection.query)\(query) → k \(selection.key)\(key)", .plain)
+    ]
     let visible = selection.key < model.source.visibility.limit(row: selection.query)
     if let row = model.row(selection.query), selection.key < row.count, visible {
       lines.append(("p \(Numbers.short(Double(row[selection.key])))", .plain))
@@ -90,7 +109,9 @@ struct SidePanel {
   private func wrapped(_ text: String, _ width: Int) -> [String] {
     var lines = [""]
     for word in text.split(separator: " ") {
-      if lines[lines.count - 1].count + word.count + 1 > width, !lines[lines.count - 1].isEmpty { lines.append("") }
+      if lines[lines.count - 1].count + word.count + 1 > width, !lines[lines.count - 1].isEmpty {
+        lines.append("")
+      }
       lines[lines.count - 1] += (lines[lines.count - 1].isEmpty ? "" : " ") + word
     }
     return lines
@@ -113,16 +134,24 @@ struct Reason {
     if margin.isNaN {
       lines = [(name, false), ("no row of it may see it", false)]
     } else if table.isFixed {
-      lines = [(name, false), (margin > 0 ? "stored as computed" : "stored as skipped", margin < 0)]
+      lines = [
+        (name, false), (margin > 0 ? "stored as computed" : "stored as skipped", margin < 0),
+      ]
     } else if margin == .infinity {
       lines = [(name, false), ("first visited: computed", false)]
     } else if threshold == -.infinity {
-      lines = [("\(name) margin \(Numbers.fixed(Double(margin), 2))", false), ("λ = 0: everything is computed", false)]
+      lines = [
+        ("\(name) margin \(Numbers.fixed(Double(margin), 2))", false),
+        ("λ = 0: everything is computed", false),
+      ]
     } else {
       let pruned = margin < threshold
       let compare = pruned ? "<" : "≥"
-      let numbers = "\(Numbers.fixed(Double(margin), 2)) \(compare) ln λ \(Numbers.fixed(Double(threshold), 2))"
-      lines = [("\(name) margin", false), ("\(numbers) → \(pruned ? "skipped" : "computed")", pruned)]
+      let numbers =
+        "\(Numbers.fixed(Double(margin), 2)) \(compare) ln λ \(Numbers.fixed(Double(threshold), 2))"
+      lines = [
+        ("\(name) margin", false), ("\(numbers) → \(pruned ? "skipped" : "computed")", pruned),
+      ]
     }
   }
 }
@@ -145,7 +174,8 @@ struct Lines {
     y += 1
   }
 
-  mutating func field(_ name: String, _ value: String, _ style: Style = .plain, on grid: inout Grid) {
+  mutating func field(_ name: String, _ value: String, _ style: Style = .plain, on grid: inout Grid)
+  {
     if y < rect.maxY - 1 {
       grid.put(name, rect.x + 2, y, paint.dim, limit: width)
       grid.put(value, rect.x + 10, y, style, limit: width - 8)
@@ -162,7 +192,9 @@ struct Lines {
       grid[rect.maxX - 1, y] = Cell("┤", paint.dim)
     }
     let end = grid.put(" \(title) ", rect.x + 1, y, paint.strong, limit: rect.width - 2)
-    if !right.isEmpty, end + Width.of(right) + 2 < rect.maxX { grid.put(endingAt: rect.maxX - 1, " \(right) ", y, paint.dim) }
+    if !right.isEmpty, end + Width.of(right) + 2 < rect.maxX {
+      grid.put(endingAt: rect.maxX - 1, " \(right) ", y, paint.dim)
+    }
     y += 1
   }
 }

@@ -21,7 +21,9 @@ struct SinksScreen {
   }
 
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
-    Panel("Mass on the first token", right: "layer x head", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+    Panel(
+      "Mass on the first token", right: "layer x head", style: paint.dim, unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
     let columns = max(1, (inner.width - 5) / wide)
@@ -57,58 +59,85 @@ struct SinksScreen {
       cell = .blank
     }
     cell.style.bold = Double(alpha) > Self.threshold
-    grid.fill(Rect(x: rect.x, y: rect.y, width: rect.width - (rect.width > 3 ? 1 : 0), height: 1), Cell(" ", cell.style))
+    grid.fill(
+      Rect(x: rect.x, y: rect.y, width: rect.width - (rect.width > 3 ? 1 : 0), height: 1),
+      Cell(" ", cell.style))
     // A head past the threshold is also underlined, so that colour is not all that tells.
     var style = cell.style
     style.underline = Double(alpha) > Self.threshold
     let text = Numbers.fixed(100 * Double(alpha), 0)
     if isChosen { style.reverse = true }
-    grid.put(isChosen && rect.width >= 4 ? "[\(text)]" : text, rect.x, rect.y, style, limit: rect.width)
+    grid.put(
+      isChosen && rect.width >= 4 ? "[\(text)]" : text, rect.x, rect.y, style, limit: rect.width)
   }
 
   private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
     let known = model.source.allHeads.compactMap(model.summary)
     guard !known.isEmpty else {
-      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      let why =
+        model.refusal(.summary(model.selection.head))
+        ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, rect.x, y, paint.dim, limit: rect.width)
       return
     }
-    let all = SinkRate(importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
+    let all = SinkRate(
+      importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
     grid.put(
-      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x, y, limit: rect.width)
+      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x,
+      y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)
     if published.count == known.count {
       let rate = SinkRate(importances: published, threshold: Self.threshold).rate
-      grid.put("first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim, limit: rect.width)
+      grid.put(
+        "first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim,
+        limit: rect.width)
     }
-    if y + 2 < rect.maxY { grid.put("numbers: % of attention; underlined: a sink", rect.x, y + 2, paint.dim, limit: rect.width) }
+    if y + 2 < rect.maxY {
+      grid.put(
+        "numbers: % of attention; underlined: a sink", rect.x, y + 2, paint.dim, limit: rect.width)
+    }
   }
 
   private func drawKeys(in rect: Rect, on grid: inout Grid) {
-    Panel("Keys", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim, unicode: paint.unicode)
-      .draw(in: rect, on: &grid)
+    Panel(
+      "Keys", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim,
+      unicode: paint.unicode
+    )
+    .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard let summary = model.summary(model.selection.head) else {
-      let why = model.refusal(.summary(model.selection.head)) ?? (model.isStopped ? "stopped" : "computing…")
+      let why =
+        model.refusal(.summary(model.selection.head))
+        ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
     let mine = model.selection.key
-    let cursor = summary.columnMass.indices.contains(mine) ? Numbers.percent(Double(summary.columnMass[mine])) : "-"
+    let cursor =
+      summary.columnMass.indices.contains(mine)
+      ? Numbers.percent(Double(summary.columnMass[mine])) : "-"
     let name = model.token(mine).map { " \"\($0)\"" } ?? ""
-    grid.put("mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim, limit: inner.width)
+    grid.put(
+      "mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim,
+      limit: inner.width)
     let strip = Rect(x: inner.x, y: inner.y + 1, width: inner.width, height: 2)
-    Sparkline(pooled(summary.columnMass, strip.width), style: paint.accent, unicode: paint.unicode).draw(in: strip, on: &grid)
+    Sparkline(pooled(summary.columnMass, strip.width), style: paint.accent, unicode: paint.unicode)
+      .draw(in: strip, on: &grid)
     grid.put("0", inner.x, inner.y + 3, paint.dim)
     grid.put(endingAt: inner.maxX, "\(summary.columnMass.count - 1)", inner.y + 3, paint.dim)
-    let order = summary.columnMass.indices.sorted { summary.columnMass[$0] > summary.columnMass[$1] }
+    let order = summary.columnMass.indices.sorted {
+      summary.columnMass[$0] > summary.columnMass[$1]
+    }
     for (line, key) in order.prefix(max(0, inner.height - 4)).enumerated() {
       let y = inner.y + 4 + line, mass = Double(summary.columnMass[key])
       grid.put(endingAt: inner.x + 7, Numbers.percent(mass), y)
       grid.put(endingAt: inner.x + 13, "\(key)", y, paint.dim)
       grid.put("\"\(model.token(key) ?? "")\"", inner.x + 14, y, limit: 12)
       let bar = Rect(x: inner.x + 27, y: y, width: max(0, inner.width - 27), height: 1)
-      Bar(mass / max(Double(summary.columnMass[order[0]]), 1e-9), style: paint.accent, unicode: paint.unicode).draw(in: bar, on: &grid)
+      Bar(
+        mass / max(Double(summary.columnMass[order[0]]), 1e-9), style: paint.accent,
+        unicode: paint.unicode
+      ).draw(in: bar, on: &grid)
     }
   }
 

@@ -10,7 +10,8 @@ public enum Still {
     var model = Model(backend.describe(), width: width, height: height, capabilities: capabilities)
     change(&model.selection)
     let needs = Needs(model)
-    let everything = model.selection.view == .map || model.selection.view == .blocks ? [] : needs.background
+    let everything =
+      model.selection.view == .map || model.selection.view == .blocks ? [] : needs.background
     for question in needs.foreground + everything where !model.isKnown(question) {
       _ = update(&model, .answered(question, try await backend.answer(question)))
     }

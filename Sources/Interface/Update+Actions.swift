@@ -11,7 +11,8 @@ extension Model {
     case .zoomOut: zoom(by: 2)
     case .fit: selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
-    case .goToQuery: if let repeats { goTo(query: repeats) } else { mode = .prompt(.goToQuery, text: "") }
+    case .goToQuery:
+      if let repeats { goTo(query: repeats) } else { mode = .prompt(.goToQuery, text: "") }
     case .nextHeavy: stepToHeavy()
     case .find: mode = .prompt(.find, text: "")
     case .findNext:
@@ -72,14 +73,20 @@ extension Model {
     switch action {
     case .scale: message = "Scale: \(selection.scale.rawValue)."
     case .pooling: message = "A cell shows the \(selection.pooling.rawValue) of its entries."
-    case .normalise: message = selection.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
+    case .normalise:
+      message =
+        selection.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
     case .overlay: message = "Overlay: \(selection.overlay.rawValue)."
     case .colorMap: message = "Colours: \(selection.colors.rawValue)."
     case .sort: message = "Heads by \(selection.sort.rawValue)."
     case .vote where source.storedTile == nil:
-      message = selection.spec.vote == .head ? "Each query head decides alone." : "Query heads of a KV head decide together."
+      message =
+        selection.spec.vote == .head
+        ? "Each query head decides alone." : "Query heads of a KV head decide together."
     case .order where source.storedTile == nil:
-      message = selection.spec.order == .ascending ? "Key blocks from the first on." : "Key blocks from the last on: local first."
+      message =
+        selection.spec.order == .ascending
+        ? "Key blocks from the first on." : "Key blocks from the last on: local first."
     default: break
     }
   }
@@ -111,8 +118,10 @@ extension Model {
   private mutating func moveCursor(_ action: Action, _ count: Int) {
     let isBlocks = selection.view == .blocks
     let layout = MapLayout(self), window = selection.window
-    let across = isBlocks ? selection.spec.keys : max(1, window.keys.count / max(layout.plot.width, 1))
-    let down = isBlocks ? selection.spec.rows : max(1, window.queries.count / max(layout.plot.height, 1))
+    let across =
+      isBlocks ? selection.spec.keys : max(1, window.keys.count / max(layout.plot.width, 1))
+    let down =
+      isBlocks ? selection.spec.rows : max(1, window.queries.count / max(layout.plot.height, 1))
     let before = (selection.query, selection.key)
     switch action {
     case .left: selection.key -= count * across
@@ -137,8 +146,10 @@ extension Model {
 
   /// Shifts the window so that the cursor is in it.
   mutating func followCursor() {
-    selection.window.queries = Self.shift(selection.window.queries, toHold: selection.query, within: source.queries)
-    selection.window.keys = Self.shift(selection.window.keys, toHold: selection.key, within: source.keys)
+    selection.window.queries = Self.shift(
+      selection.window.queries, toHold: selection.query, within: source.queries)
+    selection.window.keys = Self.shift(
+      selection.window.keys, toHold: selection.key, within: source.keys)
   }
 
   static func shift(_ range: Range<Int>, toHold value: Int, within limit: Int) -> Range<Int> {
@@ -150,14 +161,18 @@ extension Model {
 
   mutating func zoom(by factor: Double) {
     let before = selection.window
-    selection.window.queries = Self.zoomed(before.queries, by: factor, around: selection.query, within: source.queries)
-    selection.window.keys = Self.zoomed(before.keys, by: factor, around: selection.key, within: source.keys)
+    selection.window.queries = Self.zoomed(
+      before.queries, by: factor, around: selection.query, within: source.queries)
+    selection.window.keys = Self.zoomed(
+      before.keys, by: factor, around: selection.key, within: source.keys)
     if selection.window == before {
       message = factor < 1 ? "This is as close as it gets." : "The whole map is shown."
     }
   }
 
-  static func zoomed(_ range: Range<Int>, by factor: Double, around value: Int, within limit: Int) -> Range<Int> {
+  static func zoomed(_ range: Range<Int>, by factor: Double, around value: Int, within limit: Int)
+    -> Range<Int>
+  {
     let size = min(limit, max(min(8, limit), Int((Double(range.count) * factor).rounded())))
     let share = Double(value - range.lowerBound) / Double(max(range.count, 1))
     let start = min(max(value - Int(share * Double(size)), 0), limit - size)
@@ -208,7 +223,9 @@ extension Model {
 
   private mutating func stepHead(_ step: Int) {
     let wanted = selection.head.head + step
-    if wanted < 0 || wanted >= source.heads { message = "Heads are 0 to \(source.heads - 1); < > change the layer." }
+    if wanted < 0 || wanted >= source.heads {
+      message = "Heads are 0 to \(source.heads - 1); < > change the layer."
+    }
     selection.head.head = min(max(wanted, 0), source.heads - 1)
   }
 
@@ -231,7 +248,10 @@ extension Model {
         steps.append((spec, [preset.name]))
       }
     }
-    let here = steps.firstIndex { ($0.spec.rows, $0.spec.keys) == (selection.spec.rows, selection.spec.keys) } ?? -1
+    let here =
+      steps.firstIndex {
+        ($0.spec.rows, $0.spec.keys) == (selection.spec.rows, selection.spec.keys)
+      } ?? -1
     let next = steps[(here + 1) % steps.count]
     setSpec { ($0.rows, $0.keys, $0.vote) = (next.spec.rows, next.spec.keys, next.spec.vote) }
     guard source.storedTile == nil else { return }
@@ -250,7 +270,8 @@ extension Model {
   private func exportScreen() -> Effect {
     let view = selection.view.title.lowercased()
     return .export(
-      name: "attnscope-L\(layerNumber)-H\(selection.head.head)-\(view)", text: Screen(self).grid.ansi)
+      name: "attnscope-L\(layerNumber)-H\(selection.head.head)-\(view)",
+      text: Screen(self).grid.ansi)
   }
 }
 
@@ -265,5 +286,7 @@ enum LambdaScale {
     return power(min(snapped, 0))
   }
 
-  private static func power(_ exponent: Double) -> Double { exponent == 0 ? 1 : Scale.pow10(exponent) }
+  private static func power(_ exponent: Double) -> Double {
+    exponent == 0 ? 1 : Scale.pow10(exponent)
+  }
 }

@@ -49,7 +49,10 @@ extension Model {
     switch mouse.action {
     case .wheelUp, .wheelDown:
       if selection.view == .map { point(mouse) }
-      _ = perform(selection.view == .map ? (mouse.action == .wheelUp ? .zoomIn : .zoomOut) : (mouse.action == .wheelUp ? .up : .down))
+      _ = perform(
+        selection.view == .map
+          ? (mouse.action == .wheelUp ? .zoomIn : .zoomOut)
+          : (mouse.action == .wheelUp ? .up : .down))
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil
@@ -66,7 +69,11 @@ extension Model {
       let layout = HeadsLayout(self)
       let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return }
-      if layout.order[index] == selection.head { _ = perform(.open) } else { selection.head = layout.order[index] }
+      if layout.order[index] == selection.head {
+        _ = perform(.open)
+      } else {
+        selection.head = layout.order[index]
+      }
     case .blocks, .sinks: break
     }
   }
@@ -75,7 +82,8 @@ extension Model {
   private mutating func point(_ mouse: Mouse) {
     let layout = MapLayout(self)
     guard layout.plot.contains(mouse.x, mouse.y) else { return }
-    let keys = layout.keys(mouse.x, selection.window), queries = layout.queries(mouse.y, selection.window)
+    let keys = layout.keys(mouse.x, selection.window),
+      queries = layout.queries(mouse.y, selection.window)
     selection.key = (keys.lowerBound + keys.upperBound - 1) / 2
     selection.query = (queries.lowerBound + queries.upperBound - 1) / 2
     clampCursor()

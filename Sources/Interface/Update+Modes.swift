@@ -65,7 +65,11 @@ extension Model {
     }
     let matches = TokenSearch(search).matches(source.tokens).filter { $0 < source.keys }
     guard !matches.isEmpty else {
-      if let number = Int(search) { _ = performing { $0.goTo(number) } } else { message = "No token matches \"\(search)\"." }
+      if let number = Int(search) {
+        _ = performing { $0.goTo(number) }
+      } else {
+        message = "No token matches \"\(search)\"."
+      }
       return
     }
     let here = selection.key
@@ -86,7 +90,8 @@ extension Model {
     case .escape: mode = .normal
     case .up: mode = .palette(text: text, choice: max(0, choice - 1))
     case .down, .tab: mode = .palette(text: text, choice: min(max(hits.count - 1, 0), choice + 1))
-    case .backspace: mode = text.isEmpty ? .normal : .palette(text: String(text.dropLast()), choice: 0)
+    case .backspace:
+      mode = text.isEmpty ? .normal : .palette(text: String(text.dropLast()), choice: 0)
     case .character(let c) where text.count < 80: mode = .palette(text: text + String(c), choice: 0)
     case .enter:
       mode = .normal
@@ -105,20 +110,29 @@ extension Model {
   /// Commands with a value; nil when the text is none of them.
   private mutating func command(_ text: String) -> [Effect]? {
     let words = text.split(separator: " ").map(String.init)
-    let examples = ["lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100"]
-    if words.count == 1, let example = examples[words[0]] { return say("Give it a value: \(words[0]) \(example).") }
+    let examples = [
+      "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
+    ]
+    if words.count == 1, let example = examples[words[0]] {
+      return say("Give it a value: \(words[0]) \(example).")
+    }
     guard words.count == 2 else { return nil }
     switch words[0] {
     case "lambda", "λ": return setLambda(words[1])
     case "tile":
-      let preset = TilePreset.all.first { $0.name == words[1] }.map { source.queries == 1 ? $0.decode : $0.prefill }
+      let preset = TilePreset.all.first { $0.name == words[1] }.map {
+        source.queries == 1 ? $0.decode : $0.prefill
+      }
       guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(words[1]) else {
-        return say("A tile is written like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", ")).")
+        return say(
+          "A tile is written like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", "))."
+        )
       }
       return performing { $0.setSpec { ($0.rows, $0.keys) = sides } }
     case "layer":
       guard let number = Int(words[1]), let index = source.layers.firstIndex(of: number) else {
-        return say("This file has layers \(source.layers.map(String.init).joined(separator: ", ")).")
+        return say(
+          "This file has layers \(source.layers.map(String.init).joined(separator: ", ")).")
       }
       return performing { $0.selection.head.layer = index }
     case "head":
@@ -138,7 +152,9 @@ extension Model {
 
   private mutating func setLambda(_ text: String) -> [Effect] {
     guard let value = Double(text) else { return say("\(text) is not a number.") }
-    guard value <= 1 else { return say("lambda above 1 is refused: a block that raises the maximum could be skipped.") }
+    guard value <= 1 else {
+      return say("lambda above 1 is refused: a block that raises the maximum could be skipped.")
+    }
     return performing { $0.selection.lambda = max(value, 0) }
   }
 
@@ -184,7 +200,8 @@ struct TokenSearch {
 
   init(_ text: String) {
     plain = text.lowercased()
-    expression = text.contains { "\\[](){}.*+?^$|".contains($0) } ? (try? Regex(text))?.ignoresCase() : nil
+    expression =
+      text.contains { "\\[](){}.*+?^$|".contains($0) } ? (try? Regex(text))?.ignoresCase() : nil
   }
 
   func matches(_ tokens: [String]) -> [Int] {

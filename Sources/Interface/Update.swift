@@ -44,7 +44,8 @@ extension Model {
 
   /// The first Ctrl-C stops the work, the next one, with nothing left to stop, quits.
   private mutating func interrupt() -> [Effect] {
-    if case .normal = mode {} else {
+    if case .normal = mode {
+    } else {
       mode = .normal
       return []
     }
@@ -52,7 +53,8 @@ extension Model {
     interruptsInARow += 1
     if isWorking, interruptsInARow == 1 {
       isStopped = true
-      message = "Work stopped. Any key that asks for something new starts it again; Ctrl-C again quits."
+      message =
+        "Work stopped. Any key that asks for something new starts it again; Ctrl-C again quits."
       return [.cancelWork]
     }
     guard interruptsInARow > 1 else {
@@ -75,7 +77,9 @@ extension Model {
     case .normal: break
     }
     message = nil
-    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue { return takeDigit(digit, key) }
+    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue {
+      return takeDigit(digit, key)
+    }
     if key == .escape {
       (digits, search) = (nil, nil)
       return []
@@ -87,7 +91,9 @@ extension Model {
     }
     let typed = digits
     digits = nil
-    guard let typed, let count = typed.count, KeyTable.counts(action) else { return perform(action) }
+    guard let typed, let count = typed.count, KeyTable.counts(action) else {
+      return perform(action)
+    }
     selection = typed.before
     undoStack = Array(undoStack.prefix(typed.undoDepth))
     message = nil
@@ -98,7 +104,10 @@ extension Model {
   private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
     digitsSeen += 1
     var typed = Digits(text: "", before: selection, undoDepth: undoStack.count, number: digitsSeen)
-    if let digits { typed = Digits(text: digits.text, before: digits.before, undoDepth: digits.undoDepth, number: digitsSeen) }
+    if let digits {
+      typed = Digits(
+        text: digits.text, before: digits.before, undoDepth: digits.undoDepth, number: digitsSeen)
+    }
     typed.text.append(String(digit))
     var effects: [Effect] = []
     if let action = KeyTable.action(for: key) { effects = perform(action) }
@@ -112,7 +121,9 @@ extension Model {
     let effects = change(action, repeats)
     if selection != before, action != .undo, action != .redo {
       isStopped = false
-      if !isMove(action) || undoStack.last.map({ !isSamePlace($0, before) }) ?? true { undoStack.append(before) }
+      if !isMove(action) || undoStack.last.map({ !isSamePlace($0, before) }) ?? true {
+        undoStack.append(before)
+      }
       if undoStack.count > 500 { undoStack.removeFirst() }
       redoStack = []
     }

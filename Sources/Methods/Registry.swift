@@ -10,5 +10,7 @@ public enum Registry {
     BlockSparse.self,
   ]
 
-  public static func method(_ id: String) -> (any AttentionMethod.Type)? { methods.first { $0.card.id == id } }
+  public static func method(_ id: String) -> (any AttentionMethod.Type)? {
+    methods.first { $0.card.id == id }
+  }
 }

@@ -4,10 +4,13 @@ import Canvas
 /// Between ncurses' numbers and our values.
 enum Keys {
   private static let special: [Int: Key] = [
-    Int(CN_KEY_UP): .up, Int(CN_KEY_DOWN): .down, Int(CN_KEY_LEFT): .left, Int(CN_KEY_RIGHT): .right,
-    Int(CN_KEY_PAGE_UP): .pageUp, Int(CN_KEY_PAGE_DOWN): .pageDown, Int(CN_KEY_HOME): .home, Int(CN_KEY_END): .end,
+    Int(CN_KEY_UP): .up, Int(CN_KEY_DOWN): .down, Int(CN_KEY_LEFT): .left,
+    Int(CN_KEY_RIGHT): .right,
+    Int(CN_KEY_PAGE_UP): .pageUp, Int(CN_KEY_PAGE_DOWN): .pageDown, Int(CN_KEY_HOME): .home,
+    Int(CN_KEY_END): .end,
     Int(CN_KEY_ENTER): .enter, Int(CN_KEY_BACKSPACE): .backspace, Int(CN_KEY_DELETE): .delete,
-    Int(CN_KEY_BACK_TAB): .backTab, 9: .tab, 10: .enter, 13: .enter, 27: .escape, 8: .backspace, 127: .backspace,
+    Int(CN_KEY_BACK_TAB): .backTab, 9: .tab, 10: .enter, 13: .enter, 27: .escape, 8: .backspace,
+    127: .backspace,
   ]
 
   static func event(_ number: Int32, _ mouse: cn_mouse) -> Event? {
@@ -41,7 +44,8 @@ enum Keys {
     if style.reverse { attributes |= UInt16(CN_REVERSE) }
     if style.underline { attributes |= UInt16(CN_UNDERLINE) }
     return cn_cell(
-      glyph: cell.glyph.value, foreground: number(style.foreground, colors), background: number(style.background, colors),
+      glyph: cell.glyph.value, foreground: number(style.foreground, colors),
+      background: number(style.background, colors),
       attributes: attributes, padding: 0)
   }
 

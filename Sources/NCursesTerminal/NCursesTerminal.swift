@@ -39,7 +39,8 @@ public final class NCursesTerminal: Terminal {
 
   public init(options: TerminalOptions = .init()) throws {
     guard isatty(0) == 1, isatty(1) == 1 else {
-      throw TerminalError(description: "standard input and output must be a terminal for the screen")
+      throw TerminalError(
+        description: "standard input and output must be a terminal for the screen")
     }
     let found = try TerminalFacts.usable()
     note = found.note
@@ -48,7 +49,8 @@ public final class NCursesTerminal: Terminal {
       throw TerminalError(description: "TERM=\(found.name) cannot be used; try TERM=xterm-256color")
     }
     capabilities = Capabilities(
-      colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())), unicode: options.unicode ?? unicode,
+      colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())),
+      unicode: options.unicode ?? unicode,
       lightBackground: options.lightBackground ?? TerminalFacts.looksLight)
     mailbox = Mutex(Mailbox(size: Self.currentSize()))
     (events, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
@@ -150,17 +152,23 @@ public final class NCursesTerminal: Terminal {
         cn_touch()
         shown = nil
         resized()
-      } else if let event = Keys.event(key, mouse) { input.yield(event) }
+      } else if let event = Keys.event(key, mouse) {
+        input.yield(event)
+      }
     }
   }
 
   private func draw(_ grid: Grid, over shown: inout Grid?) {
     let size = Self.currentSize()
     for y in 0..<min(grid.height, size.height) {
-      if let shown, shown.width == grid.width, shown.height == grid.height, (0..<grid.width).allSatisfy({ grid[$0, y] == shown[$0, y] }) {
+      if let shown, shown.width == grid.width, shown.height == grid.height,
+        (0..<grid.width).allSatisfy({ grid[$0, y] == shown[$0, y] })
+      {
         continue
       }
-      let row = (0..<min(grid.width, size.width)).map { Keys.cell(grid[$0, y], capabilities.colors) }
+      let row = (0..<min(grid.width, size.width)).map {
+        Keys.cell(grid[$0, y], capabilities.colors)
+      }
       cn_row(Int32(y), row, Int32(row.count))
     }
     cn_show()

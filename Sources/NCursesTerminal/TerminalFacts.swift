@@ -14,12 +14,18 @@ public enum TerminalFacts {
     if term.isEmpty || term == "dumb" || info.known != 0 {
       let name = term.isEmpty ? "unset" : term
       throw TerminalError(
-        description: "TERM is \(name), a terminal that cannot place text; set TERM=xterm-256color, or read the summary with | cat")
+        description:
+          "TERM is \(name), a terminal that cannot place text; set TERM=xterm-256color, or read the summary with | cat"
+      )
     }
     guard cn_probe("xterm-256color").known != 0 else {
-      throw TerminalError(description: "TERM=\(term) is unknown here; set TERM=xterm or install ncurses-term")
+      throw TerminalError(
+        description: "TERM=\(term) is unknown here; set TERM=xterm or install ncurses-term")
     }
-    return ("xterm-256color", "TERM=\(Printable.text(term)) is not known on this machine; using xterm-256color")
+    return (
+      "xterm-256color",
+      "TERM=\(Printable.text(term)) is not known on this machine; using xterm-256color"
+    )
   }
 
   /// An explicit C or POSIX locale is respected; no locale at all is not a wish.
@@ -37,7 +43,8 @@ public enum TerminalFacts {
 
   /// COLORFGBG is `foreground;background`; 7 and 15 are light.
   static var looksLight: Bool {
-    guard let last = variable("COLORFGBG")?.split(separator: ";").last, let number = Int(last) else { return false }
+    guard let last = variable("COLORFGBG")?.split(separator: ";").last, let number = Int(last)
+    else { return false }
     return number == 7 || number == 15
   }
 
@@ -52,16 +59,38 @@ public enum TerminalFacts {
     let hasSize = ioctl(1, UInt(TIOCGWINSZ), &size) == 0
     func yes(_ value: Bool, _ no: String = "no") -> String { value ? "yes" : no }
     return [
-      ("TERM", term.isEmpty ? "unset" : term + (info.known != 0 ? "" : " (no description installed)")),
-      ("screen", usable.map { $0.note ?? "can be used as \($0.name)" } ?? "cannot be used: set TERM=xterm-256color"),
-      ("input and output", isatty(0) == 1 && isatty(1) == 1 ? "a terminal" : "not a terminal: open prints the summary"),
-      ("size", hasSize ? "\(size.ws_col)x\(size.ws_row)" + (size.ws_col < 40 || size.ws_row < 12 ? " (40x12 is the least)" : "") : "unknown"),
+      (
+        "TERM",
+        term.isEmpty ? "unset" : term + (info.known != 0 ? "" : " (no description installed)")
+      ),
+      (
+        "screen",
+        usable.map { $0.note ?? "can be used as \($0.name)" }
+          ?? "cannot be used: set TERM=xterm-256color"
+      ),
+      (
+        "input and output",
+        isatty(0) == 1 && isatty(1) == 1 ? "a terminal" : "not a terminal: open prints the summary"
+      ),
+      (
+        "size",
+        hasSize
+          ? "\(size.ws_col)x\(size.ws_row)"
+            + (size.ws_col < 40 || size.ws_row < 12 ? " (40x12 is the least)" : "") : "unknown"
+      ),
       ("colours", "\(info.colors) of terminfo, \(info.pairs) pairs; maps use \(colors.rawValue)"),
       ("NO_COLOR", variable("NO_COLOR").map { $0.isEmpty ? "empty, ignored" : "set" } ?? "not set"),
       ("UTF-8", yes(utf8, "no: maps are drawn in ASCII; set LC_ALL=C.UTF-8")),
-      ("glyphs", utf8 ? "half block ▀▄  shade ░▒▓█  braille ⣿⡇  bar ▁▃▅▇  frame ┌┼┘  mark ×╋" : "ASCII only"),
+      (
+        "glyphs",
+        utf8 ? "half block ▀▄  shade ░▒▓█  braille ⣿⡇  bar ▁▃▅▇  frame ┌┼┘  mark ×╋" : "ASCII only"
+      ),
       ("background", looksLight ? "light (COLORFGBG)" : "taken as dark; b changes it"),
-      ("tmux", variable("TMUX") == nil ? "no" : "yes: set -g mouse on for the mouse, escape-time 10 for a quick Esc"),
+      (
+        "tmux",
+        variable("TMUX") == nil
+          ? "no" : "yes: set -g mouse on for the mouse, escape-time 10 for a quick Esc"
+      ),
       ("ssh", variable("SSH_CONNECTION") == nil ? "no" : "yes: ssh -C shrinks frames ten times"),
     ]
   }

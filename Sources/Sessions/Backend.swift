@@ -42,13 +42,17 @@ public struct SourceDescription: Sendable, Equatable {
   public var guesses: [String]
 
   public init(
-    name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int, queries: Int, keys: Int,
-    headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool, storedTile: TileSpec? = nil,
+    name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int,
+    queries: Int, keys: Int,
+    headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool,
+    storedTile: TileSpec? = nil,
     guesses: [String] = []
   ) {
     (self.name, self.kind, self.model, self.layers) = (name, kind, model, layers)
     (self.heads, self.kvHeads, self.queries, self.keys) = (heads, kvHeads, queries, keys)
-    (self.headDim, self.visibility, self.tokens, self.hasValues) = (headDim, visibility, tokens, hasValues)
+    (self.headDim, self.visibility, self.tokens, self.hasValues) = (
+      headDim, visibility, tokens, hasValues
+    )
     (self.storedTile, self.guesses) = (storedTile, guesses)
   }
 

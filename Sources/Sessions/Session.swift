@@ -55,7 +55,9 @@ public actor Session {
     let size = answer.bytes
     kept[question] = (answer, size, clock)
     bytes += size
-    while bytes > budget, kept.count > 1, let oldest = kept.min(by: { $0.value.used < $1.value.used }) {
+    while bytes > budget, kept.count > 1,
+      let oldest = kept.min(by: { $0.value.used < $1.value.used })
+    {
       bytes -= oldest.value.bytes
       kept[oldest.key] = nil
     }

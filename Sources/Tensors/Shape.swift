@@ -35,5 +35,7 @@ public struct Shape: Sendable, Hashable, CustomStringConvertible {
     return strides
   }
 
-  public var description: String { axes.isEmpty ? "scalar" : axes.map(String.init).joined(separator: "x") }
+  public var description: String {
+    axes.isEmpty ? "scalar" : axes.map(String.init).joined(separator: "x")
+  }
 }

@@ -35,7 +35,9 @@ public struct Tensor: Sendable {
   /// Bytes from the start of the storage to element 0.
   public let byteOffset: Int
 
-  public init(storage: Storage, dtype: DType, shape: Shape, strides: [Int]? = nil, byteOffset: Int = 0) {
+  public init(
+    storage: Storage, dtype: DType, shape: Shape, strides: [Int]? = nil, byteOffset: Int = 0
+  ) {
     self.storage = storage
     self.dtype = dtype
     self.shape = shape
@@ -68,12 +70,14 @@ public struct Tensor: Sendable {
     precondition(index >= 0 && index < shape[0], "index \(index) outside an axis of \(shape[0])")
     return Tensor(
       storage: storage, dtype: dtype, shape: Shape(Array(shape.axes.dropFirst())),
-      strides: Array(strides.dropFirst()), byteOffset: byteOffset + index * strides[0] * dtype.byteWidth)
+      strides: Array(strides.dropFirst()),
+      byteOffset: byteOffset + index * strides[0] * dtype.byteWidth)
   }
 
   /// Elements `range` of one axis; nothing is copied.
   public func slice(axis: Int, _ range: Range<Int>) -> Tensor {
-    precondition(range.lowerBound >= 0 && range.upperBound <= shape[axis], "\(range) outside axis \(axis)")
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= shape[axis], "\(range) outside axis \(axis)")
     var axes = shape.axes
     axes[axis] = range.count
     return Tensor(
@@ -134,7 +138,8 @@ extension Tensor {
     guard count > 0 else { return }
     let width = dtype.byteWidth
     if isContiguous {
-      out.copyMemory(from: UnsafeRawBufferPointer(rebasing: storage.bytes[byteOffset..<byteOffset + out.count]))
+      out.copyMemory(
+        from: UnsafeRawBufferPointer(rebasing: storage.bytes[byteOffset..<byteOffset + out.count]))
       return
     }
     var index = [Int](repeating: 0, count: shape.rank)

@@ -9,16 +9,23 @@ struct DumpArguments: ParsableArguments {
   @Argument(help: "Dump files: .safetensors, .npz or .npy.")
   var files: [String] = []
 
-  @Option(name: .customLong("q"), help: ArgumentHelp("Q from a file of its own; needs --k.", valueName: "file"))
+  @Option(
+    name: .customLong("q"),
+    help: ArgumentHelp("Q from a file of its own; needs --k.", valueName: "file"))
   var query: String?
 
-  @Option(name: .customLong("k"), help: ArgumentHelp("K from a file of its own.", valueName: "file"))
+  @Option(
+    name: .customLong("k"), help: ArgumentHelp("K from a file of its own.", valueName: "file"))
   var key: String?
 
-  @Option(name: .customLong("v"), help: ArgumentHelp("V from a file of its own.", valueName: "file"))
+  @Option(
+    name: .customLong("v"), help: ArgumentHelp("V from a file of its own.", valueName: "file"))
   var value: String?
 
-  @Option(help: "Axes, outermost first: b batch, l layer, h head, n position, d dim; maps: q, k. E.g. bhnd, lhqk.")
+  @Option(
+    help:
+      "Axes, outermost first: b batch, l layer, h head, n position, d dim; maps: q, k. E.g. bhnd, lhqk."
+  )
   var layout: String?
 
   @Option(help: "What the arrays are: qkv, pattern, scores or mask.")
@@ -27,7 +34,8 @@ struct DumpArguments: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Whether a query sees only keys up to its own position.")
   var causal: Bool?
 
-  @Option(parsing: .unconditional, help: "Position of query 0 among the keys (default: keys - queries).")
+  @Option(
+    parsing: .unconditional, help: "Position of query 0 among the keys (default: keys - queries).")
   var queryOffset: Int?
 
   @Option(help: "Factor of Q K^T (default: 1/sqrt(d)).")
@@ -58,9 +66,15 @@ struct DumpArguments: ParsableArguments {
 
   func validate() throws {
     if (query == nil) != (key == nil) { throw ValidationError("--q and --k go together.") }
-    if query != nil, !files.isEmpty { throw ValidationError("Give either FILE or --q and --k, not both.") }
-    if let scale, !(scale.isFinite && scale > 0) { throw ValidationError("--scale must be a positive number.") }
-    if let queryOffset, abs(queryOffset) > 1 << 30 { throw ValidationError("--query-offset \(queryOffset) is absurd.") }
+    if query != nil, !files.isEmpty {
+      throw ValidationError("Give either FILE or --q and --k, not both.")
+    }
+    if let scale, !(scale.isFinite && scale > 0) {
+      throw ValidationError("--scale must be a positive number.")
+    }
+    if let queryOffset, abs(queryOffset) > 1 << 30 {
+      throw ValidationError("--query-offset \(queryOffset) is absurd.")
+    }
   }
 
   var isSample: Bool { files.isEmpty && query == nil }
@@ -68,8 +82,12 @@ struct DumpArguments: ParsableArguments {
   /// Every dump named; the bundled sample when none is.
   func open(_ texts: TokenArguments? = nil) throws -> [Dump] {
     let options = options(tokens: texts?.tokens)
-    if let query, let key { return [try Dump.open(query: query, key: key, value: value, options: options)] }
-    return try (files.isEmpty ? [try Sample.path()] : files).map { try Dump.open($0, options: options) }
+    if let query, let key {
+      return [try Dump.open(query: query, key: key, value: value, options: options)]
+    }
+    return try (files.isEmpty ? [try Sample.path()] : files).map {
+      try Dump.open($0, options: options)
+    }
   }
 
   func one(_ texts: TokenArguments? = nil) throws -> Dump {
@@ -77,7 +95,9 @@ struct DumpArguments: ParsableArguments {
     return try open(texts)[0]
   }
 
-  func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) }) }
+  func backend(_ dump: Dump) -> FileBackend {
+    FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) })
+  }
 }
 
 /// The texts of tokens, for files that do not hold them.
@@ -88,10 +108,17 @@ struct TokenArguments: ParsableArguments {
 
 /// The flags that say how blocks are decided.
 struct TileArguments: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused.")
+  @Option(
+    parsing: .unconditional,
+    help:
+      "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused."
+  )
   var lambda: Double = 0.01
 
-  @Option(help: ArgumentHelp("Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, flashinfer, fine.", valueName: "QxK"))
+  @Option(
+    help: ArgumentHelp(
+      "Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, flashinfer, fine.",
+      valueName: "QxK"))
   var tile: TileSides?
 
   @Option(help: "Who decides: head or group (default: head in prefill, group in decode).")
@@ -145,7 +172,8 @@ struct NumberList: ExpressibleByArgument {
     var numbers: [Int] = []
     for part in argument.split(separator: ",") {
       let ends = part.split(separator: "-").map { Int($0) }
-      guard let low = ends.first ?? nil, let high = ends.last ?? nil, ends.count <= 2, low >= 0, low <= high,
+      guard let low = ends.first ?? nil, let high = ends.last ?? nil, ends.count <= 2, low >= 0,
+        low <= high,
         high - low < 1 << 16
       else { return nil }
       numbers += low...high

@@ -7,7 +7,8 @@ struct AttnScope: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "attnscope",
     abstract: "Look at attention maps and at their block sparsity, in the terminal.",
-    discussion: "With no arguments it opens the bundled sample. `attnscope FILE` is `attnscope open FILE`.",
+    discussion:
+      "With no arguments it opens the bundled sample. `attnscope FILE` is `attnscope open FILE`.",
     version: "attnscope 0.1.0",
     subcommands: [
       OpenCommand.self, ReportCommand.self, InfoCommand.self, RenderCommand.self, SliceCommand.self,
@@ -22,7 +23,11 @@ enum Program {
     signal(SIGPIPE, SIG_IGN)
     do {
       var command = try AttnScope.parseAsRoot()
-      if var async = command as? any AsyncParsableCommand { try await async.run() } else { try command.run() }
+      if var async = command as? any AsyncParsableCommand {
+        try await async.run()
+      } else {
+        try command.run()
+      }
       flush()
     } catch {
       leave(error)
@@ -32,7 +37,9 @@ enum Program {
   /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is not.
   private static func flush() {
     guard fflush(nil) != 0, errno != EPIPE else { return }
-    say("attnscope: writing to standard output failed: \(String(cString: strerror(errno)).lowercased())")
+    say(
+      "attnscope: writing to standard output failed: \(String(cString: strerror(errno)).lowercased())"
+    )
     exit(1)
   }
 
@@ -45,7 +52,10 @@ enum Program {
     if error is ExitCode { exit(code.rawValue) }
     let isUsage = code == .validationFailure
     let text = isUsage ? AttnScope.fullMessage(for: error) : "attnscope: \(error)"
-    say(text.split(separator: "\n", omittingEmptySubsequences: false).map { Printable.text(String($0)) }.joined(separator: "\n"))
+    say(
+      text.split(separator: "\n", omittingEmptySubsequences: false).map {
+        Printable.text(String($0))
+      }.joined(separator: "\n"))
     exit(isUsage ? 2 : 1)
   }
 }

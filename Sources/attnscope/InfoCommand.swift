@@ -7,7 +7,8 @@ import Formats
 
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "info", abstract: "What a file holds, and every guess with the flag that overrides it.")
+    commandName: "info",
+    abstract: "What a file holds, and every guess with the flag that overrides it.")
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
@@ -23,10 +24,14 @@ struct InfoCommand: ParsableCommand {
   private static func json(_ dump: Dump, _ backend: FileBackend) -> JSON {
     let about = backend.describe()
     return .object([
-      ("file", .string(dump.path)), ("format", .string(dump.format)), ("kind", .string(dump.kind.rawValue)),
-      ("model", .optional(dump.model, JSON.string)), ("layers", .array(about.layers.map(JSON.integer))),
-      ("heads", .integer(about.heads)), ("kv_heads", .integer(about.kvHeads)), ("q", .integer(about.queries)),
-      ("k", .integer(about.keys)), ("head_dim", about.headDim == 0 ? .null : .integer(about.headDim)),
+      ("file", .string(dump.path)), ("format", .string(dump.format)),
+      ("kind", .string(dump.kind.rawValue)),
+      ("model", .optional(dump.model, JSON.string)),
+      ("layers", .array(about.layers.map(JSON.integer))),
+      ("heads", .integer(about.heads)), ("kv_heads", .integer(about.kvHeads)),
+      ("q", .integer(about.queries)),
+      ("k", .integer(about.keys)),
+      ("head_dim", about.headDim == 0 ? .null : .integer(about.headDim)),
       ("causal", .bool(dump.causal)), ("query_offset", .integer(about.visibility.offset)),
       ("has_v", .bool(about.hasValues)), ("tokens", .integer(about.tokens.count)),
       ("guesses", .array(about.guesses.map(JSON.string))),
@@ -43,10 +48,14 @@ struct InfoCommand: ParsableCommand {
       "heads     \(about.heads) query heads over \(about.kvHeads) KV heads"
         + (about.headDim > 0 ? ", dim \(about.headDim)" : ""),
       "size      \(about.queries) queries x \(about.keys) keys"
-        + (dump.causal ? ", causal, query 0 at position \(about.visibility.offset)" : ", every query sees every key"),
+        + (dump.causal
+          ? ", causal, query 0 at position \(about.visibility.offset)"
+          : ", every query sees every key"),
       "tokens    \(about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined())",
     ]
-    if let tile = about.storedTile { lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys") }
+    if let tile = about.storedTile {
+      lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys")
+    }
     lines += about.guesses.isEmpty ? ["guesses   none"] : about.guesses.map { "guess     \($0)" }
     return lines.map(Printable.text).joined(separator: "\n")
   }

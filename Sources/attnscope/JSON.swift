@@ -29,7 +29,9 @@ indirect enum JSON {
     case .string(let text): out += Self.quoted(text)
     case .array(let items):
       let isShort = items.allSatisfy { !$0.isContainer }
-      Self.list("[", "]", items.map { item in { out, inner in item.write(to: &out, indent: inner) } }, isShort ? nil : indent, &out)
+      Self.list(
+        "[", "]", items.map { item in { out, inner in item.write(to: &out, indent: inner) } },
+        isShort ? nil : indent, &out)
     case .object(let pairs):
       Self.list(
         "{", "}",
@@ -50,7 +52,8 @@ indirect enum JSON {
   }
 
   private static func list(
-    _ open: String, _ close: String, _ items: [(inout String, Int?) -> Void], _ indent: Int?, _ out: inout String
+    _ open: String, _ close: String, _ items: [(inout String, Int?) -> Void], _ indent: Int?,
+    _ out: inout String
   ) {
     out += open
     for (index, item) in items.enumerated() {
@@ -71,7 +74,11 @@ indirect enum JSON {
       case "\n": out += "\\n"
       case "\t": out += "\\t"
       default:
-        if Printable.isSafe(scalar) { out.unicodeScalars.append(scalar) } else { out += escape(scalar) }
+        if Printable.isSafe(scalar) {
+          out.unicodeScalars.append(scalar)
+        } else {
+          out += escape(scalar)
+        }
       }
     }
     return out + "\""

@@ -27,7 +27,8 @@ struct MaskFile {
     vote = spec.vote
     metadata = [
       "kind": "masks", "model": report.dump.model ?? "", "method": report.request.method,
-      "lambda": "\(report.request.lambda.value)", "tile": "\(spec.rows)x\(spec.keys)", "vote": spec.vote.rawValue,
+      "lambda": "\(report.request.lambda.value)", "tile": "\(spec.rows)x\(spec.keys)",
+      "vote": spec.vote.rawValue,
       "order": spec.order.rawValue, "criterion": "max", "causal": "\(report.dump.causal)",
       "query_offset": "\(report.about.visibility.offset)",
     ]
@@ -62,7 +63,9 @@ struct MaskFile {
       }
       if !layer.output.isEmpty {
         arrays.append(
-          ArrayToWrite("layers.\(number).output", floats: layer.output, shape: [layer.heads, queries, layer.valueDim]))
+          ArrayToWrite(
+            "layers.\(number).output", floats: layer.output,
+            shape: [layer.heads, queries, layer.valueDim]))
       }
     }
     try writeSafetensors(arrays, metadata: metadata, to: path, force: force)

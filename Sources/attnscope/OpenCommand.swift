@@ -19,7 +19,8 @@ struct TerminalArguments: ParsableArguments {
   @Option(help: "Colours: auto, 256, 16 or never.") var color: ColorChoice = .auto
   @Option(help: "Colours for a light or a dark background.") var background: Background?
   @Flag(help: "Draw with ASCII characters only.") var ascii = false
-  @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.") var mouse = true
+  @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.") var mouse =
+    true
 
   var options: TerminalOptions {
     var options = TerminalOptions()
@@ -39,7 +40,8 @@ struct TerminalArguments: ParsableArguments {
 
 struct OpenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "open", abstract: "Explore a dump on the screen; without a terminal, print its summary.")
+    commandName: "open",
+    abstract: "Explore a dump on the screen; without a terminal, print its summary.")
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
@@ -58,7 +60,8 @@ struct OpenCommand: AsyncParsableCommand {
     }
     let terminal = try NCursesTerminal(options: self.terminal.options)
     Crash.ifAsked()
-    let app = App(backend, terminal: terminal, selection: { start.apply(to: &$0) }, export: Exporter.write)
+    let app = App(
+      backend, terminal: terminal, selection: { start.apply(to: &$0) }, export: Exporter.write)
     if let note = terminal.note { await app.say(note) }
     await app.run()
     terminal.close()
@@ -78,7 +81,9 @@ private struct Start: Sendable {
     // The sample opens on a head of which BLASST prunes a good part.
     let isSample = command.dump.isSample
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
-    head = HeadID(layer: layer, head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
+    head = HeadID(
+      layer: layer,
+      head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
   }
 
   func apply(to selection: inout Viewpoint) {

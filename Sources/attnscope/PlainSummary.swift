@@ -13,20 +13,28 @@ struct PlainSummary {
     let about = backend.describe()
     var lines = [
       "\(dump.path): \(dump.kind.words) of \(about.heads) heads in \(about.layers.count) layers, "
-        + "\(about.queries) queries by \(about.keys) keys" + (dump.model.map { ", model \($0)" } ?? "") + "."
+        + "\(about.queries) queries by \(about.keys) keys"
+        + (dump.model.map { ", model \($0)" } ?? "") + "."
     ]
     lines += about.guesses.map { "Guessed: \($0)." }
     lines.append(
-      "BLASST with lambda \(lambda.value), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), \(spec.order.rawValue):")
+      "BLASST with lambda \(lambda.value), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), \(spec.order.rawValue):"
+    )
     var request = ReportRequest(lambda: lambda, spec: spec)
     request.wantsOutput = false
     do {
       try backend.report(request) { head in
-        var line = "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.sparsity)) of \(head.visibleBlocks) blocks pruned"
-        if let dropped = head.droppedMass { line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average" }
+        var line =
+          "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.sparsity)) of \(head.visibleBlocks) blocks pruned"
+        if let dropped = head.droppedMass {
+          line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average"
+        }
         if let summary = head.summary {
-          let token = about.tokens.indices.contains(summary.sink.position) ? " \"\(about.tokens[summary.sink.position])\"" : ""
-          line += "; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) with "
+          let token =
+            about.tokens.indices.contains(summary.sink.position)
+            ? " \"\(about.tokens[summary.sink.position])\"" : ""
+          line +=
+            "; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) with "
             + "\(Numbers.percent(summary.sink.mass)), \(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens"
           for badge in summary.quality.badges { line += "; \(badge)" }
         }
@@ -35,7 +43,8 @@ struct PlainSummary {
     } catch {
       lines.append("\(error)")
     }
-    lines.append("With a terminal, the same command shows the maps; report --help prints more numbers.")
+    lines.append(
+      "With a terminal, the same command shows the maps; report --help prints more numbers.")
     text = lines.map(Printable.text).joined(separator: "\n")
   }
 }

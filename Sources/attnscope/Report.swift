@@ -20,23 +20,28 @@ struct Report {
 
   var json: JSON {
     .object([
-      ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)), ("tokens", .integer(about.keys)),
-      ("method", .string(request.method)), ("lambda", isBLASST ? .number(request.lambda.value) : .null),
+      ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)),
+      ("tokens", .integer(about.keys)),
+      ("method", .string(request.method)),
+      ("lambda", isBLASST ? .number(request.lambda.value) : .null),
       ("tile", .array([.integer(spec.rows), .integer(spec.keys)])),
       ("vote", .string(spec.vote.rawValue)), ("order", .string(spec.order.rawValue)),
-      ("heads", .array(heads.map(json))), ("total", total), ("guesses", .array(about.guesses.map(JSON.string))),
+      ("heads", .array(heads.map(json))), ("total", total),
+      ("guesses", .array(about.guesses.map(JSON.string))),
     ])
   }
 
   private func json(_ head: HeadReport) -> JSON {
     .object([
       ("layer", .integer(head.layer)), ("head", .integer(head.head)), ("phase", .string(phase)),
-      ("visible_blocks", .integer(head.visibleBlocks)), ("skipped_blocks", .integer(head.skippedBlocks)),
+      ("visible_blocks", .integer(head.visibleBlocks)),
+      ("skipped_blocks", .integer(head.skippedBlocks)),
       ("sparsity", .number(head.sparsity)), ("dropped_mass", Self.json(dropped: head.droppedMass)),
       ("output_error", Self.json(error: head.outputError)),
       ("entropy", .optional(head.summary?.entropy, JSON.number)),
       ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
-      ("sink", .optional(head.summary, json)), ("pattern", .optional(head.summary?.label, Self.json)),
+      ("sink", .optional(head.summary, json)),
+      ("pattern", .optional(head.summary?.label, Self.json)),
       ("badges", .array((head.summary?.quality.badges ?? []).map(JSON.string))),
     ])
   }
@@ -46,12 +51,15 @@ struct Report {
   }
 
   private static func json(error: OutputError?) -> JSON {
-    .optional(error) { .object([("relative_l2", .number($0.relativeL2)), ("max_abs", .number($0.maxAbsolute))]) }
+    .optional(error) {
+      .object([("relative_l2", .number($0.relativeL2)), ("max_abs", .number($0.maxAbsolute))])
+    }
   }
 
   private func json(_ summary: HeadSummary) -> JSON {
     .object([
-      ("position", .integer(summary.sink.position)), ("token", .optional(token(summary.sink.position), JSON.string)),
+      ("position", .integer(summary.sink.position)),
+      ("token", .optional(token(summary.sink.position), JSON.string)),
       ("mass", .number(summary.sink.mass)),
     ])
   }
@@ -61,7 +69,8 @@ struct Report {
       ("label", .string(label.name.rawValue)),
       ("scores", .object(label.candidates.map { ($0.name.rawValue, .number($0.recall)) })),
       ("densities", .object(label.candidates.map { ($0.name.rawValue, .number($0.density)) })),
-      ("budget", .number(label.budget)), ("sampled_rows", .optional(label.sampledRows, JSON.integer)),
+      ("budget", .number(label.budget)),
+      ("sampled_rows", .optional(label.sampledRows, JSON.integer)),
     ])
   }
 
@@ -88,14 +97,17 @@ struct Report {
     let dropped = heads.compactMap(\.droppedMass), errors = heads.compactMap(\.outputError)
     let mean = dropped.isEmpty ? nil : dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count)
     return .object([
-      ("visible_blocks", .integer(visible)), ("skipped_blocks", .integer(skipped)), ("sparsity", .number(sparsity)),
+      ("visible_blocks", .integer(visible)), ("skipped_blocks", .integer(skipped)),
+      ("sparsity", .number(sparsity)),
       ("dropped_mass", Self.json(dropped: mean.map { ($0, dropped.map(\.max).max() ?? 0) })),
       (
         "output_error",
         errors.isEmpty
           ? .null
           : .object([
-            ("relative_l2", .number(errors.reduce(0) { $0 + $1.relativeL2 } / Double(errors.count))),
+            (
+              "relative_l2", .number(errors.reduce(0) { $0 + $1.relativeL2 } / Double(errors.count))
+            ),
             ("max_abs", .number(errors.map(\.maxAbsolute).max() ?? 0)),
           ])
       ),
@@ -114,16 +126,20 @@ struct Report {
 
 extension Report {
   private static let columns = [
-    "layer", "head", "visible", "skipped", "sparsity", "dropped", "worst", "error", "entropy", "eff.keys", "sink", "on",
+    "layer", "head", "visible", "skipped", "sparsity", "dropped", "worst", "error", "entropy",
+    "eff.keys", "sink", "on",
     "pattern", "recall",
   ]
 
   private func cells(_ head: HeadReport) -> [String] {
-    var cells: [String] = ["\(head.layer)", "\(head.head)", "\(head.visibleBlocks)", "\(head.skippedBlocks)"]
+    var cells: [String] = [
+      "\(head.layer)", "\(head.head)", "\(head.visibleBlocks)", "\(head.skippedBlocks)",
+    ]
     cells.append(Numbers.percent(head.sparsity))
     cells.append(head.droppedMass.map { Numbers.short($0.mean) } ?? "-")
     cells.append(head.droppedMass.map { Numbers.short($0.max) } ?? "-")
-    cells.append(head.outputError.map { Numbers.short($0.relativeL2) } ?? (about.hasValues ? "-" : "needs V"))
+    cells.append(
+      head.outputError.map { Numbers.short($0.relativeL2) } ?? (about.hasValues ? "-" : "needs V"))
     guard let summary = head.summary else { return cells + [String](repeating: "-", count: 6) }
     cells.append(Numbers.fixed(summary.entropy, 2))
     cells.append(Numbers.fixed(summary.effectiveTokens, 1))
@@ -140,10 +156,13 @@ extension Report {
   }
 
   private var footer: String {
-    var line = "total: \(skipped) of \(visible) visible blocks skipped, \(Numbers.percent(sparsity))"
+    var line =
+      "total: \(skipped) of \(visible) visible blocks skipped, \(Numbers.percent(sparsity))"
     if let rates = sinkRates {
       line += "; sink rate (first token takes > 0.3) \(Numbers.percent(rates.all.rate)) of heads"
-      if let published = rates.published { line += ", \(Numbers.percent(published.rate)) over the first 64 rows" }
+      if let published = rates.published {
+        line += ", \(Numbers.percent(published.rate)) over the first 64 rows"
+      }
     }
     return line
   }
@@ -151,12 +170,15 @@ extension Report {
   /// Aligned columns, for a person.
   var text: String {
     let rows: [[String]] = [Self.columns] + heads.map(cells)
-    let widths: [Int] = Self.columns.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    let widths: [Int] = Self.columns.indices.map { column in
+      rows.map { $0[column].count }.max() ?? 0
+    }
     let lines = rows.map { Self.aligned($0, widths) }
     let badges = heads.flatMap { head in
       (head.summary?.quality.badges ?? []).map { "! layer \(head.layer) head \(head.head): \($0)" }
     }
-    return ([Printable.text(heading)] + lines + badges.map(Printable.text) + [footer]).joined(separator: "\n")
+    return ([Printable.text(heading)] + lines + badges.map(Printable.text) + [footer]).joined(
+      separator: "\n")
   }
 
   private static func aligned(_ cells: [String], _ widths: [Int]) -> String {
@@ -170,11 +192,16 @@ extension Report {
 
   var markdown: String {
     let row = { (cells: [String]) -> String in
-      let safe: [String] = cells.map { $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|") }
+      let safe: [String] = cells.map {
+        $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|")
+      }
       return "| " + safe.joined(separator: " | ") + " |"
     }
     let rule = row(Self.columns.map { _ in "---" })
-    return ([Printable.text(heading), "", row(Self.columns), rule] + heads.map { row(cells($0)) } + ["", footer])
+    return
+      ([Printable.text(heading), "", row(Self.columns), rule] + heads.map { row(cells($0)) } + [
+        "", footer,
+      ])
       .joined(separator: "\n")
   }
 
@@ -184,20 +211,26 @@ extension Report {
   }
 
   static let csvHeading =
-      "file,layer,head,phase,method,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
-      + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern"
+    "file,layer,head,phase,method,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
+    + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern"
   private func csvCells(_ head: HeadReport) -> [String] {
     let summary = head.summary
     let quoted = Printable.text(dump.path).split(separator: "\"", omittingEmptySubsequences: false)
       .joined(separator: "\"\"")
     func number(_ x: Double?) -> String { x.map { "\($0)" } ?? "" }
     var cells: [String] = ["\"" + quoted + "\"", "\(head.layer)", "\(head.head)", phase]
-    cells += [request.method, isBLASST ? "\(request.lambda.value)" : "", "\(spec.rows)", "\(spec.keys)", spec.vote.rawValue, spec.order.rawValue]
+    cells += [
+      request.method, isBLASST ? "\(request.lambda.value)" : "", "\(spec.rows)", "\(spec.keys)",
+      spec.vote.rawValue, spec.order.rawValue,
+    ]
     cells += ["\(head.visibleBlocks)", "\(head.skippedBlocks)", "\(head.sparsity)"]
     cells += [number(head.droppedMass?.mean), number(head.droppedMass?.max)]
     cells += [number(head.outputError?.relativeL2), number(head.outputError?.maxAbsolute)]
     cells += [number(summary?.entropy), number(summary?.effectiveTokens)]
-    cells += [summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass), summary?.label.name.rawValue ?? ""]
+    cells += [
+      summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass),
+      summary?.label.name.rawValue ?? "",
+    ]
     return cells
   }
 }

@@ -25,7 +25,8 @@ enum Sample {
       tried += 1
     }
     throw FormatError(
-      .missing, "the bundled sample is not beside the program; name a file, or set ATTNSCOPE_SAMPLES to its folder",
+      .missing,
+      "the bundled sample is not beside the program; name a file, or set ATTNSCOPE_SAMPLES to its folder",
       file: name)
   }
 

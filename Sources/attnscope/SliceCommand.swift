@@ -10,7 +10,9 @@ import Tensors
 struct SliceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "slice", abstract: "Cut a smaller dump to share: some layers, heads and tokens.",
-    discussion: "Heads are query heads; the KV heads they share come along whole, so a cut through a group is refused.")
+    discussion:
+      "Heads are query heads; the KV heads they share come along whole, so a cut through a group is refused."
+  )
 
   @OptionGroup var dump: DumpArguments
   @Option(help: "Layer numbers, e.g. 0,12.") var layers: NumberList?
@@ -21,27 +23,36 @@ struct SliceCommand: ParsableCommand {
   @Flag(help: "Replace an existing file.") var force = false
 
   func validate() throws {
-    guard output.hasSuffix(".safetensors") else { throw ValidationError("-o names a .safetensors file.") }
+    guard output.hasSuffix(".safetensors") else {
+      throw ValidationError("-o names a .safetensors file.")
+    }
   }
 
   func run() throws {
     let dump = try self.dump.one()
     let about = self.dump.backend(dump).describe()
     guard dump.kind != .mask else {
-      throw FormatError(.unsupported, "holds block masks alone, which slice does not cut", file: dump.path)
+      throw FormatError(
+        .unsupported, "holds block masks alone, which slice does not cut", file: dump.path)
     }
-    let chosen = try layers.map { try about.layerIndices($0, file: dump.path) } ?? Array(about.layers.indices)
-    let heads = try self.heads.map { try $0.numbers.map { try about.checkedHead($0, file: dump.path) } }
+    let chosen =
+      try layers.map { try about.layerIndices($0, file: dump.path) } ?? Array(about.layers.indices)
+    let heads = try self.heads.map {
+      try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
+    }
     let keys = try keyRange(about.keys, dump.path)
     // Query row r stands at position r + offset; those whose position is kept stay.
     let offset = dump.causal ? about.visibility.offset : about.keys - about.queries
     let queries = max(0, keys.lowerBound - offset)..<min(about.queries, keys.upperBound - offset)
     guard !queries.isEmpty else {
-      throw FormatError(.mismatch, "no query stands at tokens \(keys.lowerBound)-\(keys.upperBound - 1)", file: dump.path)
+      throw FormatError(
+        .mismatch, "no query stands at tokens \(keys.lowerBound)-\(keys.upperBound - 1)",
+        file: dump.path)
     }
     var arrays: [ArrayToWrite] = []
     for index in chosen {
-      let cut = LayerCut(dump.layers[index], queries: queries, keys: keys, heads: heads, file: dump.path)
+      let cut = LayerCut(
+        dump.layers[index], queries: queries, keys: keys, heads: heads, file: dump.path)
       arrays += try cut.arrays(half: half)
     }
     if let ids = dump.tokenIDs, ids.count >= keys.upperBound {
@@ -49,11 +60,16 @@ struct SliceCommand: ParsableCommand {
       arrays.append(ArrayToWrite("token_ids", int32: part, shape: [part.count]))
     }
     if keys.lowerBound > 0 {
-      say("tokens before \(keys.lowerBound) are cut away: rows are softmaxed over what is left, so sinks and masks change")
+      say(
+        "tokens before \(keys.lowerBound) are cut away: rows are softmaxed over what is left, so sinks and masks change"
+      )
     }
     let newOffset = queries.lowerBound + offset - keys.lowerBound
-    try writeSafetensors(arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)
-    say("written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \(keys.count) keys")
+    try writeSafetensors(
+      arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)
+    say(
+      "written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \(keys.count) keys"
+    )
   }
 
   private func keyRange(_ count: Int, _ file: String) throws -> Range<Int> {
@@ -66,14 +82,19 @@ struct SliceCommand: ParsableCommand {
   }
 
   private func metadata(_ dump: Dump, _ keys: Range<Int>, offset: Int) throws -> [String: String] {
-    var metadata = ["causal": "\(dump.causal)", "query_offset": "\(offset)", "rope_applied": "true"]
+    var metadata = [
+      "causal": "\(dump.causal)", "query_offset": "\(offset)", "rope_applied": "true",
+    ]
     metadata["model"] = dump.model
     metadata["scale"] = dump.scale.map { "\($0)" }
     let tokens = dump.tokens ?? []
     if tokens.count >= keys.upperBound {
-      metadata["tokens"] = String(decoding: try JSONEncoder().encode(Array(tokens[keys])), as: UTF8.self)
+      metadata["tokens"] = String(
+        decoding: try JSONEncoder().encode(Array(tokens[keys])), as: UTF8.self)
     }
-    let command = CommandLine.arguments.dropFirst().map { $0.split(separator: "/").last.map(String.init) ?? $0 }
+    let command = CommandLine.arguments.dropFirst().map {
+      $0.split(separator: "/").last.map(String.init) ?? $0
+    }
     metadata["made_by"] = "attnscope " + command.joined(separator: " ")
     return metadata
   }
@@ -88,7 +109,9 @@ private struct LayerCut {
   let file: String
 
   init(_ layer: LayerArrays, queries: Range<Int>, keys: Range<Int>, heads: [Int]?, file: String) {
-    (self.layer, self.queries, self.keys, self.heads, self.file) = (layer, queries, keys, heads, file)
+    (self.layer, self.queries, self.keys, self.heads, self.file) = (
+      layer, queries, keys, heads, file
+    )
   }
 
   func arrays(half: Bool) throws(FormatError) -> [ArrayToWrite] {
@@ -111,7 +134,8 @@ private struct LayerCut {
       } else {
         let floats = chosen.flatMap { cut[$0].floats() }
         let shape = [chosen.count, cut.shape[1], cut.shape[2]]
-        out.append(ArrayToWrite(label, floats: floats, shape: shape, half: half || tensor.dtype == .float16))
+        out.append(
+          ArrayToWrite(label, floats: floats, shape: shape, half: half || tensor.dtype == .float16))
       }
     }
     return out
@@ -121,12 +145,15 @@ private struct LayerCut {
   private func units(_ role: ArrayRole, count: Int) throws(FormatError) -> [Int] {
     guard let heads else { return Array(0..<count) }
     let wanted = Set(heads).sorted()
-    guard let kv = layer.arrays[.key]?.shape[0], let query = layer.arrays[.query]?.shape[0] else { return wanted }
+    guard let kv = layer.arrays[.key]?.shape[0], let query = layer.arrays[.query]?.shape[0] else {
+      return wanted
+    }
     let size = query / max(kv, 1)
     let groups = Set(wanted.map { $0 / size }).sorted()
     guard wanted.count == groups.count * size else {
       throw FormatError(
-        .mismatch, "heads \(wanted.map(String.init).joined(separator: ",")) cut through a group of \(size) that shares a KV head; take whole groups",
+        .mismatch,
+        "heads \(wanted.map(String.init).joined(separator: ",")) cut through a group of \(size) that shares a KV head; take whole groups",
         file: file)
     }
     return role == .query ? wanted : groups

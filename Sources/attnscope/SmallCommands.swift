@@ -7,7 +7,8 @@ import Tensors
 
 struct MethodsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "methods", abstract: "The methods that report can run, their ideas, papers and knobs.")
+    commandName: "methods",
+    abstract: "The methods that report can run, their ideas, papers and knobs.")
 
   @Flag(help: "Print JSON.") var json = false
 
@@ -34,7 +35,8 @@ struct MethodsCommand: ParsableCommand {
         .array(
           card.knobs.map {
             .object([
-              ("name", .string($0.name)), ("help", .string($0.help)), ("range", .string($0.rangeText)),
+              ("name", .string($0.name)), ("help", .string($0.help)),
+              ("range", .string($0.rangeText)),
               ("default", .string("\($0.standard)")),
             ])
           })
@@ -45,14 +47,20 @@ struct MethodsCommand: ParsableCommand {
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "doctor", abstract: "What this terminal and this machine can do, with what to change.")
+    commandName: "doctor",
+    abstract: "What this terminal and this machine can do, with what to change.")
 
   func run() {
-    let facts = TerminalFacts.report() + [
-      ("kernels", InstructionSet.best.name + " of " + InstructionSet.allCases.filter(\.isAvailable).map(\.name).joined(separator: ", ")),
-      ("threads", "\(ComputeThreads.shared.count)"),
-      ("sample", (try? Sample.path()) ?? "not found: set ATTNSCOPE_SAMPLES to its folder"),
-    ]
+    let facts =
+      TerminalFacts.report() + [
+        (
+          "kernels",
+          InstructionSet.best.name + " of "
+            + InstructionSet.allCases.filter(\.isAvailable).map(\.name).joined(separator: ", ")
+        ),
+        ("threads", "\(ComputeThreads.shared.count)"),
+        ("sample", (try? Sample.path()) ?? "not found: set ATTNSCOPE_SAMPLES to its folder"),
+      ]
     let width = facts.map(\.0.count).max() ?? 0
     for (name, verdict) in facts {
       print(name + String(repeating: " ", count: width - name.count + 2) + Printable.text(verdict))

@@ -27,10 +27,13 @@ import Testing
   @Test func allMassOnTheFirstTokenIsASink() throws {
     var scores = [Float](repeating: 0, count: 64 * 64)
     for i in 0..<64 { scores[i * 64] = 200 }
-    let summary = try #require(Summariser(Head(scores: Tensor(scores, shape: [64, 64]), causal: true)).summary())
+    let summary = try #require(
+      Summariser(Head(scores: Tensor(scores, shape: [64, 64]), causal: true)).summary())
     #expect(abs(summary.importance[0] - 1) < 1e-5)
     #expect(summary.sink.position == 0 && summary.entropy < 1e-5)
-    for threshold in [-0.1, 0.3, 0.9] { #expect(SinkRate(importances: [summary.importance[0]], threshold: threshold).rate == 1) }
+    for threshold in [-0.1, 0.3, 0.9] {
+      #expect(SinkRate(importances: [summary.importance[0]], threshold: threshold).rate == 1)
+    }
     #expect(SinkRate(importances: [1], threshold: 1).rate == 0)
   }
 
@@ -42,10 +45,13 @@ import Testing
     for i in 0..<n {
       for j in 0...i {
         if kind == 0, j < 4 || i - j < 4 { scores[i * n + j] = 9 }
-        if kind == 1, [20, 90, 150].contains(j) || [10, 47].contains(i - j) { scores[i * n + j] = 12 }
+        if kind == 1, [20, 90, 150].contains(j) || [10, 47].contains(i - j) {
+          scores[i * n + j] = 12
+        }
       }
     }
-    let summary = try #require(Summariser(Head(scores: Tensor(scores, shape: [n, n]), causal: true)).summary())
+    let summary = try #require(
+      Summariser(Head(scores: Tensor(scores, shape: [n, n]), causal: true)).summary())
     #expect(summary.label.name.rawValue == name, "\(summary.label.candidates)")
     #expect(summary.label.candidates.count >= 3)
     for candidate in summary.label.candidates {
@@ -64,15 +70,22 @@ import Testing
         if i / 32 >= 8, j / 32 == (i / 32 * 5) % 8 { scores[i * n + j] = 5 }
       }
     }
-    let label = try #require(Summariser(Head(scores: Tensor(scores, shape: [n, n]), causal: true)).summary()).label
+    let label = try #require(
+      Summariser(Head(scores: Tensor(scores, shape: [n, n]), causal: true)).summary()
+    ).label
     let single = label.candidates.filter { $0.name != .hybrid }.map(\.recall).max()!
-    #expect(label.recall(.hybrid) == 0 || label.recall(.hybrid) >= single || label.name == .diffuse, "\(label)")
+    #expect(
+      label.recall(.hybrid) == 0 || label.recall(.hybrid) >= single || label.name == .diffuse,
+      "\(label)")
     if label.name == .hybrid { #expect(single < 0.9 && label.recall(.hybrid) >= 0.9) }
   }
 
   @Test(arguments: [nil, 0] as [Int?]) func poolingEqualsTheFullMap(_ muted: Int?) throws {
-    let head = Case(heads: 1, queries: 37, keys: 53, TileSpec(rows: 8, keys: 8), scale: 2).group(seed: 3).heads[0]
-    let pattern = ReferenceAttention(HeadGroup([head])).run(TileSpec(rows: 8, keys: 8), lambda: 0).patterns[0]
+    let head = Case(heads: 1, queries: 37, keys: 53, TileSpec(rows: 8, keys: 8), scale: 2).group(
+      seed: 3
+    ).heads[0]
+    let pattern = ReferenceAttention(HeadGroup([head])).run(TileSpec(rows: 8, keys: 8), lambda: 0)
+      .patterns[0]
     let window = MapWindow(queries: 5..<30, keys: 2..<50)
     let map = try #require(PooledMap.of(head, window: window, rows: 6, columns: 9, muted: muted))
     for r in 0..<map.rows {
@@ -80,7 +93,8 @@ import Testing
         var values: [Double] = []
         for i in map.rowEdges[r]..<map.rowEdges[r + 1] {
           let rest = muted.map { 1 - pattern[i * 53 + $0] } ?? 1
-          for j in map.keyEdges[c]..<map.keyEdges[c + 1] where j < head.visibility.limit(row: i) && j != muted {
+          for j in map.keyEdges[c]..<map.keyEdges[c + 1]
+          where j < head.visibility.limit(row: i) && j != muted {
             values.append(pattern[i * 53 + j] / rest)
           }
         }
@@ -100,7 +114,8 @@ import Testing
     var query = (0..<20 * 4).map { _ in random.normal() }
     query[7 * 4 + 2] = .nan
     query[9 * 4] = .infinity
-    let head = Head(query: Tensor(query, shape: [20, 4]), key: random.tensor([20, 4]), value: nil, causal: true)
+    let head = Head(
+      query: Tensor(query, shape: [20, 4]), key: random.tensor([20, 4]), value: nil, causal: true)
     let quality = try #require(Summariser(head).summary()).quality
     #expect(quality.nonFinite == 2 && quality.firstNonFinite == "q[7][2]")
     #expect(quality.badges[0].contains("2 NaN or infinite values, first at q[7][2]"))

@@ -5,7 +5,9 @@ import Testing
 /// Conversions and small kernels against what the formats say.
 @Suite struct KernelTests {
   @Test func halvesSurviveARoundTrip() {
-    let values: [Float] = [0, -0, 1, -2.5, 65504, 6.1035156e-5, 5.9604645e-8, .infinity, 0.1, 1e-9, 70000]
+    let values: [Float] = [
+      0, -0, 1, -2.5, 65504, 6.1035156e-5, 5.9604645e-8, .infinity, 0.1, 1e-9, 70000,
+    ]
     var halves = [UInt16](repeating: 0, count: values.count)
     as_float_to_half(values, values.count, &halves)
     var back = [Float](repeating: 0, count: values.count)

@@ -26,7 +26,8 @@ import Testing
     let pass = TilePass(group, keysPerTile: one.spec.keys, withValues: true)
     let outputs = try #require(pass.forward(one.spec, .blasst(lambda: one.lambda)))
     for head in group.heads.indices {
-      let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max() ?? 0
+      let worst =
+        zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max() ?? 0
       #expect(worst <= 2e-5, "output of head \(head) is off by \(worst): \(one)")
     }
   }
@@ -38,12 +39,17 @@ import Testing
     let tables = try #require(pass.tables(one.spec))
     for lambda in [1, 0.3, 0.01, 1e-6] {
       let outputs = try #require(pass.forward(one.spec, .blasst(lambda: lambda)))
-      for head in group.heads.indices { #expect(tables[head].mask(try Lambda(lambda)) == outputs[head].mask, "\(one)") }
+      for head in group.heads.indices {
+        #expect(tables[head].mask(try Lambda(lambda)) == outputs[head].mask, "\(one)")
+      }
     }
   }
 
-  @Test(arguments: [0.0, -1, -0.0]) func lambdaOfZeroAndBelowIsDenseBitForBit(_ lambda: Double) throws {
-    let one = Case(heads: 3, queries: 50, keys: 50, TileSpec(rows: 16, keys: 16, vote: .group), scale: 4)
+  @Test(arguments: [0.0, -1, -0.0]) func lambdaOfZeroAndBelowIsDenseBitForBit(_ lambda: Double)
+    throws
+  {
+    let one = Case(
+      heads: 3, queries: 50, keys: 50, TileSpec(rows: 16, keys: 16, vote: .group), scale: 4)
     let pass = TilePass(one.group(seed: 3), keysPerTile: 16, withValues: true)
     let dense = try #require(pass.forward(one.spec, .blasst(lambda: 0)))
     let sparse = try #require(pass.forward(one.spec, .blasst(lambda: lambda)))
@@ -60,13 +66,17 @@ import Testing
   }
 
   /// A stored pattern or stored scores of the same head: the same margins, within rounding.
-  @Test(arguments: Case.all.filter { $0.spec.vote == .head }) func storedMapsGiveTheSameMargins(_ one: Case) throws {
+  @Test(arguments: Case.all.filter { $0.spec.vote == .head }) func storedMapsGiveTheSameMargins(
+    _ one: Case
+  ) throws {
     let head = one.group(seed: 17).heads[0]
     let reference = ReferenceAttention(HeadGroup([head])).run(one.spec, lambda: 0)
     let pattern = Tensor(reference.patterns[0].map { Float($0) }, shape: [one.queries, one.keys])
     let stored = Head(pattern: pattern, causal: one.causal, offset: one.offset)
-    let table = try #require(TilePass(HeadGroup([stored]), keysPerTile: one.spec.keys).tables(one.spec))[0]
-    let direct = try #require(TilePass(HeadGroup([head]), keysPerTile: one.spec.keys).tables(one.spec))[0]
+    let table = try #require(
+      TilePass(HeadGroup([stored]), keysPerTile: one.spec.keys).tables(one.spec))[0]
+    let direct = try #require(
+      TilePass(HeadGroup([head]), keysPerTile: one.spec.keys).tables(one.spec))[0]
     for (a, b) in zip(table.margins, direct.margins) where b.isFinite && b > -60 {
       #expect(abs(a - b) < 2e-4 * max(1, abs(b)), "\(a) for \(b): \(one)")
     }
@@ -94,15 +104,20 @@ import Testing
 
   /// blasst.md: masks are nested, sparsity grows with lambda, the first visited block is never skipped.
   @Test(arguments: Case.all) func masksAreNested(_ one: Case) throws {
-    let tables = try #require(TilePass(one.group(seed: 29), keysPerTile: one.spec.keys).tables(one.spec))
+    let tables = try #require(
+      TilePass(one.group(seed: 29), keysPerTile: one.spec.keys).tables(one.spec))
     for table in tables {
       var last = table.mask(try Lambda(0))
       for lambda in [1e-6, 1e-3, 0.1, 0.7, 1] {
         let next = table.mask(try Lambda(lambda))
-        for (a, b) in zip(last.verdicts, next.verdicts) where a == .skipped { #expect(b == .skipped) }
+        for (a, b) in zip(last.verdicts, next.verdicts) where a == .skipped {
+          #expect(b == .skipped)
+        }
         for i in 0..<table.rowTiles {
           let visited = (0..<table.keyTiles).filter { next[i, $0] != .invisible }
-          guard let first = one.spec.order == .ascending ? visited.first : visited.last else { continue }
+          guard let first = one.spec.order == .ascending ? visited.first : visited.last else {
+            continue
+          }
           #expect(next[i, first] == .computed)
         }
         last = next
@@ -111,19 +126,30 @@ import Testing
   }
 
   @Test func everyInstructionSetGivesTheSameMasks() throws {
-    let one = Case(heads: 2, queries: 70, keys: 70, dim: 24, TileSpec(rows: 16, keys: 32, vote: .group), scale: 2)
+    let one = Case(
+      heads: 2, queries: 70, keys: 70, dim: 24, TileSpec(rows: 16, keys: 32, vote: .group), scale: 2
+    )
     let group = one.group(seed: 31)
-    let oracle = try #require(TilePass(group, keysPerTile: 32, withValues: true, isa: .plain).tables(one.spec))[0]
+    let oracle = try #require(
+      TilePass(group, keysPerTile: 32, withValues: true, isa: .plain).tables(one.spec))[0]
     let outputs = try #require(
-      TilePass(group, keysPerTile: 32, withValues: true, isa: .plain).forward(one.spec, .blasst(lambda: 0.1)))
+      TilePass(group, keysPerTile: 32, withValues: true, isa: .plain).forward(
+        one.spec, .blasst(lambda: 0.1)))
     for isa in InstructionSet.allCases where isa.isAvailable {
       for precision in [TilePass.Precision.float, .double] {
-        let pass = TilePass(group, keysPerTile: 32, withValues: true, precision: precision, isa: isa)
+        let pass = TilePass(
+          group, keysPerTile: 32, withValues: true, precision: precision, isa: isa)
         let table = try #require(pass.tables(one.spec))[0]
-        for (a, b) in zip(table.margins, oracle.margins) where b.isFinite { #expect(abs(a - b) < 2e-5, "\(isa.name) \(precision)") }
-        for (a, b) in zip(table.massSum, oracle.massSum) { #expect(abs(a - b) < 1e-4, "\(isa.name) \(precision)") }
+        for (a, b) in zip(table.margins, oracle.margins) where b.isFinite {
+          #expect(abs(a - b) < 2e-5, "\(isa.name) \(precision)")
+        }
+        for (a, b) in zip(table.massSum, oracle.massSum) {
+          #expect(abs(a - b) < 1e-4, "\(isa.name) \(precision)")
+        }
         let forward = try #require(pass.forward(one.spec, .blasst(lambda: 0.1)))
-        for (a, b) in zip(forward[0].values, outputs[0].values) { #expect(abs(a - b) < 1e-5, "\(isa.name) \(precision)") }
+        for (a, b) in zip(forward[0].values, outputs[0].values) {
+          #expect(abs(a - b) < 1e-5, "\(isa.name) \(precision)")
+        }
       }
     }
   }
@@ -137,8 +163,12 @@ import Testing
     values[30 * 16 + 2] = .nan
     let broken = Tensor(values, shape: [40, 16])
     let spec = TileSpec(rows: 16, keys: 16)
-    let a = TilePass(HeadGroup([Head(query: query, key: key, value: clean, causal: true)]), keysPerTile: 16, withValues: true)
-    let b = TilePass(HeadGroup([Head(query: query, key: key, value: broken, causal: true)]), keysPerTile: 16, withValues: true)
+    let a = TilePass(
+      HeadGroup([Head(query: query, key: key, value: clean, causal: true)]), keysPerTile: 16,
+      withValues: true)
+    let b = TilePass(
+      HeadGroup([Head(query: query, key: key, value: broken, causal: true)]), keysPerTile: 16,
+      withValues: true)
     let x = try #require(a.forward(spec, .blasst(lambda: 0)))[0].values
     let y = try #require(b.forward(spec, .blasst(lambda: 0)))[0].values
     #expect(Array(x[0..<30 * 16]) == Array(y[0..<30 * 16]))
@@ -147,7 +177,8 @@ import Testing
 
   @Test func aCancelledPassGivesNothing() {
     let one = Case(heads: 1, queries: 64, keys: 64, TileSpec(rows: 16, keys: 16))
-    #expect(TilePass(one.group(seed: 1), keysPerTile: 16).tables(one.spec, isCancelled: { true }) == nil)
+    #expect(
+      TilePass(one.group(seed: 1), keysPerTile: 16).tables(one.spec, isCancelled: { true }) == nil)
   }
 
   @Test func lambdaForASparsityTargetReachesIt() throws {
@@ -168,9 +199,13 @@ enum Compare {
     for (block, expected) in reference.enumerated() {
       let margin = Double(table.margins[block])
       if expected.isFinite {
-        #expect(abs(margin - expected) <= 2e-5 * max(1, abs(expected)), "block \(block): \(margin) for \(expected), \(one)")
+        #expect(
+          abs(margin - expected) <= 2e-5 * max(1, abs(expected)),
+          "block \(block): \(margin) for \(expected), \(one)")
       } else {
-        #expect(margin.isNaN == expected.isNaN && (margin == expected || expected.isNaN), "block \(block): \(margin) for \(expected), \(one)")
+        #expect(
+          margin.isNaN == expected.isNaN && (margin == expected || expected.isNaN),
+          "block \(block): \(margin) for \(expected), \(one)")
       }
     }
   }

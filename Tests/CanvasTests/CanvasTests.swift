@@ -10,7 +10,10 @@ import Testing
   }
 
   @Test func aPanelHasItsTitleInTheFrame() {
-    #expect(Self.lines(14, 3, Panel("Map", right: "x")) == ["┌ Map ──── x ┐", "│            │", "└────────────┘"])
+    #expect(
+      Self.lines(14, 3, Panel("Map", right: "x")) == [
+        "┌ Map ──── x ┐", "│            │", "└────────────┘",
+      ])
     #expect(Self.lines(8, 2, Panel("A", unicode: false)) == ["+ A ---+", "+------+"])
   }
 
@@ -31,8 +34,11 @@ import Testing
     #expect(Self.lines(4, 1, Bar(7)) == ["████"])
   }
 
-  @Test(arguments: [(0, 0), (1, 1), (2, 1), (1, 2), (0, 5), (3, 3)]) func smallRectanglesAreHarmless(_ size: (Int, Int)) {
-    for widget in [Panel("Title", right: "r"), Sparkline([1, 2]), BrailleCurve([(0, 0.5)]), Bar(1)] as [any Widget] {
+  @Test(arguments: [(0, 0), (1, 1), (2, 1), (1, 2), (0, 5), (3, 3)])
+  func smallRectanglesAreHarmless(_ size: (Int, Int)) {
+    for widget in [
+      Panel("Title", right: "r"), Sparkline([1, 2]), BrailleCurve([(0, 0.5)]), Bar(1),
+    ] as [any Widget] {
       var grid = Grid(width: 5, height: 4)
       widget.draw(in: Rect(x: 1, y: 1, width: size.0, height: size.1), on: &grid)
       for y in 0..<4 {
@@ -47,16 +53,20 @@ import Testing
     var grid = Grid(width: 6, height: 1)
     grid.put("日本語字", 0, 0)
     #expect(grid.lines == ["日本語"])
-    #expect(Printable.text("a\u{1b}[31m\nb\u{202e}c\u{7}\u{9b}") == "a\u{fffd}[31m⏎b\u{fffd}c\u{fffd}\u{fffd}")
+    #expect(
+      Printable.text("a\u{1b}[31m\nb\u{202e}c\u{7}\u{9b}")
+        == "a\u{fffd}[31m⏎b\u{fffd}c\u{fffd}\u{fffd}")
     #expect(Width.of("é") == 1 && Width.of("e\u{301}") == 1 && Width.of("▀⣿×") == 3)
   }
 
   /// No scalar that could act on a terminal passes, whatever text holds it.
   @Test func noControlOrBidirectionalScalarPasses() {
-    let everything = String(String.UnicodeScalarView((0...0x2fff).compactMap { Unicode.Scalar(UInt32($0)) }))
+    let everything = String(
+      String.UnicodeScalarView((0...0x2fff).compactMap { Unicode.Scalar(UInt32($0)) }))
     for scalar in Printable.text(everything).unicodeScalars {
       #expect(scalar.value >= 0x20 && !(0x7f..<0xa0).contains(scalar.value))
-      #expect(!(0x200b...0x200f).contains(scalar.value) && !(0x2028...0x202e).contains(scalar.value))
+      #expect(
+        !(0x200b...0x200f).contains(scalar.value) && !(0x2028...0x202e).contains(scalar.value))
       #expect(!(0x2066...0x2069).contains(scalar.value) && scalar.value != 0x61c)
     }
   }
@@ -65,18 +75,23 @@ import Testing
     for map in ColorMap.allCases {
       let luma = map.ramp.map(Palette.luma)
       for (a, b) in zip(luma, luma.dropFirst()) { #expect(a < b, "\(map.rawValue): \(luma)") }
-      #expect(map.index(0) == map.ramp.first && map.index(1) == map.ramp.last && map.index(2) == map.ramp.last)
+      #expect(
+        map.index(0) == map.ramp.first && map.index(1) == map.ramp.last
+          && map.index(2) == map.ramp.last)
       #expect(map.index(0, light: true) == map.ramp.last)
     }
   }
 
   @Test(arguments: [
-    (0.0, "0"), (0.0012, "1.2e-3"), (0.25, "0.250"), (1.0, "1.00"), (12.345, "12.3"), (1234.0, "1234"),
+    (0.0, "0"), (0.0012, "1.2e-3"), (0.25, "0.250"), (1.0, "1.00"), (12.345, "12.3"),
+    (1234.0, "1234"),
     (-0.0000999, "-1.0e-4"), (.infinity, "inf"), (.nan, "NaN"),
   ]) func numbersAreShort(_ value: Double, _ text: String) { #expect(Numbers.short(value) == text) }
 
   @Test func fixedRoundsHalfAway() {
-    #expect(Numbers.fixed(-0.04, 1) == "0.0" && Numbers.fixed(2.25, 1) == "2.3" && Numbers.fixed(-1.5, 0) == "-2")
+    #expect(
+      Numbers.fixed(-0.04, 1) == "0.0" && Numbers.fixed(2.25, 1) == "2.3"
+        && Numbers.fixed(-1.5, 0) == "-2")
     #expect(Numbers.percent(0.4943) == "49.4 %")
   }
 

@@ -3,141 +3,205 @@ import Testing
 
 /// Everything that runs the built program, as users get it: in release. One after the other: each blocks a thread while
 /// it waits, and Swift's pool has only as many as there are cores.
-@Suite(.serialized, .enabled(if: Program.isRelease, "the program is tested in release: swift test -c release"))
+@Suite(
+  .serialized,
+  .enabled(if: Program.isRelease, "the program is tested in release: swift test -c release"))
 struct ProgramTests {}
 
 extension ProgramTests {
-/// The commands as scripts use them: output, exit codes, errors.
-@Suite(.serialized) struct CommandTests {
-  private func json(_ text: String) throws -> [String: Any] {
-    try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
-  }
+  /// The commands as scripts use them: output, exit codes, errors.
+  @Suite(.serialized) struct CommandTests {
+    private func json(_ text: String) throws -> [String: Any] {
+      try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    }
 
-  @Test func reportHasTheKeysThatToolsRelyOn() throws {
-    let result = try Program.run("report", Program.sample, "--layers", "12", "--heads", "6-8", "--lambda", "0.01", "--tile", "64x64", "--json")
-    #expect(result.status == 0)
-    let report = try json(result.output)
-    for key in ["file", "model", "tokens", "method", "lambda", "tile", "vote", "order", "heads", "total"] { #expect(report[key] != nil, "\(key)") }
-    #expect(report["tile"] as? [Int] == [64, 64] && report["tokens"] as? Int == 832 && report["lambda"] as? Double == 0.01)
-    let heads = try #require(report["heads"] as? [[String: Any]])
-    #expect(heads.count == 3)
-    for head in heads {
-      for key in ["layer", "head", "phase", "visible_blocks", "skipped_blocks", "sparsity", "dropped_mass", "output_error", "entropy", "effective_tokens", "sink", "pattern"] {
-        #expect(head[key] != nil, "\(key)")
+    @Test func reportHasTheKeysThatToolsRelyOn() throws {
+      let result = try Program.run(
+        "report", Program.sample, "--layers", "12", "--heads", "6-8", "--lambda", "0.01", "--tile",
+        "64x64", "--json")
+      #expect(result.status == 0)
+      let report = try json(result.output)
+      for key in [
+        "file", "model", "tokens", "method", "lambda", "tile", "vote", "order", "heads", "total",
+      ] { #expect(report[key] != nil, "\(key)") }
+      #expect(
+        report["tile"] as? [Int] == [64, 64] && report["tokens"] as? Int == 832
+          && report["lambda"] as? Double == 0.01)
+      let heads = try #require(report["heads"] as? [[String: Any]])
+      #expect(heads.count == 3)
+      for head in heads {
+        for key in [
+          "layer", "head", "phase", "visible_blocks", "skipped_blocks", "sparsity", "dropped_mass",
+          "output_error", "entropy", "effective_tokens", "sink", "pattern",
+        ] {
+          #expect(head[key] != nil, "\(key)")
+        }
+        let (visible, skipped) = (
+          head["visible_blocks"] as? Int ?? 0, head["skipped_blocks"] as? Int ?? -1
+        )
+        #expect(
+          visible == 13 * 14 / 2
+            && abs((head["sparsity"] as? Double ?? -1) - Double(skipped) / Double(visible)) < 1e-12)
+        let scores = (head["pattern"] as? [String: Any])?["scores"] as? [String: Double] ?? [:]
+        for name in ["a-shape", "vertical-slash", "block-sparse"] { #expect(scores[name] != nil) }
       }
-      let (visible, skipped) = (head["visible_blocks"] as? Int ?? 0, head["skipped_blocks"] as? Int ?? -1)
-      #expect(visible == 13 * 14 / 2 && abs((head["sparsity"] as? Double ?? -1) - Double(skipped) / Double(visible)) < 1e-12)
-      let scores = (head["pattern"] as? [String: Any])?["scores"] as? [String: Double] ?? [:]
-      for name in ["a-shape", "vertical-slash", "block-sparse"] { #expect(scores[name] != nil) }
     }
-  }
 
-  @Test func masksAndOutputsAreWritten() throws {
-    try Program.scratch { folder in
-      let path = folder + "/m.safetensors"
-      let arguments = ["report", Program.sample, "--layers", "12", "--lambda", "0.03", "--tile", "128x64", "--vote", "group", "--json", "--masks", path]
-      #expect(try Program.run(arguments).status == 0)
-      let again = try Program.run(arguments)
-      #expect(again.status == 1 && again.error.contains("--force"))
-      let info = try Program.run("info", path, "--json")
-      let about = try json(info.output)
-      #expect(about["kind"] as? String == "mask" && about["heads"] as? Int == 3 && about["layers"] as? [Int] == [12])
-      let shown = try Program.run("report", path, "--json")
-      let heads = try #require(try json(shown.output)["heads"] as? [[String: Any]])
-      let first = try #require(try json(Program.run(arguments + ["--force"]).output)["heads"] as? [[String: Any]])
-      #expect(heads[0]["skipped_blocks"] as? Int != nil && first[0]["visible_blocks"] as? Int == heads[0]["visible_blocks"] as? Int)
+    @Test func masksAndOutputsAreWritten() throws {
+      try Program.scratch { folder in
+        let path = folder + "/m.safetensors"
+        let arguments = [
+          "report", Program.sample, "--layers", "12", "--lambda", "0.03", "--tile", "128x64",
+          "--vote", "group", "--json", "--masks", path,
+        ]
+        #expect(try Program.run(arguments).status == 0)
+        let again = try Program.run(arguments)
+        #expect(again.status == 1 && again.error.contains("--force"))
+        let info = try Program.run("info", path, "--json")
+        let about = try json(info.output)
+        #expect(
+          about["kind"] as? String == "mask" && about["heads"] as? Int == 3
+            && about["layers"] as? [Int] == [12])
+        let shown = try Program.run("report", path, "--json")
+        let heads = try #require(try json(shown.output)["heads"] as? [[String: Any]])
+        let first = try #require(
+          try json(Program.run(arguments + ["--force"]).output)["heads"] as? [[String: Any]])
+        #expect(
+          heads[0]["skipped_blocks"] as? Int != nil
+            && first[0]["visible_blocks"] as? Int == heads[0]["visible_blocks"] as? Int)
+      }
     }
-  }
 
-  @Test func infoTellsWhatAFileHolds() throws {
-    let about = try json(try Program.run("info", Program.sample, "--json").output)
-    #expect(about["format"] as? String == "safetensors" && about["kind"] as? String == "qkv" && about["head_dim"] as? Int == 64)
-    #expect(about["layers"] as? [Int] == [0, 12, 18] && about["heads"] as? Int == 9 && about["kv_heads"] as? Int == 3)
-    #expect(about["q"] as? Int == 832 && about["k"] as? Int == 832 && about["causal"] as? Bool == true && about["guesses"] as? [String] == [])
-  }
+    @Test func infoTellsWhatAFileHolds() throws {
+      let about = try json(try Program.run("info", Program.sample, "--json").output)
+      #expect(
+        about["format"] as? String == "safetensors" && about["kind"] as? String == "qkv"
+          && about["head_dim"] as? Int == 64)
+      #expect(
+        about["layers"] as? [Int] == [0, 12, 18] && about["heads"] as? Int == 9
+          && about["kv_heads"] as? Int == 3)
+      #expect(
+        about["q"] as? Int == 832 && about["k"] as? Int == 832 && about["causal"] as? Bool == true
+          && about["guesses"] as? [String] == [])
+    }
 
-  @Test func withoutATerminalThereIsASummary() throws {
-    for arguments in [[Program.sample], ["open", Program.sample], []] {
+    @Test func withoutATerminalThereIsASummary() throws {
+      for arguments in [[Program.sample], ["open", Program.sample], []] {
+        let result = try Program.run(arguments)
+        #expect(
+          result.status == 0 && result.output.contains("blocks pruned")
+            && !result.output.contains("\u{1b}"), "\(arguments)")
+      }
+    }
+
+    @Test func theSampleIsFoundFromAnywhere() throws {
+      try Program.scratch { folder in
+        let link = folder + "/bin"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: Program.path)
+        let result = try Program.run(["-c", "cd / && exec '\(link)'"], program: "/bin/sh")
+        #expect(result.status == 0 && result.output.contains("Smollm2"), "\(result)")
+      }
+    }
+
+    @Test(arguments: ["map", "blocks", "heads", "sinks"]) func renderDrawsEveryView(_ view: String)
+      throws
+    {
+      let text = try Program.run(
+        "render", Program.sample, "--layer", "12", "--head", "6", "--view", view, "--format", "txt",
+        "--width", "100", "--height", "30")
+      #expect(
+        text.status == 0 && text.output.split(separator: "\n").count >= 29
+          && !text.output.contains("\u{1b}"))
+      let ansi = try Program.run("render", Program.sample, "--view", view)
+      #expect(ansi.status == 0 && ansi.output.contains("\u{1b}[0;"))
+    }
+
+    @Test func sliceCutsADumpThatOpens() throws {
+      try Program.scratch { folder in
+        let path = folder + "/cut.safetensors"
+        let result = try Program.run(
+          "slice", Program.sample, "--layers", "12", "--heads", "3-5", "--tokens", "100-299", "-o",
+          path)
+        #expect(result.status == 0, "\(result.error)")
+        let about = try json(try Program.run("info", path, "--json").output)
+        #expect(
+          about["q"] as? Int == 200 && about["k"] as? Int == 200 && about["heads"] as? Int == 3
+            && about["kv_heads"] as? Int == 1)
+        let cut = try Program.run(
+          "slice", Program.sample, "--heads", "2-3", "-o", folder + "/x.safetensors")
+        #expect(cut.status == 1 && cut.error.contains("whole groups"))
+      }
+    }
+
+    @Test func methodsAndDoctorSpeak() throws {
+      let methods = try Program.run("methods")
+      for id in ["dense", "blasst", "a-shape", "vertical-slash", "block-sparse"] {
+        #expect(methods.output.contains("\(id)\n"))
+      }
+      let doctor = try Program.run("doctor")
+      for word in ["TERM", "colours", "UTF-8", "kernels", "threads", "sample"] {
+        #expect(doctor.output.contains(word))
+      }
+    }
+
+    @Test(arguments: ["dense", "a-shape", "vertical-slash", "block-sparse"])
+    func reportRunsEveryMethod(_ method: String) throws {
+      let result = try Program.run(
+        "report", Program.sample, "--layers", "12", "--heads", "6-8", "--method", method, "--json")
+      #expect(
+        result.status == 0 && result.output.contains("\"method\": \"\(method)\""), "\(result.error)"
+      )
+    }
+
+    @Test(arguments: [
+      (["report", "--lambda", "2"], Int32(2), "running maximum"),
+      (["report", "--lambda", "nan"], 2, "refused"),
+      (["report", "--tile", "0x4"], 2, "tile"), (["--no-such-flag"], 2, "no-such-flag"),
+      (["report", "/no/such"], 1, "no such file"),
+      (["/"], 1, "directory"), (["report", "--q", "a"], 2, "go together"),
+      (["report", "--method", "magic"], 1, "no method"),
+      (["report", "--layers", "5"], 1, "no layer 5"), (["open", "--head", "99"], 1, "no head 99"),
+      (["render", "--width", "3"], 2, "--width"),
+      (["report", "--method", "a-shape", "--knob", "initial=-3"], 1, "outside"),
+    ]) func mistakesGetOneSentence(_ arguments: [String], _ status: Int32, _ words: String) throws {
       let result = try Program.run(arguments)
-      #expect(result.status == 0 && result.output.contains("blocks pruned") && !result.output.contains("\u{1b}"), "\(arguments)")
+      #expect(
+        result.status == status && result.error.contains(words) && result.output.isEmpty,
+        "\(arguments): \(result)")
+      if status == 1 { #expect(result.error.split(separator: "\n").count == 1, "\(result.error)") }
     }
-  }
 
-  @Test func theSampleIsFoundFromAnywhere() throws {
-    try Program.scratch { folder in
-      let link = folder + "/bin"
-      try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: Program.path)
-      let result = try Program.run(["-c", "cd / && exec '\(link)'"], program: "/bin/sh")
-      #expect(result.status == 0 && result.output.contains("Smollm2"), "\(result)")
+    @Test func badFilesAreRefusedQuicklyAndSmall() throws {
+      try Program.scratch { folder in
+        let bomb =
+          (#filePath as NSString).deletingLastPathComponent + "/../FormatsTests/Fixtures/bomb.npz"
+        let huge = folder + "/huge.safetensors"
+        _ = FileManager.default.createFile(
+          atPath: huge, contents: Data([0xff, 0xff, 0xff, 0, 0, 0, 0, 0]) + Data("{".utf8))
+        truncate(huge, 4 << 30)
+        let pipe = folder + "/pipe"
+        mkfifo(pipe, 0o600)
+        let hidden = folder + "/\u{1b}[31mred\u{202e}.npz"
+        _ = FileManager.default.createFile(
+          atPath: hidden, contents: Data("nonsense, but long enough".utf8))
+        for path in [bomb, huge, pipe, folder, hidden, folder + "/none"] {
+          let result = try Program.run("info", path)
+          #expect(
+            result.status == 1 && result.seconds < 2 && result.megabytes < 300, "\(path): \(result)"
+          )
+          #expect(
+            result.error.split(separator: "\n").count == 1 && !result.error.contains("\u{1b}")
+              && !result.error.contains("\u{202e}"))
+        }
+      }
     }
-  }
 
-  @Test(arguments: ["map", "blocks", "heads", "sinks"]) func renderDrawsEveryView(_ view: String) throws {
-    let text = try Program.run("render", Program.sample, "--layer", "12", "--head", "6", "--view", view, "--format", "txt", "--width", "100", "--height", "30")
-    #expect(text.status == 0 && text.output.split(separator: "\n").count >= 29 && !text.output.contains("\u{1b}"))
-    let ansi = try Program.run("render", Program.sample, "--view", view)
-    #expect(ansi.status == 0 && ansi.output.contains("\u{1b}[0;"))
-  }
-
-  @Test func sliceCutsADumpThatOpens() throws {
-    try Program.scratch { folder in
-      let path = folder + "/cut.safetensors"
-      let result = try Program.run("slice", Program.sample, "--layers", "12", "--heads", "3-5", "--tokens", "100-299", "-o", path)
-      #expect(result.status == 0, "\(result.error)")
-      let about = try json(try Program.run("info", path, "--json").output)
-      #expect(about["q"] as? Int == 200 && about["k"] as? Int == 200 && about["heads"] as? Int == 3 && about["kv_heads"] as? Int == 1)
-      let cut = try Program.run("slice", Program.sample, "--heads", "2-3", "-o", folder + "/x.safetensors")
-      #expect(cut.status == 1 && cut.error.contains("whole groups"))
-    }
-  }
-
-  @Test func methodsAndDoctorSpeak() throws {
-    let methods = try Program.run("methods")
-    for id in ["dense", "blasst", "a-shape", "vertical-slash", "block-sparse"] { #expect(methods.output.contains("\(id)\n")) }
-    let doctor = try Program.run("doctor")
-    for word in ["TERM", "colours", "UTF-8", "kernels", "threads", "sample"] { #expect(doctor.output.contains(word)) }
-  }
-
-  @Test(arguments: ["dense", "a-shape", "vertical-slash", "block-sparse"]) func reportRunsEveryMethod(_ method: String) throws {
-    let result = try Program.run("report", Program.sample, "--layers", "12", "--heads", "6-8", "--method", method, "--json")
-    #expect(result.status == 0 && result.output.contains("\"method\": \"\(method)\""), "\(result.error)")
-  }
-
-  @Test(arguments: [
-    (["report", "--lambda", "2"], Int32(2), "running maximum"), (["report", "--lambda", "nan"], 2, "refused"),
-    (["report", "--tile", "0x4"], 2, "tile"), (["--no-such-flag"], 2, "no-such-flag"), (["report", "/no/such"], 1, "no such file"),
-    (["/"], 1, "directory"), (["report", "--q", "a"], 2, "go together"), (["report", "--method", "magic"], 1, "no method"),
-    (["report", "--layers", "5"], 1, "no layer 5"), (["open", "--head", "99"], 1, "no head 99"), (["render", "--width", "3"], 2, "--width"),
-    (["report", "--method", "a-shape", "--knob", "initial=-3"], 1, "outside"),
-  ]) func mistakesGetOneSentence(_ arguments: [String], _ status: Int32, _ words: String) throws {
-    let result = try Program.run(arguments)
-    #expect(result.status == status && result.error.contains(words) && result.output.isEmpty, "\(arguments): \(result)")
-    if status == 1 { #expect(result.error.split(separator: "\n").count == 1, "\(result.error)") }
-  }
-
-  @Test func badFilesAreRefusedQuicklyAndSmall() throws {
-    try Program.scratch { folder in
-      let bomb = (#filePath as NSString).deletingLastPathComponent + "/../FormatsTests/Fixtures/bomb.npz"
-      let huge = folder + "/huge.safetensors"
-      _ = FileManager.default.createFile(atPath: huge, contents: Data([0xff, 0xff, 0xff, 0, 0, 0, 0, 0]) + Data("{".utf8))
-      truncate(huge, 4 << 30)
-      let pipe = folder + "/pipe"
-      mkfifo(pipe, 0o600)
-      let hidden = folder + "/\u{1b}[31mred\u{202e}.npz"
-      _ = FileManager.default.createFile(atPath: hidden, contents: Data("nonsense, but long enough".utf8))
-      for path in [bomb, huge, pipe, folder, hidden, folder + "/none"] {
-        let result = try Program.run("info", path)
-        #expect(result.status == 1 && result.seconds < 2 && result.megabytes < 300, "\(path): \(result)")
-        #expect(result.error.split(separator: "\n").count == 1 && !result.error.contains("\u{1b}") && !result.error.contains("\u{202e}"))
+    @Test func helpIsThereForEveryCommand() throws {
+      for command in ["open", "report", "info", "slice", "render", "methods", "doctor"] {
+        let result = try Program.run(command, "--help")
+        #expect(
+          result.status == 0 && result.output.contains("USAGE: attnscope \(command)"), "\(command)")
       }
     }
   }
-
-  @Test func helpIsThereForEveryCommand() throws {
-    for command in ["open", "report", "info", "slice", "render", "methods", "doctor"] {
-      let result = try Program.run(command, "--help")
-      #expect(result.status == 0 && result.output.contains("USAGE: attnscope \(command)"), "\(command)")
-    }
-  }
-}
 }

@@ -29,13 +29,16 @@ enum Program {
   }
 
   /// Runs it with no terminal and waits; `wait4` tells the memory it took.
-  static func run(_ arguments: String..., environment: [String: String] = [:], input: String = "/dev/null") throws -> Result {
+  static func run(
+    _ arguments: String..., environment: [String: String] = [:], input: String = "/dev/null"
+  ) throws -> Result {
     try run(arguments, environment: environment, input: input)
   }
 
   /// Foundation's `Process` is not used: started from a pool thread, its child would inherit blocked signals.
   static func run(
-    _ arguments: [String], program: String = path, environment: [String: String] = [:], input: String = "/dev/null"
+    _ arguments: [String], program: String = path, environment: [String: String] = [:],
+    input: String = "/dev/null"
   ) throws -> Result {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -47,7 +50,8 @@ enum Program {
     posix_spawn_file_actions_addopen(&actions, 1, out, O_WRONLY | O_CREAT, 0o600)
     posix_spawn_file_actions_addopen(&actions, 2, err, O_WRONLY | O_CREAT, 0o600)
     let start = ContinuousClock.now
-    let child = try spawn([program] + arguments, environment: environment, actions: &actions, flags: 0)
+    let child = try spawn(
+      [program] + arguments, environment: environment, actions: &actions, flags: 0)
     var status: Int32 = 0
     var usage = rusage()
     while wait4(child, &status, 0, &usage) < 0, errno == EINTR {}
@@ -56,11 +60,13 @@ enum Program {
       status: status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f),
       output: String(decoding: try Data(contentsOf: URL(filePath: out)), as: UTF8.self),
       error: String(decoding: try Data(contentsOf: URL(filePath: err)), as: UTF8.self),
-      seconds: Double(time.seconds) + Double(time.attoseconds) * 1e-18, megabytes: Int(usage.ru_maxrss) / 1024)
+      seconds: Double(time.seconds) + Double(time.attoseconds) * 1e-18,
+      megabytes: Int(usage.ru_maxrss) / 1024)
   }
 
   static func spawn(
-    _ arguments: [String], environment: [String: String], actions: inout posix_spawn_file_actions_t, flags: Int32
+    _ arguments: [String], environment: [String: String], actions: inout posix_spawn_file_actions_t,
+    flags: Int32
   ) throws -> pid_t {
     var variables = ProcessInfo.processInfo.environment
     for name in ["NO_COLOR", "TMUX", "COLORFGBG", "SSH_CONNECTION"] { variables[name] = nil }
@@ -73,7 +79,8 @@ enum Program {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     // A session of its own, and no signal ignored or blocked that the test runner ignores or blocks.
-    posix_spawnattr_setflags(&attributes, Int16(flags | Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETSIGMASK)))
+    posix_spawnattr_setflags(
+      &attributes, Int16(flags | Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETSIGMASK)))
     var all = sigset_t(), none = sigset_t()
     sigfillset(&all)
     sigemptyset(&none)

@@ -11,7 +11,10 @@ final class PseudoTerminal {
   private let started = ContinuousClock.now
   private(set) var status: Int32?
 
-  init(_ arguments: [String], environment: [String: String] = [:], columns: UInt16 = 100, rows: UInt16 = 30) throws {
+  init(
+    _ arguments: [String], environment: [String: String] = [:], columns: UInt16 = 100,
+    rows: UInt16 = 30
+  ) throws {
     // What posix_openpt, unlockpt and ptsname do; Swift's Glibc does not show them.
     master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     var unlock: Int32 = 0, number: UInt32 = 0
@@ -51,15 +54,23 @@ final class PseudoTerminal {
   }
 
   /// Reads until the text appears in what was written after `mark`; the limit only ends a broken test.
-  @discardableResult func sees(_ text: String, after mark: Int = 0, sourceLocation: SourceLocation = #_sourceLocation) -> Bool {
+  @discardableResult func sees(
+    _ text: String, after mark: Int = 0, sourceLocation: SourceLocation = #_sourceLocation
+  ) -> Bool {
     let end = ContinuousClock.now + .seconds(30)
     while ContinuousClock.now < end {
-      if output.utf8.count > mark, String(decoding: output.utf8.dropFirst(mark), as: UTF8.self).contains(text) { return true }
+      if output.utf8.count > mark,
+        String(decoding: output.utf8.dropFirst(mark), as: UTF8.self).contains(text)
+      {
+        return true
+      }
       if !read(milliseconds: 200), hasEnded() { break }
     }
     _ = read(milliseconds: 0)
     if String(decoding: output.utf8.dropFirst(mark), as: UTF8.self).contains(text) { return true }
-    Issue.record("never saw \(text.debugDescription) in \(output.suffix(600).debugDescription)", sourceLocation: sourceLocation)
+    Issue.record(
+      "never saw \(text.debugDescription) in \(output.suffix(600).debugDescription)",
+      sourceLocation: sourceLocation)
     return false
   }
 
@@ -71,7 +82,9 @@ final class PseudoTerminal {
       for _ in 0..<4 where read(milliseconds: 100) {}
       if String(decoding: output.utf8.dropFirst(mark), as: UTF8.self).contains(text) { return }
     }
-    Issue.record("no redraw showed \(text.debugDescription): \(output.suffix(600).debugDescription)", sourceLocation: sourceLocation)
+    Issue.record(
+      "no redraw showed \(text.debugDescription): \(output.suffix(600).debugDescription)",
+      sourceLocation: sourceLocation)
   }
 
   var mark: Int { output.utf8.count }
@@ -114,7 +127,8 @@ final class PseudoTerminal {
   var modesAreRestored: Bool {
     var now = termios()
     tcgetattr(slave, &now)
-    return now.c_lflag == before.c_lflag && now.c_iflag == before.c_iflag && now.c_oflag == before.c_oflag
+    return now.c_lflag == before.c_lflag && now.c_iflag == before.c_iflag
+      && now.c_oflag == before.c_oflag
   }
 
   /// The main screen is back, the cursor shows, the mouse is off: each was last switched that way.
@@ -124,7 +138,8 @@ final class PseudoTerminal {
       guard let b = output.range(of: off, options: .backwards) else { return false }
       return b.lowerBound > a.lowerBound
     }
-    return last("\u{1b}[?1049h", "\u{1b}[?1049l") && last("\u{1b}[?25l", "\u{1b}[?25h") && last("\u{1b}[?1002h", "\u{1b}[?1002l")
+    return last("\u{1b}[?1049h", "\u{1b}[?1049l") && last("\u{1b}[?25l", "\u{1b}[?25h")
+      && last("\u{1b}[?1002h", "\u{1b}[?1002l")
       && last("\u{1b}[?1000h", "\u{1b}[?1000l")
   }
 

@@ -2,188 +2,207 @@ import Foundation
 import Testing
 
 extension ProgramTests {
-/// The terminal is whole after every way out, on a real pseudo-terminal.
-@Suite(.serialized) struct TerminalTests {
-  private func start(_ environment: [String: String] = [:], _ extra: [String] = []) throws -> PseudoTerminal {
-    let terminal = try PseudoTerminal([Program.path, Program.sample] + extra, environment: environment)
-    terminal.sees("Under the cursor")
-    return terminal
-  }
-
-  private func expectWhole(_ terminal: PseudoTerminal, _ way: String) {
-    #expect(terminal.output.contains("\u{1b}[?1049h"), "\(way): the screen was never taken")
-    #expect(terminal.screenIsRestored, "\(way): the screen is not restored")
-    #expect(terminal.modesAreRestored, "\(way): the modes are not restored")
-  }
-
-  @Test func quit() throws {
-    let terminal = try start()
-    terminal.send("q")
-    #expect(terminal.end() == 0)
-    expectWhole(terminal, "q")
-  }
-
-  @Test func controlCTwice() throws {
-    let terminal = try start()
-    terminal.sees("exact")
-    terminal.send("\u{3}")
-    terminal.sees("Nothing to stop")
-    terminal.send("\u{3}")
-    #expect(terminal.end() == 0)
-    expectWhole(terminal, "Ctrl-C")
-  }
-
-  @Test(arguments: [SIGTERM, SIGHUP, SIGSEGV, SIGQUIT, SIGABRT, SIGBUS]) func signals(_ signal: Int32) throws {
-    let terminal = try start(["SWIFT_BACKTRACE": "enable=no"])
-    kill(terminal.child, signal)
-    #expect(terminal.end() == 128 + signal)
-    expectWhole(terminal, "signal \(signal)")
-  }
-
-  @Test(arguments: [("segv", 128 + SIGSEGV), ("trap", 128 + SIGILL), ("abort", 128 + SIGABRT), ("exit", 3)])
-  func crashes(_ how: String, _ code: Int32) throws {
-    let terminal = try PseudoTerminal(
-      [Program.path, Program.sample], environment: ["ATTNSCOPE_CRASH": how, "SWIFT_BACKTRACE": "enable=no"])
-    #expect(terminal.end() == code)
-    expectWhole(terminal, how)
-  }
-
-  @Test func controlZAndForeground() throws {
-    let terminal = try PseudoTerminal(["/bin/bash", "--norc", "--noprofile", "-i"], environment: ["PS1": "ready> "])
-    terminal.sees("ready> ")
-    terminal.send("\(Program.path) \(Program.sample)\n")
-    terminal.sees("exact")
-    terminal.send("\u{1a}")
-    terminal.sees("Stopped")
-    #expect(terminal.screenIsRestored)
-    let mark = terminal.mark
-    terminal.send("fg\n")
-    terminal.sees("Under the cursor", after: mark)
-    #expect(!terminal.screenIsRestored)
-    terminal.send("]")
-    terminal.redraws("1.8e-2")
-    let end = terminal.mark
-    terminal.send("q")
-    terminal.sees("ready> ", after: end)
-    terminal.send("exit\n")
-    #expect(terminal.end() == 0)
-    #expect(terminal.screenIsRestored)
-  }
-
-  @Test func aLostTerminalEndsIt() throws {
-    let terminal = try start()
-    kill(terminal.child, SIGHUP)
-    #expect(terminal.end() == 128 + SIGHUP)
-  }
-
-  @Test func resizeRedraws() throws {
-    let terminal = try start()
-    terminal.sees("exact")
-    let mark = terminal.mark
-    terminal.resize(columns: 50, rows: 8)
-    terminal.sees("attnscope needs", after: mark)
-    let next = terminal.mark
-    terminal.resize(columns: 120, rows: 40)
-    terminal.sees("Under the cursor", after: next)
-    terminal.send("q")
-    #expect(terminal.end() == 0)
-  }
-
-  @Test func theMouseMovesTheCursor() throws {
-    let terminal = try start()
-    terminal.sees("exact")
-    terminal.send("\u{1b}[<0;31;15M\u{1b}[<0;31;15m")
-    terminal.redraws("block (4,2)")
-    terminal.send("q")
-    #expect(terminal.end() == 0)
-  }
-
-  @Test func unknownSequencesAreNoKeys() throws {
-    let terminal = try start()
-    terminal.sees("exact")
-    terminal.send("\u{1b}[25~\u{1b}[1;9Z\u{1b}[200~")
-    terminal.send("\u{1b}[4~")  // End
-    terminal.redraws("k 831")
-    terminal.redraws("1.0e-2")
-    terminal.send("q")
-    #expect(terminal.end() == 0)
-  }
-
-  @Test func unknownAndDumbTerminals() throws {
-    let unknown = try start(["TERM": "xterm-kitty-of-tomorrow"])
-    unknown.sees("using xterm-256color")
-    unknown.send("q")
-    #expect(unknown.end() == 0)
-    for term in ["dumb", ""] {
-      let dumb = try PseudoTerminal([Program.path, Program.sample], environment: ["TERM": term])
-      #expect(dumb.end() == 1)
-      #expect(dumb.output.contains("cannot place text") && !dumb.output.contains("\u{1b}"), "\(dumb.output)")
-    }
-  }
-
-  @Test func noColorAndNoUTF8() throws {
-    let mono = try start(["NO_COLOR": "1"])
-    mono.sees("exact")
-    mono.send("q")
-    #expect(mono.end() == 0)
-    #expect(mono.output.firstMatch(of: /\e\[[0-9;]*(?:3|4)8;5;/) == nil, "colours in spite of NO_COLOR")
-    let plain = try start(["LC_ALL": "C"])
-    plain.sees("exact")
-    plain.send("q")
-    #expect(plain.end() == 0)
-    #expect(plain.output.unicodeScalars.allSatisfy(\.isASCII) && plain.output.contains("@"))
-  }
-
-  @Test func aBadFileNeverTakesTheScreen() throws {
-    let terminal = try PseudoTerminal([Program.path, "/no/such/file"])
-    #expect(terminal.end() == 1)
-    #expect(terminal.output.contains("no such file") && !terminal.output.contains("\u{1b}"))
-  }
-
-  /// Start to first frame, process start included.
-  @Test func theFirstFrameIsSoon() throws {
-    var times: [Double] = []
-    for _ in 0..<5 {
-      let terminal = try PseudoTerminal([Program.path, Program.sample])
+  /// The terminal is whole after every way out, on a real pseudo-terminal.
+  @Suite(.serialized) struct TerminalTests {
+    private func start(_ environment: [String: String] = [:], _ extra: [String] = []) throws
+      -> PseudoTerminal
+    {
+      let terminal = try PseudoTerminal(
+        [Program.path, Program.sample] + extra, environment: environment)
       terminal.sees("Under the cursor")
-      times.append(terminal.seconds)
+      return terminal
+    }
+
+    private func expectWhole(_ terminal: PseudoTerminal, _ way: String) {
+      #expect(terminal.output.contains("\u{1b}[?1049h"), "\(way): the screen was never taken")
+      #expect(terminal.screenIsRestored, "\(way): the screen is not restored")
+      #expect(terminal.modesAreRestored, "\(way): the modes are not restored")
+    }
+
+    @Test func quit() throws {
+      let terminal = try start()
+      terminal.send("q")
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "q")
+    }
+
+    @Test func controlCTwice() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      terminal.send("\u{3}")
+      terminal.sees("Nothing to stop")
+      terminal.send("\u{3}")
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "Ctrl-C")
+    }
+
+    @Test(arguments: [SIGTERM, SIGHUP, SIGSEGV, SIGQUIT, SIGABRT, SIGBUS]) func signals(
+      _ signal: Int32
+    ) throws {
+      let terminal = try start(["SWIFT_BACKTRACE": "enable=no"])
+      kill(terminal.child, signal)
+      #expect(terminal.end() == 128 + signal)
+      expectWhole(terminal, "signal \(signal)")
+    }
+
+    @Test(arguments: [
+      ("segv", 128 + SIGSEGV), ("trap", 128 + SIGILL), ("abort", 128 + SIGABRT), ("exit", 3),
+    ])
+    func crashes(_ how: String, _ code: Int32) throws {
+      let terminal = try PseudoTerminal(
+        [Program.path, Program.sample],
+        environment: ["ATTNSCOPE_CRASH": how, "SWIFT_BACKTRACE": "enable=no"])
+      #expect(terminal.end() == code)
+      expectWhole(terminal, how)
+    }
+
+    @Test func controlZAndForeground() throws {
+      let terminal = try PseudoTerminal(
+        ["/bin/bash", "--norc", "--noprofile", "-i"], environment: ["PS1": "ready> "])
+      terminal.sees("ready> ")
+      terminal.send("\(Program.path) \(Program.sample)\n")
+      terminal.sees("exact")
+      terminal.send("\u{1a}")
+      terminal.sees("Stopped")
+      #expect(terminal.screenIsRestored)
+      let mark = terminal.mark
+      terminal.send("fg\n")
+      terminal.sees("Under the cursor", after: mark)
+      #expect(!terminal.screenIsRestored)
+      terminal.send("]")
+      terminal.redraws("1.8e-2")
+      let end = terminal.mark
+      terminal.send("q")
+      terminal.sees("ready> ", after: end)
+      terminal.send("exit\n")
+      #expect(terminal.end() == 0)
+      #expect(terminal.screenIsRestored)
+    }
+
+    @Test func aLostTerminalEndsIt() throws {
+      let terminal = try start()
+      kill(terminal.child, SIGHUP)
+      #expect(terminal.end() == 128 + SIGHUP)
+    }
+
+    @Test func resizeRedraws() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      let mark = terminal.mark
+      terminal.resize(columns: 50, rows: 8)
+      terminal.sees("attnscope needs", after: mark)
+      let next = terminal.mark
+      terminal.resize(columns: 120, rows: 40)
+      terminal.sees("Under the cursor", after: next)
       terminal.send("q")
       #expect(terminal.end() == 0)
     }
-    print("start to first frame: \(times.sorted()[2] * 1000) ms, median of 5")
-    #expect(times.sorted()[2] < 0.15)
-  }
 
-  /// The real program in tmux, on a socket of its own.
-  @Test func insideTmux() throws {
-    let tmux = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first { FileManager.default.isExecutableFile(atPath: $0) }
-    guard let tmux else {
-      print("skipped: tmux is not installed")
-      return
+    @Test func theMouseMovesTheCursor() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      terminal.send("\u{1b}[<0;31;15M\u{1b}[<0;31;15m")
+      terminal.redraws("block (4,2)")
+      terminal.send("q")
+      #expect(terminal.end() == 0)
     }
-    let socket = "attnscope-\(getpid())"
-    func ask(_ arguments: String...) throws -> String {
-      try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: tmux).output
+
+    @Test func unknownSequencesAreNoKeys() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      terminal.send("\u{1b}[25~\u{1b}[1;9Z\u{1b}[200~")
+      terminal.send("\u{1b}[4~")  // End
+      terminal.redraws("k 831")
+      terminal.redraws("1.0e-2")
+      terminal.send("q")
+      #expect(terminal.end() == 0)
     }
-    defer { _ = try? ask("kill-server") }
-    func waitFor(_ text: String) throws {
-      let limit = ContinuousClock.now + .seconds(30)
-      while ContinuousClock.now < limit {
-        if try ask("capture-pane", "-p", "-t", "s").contains(text) { return }
+
+    @Test func unknownAndDumbTerminals() throws {
+      let unknown = try start(["TERM": "xterm-kitty-of-tomorrow"])
+      unknown.sees("using xterm-256color")
+      unknown.send("q")
+      #expect(unknown.end() == 0)
+      for term in ["dumb", ""] {
+        let dumb = try PseudoTerminal([Program.path, Program.sample], environment: ["TERM": term])
+        #expect(dumb.end() == 1)
+        #expect(
+          dumb.output.contains("cannot place text") && !dumb.output.contains("\u{1b}"),
+          "\(dumb.output)")
       }
-      Issue.record("tmux never showed \(text): \(try ask("capture-pane", "-p", "-t", "s"))")
     }
-    _ = try ask("new-session", "-d", "-s", "s", "-x", "80", "-y", "24", "LC_ALL=C.UTF-8 \(Program.path) \(Program.sample); echo left with $?; cat")
-    try waitFor("exact")
-    for (key, text) in [("2", "Heads 27"), ("Enter", "Under the cursor"), ("3", "Sparsity"), ("4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys")] {
-      _ = try ask("send-keys", "-t", "s", key)
-      try waitFor(text)
+
+    @Test func noColorAndNoUTF8() throws {
+      let mono = try start(["NO_COLOR": "1"])
+      mono.sees("exact")
+      mono.send("q")
+      #expect(mono.end() == 0)
+      #expect(
+        mono.output.firstMatch(of: /\e\[[0-9;]*(?:3|4)8;5;/) == nil, "colours in spite of NO_COLOR")
+      let plain = try start(["LC_ALL": "C"])
+      plain.sees("exact")
+      plain.send("q")
+      #expect(plain.end() == 0)
+      #expect(plain.output.unicodeScalars.allSatisfy(\.isASCII) && plain.output.contains("@"))
     }
-    _ = try ask("resize-window", "-t", "s", "-x", "120", "-y", "40")
-    _ = try ask("send-keys", "-t", "s", "1")
-    try waitFor("rel L2")
-    _ = try ask("send-keys", "-t", "s", "q")
-    try waitFor("left with 0")
+
+    @Test func aBadFileNeverTakesTheScreen() throws {
+      let terminal = try PseudoTerminal([Program.path, "/no/such/file"])
+      #expect(terminal.end() == 1)
+      #expect(terminal.output.contains("no such file") && !terminal.output.contains("\u{1b}"))
+    }
+
+    /// Start to first frame, process start included.
+    @Test func theFirstFrameIsSoon() throws {
+      var times: [Double] = []
+      for _ in 0..<5 {
+        let terminal = try PseudoTerminal([Program.path, Program.sample])
+        terminal.sees("Under the cursor")
+        times.append(terminal.seconds)
+        terminal.send("q")
+        #expect(terminal.end() == 0)
+      }
+      print("start to first frame: \(times.sorted()[2] * 1000) ms, median of 5")
+      #expect(times.sorted()[2] < 0.15)
+    }
+
+    /// The real program in tmux, on a socket of its own.
+    @Test func insideTmux() throws {
+      let tmux = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
+        FileManager.default.isExecutableFile(atPath: $0)
+      }
+      guard let tmux else {
+        print("skipped: tmux is not installed")
+        return
+      }
+      let socket = "attnscope-\(getpid())"
+      func ask(_ arguments: String...) throws -> String {
+        try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: tmux).output
+      }
+      defer { _ = try? ask("kill-server") }
+      func waitFor(_ text: String) throws {
+        let limit = ContinuousClock.now + .seconds(30)
+        while ContinuousClock.now < limit {
+          if try ask("capture-pane", "-p", "-t", "s").contains(text) { return }
+        }
+        Issue.record("tmux never showed \(text): \(try ask("capture-pane", "-p", "-t", "s"))")
+      }
+      _ = try ask(
+        "new-session", "-d", "-s", "s", "-x", "80", "-y", "24",
+        "LC_ALL=C.UTF-8 \(Program.path) \(Program.sample); echo left with $?; cat")
+      try waitFor("exact")
+      for (key, text) in [
+        ("2", "Heads 27"), ("Enter", "Under the cursor"), ("3", "Sparsity"),
+        ("4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys"),
+      ] {
+        _ = try ask("send-keys", "-t", "s", key)
+        try waitFor(text)
+      }
+      _ = try ask("resize-window", "-t", "s", "-x", "120", "-y", "40")
+      _ = try ask("send-keys", "-t", "s", "1")
+      try waitFor("rel L2")
+      _ = try ask("send-keys", "-t", "s", "q")
+      try waitFor("left with 0")
+    }
   }
-}
 }

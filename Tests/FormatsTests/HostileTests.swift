@@ -14,7 +14,10 @@ import Testing
     }
   }
 
-  static func entry(_ name: String = "layers.0.q", dtype: String = "F32", shape: String, _ from: String, _ to: String) -> String {
+  static func entry(
+    _ name: String = "layers.0.q", dtype: String = "F32", shape: String, _ from: String,
+    _ to: String
+  ) -> String {
     "\"\(name)\":{\"dtype\":\"\(dtype)\",\"shape\":\(shape),\"data_offsets\":[\(from),\(to)]}"
   }
 
@@ -27,19 +30,33 @@ import Testing
     (entry(shape: "[2,2]", "16", "0"), 16, "not a range"),
     (entry(shape: "[2,2]", "-16", "0"), 16, "not a range"),
     (entry(dtype: "F4", shape: "[2,2]", "0", "16"), 16, "element type F4"),
-    (entry("a", shape: "[2,2]", "0", "16") + "," + entry("b", shape: "[2,2]", "8", "24"), 24, "overlap"),
+    (
+      entry("a", shape: "[2,2]", "0", "16") + "," + entry("b", shape: "[2,2]", "8", "24"), 24,
+      "overlap"
+    ),
     ("\"x\":3", 0, "not the JSON"),
     (entry(shape: "[4]", "0", "16"), 16, "no attention"),
-    (entry(shape: "[1,0,4]", "0", "0") + "," + entry("layers.0.k", shape: "[1,0,4]", "0", "0"), 0, "no elements"),
-    (entry(shape: "[3,4,8]", "0", "384") + "," + entry("layers.0.k", shape: "[2,4,8]", "384", "640"), 640, "cannot share"),
-    (entry(shape: "[2,4,8]", "0", "256") + "," + entry("layers.0.k", shape: "[2,4,6]", "256", "448"), 448, "head dim"),
+    (
+      entry(shape: "[1,0,4]", "0", "0") + "," + entry("layers.0.k", shape: "[1,0,4]", "0", "0"), 0,
+      "no elements"
+    ),
+    (
+      entry(shape: "[3,4,8]", "0", "384") + ","
+        + entry("layers.0.k", shape: "[2,4,8]", "384", "640"), 640, "cannot share"
+    ),
+    (
+      entry(shape: "[2,4,8]", "0", "256") + ","
+        + entry("layers.0.k", shape: "[2,4,6]", "256", "448"), 448, "head dim"
+    ),
     (entry(shape: "[2,4,8]", "0", "256"), 256, "partner"),
   ]) func lyingSafetensors(_ header: String, _ data: Int, _ words: String) throws {
     try refuse(Fixture.safetensors("{\(header)}", data: data), words)
   }
 
   @Test func nestedAndHugeHeaders() throws {
-    try refuse(Fixture.safetensors("{\"a\":" + String(repeating: "[", count: 200_000), data: 0), "not the JSON")
+    try refuse(
+      Fixture.safetensors("{\"a\":" + String(repeating: "[", count: 200_000), data: 0),
+      "not the JSON")
     var absurd = Fixture.safetensors("{}", data: 64)
     absurd[4] = 0xff
     try refuse(absurd, "runs past the end")
@@ -47,8 +64,11 @@ import Testing
   }
 
   @Test(arguments: [
-    ("object.npy", "never executed"), ("object.npz", "never executed"), ("big_endian.npy", "big-endian"), ("bomb.npz", "zip bomb"),
-  ]) func refusedFixtures(_ name: String, _ words: String) throws { try refuse(try Fixture.bytes(name), words, name: name) }
+    ("object.npy", "never executed"), ("object.npz", "never executed"),
+    ("big_endian.npy", "big-endian"), ("bomb.npz", "zip bomb"),
+  ]) func refusedFixtures(_ name: String, _ words: String) throws {
+    try refuse(try Fixture.bytes(name), words, name: name)
+  }
 
   @Test func otherFormatsAreNamed() throws {
     try refuse([], "empty")
@@ -63,7 +83,10 @@ import Testing
   @Test func directoriesPipesAndMissingFiles() throws {
     try Fixture.with([0]) { path in
       let folder = (path as NSString).deletingLastPathComponent
-      for (name, words) in [(folder, "directory"), (folder + "/none", "no such file"), (folder + "/pipe", "pipe"), ("/dev/zero", "device")] {
+      for (name, words) in [
+        (folder, "directory"), (folder + "/none", "no such file"), (folder + "/pipe", "pipe"),
+        ("/dev/zero", "device"),
+      ] {
         if name.hasSuffix("pipe") { mkfifo(name, 0o600) }
         let error = #expect(throws: FormatError.self) { try Dump.open(name) }
         #expect(error?.message.contains(words) ?? false, "\(name): \(error.map { "\($0)" } ?? "")")
@@ -83,7 +106,8 @@ import Testing
   }
 
   @Test func truncatedSafetensors() throws {
-    let header = "{\(Self.entry(shape: "[1,2,4]", "0", "32")),\(Self.entry("layers.0.k", shape: "[1,2,4]", "32", "64"))}"
+    let header =
+      "{\(Self.entry(shape: "[1,2,4]", "0", "32")),\(Self.entry("layers.0.k", shape: "[1,2,4]", "32", "64"))}"
     let whole = Fixture.safetensors(header, data: 64)
     for length in 0..<whole.count {
       try Fixture.with(Array(whole.prefix(length))) { path in
@@ -100,7 +124,8 @@ import Testing
     for _ in 0..<300 {
       var bytes = whole
       for _ in 0..<Int.random(in: 1...6, using: &random) {
-        bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+        bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(
+          in: 0...255, using: &random)
       }
       try Fixture.with(bytes) { path in
         guard let dump = try? Dump.open(path) else { return }

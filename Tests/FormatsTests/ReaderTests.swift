@@ -5,10 +5,14 @@ import Tensors
 import Testing
 
 enum Fixture {
-  static func path(_ name: String) -> String { checkout(from: #filePath) + "/Tests/FormatsTests/Fixtures/" + name }
+  static func path(_ name: String) -> String {
+    checkout(from: #filePath) + "/Tests/FormatsTests/Fixtures/" + name
+  }
 
   /// A file of these bytes in a folder of its own, removed with it.
-  @discardableResult static func with<T>(_ bytes: [UInt8], name: String = "dump.bin", _ body: (String) throws -> T) throws -> T {
+  @discardableResult static func with<T>(
+    _ bytes: [UInt8], name: String = "dump.bin", _ body: (String) throws -> T
+  ) throws -> T {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -17,12 +21,15 @@ enum Fixture {
     return try body(file.path)
   }
 
-  static func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: path(name)))) }
+  static func bytes(_ name: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(filePath: path(name))))
+  }
 
   /// A safetensors file with this header text and so many bytes of zeros behind it.
   static func safetensors(_ header: String, data: Int) -> [UInt8] {
     let length = UInt64(header.utf8.count)
-    return (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * UInt64($0))) } + Array(header.utf8)
+    return (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * UInt64($0))) }
+      + Array(header.utf8)
       + [UInt8](repeating: 0, count: data)
   }
 }
@@ -47,14 +54,18 @@ enum Fixture {
   @Test func bfloat16InIntegersNeedsTheFlag() throws {
     let path = Fixture.path("bf16_uint16.npy")
     #expect(try openArchive(path).tensor("arr_0").floats() != Self.counted)
-    #expect(try openArchive(path, options: ArchiveOptions(bfloat16: true)).tensor("arr_0").floats() == Self.counted)
+    #expect(
+      try openArchive(path, options: ArchiveOptions(bfloat16: true)).tensor("arr_0").floats()
+        == Self.counted)
   }
 
   @Test func storedAndDeflatedMembersAreEqual() throws {
     let stored = try openArchive(Fixture.path("attention_stored.npz"))
     let deflated = try openArchive(Fixture.path("attention_deflated.npz"))
     #expect(try stored.tensor("attention").floats() == deflated.tensor("attention").floats())
-    let (a, b) = (try stored.sample("attention", elements: 72), try deflated.sample("attention", elements: 72))
+    let (a, b) = (
+      try stored.sample("attention", elements: 72), try deflated.sample("attention", elements: 72)
+    )
     #expect(a.count >= 36 && b.count >= 36 && zip(a, b).allSatisfy(==))
     // A stored member is used where it lies: the tensor's storage is the mapped file.
     #expect(try stored.tensor("attention").storage is MappedFile)
@@ -81,10 +92,14 @@ enum Fixture {
     try Fixture.with([0]) { path in
       let tensor = Tensor(Self.counted, shape: [2, 3, 4])
       let arrays = [
-        ArrayToWrite("layers.0.q", tensor: tensor.permuted([2, 0, 1])), ArrayToWrite("half", floats: [1, 0.1], shape: [2], half: true),
-        ArrayToWrite("ids", int32: [7, -7], shape: [2]), ArrayToWrite("u", bytes: [0, 255], shape: [2]),
+        ArrayToWrite("layers.0.q", tensor: tensor.permuted([2, 0, 1])),
+        ArrayToWrite("half", floats: [1, 0.1], shape: [2], half: true),
+        ArrayToWrite("ids", int32: [7, -7], shape: [2]),
+        ArrayToWrite("u", bytes: [0, 255], shape: [2]),
       ]
-      #expect(throws: FormatError.self) { try writeSafetensors(arrays, metadata: [:], to: path, force: false) }
+      #expect(throws: FormatError.self) {
+        try writeSafetensors(arrays, metadata: [:], to: path, force: false)
+      }
       try writeSafetensors(arrays, metadata: ["a\"b": "c\n\u{1}"], to: path, force: true)
       let archive = try openArchive(path)
       #expect(archive.metadata == ["a\"b": "c\n\u{1}"])
@@ -92,8 +107,12 @@ enum Fixture {
       #expect(try archive.tensor("half").floats() == [1, Float(Float16(0.1))])
       #expect(try archive.tensor("ids").floats() == [7, -7])
       try writeNpy(arrays[0], to: path, force: true)
-      #expect(try openArchive(path).tensor("arr_0").floats() == tensor.permuted([2, 0, 1]).floats())
-      #expect(try FileManager.default.contentsOfDirectory(atPath: (path as NSString).deletingLastPathComponent).count == 1)
+      #expect(
+        try openArchive(path).tensor("arr_0").floats() == tensor.permuted([2, 0, 1]).floats())
+      #expect(
+        try FileManager.default.contentsOfDirectory(
+          atPath: (path as NSString).deletingLastPathComponent
+        ).count == 1)
     }
   }
 }
@@ -128,25 +147,34 @@ enum Fixture {
     var options = DumpOptions()
     (options.layout, options.kind, options.causal, options.scale) = ("hlqk", .scores, false, 0.5)
     let dump = try Dump.open(Fixture.path("attention_stored.npz"), options: options)
-    #expect(dump.kind == .scores && !dump.causal && dump.layers.count == 3 && dump.layers[0].positions.heads == 2)
+    #expect(
+      dump.kind == .scores && !dump.causal && dump.layers.count == 3
+        && dump.layers[0].positions.heads == 2)
     #expect(dump.scale == 0.5 && dump.guesses.isEmpty)
     options.layout = "xyz"
-    #expect(throws: FormatError.self) { try Dump.open(Fixture.path("attention_stored.npz"), options: options) }
+    #expect(throws: FormatError.self) {
+      try Dump.open(Fixture.path("attention_stored.npz"), options: options)
+    }
   }
 
   @Test(arguments: [
-    ("blocks.3.attn.hook_pattern", 3, "pattern"), ("blocks.0.attn.hook_attn_scores", 0, "scores"), ("kq_soft_max-7", 7, "pattern"),
+    ("blocks.3.attn.hook_pattern", 3, "pattern"), ("blocks.0.attn.hook_attn_scores", 0, "scores"),
+    ("kq_soft_max-7", 7, "pattern"),
     ("kq-2", 2, "scores"),
   ]) func namesOfOtherTools(_ name: String, _ layer: Int, _ kind: String) throws {
     let header = "{\"\(name)\":{\"dtype\":\"F32\",\"shape\":[1,2,3,3],\"data_offsets\":[0,72]}}"
     try Fixture.with(Fixture.safetensors(header, data: 72)) { path in
       let dump = try Dump.open(path)
-      #expect(dump.kind.rawValue == kind && dump.layers[0].layer == layer && dump.layers[0].positions.heads == 2)
+      #expect(
+        dump.kind.rawValue == kind && dump.layers[0].layer == layer
+          && dump.layers[0].positions.heads == 2)
     }
   }
 
   /// The most frequent false friends are never taken for attention.
-  @Test(arguments: ["attention_mask", "input_ids", "labels", "model.layers.0.self_attn.q_proj.weight"])
+  @Test(arguments: [
+    "attention_mask", "input_ids", "labels", "model.layers.0.self_attn.q_proj.weight",
+  ])
   func falseFriends(_ name: String) throws {
     let header = "{\"\(name)\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}}"
     try Fixture.with(Fixture.safetensors(header, data: 16)) { path in
@@ -156,10 +184,13 @@ enum Fixture {
   }
 
   @Test func aMaskAlone() throws {
-    let header = "{\"__metadata__\":{\"tile\":\"64x32\"},\"layers.5.blocks\":{\"dtype\":\"U8\",\"shape\":[2,3,6],\"data_offsets\":[0,36]}}"
+    let header =
+      "{\"__metadata__\":{\"tile\":\"64x32\"},\"layers.5.blocks\":{\"dtype\":\"U8\",\"shape\":[2,3,6],\"data_offsets\":[0,36]}}"
     try Fixture.with(Fixture.safetensors(header, data: 36)) { path in
       let dump = try Dump.open(path)
-      #expect(dump.kind == .mask && dump.tile! == (64, 32) && dump.layers[0].layer == 5 && !dump.onesAreKept)
+      #expect(
+        dump.kind == .mask && dump.tile! == (64, 32) && dump.layers[0].layer == 5
+          && !dump.onesAreKept)
     }
   }
 }

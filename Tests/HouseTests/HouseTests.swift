@@ -21,11 +21,14 @@ import Testing
   static func sources(_ room: String) -> [URL] {
     let folder = root.appending(path: "Sources/\(room)")
     let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
-    return (files?.allObjects as? [URL] ?? []).filter { ["swift", "c", "h", "inc"].contains($0.pathExtension) }
+    return (files?.allObjects as? [URL] ?? []).filter {
+      ["swift", "c", "h", "inc"].contains($0.pathExtension)
+    }
   }
 
   @Test func everyRoomIsInTheTable() throws {
-    let folders = try FileManager.default.contentsOfDirectory(atPath: Self.root.appending(path: "Sources").path)
+    let folders = try FileManager.default.contentsOfDirectory(
+      atPath: Self.root.appending(path: "Sources").path)
     #expect(Set(folders) == Set(try Self.table().keys))
   }
 
@@ -35,11 +38,15 @@ import Testing
     for (room, allowed) in table {
       for file in Self.sources(room) where file.pathExtension == "swift" {
         let text = try String(contentsOf: file, encoding: .utf8)
-        for match in text.matches(of: /(?m)^\s*(?:@\w+\s+)*(?:(?:public|package|internal|private)\s+)?import +(?:(?:struct|class|enum|func) +)?(\w+)/) {
+        for match in text.matches(
+          of:
+            /(?m)^\s*(?:@\w+\s+)*(?:(?:public|package|internal|private)\s+)?import +(?:(?:struct|class|enum|func) +)?(\w+)/
+        ) {
           let name = String(match.1)
           #expect(
             allowed.contains(name) || outside.contains(name),
-            "\(room)/\(file.lastPathComponent) imports \(name), which Package.swift does not allow it")
+            "\(room)/\(file.lastPathComponent) imports \(name), which Package.swift does not allow it"
+          )
         }
       }
     }
@@ -53,7 +60,9 @@ import Testing
   @Test func theTableHasNoCircle() throws {
     let table = try Self.table()
     func reach(_ room: String, _ seen: Set<String>) -> Bool {
-      table[room, default: []].contains { next in seen.contains(next) || reach(next, seen.union([next])) }
+      table[room, default: []].contains { next in
+        seen.contains(next) || reach(next, seen.union([next]))
+      }
     }
     for room in table.keys { #expect(!reach(room, [room]), "\(room) reaches itself") }
   }
@@ -62,7 +71,8 @@ import Testing
   @Test func filesAreShort() throws {
     for room in try Self.table().keys {
       for file in Self.sources(room) {
-        let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+        let lines = try String(contentsOf: file, encoding: .utf8).split(
+          separator: "\n", omittingEmptySubsequences: false)
         #expect(lines.count <= 401, "\(room)/\(file.lastPathComponent) has \(lines.count) lines")
       }
     }

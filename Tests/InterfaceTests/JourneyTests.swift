@@ -51,9 +51,12 @@ import Testing
     pilot.press("120g")
     await pilot.sees("k 120")
     pilot.press("20k")
-    await pilot.until("the cursor twenty cells up") { $0.contains("q 115") || $0.contains("q 95") || !$0.contains("q 255") }
+    await pilot.until("the cursor twenty cells up") {
+      $0.contains("q 115") || $0.contains("q 95") || !$0.contains("q 255")
+    }
     let model = await pilot.model()
-    #expect(model.selection.view == .map && model.selection.key == 120 && model.selection.query < 235)
+    #expect(
+      model.selection.view == .map && model.selection.key == 120 && model.selection.query < 235)
     await pilot.quit()
   }
 
@@ -120,9 +123,12 @@ import Testing
   @Test func everythingThatTogglesSaysSo() async {
     let pilot = Pilot()
     for (key, text) in [
-      ("s", "Scale: linear."), ("s", "Scale: rank."), ("p", "A cell shows the mean"), ("n", "Each row scaled"), ("o", "Overlay: grid."),
-      ("c", "Colours: viridis."), ("v", "decide together"), ("r", "local first"), ("t", "(hopper)"), ("m", "left out"),
-      (" ", "Nothing is live here"), ("6", "not built yet"), ("e", "Written to attnscope-L0-H0-map."), ("%", "% does nothing here"),
+      ("s", "Scale: linear."), ("s", "Scale: rank."), ("p", "A cell shows the mean"),
+      ("n", "Each row scaled"), ("o", "Overlay: grid."),
+      ("c", "Colours: viridis."), ("v", "decide together"), ("r", "local first"), ("t", "(hopper)"),
+      ("m", "left out"),
+      (" ", "Nothing is live here"), ("6", "not built yet"),
+      ("e", "Written to attnscope-L0-H0-map."), ("%", "% does nothing here"),
     ] {
       pilot.press(key)
       await pilot.sees(text)
@@ -216,20 +222,33 @@ import Testing
     let backend = SyntheticBackend(layers: 2, heads: 2, tokens: 40)
     var model = Model(backend.describe(), width: 90, height: 30)
     var random = SystemRandomNumberGenerator()
-    let keys = KeyTable.bindings.flatMap(\.keys).filter { $0 != .character("q") } + [.escape, .enter, .backspace, .character("7"), .delete]
+    let keys =
+      KeyTable.bindings.flatMap(\.keys).filter { $0 != .character("q") } + [
+        .escape, .enter, .backspace, .character("7"), .delete,
+      ]
     for step in 0..<3000 {
       let event: Event
       switch step % 29 {
-      case 0: event = .resize(width: Int.random(in: 0...160, using: &random), height: Int.random(in: 0...60, using: &random))
+      case 0:
+        event = .resize(
+          width: Int.random(in: 0...160, using: &random),
+          height: Int.random(in: 0...60, using: &random))
       case 1:
-        let action = [Mouse.Action.press, .drag, .wheelUp, .wheelDown, .release].randomElement(using: &random)!
-        event = .mouse(Mouse(action, x: Int.random(in: 0...160, using: &random), y: Int.random(in: 0...60, using: &random)))
+        let action = [Mouse.Action.press, .drag, .wheelUp, .wheelDown, .release].randomElement(
+          using: &random)!
+        event = .mouse(
+          Mouse(
+            action, x: Int.random(in: 0...160, using: &random),
+            y: Int.random(in: 0...60, using: &random)))
       default: event = .key(keys.randomElement(using: &random)!)
       }
       _ = update(&model, .event(event))
       if step % 7 == 0 { _ = view(model) }
-      #expect(model.selection.query >= 0 && model.selection.query < 40 && model.selection.key >= 0 && model.selection.key < 40)
-      #expect(model.selection.window.keys.upperBound <= 40 && !model.selection.window.queries.isEmpty)
+      #expect(
+        model.selection.query >= 0 && model.selection.query < 40 && model.selection.key >= 0
+          && model.selection.key < 40)
+      #expect(
+        model.selection.window.keys.upperBound <= 40 && !model.selection.window.queries.isEmpty)
     }
   }
 }

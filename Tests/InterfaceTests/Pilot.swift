@@ -11,7 +11,8 @@ final class Pilot: Sendable {
   private let running: Task<Void, Never>
 
   init(
-    _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30, capabilities: Capabilities = .init(),
+    _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30,
+    capabilities: Capabilities = .init(),
     export: @escaping @Sendable (String, String) -> String = { name, _ in "Written to \(name)." }
   ) {
     let terminal = VirtualTerminal(width: width, height: height, capabilities: capabilities)
@@ -25,12 +26,15 @@ final class Pilot: Sendable {
   func press(_ text: String) { terminal.type(text) }
 
   /// Waits until the screen holds a text: for a frame, never for a time; the limit only ends a broken test.
-  @discardableResult func sees(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) async -> Bool {
+  @discardableResult func sees(_ text: String, sourceLocation: SourceLocation = #_sourceLocation)
+    async -> Bool
+  {
     await until("\"\(text)\"", sourceLocation) { $0.contains(text) }
   }
 
   @discardableResult func until(
-    _ what: String, _ sourceLocation: SourceLocation = #_sourceLocation, _ condition: @escaping @Sendable (String) -> Bool
+    _ what: String, _ sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: @escaping @Sendable (String) -> Bool
   ) async -> Bool {
     let terminal = terminal
     let found = await withTaskGroup(of: Bool.self) { group in

@@ -15,7 +15,9 @@ import Testing
     _ view: ViewKind, _ size: (Int, Int), _ capabilities: Capabilities = .init(),
     tokens: Int = 256, _ change: (inout Viewpoint) -> Void = { _ in }
   ) async throws -> Grid {
-    try await Still.grid(SyntheticBackend(tokens: tokens), width: size.0, height: size.1, capabilities: capabilities) { selection in
+    try await Still.grid(
+      SyntheticBackend(tokens: tokens), width: size.0, height: size.1, capabilities: capabilities
+    ) { selection in
       selection.view = view
       selection.head = HeadID(layer: 1, head: 0)
       selection.spec = TileSpec(rows: 32, keys: 32)
@@ -32,25 +34,33 @@ import Testing
 
   @Test(arguments: [
     ("mono", Capabilities(colors: .mono)), ("basic", Capabilities(colors: .basic)),
-    ("ascii", Capabilities(colors: .mono, unicode: false)), ("light", Capabilities(lightBackground: true)),
+    ("ascii", Capabilities(colors: .mono, unicode: false)),
+    ("light", Capabilities(lightBackground: true)),
   ]) func everyKindOfTerminal(_ name: String, _ capabilities: Capabilities) async throws {
     let grid = try await Self.still(.map, (80, 24), capabilities)
     try Snapshot.check(grid, "map-80x24-\(name)")
     if !capabilities.unicode { #expect(grid.cells.allSatisfy { $0.glyph.isASCII }) }
     if capabilities.colors == .mono {
-      #expect(grid.cells.allSatisfy { $0.style.foreground == .standard && $0.style.background == .standard })
+      #expect(
+        grid.cells.allSatisfy {
+          $0.style.foreground == .standard && $0.style.background == .standard
+        })
     }
     // Skipped blocks are told by a glyph, not by colour alone.
     #expect(grid.lines.joined().contains(capabilities.unicode ? "×" : "x"))
   }
 
   @Test func zoomedInNamesTokens() async throws {
-    let grid = try await Self.still(.map, (120, 40)) { $0.window = MapWindow(queries: 190..<206, keys: 34..<44) }
+    let grid = try await Self.still(.map, (120, 40)) {
+      $0.window = MapWindow(queries: 190..<206, keys: 34..<44)
+    }
     try Snapshot.check(grid, "map-120x40-zoomed")
     #expect(grid.lines.joined().contains("word42"))
   }
 
-  @Test(arguments: [(39, 12), (40, 11), (1, 1), (0, 0), (5, 50)]) func tooSmallIsOneSentence(_ size: (Int, Int)) async throws {
+  @Test(arguments: [(39, 12), (40, 11), (1, 1), (0, 0), (5, 50)]) func tooSmallIsOneSentence(
+    _ size: (Int, Int)
+  ) async throws {
     let lines = try await Self.still(.map, size).lines.filter { !$0.isEmpty }
     #expect(lines.count <= 1)
     if size.0 >= 39 { #expect(lines[0].hasPrefix("attnscope needs 40x12")) }
@@ -59,7 +69,9 @@ import Testing
   @Test func everySizeDrawsWithoutATrap() async throws {
     for view in Self.views {
       for width in [40, 41, 75, 76, 110, 300] {
-        for height in [12, 15, 16, 22, 34, 90] { _ = try await Self.still(view, (width, height), tokens: 24) }
+        for height in [12, 15, 16, 22, 34, 90] {
+          _ = try await Self.still(view, (width, height), tokens: 24)
+        }
       }
     }
   }

@@ -6,17 +6,22 @@ import Testing
 /// Screens as text files beside the tests: the glyphs, then the styles by letter with a key. `RECORD_SNAPSHOTS=1` writes
 /// them anew; review is a diff.
 enum Snapshot {
-  static func check(_ grid: Grid, _ name: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+  static func check(_ grid: Grid, _ name: String, sourceLocation: SourceLocation = #_sourceLocation)
+    throws
+  {
     let file = URL(filePath: checkout() + "/Tests/InterfaceTests/Snapshots/\(name).txt")
     let text = describe(grid)
     if ProcessInfo.processInfo.environment["RECORD_SNAPSHOTS"] == "1" {
-      try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try FileManager.default.createDirectory(
+        at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
       try text.write(to: file, atomically: true, encoding: .utf8)
       return
     }
     let known = (try? String(contentsOf: file, encoding: .utf8)) ?? ""
     guard known != text else { return }
-    let lines = zip(known.split(separator: "\n", omittingEmptySubsequences: false), text.split(separator: "\n", omittingEmptySubsequences: false))
+    let lines = zip(
+      known.split(separator: "\n", omittingEmptySubsequences: false),
+      text.split(separator: "\n", omittingEmptySubsequences: false))
     let first = lines.first { $0 != $1 }
     Issue.record(
       "\(name) changed; RECORD_SNAPSHOTS=1 accepts it. First difference:\nwas  \(first?.0 ?? "")\nis   \(first?.1 ?? "")",

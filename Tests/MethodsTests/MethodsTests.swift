@@ -7,11 +7,15 @@ import Testing
 /// What every registered method must hold to: one check for all.
 func checkMethod(_ type: any AttentionMethod.Type) throws {
   let card = type.card
-  #expect(!card.id.isEmpty && !card.idea.isEmpty && card.citation.contains("20"), "\(card.id): the card is incomplete")
+  #expect(
+    !card.id.isEmpty && !card.idea.isEmpty && card.citation.contains("20"),
+    "\(card.id): the card is incomplete")
   #expect(throws: KnobError.self) { try type.init(knobs: ["no such knob": .number(1)]) }
   for knob in card.knobs {
     #expect(knob.name == knob.name.lowercased() && !knob.help.isEmpty)
-    if case .integer = knob.range { #expect(throws: KnobError.self) { try type.init(knobs: [knob.name: .number(0.5)]) } }
+    if case .integer = knob.range {
+      #expect(throws: KnobError.self) { try type.init(knobs: [knob.name: .number(0.5)]) }
+    }
     #expect(throws: KnobError.self) { try type.init(knobs: [knob.name: .word("nonsense")]) }
   }
   for one in [
@@ -28,7 +32,9 @@ private func checkMethod(_ type: any AttentionMethod.Type, on one: Case) throws 
   let method = try type.init(knobs: [:])
   var state = AttentionState(), trace = Trace()
   let outputs = try #require(method.attend(group, state: &state, trace: &trace))
-  #expect(outputs.count == group.heads.count && outputs.allSatisfy { $0.count == one.queries * one.valueDim })
+  #expect(
+    outputs.count == group.heads.count
+      && outputs.allSatisfy { $0.count == one.queries * one.valueDim })
   #expect(trace.masks.count == group.heads.count, "\(card.id) leaves no masks")
   #expect(trace.cost.scores > 0 && trace.cost.exponentials <= trace.cost.scores)
   // Every row keeps something, and what it keeps it may see.
@@ -36,24 +42,30 @@ private func checkMethod(_ type: any AttentionMethod.Type, on one: Case) throws 
     for row in 0..<one.queries {
       let kept = set.row(row, group.visibility), limit = group.visibility.limit(row: row)
       #expect(kept[..<limit].contains(1), "\(card.id) head \(head) row \(row) keeps nothing")
-      #expect(!kept[limit...].contains(1), "\(card.id) head \(head) row \(row) keeps what it cannot see")
+      #expect(
+        !kept[limit...].contains(1), "\(card.id) head \(head) row \(row) keeps what it cannot see")
     }
   }
   try checkError(outputs, trace, group, one, card)
   if card.promises.contains(.deterministic) {
     var again = Trace()
-    #expect(method.attend(group, state: &state, trace: &again) == outputs, "\(card.id) is not deterministic")
+    #expect(
+      method.attend(group, state: &state, trace: &again) == outputs,
+      "\(card.id) is not deterministic")
   }
   if card.promises.contains(.canBeDense) {
     let dense = try #require(try Dense(knobs: [:]).attend(group, state: &state, trace: &trace))
-    let all = try #require(try type.init(knobs: card.denseKnobs).attend(group, state: &state, trace: &trace))
+    let all = try #require(
+      try type.init(knobs: card.denseKnobs).attend(group, state: &state, trace: &trace))
     let worst = zip(dense.joined(), all.joined()).map { abs($0 - $1) }.max() ?? 0
     #expect(worst < 1e-5, "\(card.id) with everything kept is off by \(worst)")
   }
 }
 
 /// |O' - O| <= 2 (1 - R) max |v|, R the recall of the row (card 0, identity 4), and A' = A / R on kept entries.
-private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup, _ one: Case, _ card: MethodCard) throws {
+private func checkError(
+  _ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup, _ one: Case, _ card: MethodCard
+) throws {
   guard !trace.keptSets.isEmpty else { return }
   let dense = ReferenceAttention(group).run(one.spec, lambda: 0)
   let values = group.heads[0].value!.floats()
@@ -64,7 +76,9 @@ private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup
       let recall = zip(p, kept).reduce(0) { $0 + ($1.1 == 1 ? $1.0 : 0) }
       for x in 0..<one.valueDim {
         var exact = 0.0
-        for (j, weight) in p.enumerated() where kept[j] == 1 { exact += weight / recall * Double(values[j * one.valueDim + x]) }
+        for (j, weight) in p.enumerated() where kept[j] == 1 {
+          exact += weight / recall * Double(values[j * one.valueDim + x])
+        }
         let got = Double(outputs[head][row * one.valueDim + x])
         #expect(abs(got - exact) < 2e-5, "\(card.id) row \(row): \(got) for \(exact)")
       }
@@ -73,13 +87,18 @@ private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup
 }
 
 @Suite struct MethodsTests {
-  @Test(arguments: Registry.methods.map { $0.card.id }) func everyMethodHoldsToItsCard(_ id: String) throws {
+  @Test(arguments: Registry.methods.map { $0.card.id }) func everyMethodHoldsToItsCard(_ id: String)
+    throws
+  {
     try checkMethod(try #require(Registry.method(id)))
   }
 
   @Test func idsAreUnique() {
     #expect(Set(Registry.methods.map { $0.card.id }).count == Registry.methods.count)
-    #expect(Registry.methods.map { $0.card.id } == ["dense", "blasst", "a-shape", "vertical-slash", "block-sparse"])
+    #expect(
+      Registry.methods.map { $0.card.id } == [
+        "dense", "blasst", "a-shape", "vertical-slash", "block-sparse",
+      ])
   }
 
   /// Card 1, check 3: a column and a diagonal planted among zeros are found, and nothing else.
@@ -92,8 +111,10 @@ private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup
     }
     let head = Head(scores: Tensor(scores, shape: [n, n]), causal: true)
     let seen = Shapes.lastQueries(PatternRows(head), rows: 64)
-    #expect(abs(seen.columns.reduce(0, +) - 64) < 1e-3 && abs(seen.offsets.reduce(0, +) - 64) < 1e-3)
-    let set = Shapes.verticalSlash(head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
+    #expect(
+      abs(seen.columns.reduce(0, +) - 64) < 1e-3 && abs(seen.offsets.reduce(0, +) - 64) < 1e-3)
+    let set = Shapes.verticalSlash(
+      head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
     #expect(set.columns.indices.filter { set.columns[$0] == 1 } == Array(0..<30) + [200])
     #expect(set.offsets == Array(0..<100) + [150])
     #expect(abs(seen.offsets[150] - 29.6) < 0.1)
@@ -109,7 +130,8 @@ private func checkError(_ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup
     for i in 200..<400 { scores[i * n + 200] = 8 }
     let head = Head(scores: Tensor(scores, shape: [n, n]), causal: true)
     let seen = Shapes.lastQueries(PatternRows(head), rows: 64)
-    let set = Shapes.verticalSlash(head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
+    let set = Shapes.verticalSlash(
+      head, seen, vertical: 31, slash: 101, forcedColumns: 30, forcedOffsets: 100)
     #expect(set.columns[200] == 0)
   }
 

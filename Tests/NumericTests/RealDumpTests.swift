@@ -28,15 +28,22 @@ enum Real {
 @Suite struct RealDumpTests {
   @Test func theSampleIsWhatTheReadmeSays() throws {
     let dump = try Dump.open(Real.sample)
-    #expect(dump.kind == .qkv && dump.layers.map(\.layer) == [0, 12, 18] && dump.tokens?.count == 832 && dump.guesses.isEmpty)
+    #expect(
+      dump.kind == .qkv && dump.layers.map(\.layer) == [0, 12, 18] && dump.tokens?.count == 832
+        && dump.guesses.isEmpty)
     let bytes = try FileManager.default.attributesOfItem(atPath: Real.sample)[.size] as? Int
     #expect((bytes ?? .max) < 5_000_000)
   }
 
   /// Real Q, K, V against double precision: masks equal away from the threshold, outputs within 2e-5.
-  @Test(.enabled(if: isRelease), arguments: [
-    TileSpec(rows: 128, keys: 128), TileSpec(rows: 64, keys: 256, vote: .group, order: .descending), TileSpec(rows: 100, keys: 37),
-  ]) func realHeadsAgreeWithTheReference(_ spec: TileSpec) throws {
+  @Test(
+    .enabled(if: isRelease),
+    arguments: [
+      TileSpec(rows: 128, keys: 128),
+      TileSpec(rows: 64, keys: 256, vote: .group, order: .descending),
+      TileSpec(rows: 100, keys: 37),
+    ]) func realHeadsAgreeWithTheReference(_ spec: TileSpec) throws
+  {
     let heads = DumpHeads(try Dump.open(Real.sample))
     let group = try #require(heads.group(1, containing: 6)).0
     for lambda in [0.03, 1] {
@@ -47,10 +54,14 @@ enum Real {
       for head in group.heads.indices {
         let unit = spec.vote == .head ? head : 0
         let mask = tables[head].mask(try Lambda(lambda))
-        for (block, margin) in reference.margins[unit].enumerated() where abs(margin - Double(try Lambda(lambda).threshold)) > 1e-4 {
-          #expect(mask.verdicts[block] == reference.verdicts[unit][block], "block \(block), margin \(margin), \(spec)")
+        for (block, margin) in reference.margins[unit].enumerated()
+        where abs(margin - Double(try Lambda(lambda).threshold)) > 1e-4 {
+          #expect(
+            mask.verdicts[block] == reference.verdicts[unit][block],
+            "block \(block), margin \(margin), \(spec)")
         }
-        let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max()!
+        let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }
+          .max()!
         #expect(worst < 2e-5, "output off by \(worst), \(spec), lambda \(lambda)")
       }
     }
@@ -58,7 +69,8 @@ enum Real {
 
   /// Plain float32 is the yardstick: the fast float path may be at most twice as far from double precision.
   @Test func theFastFloatPathIsAsGoodAsPlainFloat() throws {
-    let one = Case(heads: 1, queries: 120, keys: 120, dim: 64, TileSpec(rows: 32, keys: 32), lambda: 0)
+    let one = Case(
+      heads: 1, queries: 120, keys: 120, dim: 64, TileSpec(rows: 32, keys: 32), lambda: 0)
     let group = one.group(seed: 77)
     let reference = ReferenceAttention(group).run(one.spec, lambda: 0).outputs[0]
     func distance(_ isa: InstructionSet) throws -> Double {
@@ -67,23 +79,31 @@ enum Real {
       return zip(output, reference).map { abs(Double($0) - $1) }.max()!
     }
     let plain = try distance(.plain)
-    for isa in InstructionSet.allCases where isa.isAvailable { #expect(try distance(isa) < max(2 * plain, 1e-6), "\(isa.name)") }
+    for isa in InstructionSet.allCases where isa.isAvailable {
+      #expect(try distance(isa) < max(2 * plain, 1e-6), "\(isa.name)")
+    }
   }
 
-  @Test(arguments: InstructionSet.allCases.filter(\.isAvailable)) func hugeLogitsKeepTheirDecisions(_ isa: InstructionSet) throws {
-    var one = Case(heads: 2, queries: 64, keys: 64, dim: 32, TileSpec(rows: 16, keys: 16, vote: .group), lambda: 0.5)
+  @Test(arguments: InstructionSet.allCases.filter(\.isAvailable)) func hugeLogitsKeepTheirDecisions(
+    _ isa: InstructionSet
+  ) throws {
+    var one = Case(
+      heads: 2, queries: 64, keys: 64, dim: 32, TileSpec(rows: 16, keys: 16, vote: .group),
+      lambda: 0.5)
     one.scale = 42  // logits reach +-1e4
     let group = one.group(seed: 99)
     let reference = ReferenceAttention(group).run(one.spec, lambda: one.lambda)
     let pass = TilePass(group, keysPerTile: 16, withValues: true, isa: isa)
     #expect(pass.isDouble)
     let mask = try #require(pass.tables(one.spec))[0].mask(try Lambda(one.lambda))
-    for (block, margin) in reference.margins[0].enumerated() where abs(margin - Double(try Lambda(one.lambda).threshold)) > 1e-4 {
+    for (block, margin) in reference.margins[0].enumerated()
+    where abs(margin - Double(try Lambda(one.lambda).threshold)) > 1e-4 {
       #expect(mask.verdicts[block] == reference.verdicts[0][block])
     }
     let outputs = try #require(pass.forward(one.spec, .blasst(lambda: one.lambda)))
     for head in 0..<2 {
-      let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }.max()!
+      let worst = zip(outputs[head].values, reference.outputs[head]).map { abs(Double($0) - $1) }
+        .max()!
       #expect(worst < 5e-3)
     }
   }
@@ -104,7 +124,9 @@ enum Real {
       }
       best = min(best, (ContinuousClock.now - start).seconds)
     }
-    print("block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) ms, best of 3")
+    print(
+      "block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) ms, best of 3"
+    )
     #expect(best < 0.5)
   }
 
@@ -118,7 +140,8 @@ enum Real {
     var busy = 0
     for step in 0..<120 {
       let before = terminal.frameCount, start = ContinuousClock.now
-      terminal.press([.right, .character("]"), .up, .character("."), .left, .character("[")][step % 6])
+      terminal.press(
+        [.right, .character("]"), .up, .character("."), .left, .character("[")][step % 6])
       // The frame tells when it came: asking often would take the core from what is measured.
       while terminal.frameCount == before { try await Task.sleep(for: .microseconds(200)) }
       times.append((ContinuousClock.now - start).seconds)
@@ -129,7 +152,9 @@ enum Real {
     terminal.send(.hangup)
     await running.value
     let p95 = times.sorted()[114]
-    print("key to frame: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms; kernels ran at \(busy) of 120 keys")
+    print(
+      "key to frame: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms; kernels ran at \(busy) of 120 keys"
+    )
     #expect(p95 < 0.016)
     #expect(busy > 30, "the kernels were done too soon to measure anything")
   }
@@ -139,8 +164,12 @@ enum Real {
     let side = 1024
     var random = Seeded(4)
     let mask = (0..<side * side).map { index in index % side <= index / side ? UInt8(0) : 255 }
-    let margins = (0..<side * side).map { index in index % side <= index / side ? -abs(random.normal()) * 6 : .nan }
-    let table = BlockTable(storedMask: mask, margins: margins, spec: TileSpec(rows: 128, keys: 128), queries: side * 128, keys: side * 128)
+    let margins = (0..<side * side).map { index in
+      index % side <= index / side ? -abs(random.normal()) * 6 : .nan
+    }
+    let table = BlockTable(
+      storedMask: mask, margins: margins, spec: TileSpec(rows: 128, keys: 128), queries: side * 128,
+      keys: side * 128)
     var times: [Double] = []
     for step in 1...20 {
       let lambda = try Lambda(1 / Double(step)), start = ContinuousClock.now
@@ -149,7 +178,8 @@ enum Real {
       _ = table.droppedMass(lambda)
       times.append((ContinuousClock.now - start).seconds)
     }
-    print("lambda step over \(side)x\(side) blocks: \(Numbers.fixed(1000 * times.sorted()[10], 1)) ms")
+    print(
+      "lambda step over \(side)x\(side) blocks: \(Numbers.fixed(1000 * times.sorted()[10], 1)) ms")
     #expect(times.sorted()[10] < 0.016)
   }
 }

@@ -39,11 +39,16 @@ public struct Case: Sendable, CustomStringConvertible {
   public var scale: Float = 1
 
   public init(
-    heads: Int, queries: Int, keys: Int, dim: Int = 16, valueDim: Int? = nil, causal: Bool = true, offset: Int? = nil,
+    heads: Int, queries: Int, keys: Int, dim: Int = 16, valueDim: Int? = nil, causal: Bool = true,
+    offset: Int? = nil,
     _ spec: TileSpec, lambda: Double = 0.1, scale: Float = 1
   ) {
-    (self.heads, self.queries, self.keys, self.dim, self.valueDim) = (heads, queries, keys, dim, valueDim ?? dim)
-    (self.causal, self.offset, self.spec, self.lambda, self.scale) = (causal, offset, spec, lambda, scale)
+    (self.heads, self.queries, self.keys, self.dim, self.valueDim) = (
+      heads, queries, keys, dim, valueDim ?? dim
+    )
+    (self.causal, self.offset, self.spec, self.lambda, self.scale) = (
+      causal, offset, spec, lambda, scale
+    )
   }
 
   public var description: String {
@@ -55,7 +60,9 @@ public struct Case: Sendable, CustomStringConvertible {
     let key = random.tensor([keys, dim], scale: scale), value = random.tensor([keys, valueDim])
     return HeadGroup(
       (0..<heads).map { _ in
-        Head(query: random.tensor([queries, dim], scale: scale), key: key, value: value, causal: causal, offset: offset)
+        Head(
+          query: random.tensor([queries, dim], scale: scale), key: key, value: value,
+          causal: causal, offset: offset)
       })
   }
 
@@ -74,7 +81,8 @@ public struct Case: Sendable, CustomStringConvertible {
           order: (index / 2 + number) % 2 == 0 ? .ascending : .descending)
         cases.append(
           Case(
-            heads: shape.heads, queries: shape.queries, keys: shape.keys, dim: [16, 7, 20][number % 3],
+            heads: shape.heads, queries: shape.queries, keys: shape.keys,
+            dim: [16, 7, 20][number % 3],
             valueDim: [16, 5, 24][index % 3], causal: shape.causal, offset: shape.offset, spec,
             lambda: [0.1, 0.5, 1, 0.01][(index + number) % 4], scale: [1, 3][number % 2]))
       }

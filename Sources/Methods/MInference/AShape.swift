@@ -17,9 +17,13 @@ public struct AShape: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
-  public init(knobs: Knobs) throws(KnobError) { self.knobs = try CheckedKnobs(knobs, for: Self.card) }
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
 
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]? {
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
     let budget = MInference.Budget(knobs, keys: group.keys)
     let sets = group.heads.map { head in
       Shapes.aShape(
@@ -36,7 +40,8 @@ enum MInference {
   static let block = 64
 
   static let budgetKnob = Knob(
-    "budget", "the paper's numbers as they are, or scaled from 128k tokens to this map", .words(["scaled", "paper"]),
+    "budget", "the paper's numbers as they are, or scaled from 128k tokens to this map",
+    .words(["scaled", "paper"]),
     standard: .word("scaled"))
 
   struct Budget {
@@ -54,7 +59,8 @@ enum MInference {
   }
 
   static func attend(_ group: HeadGroup, _ sets: [KeptSet], trace: inout Trace) -> [[Float]]? {
-    let output = attendByTiles(group, TileSpec(rows: block, keys: block), .kept(sets), trace: &trace)
+    let output = attendByTiles(
+      group, TileSpec(rows: block, keys: block), .kept(sets), trace: &trace)
     trace.keptSets = sets
     return output
   }

@@ -17,9 +17,13 @@ public struct BlockSparse: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
-  public init(knobs: Knobs) throws(KnobError) { self.knobs = try CheckedKnobs(knobs, for: Self.card) }
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
 
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]? {
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
     var size = knobs.integer("block"), count = knobs.integer("count")
     if MInference.Budget(knobs, keys: group.keys).isScaled {
       count = Scaled.blocks(count, size: size, n: group.keys, reference: MInference.reference)

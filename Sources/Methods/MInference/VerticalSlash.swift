@@ -20,24 +20,30 @@ public struct VerticalSlash: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
-  public init(knobs: Knobs) throws(KnobError) { self.knobs = try CheckedKnobs(knobs, for: Self.card) }
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
 
   /// The budgets in force on a map of `keys` keys: the released code's floors (30 columns, 50 offsets) and forced counts (30, 100).
   func budgets(keys: Int) -> (vertical: Int, slash: Int, columns: Int, offsets: Int) {
     let budget = MInference.Budget(knobs, keys: keys)
     return (
       max(budget.tokens(knobs.integer("vertical")), budget.tokens(30)),
-      max(budget.tokens(knobs.integer("slash")), budget.tokens(50)), budget.tokens(30), budget.tokens(100)
+      max(budget.tokens(knobs.integer("slash")), budget.tokens(50)), budget.tokens(30),
+      budget.tokens(100)
     )
   }
 
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]? {
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
     let use = budgets(keys: group.keys)
     let sets = group.heads.map { head in
       let seen = Shapes.lastQueries(PatternRows(head), rows: knobs.integer("rows"))
       trace.cost.selection += seen.rows * head.keys
       return Shapes.verticalSlash(
-        head, seen, vertical: use.vertical, slash: use.slash, forcedColumns: use.columns, forcedOffsets: use.offsets)
+        head, seen, vertical: use.vertical, slash: use.slash, forcedColumns: use.columns,
+        forcedOffsets: use.offsets)
     }
     return MInference.attend(group, sets, trace: &trace)
   }

@@ -12,19 +12,28 @@ public import Attention
 public struct BLASST: AttentionMethod {
   public static let card = MethodCard(
     id: "blasst", title: "BLASST (skip softmax)", family: "softmax",
-    idea: "Skip a key block whose scores all lie more than ln(1/lambda) below the running row maxima.",
-    citation: "BLASST: Dynamic BLocked Attention Sparsity via Softmax Thresholding, 2025, arXiv 2512.12087",
+    idea:
+      "Skip a key block whose scores all lie more than ln(1/lambda) below the running row maxima.",
+    citation:
+      "BLASST: Dynamic BLocked Attention Sparsity via Softmax Thresholding, 2025, arXiv 2512.12087",
     knobs: [
       Knob("lambda", "threshold; 0 is dense", .number(0...1), standard: .number(0.01)),
-      Knob("rows", "query rows that vote together; 0: 128 in prefill, 1 in decode", .integer(0...1 << 20), standard: .number(0)),
+      Knob(
+        "rows", "query rows that vote together; 0: 128 in prefill, 1 in decode",
+        .integer(0...1 << 20), standard: .number(0)),
       Knob("keys", "keys of a block", .integer(1...1 << 20), standard: .number(128)),
-      Knob("vote", "who decides", .words(["standard", "head", "group"]), standard: .word("standard")),
-      Knob("order", "of key blocks", .words(Order.allCases.map(\.rawValue)), standard: .word("ascending")),
+      Knob(
+        "vote", "who decides", .words(["standard", "head", "group"]), standard: .word("standard")),
+      Knob(
+        "order", "of key blocks", .words(Order.allCases.map(\.rawValue)),
+        standard: .word("ascending")),
     ], denseKnobs: ["lambda": .number(0)])
 
   private let knobs: CheckedKnobs
 
-  public init(knobs: Knobs) throws(KnobError) { self.knobs = try CheckedKnobs(knobs, for: Self.card) }
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
 
   public func spec(queries: Int) -> TileSpec {
     var spec = TileSpec.standard(queries: queries)
@@ -35,7 +44,10 @@ public struct BLASST: AttentionMethod {
     return spec
   }
 
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]? {
-    attendByTiles(group, spec(queries: group.queries), .blasst(lambda: knobs.number("lambda")), trace: &trace)
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
+    attendByTiles(
+      group, spec(queries: group.queries), .blasst(lambda: knobs.number("lambda")), trace: &trace)
   }
 }

@@ -12,7 +12,9 @@ public struct Dense: AttentionMethod {
 
   public init(knobs: Knobs) throws(KnobError) { _ = try CheckedKnobs(knobs, for: Self.card) }
 
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]? {
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
     attendByTiles(group, .standard(queries: group.queries), .blasst(lambda: 0), trace: &trace)
   }
 }
