@@ -12,7 +12,8 @@ public struct MapWindow: Sendable, Hashable {
 /// The dense pattern of a window, pooled to a grid no larger than the screen: exact, both by maximum and by mean.
 ///
 /// Cell (r, c) covers query rows `rowEdges[r]..<rowEdges[r+1]` and keys `keyEdges[c]..<keyEdges[c+1]`. Values are
-/// probabilities; mean is over visible entries only; a cell without any visible entry is NaN in both.
+/// probabilities; mean is over visible entries only; a cell without any visible entry is NaN in both,
+/// and one that holds a NaN of the data is infinity in both.
 public struct PooledMap: Sendable, Equatable {
   public let window: MapWindow
   public let rowEdges: [Int]
@@ -80,9 +81,9 @@ public struct PooledMap: Sendable, Equatable {
       guard end > edges[c] else { return }
       var top: Float = 0, total: Float = 0
       for j in edges[c]..<end where j != muted {
-        // NaN must show: a comparison would hide it.
-        top = p[j] > top || p[j].isNaN ? p[j] : top
-        total += p[j]
+        // NaN must show, and is not the same as nothing to see: it becomes infinity.
+        top = p[j].isNaN ? .infinity : Swift.max(top, p[j])
+        total += p[j].isNaN ? .infinity : p[j]
       }
       if muted.map({ $0 >= edges[c] && $0 < end }) ?? false {
         if end - edges[c] == 1 { continue }

@@ -36,7 +36,7 @@ struct BlocksScreen {
 
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Margins", right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode
+      "Margins" + model.doubt(model.selection.head), right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)

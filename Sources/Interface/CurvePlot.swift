@@ -39,15 +39,21 @@ struct CurvePlot {
     for exponent in stride(from: Int(Self.left), through: 0, by: 2) {
       let x = plot.x + Int((1 - Double(exponent) / Self.left) * Double(plot.width - 1))
       let text = exponent == 0 ? "1" : "e\(exponent)"
-      grid.put(text, min(x, plot.maxX - text.count), plot.maxY, paint.dim)
+      let at = min(x, plot.maxX - text.count)
+      if let cursor = cursor(plot), (at - 1...at + text.count).contains(cursor) { continue }
+      grid.put(text, at, plot.maxY, paint.dim)
     }
-    guard model.selection.lambda > 0 else { return }
-    let at = 1 - Scale.log10(model.selection.lambda) / Self.left
-    guard at >= 0 else { return }
-    let x = plot.x + Int(at * Double(plot.width - 1))
+    guard let x = cursor(plot) else { return }
     for y in plot.y..<plot.maxY where grid[x, y].glyph == " " {
       grid[x, y] = Cell(paint.unicode ? "┊" : ":", paint.pruned)
     }
     grid[x, plot.maxY] = Cell(paint.unicode ? "▲" : "^", paint.pruned)
+  }
+
+  /// The column of the current lambda.
+  private func cursor(_ plot: Rect) -> Int? {
+    guard model.selection.lambda > 0 else { return nil }
+    let at = 1 - Scale.log10(model.selection.lambda) / Self.left
+    return at >= 0 ? plot.x + Int(at * Double(plot.width - 1)) : nil
   }
 }

@@ -126,7 +126,7 @@ struct HeadsLayout {
     let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
       high = area.height / max(layers, 1) - 1
     if wide >= 9, high >= 3, model.selection.sort == .layer {
-      (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 4 / 10)))
+      (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 6 / 10)))
       (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
       order = HeadsLayout.sorted(model)
       first = 0

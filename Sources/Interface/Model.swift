@@ -83,7 +83,7 @@ public struct Model: Sendable {
     if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
       if head == selection.head { lastMap = (head, map) }
       if window.keys.count == source.keys, window.queries.count == source.queries {
-        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) { $1 > $0 ? $1 : $0 }
+        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) { $1 > $0 && $1.isFinite ? $1 : $0 }
       }
     }
   }
@@ -161,6 +161,11 @@ public struct Model: Sendable {
 
   /// The key whose column is muted, when muting is on and the sink is known.
   public var mutedKey: Int? { selection.mute ? summary(selection.head)?.sink.position ?? 0 : nil }
+
+  /// "!" behind the name of a head whose data hold NaN, infinities or rows that do not sum to one.
+  public func doubt(_ head: HeadID) -> String {
+    summary(head).map { $0.quality.isClean ? "" : "!" } ?? ""
+  }
 
   /// Done and wanted, of the work on all heads.
   public var progress: (done: Int, total: Int) {

@@ -51,6 +51,7 @@ struct Paint {
 
   /// A cell of two pixels; NaN is what no query may see.
   func cell(top: Float, bottom: Float) -> Cell {
+    if top == .infinity || bottom == .infinity { return Cell("!", warning) }
     guard colors == .palette, unicode else {
       return shade(top.isNaN ? bottom : (bottom.isNaN ? top : max(top, bottom)))
     }
@@ -67,6 +68,7 @@ struct Paint {
   /// One value a cell, where colours or half blocks are missing.
   func shade(_ t: Float) -> Cell {
     if t.isNaN { return .blank }
+    if t == .infinity { return Cell("!", warning) }
     if colors == .palette { return Cell(" ", Style(on: color(t))) }
     let ramp = unicode ? Self.shades : Self.asciiShades
     let step = min(ramp.count - 1, max(0, Int(t * Float(ramp.count))))

@@ -10,7 +10,7 @@ enum Scale {
 
 /// A pooled map turned into 0...1 for colouring, with the numbers a legend needs.
 struct HeatScale {
-  /// `[rows * columns]`; NaN where nothing is visible.
+  /// `[rows * columns]`; NaN where nothing is visible, infinity where the data are not numbers.
   let values: [Float]
   let rows: Int
   let columns: Int
@@ -28,7 +28,7 @@ struct HeatScale {
     columns = map.columns
     var raw = selection.pooling == .max ? map.max : map.mean
     if selection.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
-    var top = raw.reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+    var top = raw.reduce(Float(0)) { $1 > $0 && $1.isFinite ? $1 : $0 }
     if let wholeTop, selection.pooling == .max, !selection.normaliseRows {
       top = max(top, wholeTop)
     }
@@ -36,12 +36,15 @@ struct HeatScale {
     switch selection.scale {
     case .linear:
       low = 0
-      values = raw.map { $0.isNaN ? .nan : (top > 0 ? $0 / top : 0) }
+      values = raw.map { x in
+        if !x.isFinite { return x }
+        return top > 0 ? x / top : 0
+      }
     case .log:
       low = high * Scale.pow10(-Self.decades)
       let bottom = low
       values = raw.map { x in
-        if x.isNaN { return .nan }
+        if !x.isFinite { return x }
         if Double(x) <= bottom || bottom <= 0 { return 0 }
         return Float(1 + Scale.log10(Double(x / top)) / Self.decades)
       }
@@ -54,15 +57,15 @@ struct HeatScale {
   private static func normaliseRows(_ raw: inout [Float], _ rows: Int, _ columns: Int) {
     for r in 0..<rows {
       let range = r * columns..<(r + 1) * columns
-      let top = raw[range].reduce(Float(0)) { $1 > $0 ? $1 : $0 }
+      let top = raw[range].reduce(Float(0)) { $1 > $0 && $1.isFinite ? $1 : $0 }
       guard top > 0 else { continue }
       for index in range { raw[index] /= top }
     }
   }
 
   private static func ranks(_ raw: [Float]) -> [Float] {
-    let order = raw.indices.filter { !raw[$0].isNaN }.sorted { raw[$0] < raw[$1] }
-    var values = [Float](repeating: .nan, count: raw.count)
+    let order = raw.indices.filter { raw[$0].isFinite }.sorted { raw[$0] < raw[$1] }
+    var values = raw.map { $0.isFinite ? .nan : $0 }
     var rank = 0
     for (position, index) in order.enumerated() {
       // Equal values share a rank.

@@ -16,13 +16,13 @@ struct SidePanel {
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
     Panel(
-      "Head", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim,
+      "Head", right: "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))", style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
     head(&lines, &grid)
-    lines.rule("BLASST", right: model.selection.spec.description, on: &grid)
+    lines.rule("BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description, on: &grid)
     blasst(&lines, &grid)
     let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1

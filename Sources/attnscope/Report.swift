@@ -133,7 +133,7 @@ extension Report {
 
   private func cells(_ head: HeadReport) -> [String] {
     var cells: [String] = [
-      "\(head.layer)", "\(head.head)", "\(head.visibleBlocks)", "\(head.skippedBlocks)",
+      "\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")", "\(head.visibleBlocks)", "\(head.skippedBlocks)",
     ]
     cells.append(Numbers.percent(head.sparsity))
     cells.append(head.droppedMass.map { Numbers.short($0.mean) } ?? "-")
