@@ -77,7 +77,7 @@ struct Labeller {
     }
     let winner = best.max { $0.recall < $1.recall }!
     var name = winner.name
-    if winner.recall < PatternLabel.wanted {
+    if !(winner.recall >= PatternLabel.wanted) {  // NaN included
       sets = shapes.unions
       guard let united = measure(sets.map(\.2), threads, isCancelled) else { return nil }
       all = zip(sets, united).map { Self.candidate($0, $1) }

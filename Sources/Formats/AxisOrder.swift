@@ -55,25 +55,25 @@ struct AxisOrder {
 }
 
 extension AxisOrder {
-  /// The order of a q, k or v array, with the guess it took. `key` is the layer's key array, whose head axis is the
-  /// shorter one of any real dump.
-  static func guessProjections(_ key: Shape, transformerLens: Bool) -> (AxisOrder, Guess?)? {
-    switch key.rank {
-    case 2: return (AxisOrder("nd"), nil)
-    case 3:
-      if transformerLens { return (AxisOrder("nhd"), nil) }
-      let headsFirst = key[0] <= key[1]
-      let order = headsFirst ? "hnd" : "nhd"
-      return (
-        AxisOrder(order),
-        Guess("axes of q, k, v read as \(order), the shorter axis being heads", flag: "--layout")
-      )
-    case 4:
-      if transformerLens { return (AxisOrder("bnhd"), nil) }
-      let order = (key[0] == 1 ? "b" : "l") + (key[1] <= key[2] ? "hnd" : "nhd")
-      return (AxisOrder(order), Guess("axes of q, k, v read as \(order)", flag: "--layout"))
-    default: return nil
+  /// The order of a q, k or v array, with the guess it took.
+  ///
+  /// Heads first, as our own files have it, unless that cannot be: query heads must be a multiple of key heads, and
+  /// nobody has more than 128 key heads while positions are few.
+  static func guessProjections(
+    _ key: Shape, query: Shape, transformerLens: Bool
+  ) -> (AxisOrder, Guess?)? {
+    guard (2...4).contains(key.rank) else { return nil }
+    if key.rank == 2 { return (AxisOrder("nd"), nil) }
+    let lead = key.rank == 4 ? (key[0] == 1 || transformerLens ? "b" : "l") : ""
+    if transformerLens { return (AxisOrder(lead + "nhd"), nil) }
+    let first = key.rank - 3
+    func divides(_ axis: Int) -> Bool {
+      query.rank == key.rank && key[axis] > 0 && query[axis] % key[axis] == 0
     }
+    let isCrowded = key[first] > 128 && key[first + 1] <= 128
+    let headsFirst = divides(first) && !(isCrowded && divides(first + 1)) || !divides(first + 1)
+    let order = lead + (headsFirst ? "hnd" : "nhd")
+    return (AxisOrder(order), Guess("axes of q, k, v read as \(order)", flag: "--layout"))
   }
 
   /// The order of a map array; `named` says that its name already holds a layer number.

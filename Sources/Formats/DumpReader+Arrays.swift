@@ -8,9 +8,11 @@ extension DumpReader {
     let lens = keys[0].entry.name.contains("hook_")
     guard
       let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
-        ?? AxisOrder.guessProjections(keys[0].entry.shape, transformerLens: lens)
+        ?? ownOrder(keys[0].entry)
+        ?? AxisOrder.guessProjections(
+          keys[0].entry.shape, query: queries[0].entry.shape, transformerLens: lens)
     else { throw rank(keys[0], "2 to 4") }
-    if let guess, !isOwnName(keys[0].entry.name) { guesses.append(guess) }
+    if let guess { guesses.append(guess) }
     for (role, items) in [(ArrayRole.query, queries), (.key, keys), (.value, found[.value] ?? [])] {
       try add(role, items, order: order, to: &layers)
     }
@@ -87,6 +89,11 @@ extension DumpReader {
     let guess = Guess("sequence 0 of a batch of \(size) is shown", flag: "--batch")
     if size > 1, options.batch == nil, !guesses.contains(guess) { guesses.append(guess) }
     return chosen
+  }
+
+  /// Our own layout needs no guess, however few the positions.
+  private func ownOrder(_ entry: ArrayEntry) -> (AxisOrder, Guess?)? {
+    isOwnName(entry.name) && entry.shape.rank == 3 ? (AxisOrder("hnd"), nil) : nil
   }
 
   private func isOwnName(_ name: String) -> Bool { name.hasPrefix("layers.") }

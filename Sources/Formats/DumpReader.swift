@@ -98,6 +98,9 @@ struct DumpReader {
       throw FormatError(.malformed, "no layer could be read from it", file: path)
     }
     let metadata = DumpMetadata(archive.metadata, path: path)
+    if kind == .mask, found[.blocks] == nil, options.onesAreKept == nil {
+      guesses.append(Guess("1 in the mask taken as kept", flag: "--mask-ones"))
+    }
     let ordered = layers.values.sorted { $0.layer < $1.layer }
     try checkAgreement(ordered)
     let causal = try chooseCausal(ordered, kind: kind, metadata)

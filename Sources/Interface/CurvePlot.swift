@@ -36,12 +36,14 @@ struct CurvePlot {
   }
 
   private func drawAxis(_ plot: Rect, on grid: inout Grid) {
+    var end = plot.x - 1
     for exponent in stride(from: Int(Self.left), through: 0, by: 2) {
       let x = plot.x + Int((1 - Double(exponent) / Self.left) * Double(plot.width - 1))
       let text = exponent == 0 ? "1" : "e\(exponent)"
       let at = min(x, plot.maxX - text.count)
-      if let cursor = cursor(plot), (at - 1...at + text.count).contains(cursor) { continue }
-      grid.put(text, at, plot.maxY, paint.dim)
+      let isCovered = cursor(plot).map { (at - 1...at + text.count).contains($0) } ?? false
+      guard at > end, !isCovered else { continue }
+      end = grid.put(text, at, plot.maxY, paint.dim)
     }
     guard let x = cursor(plot) else { return }
     for y in plot.y..<plot.maxY where grid[x, y].glyph == " " {

@@ -23,18 +23,16 @@ struct ScreenLayout {
     header = top
     (rest, footer) = rest.splitTop(rest.height - 1)
     (rest, caption) = rest.splitTop(rest.height - (height >= 16 ? 1 : 0))
-    if hasRow, height >= 22 {
-      (rest, top) = rest.splitTop(rest.height - (height >= 34 ? 6 : 4))
-      row = top
-    } else {
-      row = Rect(x: 0, y: 0, width: 0, height: 0)
-    }
-    if hasSide, width >= 76 {
-      (main, side) = rest.splitLeft(width - (width >= 110 ? 42 : 32))
-    } else {
-      main = rest
-      side = Rect(x: 0, y: 0, width: 0, height: 0)
-    }
+    let nothing = Rect(x: 0, y: 0, width: 0, height: 0)
+    let sideWidth = hasSide && width >= 76 ? (width >= 110 ? 42 : 32) : 0
+    // On a low screen the numbers need the whole height, and the row stands under the map alone.
+    let isLow = height < 34
+    var numbers = nothing
+    if isLow, sideWidth > 0 { (rest, numbers) = rest.splitLeft(width - sideWidth) }
+    var text = nothing
+    if hasRow, height >= 22 { (rest, text) = rest.splitTop(rest.height - (isLow ? 4 : 6)) }
+    if !isLow, sideWidth > 0 { (rest, numbers) = rest.splitLeft(width - sideWidth) }
+    (main, side, row) = (rest, numbers, text)
   }
 
   init(_ model: Model) {

@@ -48,7 +48,7 @@ struct SidePanel {
     lines.field(
       "pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))",
       paint.strong, on: &grid)
-    let others = label.candidates.map { "\($0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(
+    let others = label.candidates.map { "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(
       separator: " ")
     if lines.width >= 38 {
       lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)

@@ -139,7 +139,7 @@ extension Report {
     cells.append(head.droppedMass.map { Numbers.short($0.mean) } ?? "-")
     cells.append(head.droppedMass.map { Numbers.short($0.max) } ?? "-")
     cells.append(
-      head.outputError.map { Numbers.short($0.relativeL2) } ?? (about.hasValues ? "-" : "needs V"))
+      head.outputError.map { Numbers.short($0.relativeL2) } ?? (about.hasValues || dump.kind == .mask ? "-" : "needs V"))
     guard let summary = head.summary else { return cells + [String](repeating: "-", count: 6) }
     cells.append(Numbers.fixed(summary.entropy, 2))
     cells.append(Numbers.fixed(summary.effectiveTokens, 1))

@@ -143,6 +143,30 @@ enum Fixture {
     #expect(dump.guesses.contains { $0.flag == "--no-causal" })
   }
 
+  /// Heads first wherever that is possible; our own names need no guess at all.
+  @Test(arguments: [
+    ("q", "[8,4,2]", "k", "[8,4,2]", "8 4", 1), ("q", "[2,9,2]", "k", "[1,9,2]", "2 9", 1),
+    ("q", "[200,4,2]", "k", "[200,2,2]", "4 200", 1), ("q", "[9,4,2]", "k", "[7,2,2]", "4 9", 1),
+    ("layers.0.q", "[9,2,2]", "layers.0.k", "[3,2,2]", "9 2", 0),
+  ]) func axesOfProjections(
+    _ q: String, _ qShape: String, _ k: String, _ kShape: String, _ wanted: String, _ guesses: Int
+  ) throws {
+    func size(_ shape: String) -> Int {
+      shape.dropFirst().dropLast().split(separator: ",").reduce(4) { $0 * Int($1)! }
+    }
+    let (a, b) = (size(qShape), size(kShape))
+    let header = [
+      "{\"__metadata__\":{\"causal\":\"true\"}", HostileTests.entry(q, shape: qShape, "0", "\(a)"),
+      HostileTests.entry(k, shape: kShape, "\(a)", "\(a + b)") + "}",
+    ]
+    try Fixture.with(Fixture.safetensors(header.joined(separator: ","), data: a + b)) { path in
+      let dump = try Dump.open(path)
+      let place = dump.layers[0].positions
+      #expect("\(place.heads) \(place.queries)" == wanted)
+      #expect(dump.guesses.count == guesses)
+    }
+  }
+
   @Test func flagsOverrideGuesses() throws {
     var options = DumpOptions()
     (options.layout, options.kind, options.causal, options.scale) = ("hlqk", .scores, false, 0.5)
