@@ -57,7 +57,7 @@ struct MapScreen {
         let cell = paint.cell(top: top, bottom: scale[min(scale.rows - 1, below), column])
         // What no query may see stays empty but for a few dots, so that it never reads as "zero".
         let isDot = cell == .blank && top.isNaN && (x + 2 * y) % 4 == 0
-        grid[plot.x + x, plot.y + y] = isDot ? Cell(paint.unicode ? "·" : " ", paint.dim) : cell
+        grid[plot.x + x, plot.y + y] = isDot ? Cell(paint.unicode ? "·" : " ", paint.faint) : cell
       }
     }
   }

@@ -166,9 +166,8 @@ public final class NCursesTerminal: Terminal {
       {
         continue
       }
-      let row = (0..<min(grid.width, size.width)).map {
-        Keys.cell(grid[$0, y], capabilities.colors)
-      }
+      let cells = (0..<min(grid.width, size.width)).map { grid[$0, y] }
+      let row = Economy.row(cells).map { Keys.cell($0, capabilities.colors) }
       cn_row(Int32(y), row, Int32(row.count))
     }
     cn_show()

@@ -101,4 +101,36 @@ import Testing
     #expect(grid.ansi == "\u{1b}[0;1;38;5;3;48;5;7mx\u{1b}[0m \n")
     #expect(grid.inASCII.lines == ["x"])
   }
+
+  /// Economy changes how a row is sent and never what is seen.
+  @Test func economyKeepsThePicture() {
+    var state: UInt64 = 7
+    func random(_ n: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % n
+    }
+    func pixels(_ cell: Cell) -> [Color] {
+      switch cell.glyph {
+      case "▀": [cell.style.foreground, cell.style.background]
+      case "▄": [cell.style.background, cell.style.foreground]
+      case "█": [cell.style.foreground, cell.style.foreground]
+      default: [cell.style.background, cell.style.background]
+      }
+    }
+    func changes(_ row: [Cell]) -> Int {
+      zip(row, row.dropFirst()).reduce(0) {
+        $0 + ($1.0.style.foreground == $1.1.style.foreground ? 0 : 1)
+          + ($1.0.style.background == $1.1.style.background ? 0 : 1)
+      }
+    }
+    for _ in 0..<200 {
+      let row = (0..<60).map { _ -> Cell in
+        let (a, b) = (Color.index(UInt8(20 + random(4))), Color.index(UInt8(20 + random(4))))
+        return [Cell("▀", Style(a, on: b)), Cell("▄", Style(a, on: b)), Cell(" ", Style(on: a))][random(3)]
+      }
+      let sent = Economy.row(row)
+      #expect(row.map(pixels) == sent.map(pixels))
+      #expect(changes(sent) <= changes(row))
+    }
+  }
 }
