@@ -20,7 +20,7 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
   /// fades into the page.
   public func index(_ t: Double, light: Bool = false) -> UInt8 {
     let ramp = ramp
-    let step = min(ramp.count - 1, max(0, Int(t * Double(ramp.count))))
+    let step = min(ramp.count - 1, max(0, Int(Numbers.unit(t) * Double(ramp.count))))
     return ramp[light ? ramp.count - 1 - step : step]
   }
 

@@ -37,4 +37,7 @@ public enum Numbers {
   public static func percent(_ x: Double) -> String {
     x.isFinite ? fixed(100 * x, 1) + " %" : short(x)
   }
+
+  /// Into 0...1, so that it can be a place on the screen; what is not a number is 0.
+  public static func unit(_ x: Double) -> Double { x.isNaN ? 0 : Swift.min(Swift.max(x, 0), 1) }
 }

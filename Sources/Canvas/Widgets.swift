@@ -58,7 +58,7 @@ public struct Sparkline: Widget {
       ? [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
       : [" ", ".", ":", "-", "=", "+", "*", "#", "@"]
     for x in 0..<rect.width where !values.isEmpty {
-      let value = values[min(values.count - 1, x * values.count / rect.width)]
+      let value = Numbers.unit(values[min(values.count - 1, x * values.count / rect.width)])
       let eighths = Int(
         (min(max(value, 0), 1) * Double(8 * rect.height)).rounded(value > 0 ? .up : .down))
       for y in 0..<rect.height {
@@ -87,7 +87,7 @@ public struct BrailleCurve: Widget {
     var last: Int?
     for column in 0..<wide {
       guard let value = value(at: Double(column) / Double(max(wide - 1, 1))) else { continue }
-      let row = high - 1 - min(high - 1, max(0, Int(value * Double(high - 1) + 0.5)))
+      let row = high - 1 - min(high - 1, max(0, Int(Numbers.unit(value) * Double(high - 1) + 0.5)))
       let from = min(last ?? row, row), to = max(last ?? row, row)
       for y in from...to where y != last || from == to {
         dots[y / 4 * rect.width + column / 2] |= bits[y % 4][column % 2]
@@ -121,7 +121,7 @@ public struct Bar: Widget {
 
   public func draw(in rect: Rect, on grid: inout Grid) {
     let partial: [Unicode.Scalar] = ["▏", "▎", "▍", "▌", "▋", "▊", "▉"]
-    let eighths = Int((min(max(share, 0), 1) * Double(rect.width * 8)).rounded())
+    let eighths = Int((Numbers.unit(share) * Double(rect.width * 8)).rounded())
     for y in rect.y..<rect.maxY {
       for x in 0..<eighths / 8 { grid[rect.x + x, y] = Cell(unicode ? "█" : "#", style) }
       if unicode, eighths % 8 > 0 {

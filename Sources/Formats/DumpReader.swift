@@ -147,7 +147,7 @@ struct DumpReader {
       let entry = archive.entries.first(where: { ["token_ids", "input_ids"].contains($0.name) }),
       let tensor = try? archive.tensor(entry.name), tensor.count < 1 << 24
     else { return nil }
-    return tensor.floats().map { $0.isFinite ? Int($0) : 0 }
+    return tensor.floats().map { abs($0) < 1e15 ? Int($0) : 0 }
   }
 }
 

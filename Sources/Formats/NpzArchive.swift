@@ -36,7 +36,7 @@ final class NpzArchive: TensorArchive {
       let header = try prefix.withBytes { bytes throws(FormatError) in
         try NpyHeader(bytes, file: file.path, place: place, options: options)
       }
-      guard header.length + header.byteCount <= zip.size else {
+      guard header.byteCount <= zip.size - header.length else {
         throw FormatError(
           .truncated,
           "its header promises \(header.byteCount) bytes (\(header.shape) of \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it again",

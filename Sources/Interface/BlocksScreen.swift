@@ -36,7 +36,8 @@ struct BlocksScreen {
 
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Margins" + model.doubt(model.selection.head), right: model.selection.spec.description, style: paint.dim, unicode: paint.unicode
+      "Margins" + model.doubt(model.selection.head), right: model.selection.spec.description,
+      style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
@@ -118,7 +119,7 @@ struct BlocksScreen {
     var counts = [Double](repeating: 0, count: bins)
     for margin in table.sortedMargins where margin.isFinite {
       let at = (Double(margin) - low) / (5 - low)
-      counts[min(bins - 1, max(0, Int(at * Double(bins))))] += 1
+      counts[min(bins - 1, max(0, Int(Numbers.unit(at) * Double(bins))))] += 1
     }
     let top = counts.max() ?? 0
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)

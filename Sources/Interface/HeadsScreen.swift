@@ -36,7 +36,8 @@ struct HeadsScreen {
     let style = isChosen ? paint.bar : Style.plain
     if isChosen { grid.fill(text, Cell(" ", style)) }
     grid.put(
-      "\(model.source.layers[head.layer]).\(head.head)\(model.doubt(head))", rect.x, rect.y, style, limit: rect.width)
+      "\(model.source.layers[head.layer]).\(head.head)\(model.doubt(head))", rect.x, rect.y, style,
+      limit: rect.width)
     grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
     let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
     let question = Needs.thumbnail(head, model, layout)

@@ -83,7 +83,9 @@ public struct Model: Sendable {
     if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
       if head == selection.head { lastMap = (head, map) }
       if window.keys.count == source.keys, window.queries.count == source.queries {
-        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) { $1 > $0 && $1.isFinite ? $1 : $0 }
+        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) {
+          $1 > $0 && $1.isFinite ? $1 : $0
+        }
       }
     }
   }

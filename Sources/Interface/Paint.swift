@@ -70,7 +70,7 @@ struct Paint {
   /// One value a cell, where colours or half blocks are missing.
   func shade(_ t: Float) -> Cell {
     if t.isNaN { return .blank }
-    if t == .infinity { return Cell("!", warning) }
+    if !t.isFinite { return Cell("!", warning) }
     if colors == .palette { return Cell(" ", Style(on: color(t))) }
     let ramp = unicode ? Self.shades : Self.asciiShades
     let step = min(ramp.count - 1, max(0, Int(t * Float(ramp.count))))

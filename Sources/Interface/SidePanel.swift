@@ -16,13 +16,18 @@ struct SidePanel {
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
     Panel(
-      "Head", right: "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))", style: paint.dim,
+      "Head",
+      right:
+        "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))",
+      style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
     head(&lines, &grid)
-    lines.rule("BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description, on: &grid)
+    lines.rule(
+      "BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description,
+      on: &grid)
     blasst(&lines, &grid)
     let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
@@ -48,7 +53,9 @@ struct SidePanel {
     lines.field(
       "pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))",
       paint.strong, on: &grid)
-    let others = label.candidates.map { "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed($0.recall, 2))" }.joined(
+    let others = label.candidates.map {
+      "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed($0.recall, 2))"
+    }.joined(
       separator: " ")
     if lines.width >= 38 {
       lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)

@@ -100,7 +100,10 @@ struct SinksScreen {
 
   private func drawKeys(in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Keys", right: "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))", style: paint.dim,
+      "Keys",
+      right:
+        "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))",
+      style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)

@@ -12,7 +12,8 @@ public struct Shape: Sendable, Hashable, CustomStringConvertible {
     var total = byteWidth
     for axis in axes {
       guard axis >= 0 else { return nil }
-      let (product, overflow) = total.multipliedReportingOverflow(by: axis)
+      // An empty axis hides no absurd one: strides multiply the others.
+      let (product, overflow) = total.multipliedReportingOverflow(by: max(axis, 1))
       guard !overflow else { return nil }
       total = product
     }

@@ -133,13 +133,15 @@ extension Report {
 
   private func cells(_ head: HeadReport) -> [String] {
     var cells: [String] = [
-      "\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")", "\(head.visibleBlocks)", "\(head.skippedBlocks)",
+      "\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")",
+      "\(head.visibleBlocks)", "\(head.skippedBlocks)",
     ]
     cells.append(Numbers.percent(head.sparsity))
     cells.append(head.droppedMass.map { Numbers.short($0.mean) } ?? "-")
     cells.append(head.droppedMass.map { Numbers.short($0.max) } ?? "-")
     cells.append(
-      head.outputError.map { Numbers.short($0.relativeL2) } ?? (about.hasValues || dump.kind == .mask ? "-" : "needs V"))
+      head.outputError.map { Numbers.short($0.relativeL2) }
+        ?? (about.hasValues || dump.kind == .mask ? "-" : "needs V"))
     guard let summary = head.summary else { return cells + [String](repeating: "-", count: 6) }
     cells.append(Numbers.fixed(summary.entropy, 2))
     cells.append(Numbers.fixed(summary.effectiveTokens, 1))

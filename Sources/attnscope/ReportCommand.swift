@@ -4,6 +4,7 @@ import Attention
 import Backends
 import Canvas
 import Formats
+import Methods
 
 struct ReportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,9 +32,11 @@ struct ReportCommand: ParsableCommand {
     if [json, csv, markdown].filter({ $0 }).count > 1 {
       throw ValidationError("Choose one of --json, --csv, --markdown.")
     }
-    if method == "blasst", !knob.isEmpty {
+    if method == "blasst", !knob.isEmpty,
+      tiles.tile != nil || tiles.vote != nil || tiles.order != nil
+    {
       throw ValidationError(
-        "The settings of blasst are --lambda, --tile, --vote and --order, not --knob.")
+        "Give blasst its settings either by --tile, --vote and --order or by --knob.")
     }
     if method != "blasst", tiles.tile != nil || tiles.vote != nil || tiles.order != nil {
       throw ValidationError(
@@ -62,6 +65,11 @@ struct ReportCommand: ParsableCommand {
     }
     var request = ReportRequest(
       lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs())
+    if method == BLASST.card.id, !request.knobs.isEmpty {
+      let blasst = try BLASST(knobs: request.knobs)
+      request.lambda = try Lambda(blasst.lambda)
+      if about.storedTile == nil { request.spec = blasst.spec(queries: about.queries) }
+    }
     request.layers = try layers.map { try about.layerIndices($0, file: dump.path) }
     request.heads = try heads.map {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }

@@ -126,7 +126,8 @@ import Testing
     for _ in 0..<200 {
       let row = (0..<60).map { _ -> Cell in
         let (a, b) = (Color.index(UInt8(20 + random(4))), Color.index(UInt8(20 + random(4))))
-        return [Cell("▀", Style(a, on: b)), Cell("▄", Style(a, on: b)), Cell(" ", Style(on: a))][random(3)]
+        return [Cell("▀", Style(a, on: b)), Cell("▄", Style(a, on: b)), Cell(" ", Style(on: a))][
+          random(3)]
       }
       let sent = Economy.row(row)
       #expect(row.map(pixels) == sent.map(pixels))

@@ -70,6 +70,29 @@ import Testing
     try refuse(try Fixture.bytes(name), words, name: name)
   }
 
+  /// Metadata and side arrays that would overflow what is computed from them are as if they were not there.
+  @Test func absurdMetadata() throws {
+    let metadata =
+      "\"__metadata__\":{\"query_offset\":\"9223372036854775807\",\"scale\":\"1e999\",\"tile\":\"9999999999x1\",\"tokens\":\"[1\"}"
+    let arrays = [
+      Self.entry(shape: "[1,2,4]", "0", "32"),
+      Self.entry("layers.0.k", shape: "[1,2,4]", "32", "64"),
+      Self.entry("token_ids", dtype: "U64", shape: "[2]", "64", "80"),
+      Self.entry("attention", shape: "[0,2]", "80", "80"),
+    ]
+    var bytes = Fixture.safetensors(
+      "{" + ([metadata] + arrays).joined(separator: ",") + "}", data: 80)
+    for index in bytes.count - 16..<bytes.count { bytes[index] = 0xff }
+    try Fixture.with(bytes) { path in
+      let dump = try Dump.open(path)
+      #expect(
+        dump.queryOffset == nil && dump.scale == nil && dump.tile == nil && dump.tokens == nil)
+      #expect(dump.tokenIDs == [0, 0])
+    }
+    let empty = Self.entry("token_ids", shape: "[0,4611686018427387904,4]", "0", "0")
+    try refuse(Fixture.safetensors("{\(empty)}", data: 0), "absurd")
+  }
+
   @Test func otherFormatsAreNamed() throws {
     try refuse([], "empty")
     try refuse([1, 2, 3], "too short")

@@ -5,6 +5,7 @@ import Canvas
 import Interface
 import Sessions
 import Support
+import Tensors
 import Testing
 
 @Suite struct ScreenTests {
@@ -76,6 +77,27 @@ import Testing
     }
   }
 
+  /// One query, one key, nobody causal, numbers that are none: every view draws, every summary ends.
+  @Test(arguments: [(1, 70, true), (1, 1, true), (5, 3, true), (3, 9, false), (40, 40, false)])
+  func oddShapes(_ queries: Int, _ keys: Int, _ causal: Bool) async throws {
+    var random = Seeded(3)
+    for broken in [false, true] {
+      var scores = (0..<queries * keys).map { _ in random.normal() * 4 }
+      if broken { scores[scores.count / 2] = .nan }
+      let map = Tensor(scores, shape: [queries, keys])
+      let backend = OneHead(Head(scores: map, causal: causal))
+      for view in Self.views {
+        for size in Self.sizes {
+          let grid = try await Still.grid(backend, width: size.0, height: size.1) {
+            $0.view = view
+            $0.spec = TileSpec(rows: 4, keys: 16)
+          }
+          if broken, view == .map, keys > 3 { #expect(grid.lines.joined().contains("!")) }
+        }
+      }
+    }
+  }
+
   /// Names and token texts come from files: nothing in them may act on the terminal.
   @Test func hostileTextsNeverReachTheScreen() async throws {
     var about = SyntheticBackend().describe()
@@ -102,4 +124,36 @@ struct Renamed: Backend {
   func describe() -> SourceDescription { about }
   var moments: AsyncStream<Moment> { inner.moments }
   func answer(_ question: Question) async throws -> Answer { try await inner.answer(question) }
+}
+
+/// A backend of a single head.
+struct OneHead: Backend {
+  let head: Head
+
+  init(_ head: Head) { self.head = head }
+
+  func describe() -> SourceDescription {
+    SourceDescription(
+      name: "one", kind: "scores", model: nil, layers: [0], heads: 1, kvHeads: 1,
+      queries: head.queries,
+      keys: head.keys, headDim: 0, visibility: head.visibility, tokens: [], hasValues: false)
+  }
+
+  var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
+
+  func answer(_ question: Question) async throws -> Answer {
+    switch question {
+    case .map(_, let window, let rows, let columns, let muted):
+      .map(PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)!)
+    case .table(_, let spec):
+      .table(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0])
+    case .summary: .summary(Summariser(head).summary()!)
+    case .row(_, let query):
+      .row(
+        PooledMap.of(
+          head, window: MapWindow(queries: query..<query + 1, keys: 0..<head.keys), rows: 1,
+          columns: head.keys)!.max)
+    case .outputError: .unavailable("needs V")
+    }
+  }
 }

@@ -35,6 +35,8 @@ public struct BLASST: AttentionMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  public var lambda: Double { knobs.number("lambda") }
+
   public func spec(queries: Int) -> TileSpec {
     var spec = TileSpec.standard(queries: queries)
     if knobs.integer("rows") > 0 { spec.rows = knobs.integer("rows") }
@@ -48,6 +50,6 @@ public struct BLASST: AttentionMethod {
     -> [[Float]]?
   {
     attendByTiles(
-      group, spec(queries: group.queries), .blasst(lambda: knobs.number("lambda")), trace: &trace)
+      group, spec(queries: group.queries), .blasst(lambda: lambda), trace: &trace)
   }
 }
