@@ -12,7 +12,8 @@ public struct Visibility: Sendable, Hashable {
   public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil) {
     self.causal = causal
     self.keys = keys
-    self.offset = offset ?? keys - queries
+    // Beyond these every row sees nothing, or everything; arrays are sized by positions.
+    self.offset = min(max(offset ?? keys - queries, -queries), keys)
   }
 
   /// How many leading keys query `row` sees; 0 when it sees none.

@@ -36,7 +36,9 @@ public final class TilePass: @unchecked Sendable {
   ) {
     self.group = group
     self.keysPerTile = keysPerTile
-    groupsPerTile = (keysPerTile + 15) / 16
+    // One tile that is wider than the map holds just the map.
+    let width = min(keysPerTile, max(group.keys, 1))
+    groupsPerTile = (width + 15) / 16
     let head = group.heads[0]
     var keys: [Float] = []
     if case .projections(_, let key, _) = head.source { keys = key.floats() }
@@ -56,7 +58,7 @@ public final class TilePass: @unchecked Sendable {
       let memory = UnsafeMutableRawPointer.allocate(
         byteCount: max(64, tiles * panelBytes), alignment: 64)
       as_pack_keys(
-        plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(keysPerTile), memory)
+        plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(width), memory)
       panels = memory
     }
     (values, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])

@@ -59,7 +59,9 @@ public struct DumpHeads: Sendable {
     let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
     let visibility = Visibility(
       causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset)
-    let margins = dump.layers[layer].arrays[.margins].map { $0[head].floats() }
+    let margins = dump.layers[layer].arrays[.margins].flatMap {
+      $0.shape == blocks.shape ? $0[head].floats() : nil
+    }
     let verdicts = map.floats().enumerated().map { index, value -> UInt8 in
       let row = index / map.shape[1], column = index % map.shape[1]
       let lastRow = min((row + 1) * tile.rows, queries) - 1

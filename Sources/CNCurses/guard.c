@@ -81,7 +81,11 @@ void guard_arm(void) {
   static char stack[1 << 16];
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
   sigaltstack(&alternate, NULL);
-  for (int i = 0; i < DEADLY; i++) handle(deadly[i], die, SA_ONSTACK, &before[i]);
+  for (int i = 0; i < DEADLY; i++) {
+    handle(deadly[i], die, SA_ONSTACK, &before[i]);
+    // What nohup and the like ignore stays ignored.
+    if (before[i].sa_handler == SIG_IGN) sigaction(deadly[i], &before[i], NULL);
+  }
   handle(SIGWINCH, tell, SA_RESTART, NULL);
   handle(SIGTSTP, tell, SA_RESTART, NULL);
   handle(SIGINT, tell, SA_RESTART, NULL);

@@ -163,7 +163,9 @@ static int read_mouse(cn_mouse *mouse) {
     if (get_wch(&c) == ERR) {
       if (poll(&fd, 1, 50) <= 0 || get_wch(&c) == ERR) return 0;
     }
-    if (c >= '0' && c <= '9') values[field] = values[field] * 10 + (int)(c - '0');
+    if (c >= '0' && c <= '9') {
+      if (values[field] < 100000) values[field] = values[field] * 10 + (int)(c - '0');
+    }
     else if (c == ';' && field < 2) field++;
     else if (c == 'M' || c == 'm') {
       *mouse = (cn_mouse){values[0], values[1] - 1, values[2] - 1, c == 'm'};

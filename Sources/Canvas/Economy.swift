@@ -4,7 +4,9 @@
 /// a cell of one colour as a blank on it, or as a full block of it. For each cell that is chosen which shares more colours
 /// with the cell before it. What a blank would write with is invisible, so it keeps what was set.
 public enum Economy {
-  public static func row(_ cells: [Cell]) -> [Cell] {
+  /// `unicode`: block glyphs may be used at all.
+  public static func row(_ cells: [Cell], unicode: Bool = true) -> [Cell] {
+    guard unicode else { return cells }
     var last = Style.plain
     return cells.map { cell in
       let best = choices(cell, after: last).min { cost($0.style, last) < cost($1.style, last) }!

@@ -11,7 +11,8 @@ struct AxisOrder {
   static func check(_ text: String, file: String) throws(FormatError) {
     let letters = Set(text)
     let known = letters.isSubset(of: "blhndqk") && letters.count == text.count
-    guard known, letters.isSuperset(of: "qk") || letters.isSuperset(of: "nd") else {
+    let core = letters.subtracting("blh")
+    guard known, core == Set("qk") || core == Set("nd") else {
       throw FormatError(
         .unsupported,
         "layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, bhqk, hqk, qk for maps",

@@ -129,6 +129,13 @@ extension DumpReader {
           file: path, place: place)
       }
     }
+    guard Set(layers.map { $0.positions.queries }).count == 1,
+      Set(layers.map { $0.positions.heads }).count == 1
+    else {
+      throw FormatError(
+        .mismatch, "layers have different numbers of queries or heads; slice them apart", file: path
+      )
+    }
     let lengths = Set(layers.map { $0.positions.keys })
     guard lengths.count == 1 else {
       throw FormatError(

@@ -79,7 +79,11 @@ public actor App {
   private func schedule() {
     let needs = Needs(model)
     let wanted = Set(needs.foreground).union(needs.background)
-    for (question, task) in running where !wanted.contains(question) {
+    // The picture goes first: what computes for later makes room for what is missing now.
+    let isUrgent = needs.foreground.contains { !model.isKnown($0) }
+    let now = Set(needs.foreground)
+    for (question, task) in running
+    where !wanted.contains(question) || (isUrgent && !now.contains(question)) {
       task.cancel()
       running[question] = nil
     }

@@ -56,7 +56,9 @@ extension Model {
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil
+      let before = selection
       press(mouse)
+      if selection != before { isStopped = false }
     case .drag: dragMap(mouse)
     case .release: drag = nil
     }

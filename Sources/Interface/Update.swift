@@ -49,7 +49,9 @@ extension Model {
       mode = .normal
       return []
     }
-    let isWorking = !isStopped && progress.done < progress.total
+    let needs = Needs(self)
+    let isWorking =
+      !isStopped && (needs.foreground + needs.background).contains { !isKnown($0) }
     interruptsInARow += 1
     if isWorking, interruptsInARow == 1 {
       isStopped = true

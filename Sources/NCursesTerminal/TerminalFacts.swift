@@ -38,7 +38,7 @@ public enum TerminalFacts {
 
   static func colors(_ count: Int) -> Capabilities.Colors {
     if let value = variable("NO_COLOR"), !value.isEmpty { return .mono }
-    return count >= 256 ? .palette : (count >= 8 ? .basic : .mono)
+    return count == 256 ? .palette : (count >= 8 ? .basic : .mono)
   }
 
   /// COLORFGBG is `foreground;background`; 7 and 15 are light.

@@ -72,7 +72,7 @@ struct DumpArguments: ParsableArguments {
     if let scale, !(scale.isFinite && scale > 0) {
       throw ValidationError("--scale must be a positive number.")
     }
-    if let queryOffset, abs(queryOffset) > 1 << 30 {
+    if let queryOffset, !(-(1 << 30)...1 << 30).contains(queryOffset) {
       throw ValidationError("--query-offset \(queryOffset) is absurd.")
     }
   }

@@ -43,7 +43,8 @@ struct SliceCommand: ParsableCommand {
     let keys = try keyRange(about.keys, dump.path)
     // Query row r stands at position r + offset; those whose position is kept stay.
     let offset = dump.causal ? about.visibility.offset : about.keys - about.queries
-    let queries = max(0, keys.lowerBound - offset)..<min(about.queries, keys.upperBound - offset)
+    let low = max(0, keys.lowerBound - offset)
+    let queries = low..<max(low, min(about.queries, keys.upperBound - offset))
     guard !queries.isEmpty else {
       throw FormatError(
         .mismatch, "no query stands at tokens \(keys.lowerBound)-\(keys.upperBound - 1)",
