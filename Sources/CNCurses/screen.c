@@ -1,4 +1,5 @@
 // ncursesw behind plain functions: start, stop, rows of cells, keys.
+#define _GNU_SOURCE  // wcwidth
 #ifndef _XOPEN_SOURCE_EXTENDED
 #define _XOPEN_SOURCE_EXTENDED 1
 #endif
@@ -131,11 +132,26 @@ static attr_t attributes(uint16_t bits) {
 
 void cn_row(int y, const cn_cell *cells, int count) {
   cchar_t row[1024];
-  int length = 0;
+  int length = 0, covered = 0;
   for (int i = 0; i < count && length < 1024; i++) {
-    if (cells[i].glyph == 0) continue;  // the second column of a wide glyph comes with the first
+    // A row keeps its columns whatever the C library thinks of a glyph: one of another width than the grid gave it is
+    // replaced, and half a wide glyph is a blank.
+    uint32_t glyph = cells[i].glyph;
+    const int wanted = i + 1 < count && cells[i + 1].glyph == 0 ? 2 : 1;
+    if (glyph == 0) {
+      if (covered) {
+        covered = 0;
+        continue;
+      }
+      glyph = ' ';
+    } else if (glyph >= 0x80 || wanted == 2) {
+      covered = wanted == 2 && wcwidth((wchar_t)glyph) == 2;
+      if (!covered && (wanted == 2 || wcwidth((wchar_t)glyph) != 1)) glyph = wanted == 2 ? ' ' : '?';
+    } else {
+      covered = 0;
+    }
     const int number = pair(cells[i].foreground, cells[i].background);
-    const wchar_t text[2] = {(wchar_t)cells[i].glyph, 0};
+    const wchar_t text[2] = {(wchar_t)glyph, 0};
     int extended = number;
     setcchar(&row[length++], text, attributes(cells[i].attributes), (short)number, &extended);
   }

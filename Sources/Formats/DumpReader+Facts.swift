@@ -14,7 +14,9 @@ struct DumpMetadata {
     model = map["model"]
     scale = map["scale"].flatMap(Double.init).flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
     causal = map["causal"].flatMap { Bool($0.lowercased()) }
-    queryOffset = map["query_offset"].flatMap { Int($0) }.flatMap { (-(1 << 30)...1 << 30).contains($0) ? $0 : nil }
+    queryOffset = map["query_offset"].flatMap { Int($0) }.flatMap {
+      (-(1 << 30)...1 << 30).contains($0) ? $0 : nil
+    }
     tokens = map["tokens"].flatMap { try? JSONDecoder().decode([String].self, from: Data($0.utf8)) }
     let sides = (map["tile"] ?? "").split(separator: "x").compactMap { Int($0) }
     let isTile = sides.count == 2 && sides.allSatisfy { (1...1 << 20).contains($0) }

@@ -264,7 +264,15 @@ extension Model {
       message = "This file stores masks: their tile, vote and order are given."
       return
     }
-    change(&selection.spec)
+    var spec = selection.spec
+    change(&spec)
+    let blocks = ((source.queries - 1) / spec.rows + 1) * ((source.keys - 1) / spec.keys + 1)
+    guard blocks <= 1 << 22 else {
+      message =
+        "A tile of \(spec.rows)x\(spec.keys) makes \(blocks) blocks of this map; 4194304 are the most."
+      return
+    }
+    selection.spec = spec
   }
 
   private func exportScreen() -> Effect {

@@ -167,7 +167,9 @@ public final class NCursesTerminal: Terminal {
         continue
       }
       let cells = (0..<min(grid.width, size.width)).map { grid[$0, y] }
-      let row = Economy.row(cells, unicode: capabilities.unicode).map { Keys.cell($0, capabilities.colors) }
+      let row = Economy.row(cells, unicode: capabilities.unicode).map {
+        Keys.cell($0, capabilities.colors)
+      }
       cn_row(Int32(y), row, Int32(row.count))
     }
     cn_show()
