@@ -74,7 +74,9 @@ struct SidePanel {
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
-      lines.put(model.isStopped ? "stopped" : "computing…", paint.dim, on: &grid)
+      let refusal = model.refusal(.table(model.selection.head, model.selection.spec))
+      lines.put(
+        refusal ?? (model.isStopped ? "stopped" : "computing…"), paint.dim, on: &grid)
       return
     }
     let lambda = model.lambda

@@ -3,8 +3,6 @@ import Canvas
 import Sessions
 
 extension Model {
-  func headOrder() -> [HeadID] { HeadsLayout(self).order }
-
   mutating func moveInHeads(_ action: Action, _ count: Int) {
     let layout = HeadsLayout(self)
     let here = layout.order.firstIndex(of: selection.head) ?? 0

@@ -1,4 +1,4 @@
-// Loops over finished rows: pooling, sums, kept sets. Memory-bound, so one version serves every machine.
+// Loops over finished rows: masses, kept sets. Memory-bound, so one version serves every machine.
 #include <math.h>
 #include <string.h>
 
@@ -22,22 +22,6 @@ void as_fold_masses(const float *masses, int rows, int tiles, int first, int cou
     max[j] = most;
     worst[j] = dropped;
   }
-}
-
-void as_pool_row(const float *p, const int32_t *edges, int cells, float *max, float *sum) {
-  for (int c = 0; c < cells; c++) {
-    float most = 0, total = 0;
-    for (int j = edges[c]; j < edges[c + 1]; j++) {
-      most = p[j] > most ? p[j] : most;
-      total += p[j];
-    }
-    max[c] = most > max[c] ? most : max[c];
-    sum[c] += total;
-  }
-}
-
-void as_add_row(const float *p, int count, double *sums) {
-  for (int j = 0; j < count; j++) sums[j] += p[j];
 }
 
 void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t *offsets,

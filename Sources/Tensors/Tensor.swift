@@ -92,13 +92,6 @@ public struct Tensor: Sendable {
       strides: order.map { strides[$0] }, byteOffset: byteOffset)
   }
 
-  /// The same elements with a leading axis of one.
-  public func withLeadingAxis() -> Tensor {
-    Tensor(
-      storage: storage, dtype: dtype, shape: Shape([1] + shape.axes), strides: [count] + strides,
-      byteOffset: byteOffset)
-  }
-
   /// Converts every element to float, row-major, into `out`.
   public func copyFloats(into out: UnsafeMutableBufferPointer<Float>) {
     precondition(out.count >= count, "\(out.count) floats do not hold \(shape)")

@@ -71,9 +71,7 @@ void as_finish_rows(as_plan p, int rows, int tiles, const void *t, float *sums, 
 void as_fold_masses(const float *masses, int rows, int tiles, int first, int count, const int32_t *order,
                     float *sum, float *max, float *worst, float *scratch);
 
-// --- pooling and kept sets (float only) -----------------------------------------------------------------
-void as_pool_row(const float *p, const int32_t *edges, int cells, float *max, float *sum);
-void as_add_row(const float *p, int count, double *sums);
+// --- kept sets (float only) -----------------------------------------------------------------
 /// kept[j] = columns[j] | offsets[j] | blocks[j]; any of the three may be NULL.
 void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t *offsets,
                  const uint8_t *blocks);
