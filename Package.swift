@@ -10,10 +10,14 @@ let rooms: [(name: String, imports: [String])] = [
   ("CZlib", []),
   ("Formats", ["Tensors", "Kernels", "CZlib"]),
   ("Attention", ["Tensors", "Kernels"]),
+  ("Models", ["Kernels", "Tensors", "Formats", "Attention", "HeapModule"]),
   ("Methods", ["Tensors", "Attention"]),
   ("Analysis", ["Tensors", "Attention"]),
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
-  ("Backends", ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Sessions"]),
+  (
+    "Backends",
+    ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
+  ),
   ("Canvas", []),
   ("Interface", ["Attention", "Analysis", "Sessions", "Canvas"]),
   ("CNCurses", []),
@@ -21,8 +25,8 @@ let rooms: [(name: String, imports: [String])] = [
   (
     "attnscope",
     [
-      "Kernels", "Tensors", "Formats", "Attention", "Methods", "Analysis", "Sessions", "Backends",
-      "Canvas", "Interface", "NCursesTerminal", "ArgumentParser",
+      "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods", "Analysis", "Sessions",
+      "Backends", "Canvas", "Interface", "NCursesTerminal", "ArgumentParser",
     ]
   ),
 ]
@@ -30,7 +34,9 @@ let rooms: [(name: String, imports: [String])] = [
 // Outside packages, each with its reason.
 let outside: [String: Target.Dependency] = [
   // Commands, flags, help and completions, with errors written for a person; Apple keeps it.
-  "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser")
+  "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser"),
+  // The priority queue of the tokenizers' merges: a binary heap is not what this project is about; Apple keeps it.
+  "HeapModule": .product(name: "HeapModule", package: "swift-collections"),
 ]
 
 let swift: [SwiftSetting] = [
@@ -92,7 +98,8 @@ let package = Package(
   name: "attnscope",
   products: [.executable(name: "attnscope", targets: ["attnscope"])],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
   ],
   targets: rooms.map(target) + [
     .target(

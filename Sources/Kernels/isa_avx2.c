@@ -1,13 +1,42 @@
 // The template for AVX2 and FMA: eight 256-bit accumulators.
 #include "ops.h"
+#include "quant.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define MR 4
 #define NG 1
 #define FN(name) avx2_f32_##name
 #define REAL float
 #include "template.inc"
+// u8 x s8 by way of 16 bits, where no sum of two can saturate: lanes 0, 1, 4, 5 hold the first 16 products.
+#define DOT32(q, x) FN(dot32)(q, x)
+#define DOT32_SCALES(a, b) _mm256_set_ps(b, b, a, a, b, b, a, a)
+static inline __attribute__((always_inline)) __m256i FN(dot32)(__m256i q, __m256i x) {
+  const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(q)),
+                                        _mm256_cvtepi8_epi16(_mm256_castsi256_si128(x)));
+  const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(q, 1)),
+                                         _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x, 1)));
+  return _mm256_hadd_epi32(low, high);
+}
+#include "quant_x86.inc"
+#define ROW_DOTS FN(generic_dots)
+#include "engine.inc"
+
+// Many rows go through float panels on AVX2; this keeps the table whole.
+static void FN(gemm_q8)(as_weight type, const void *panel, int cols, const void *q8, int rows, float *out,
+                        int64_t ld) {
+  plain_engine_ops.gemm_q8(type, panel, cols, q8, rows, out, ld);
+}
+
+const engine_ops avx2_engine_ops = {
+    FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
+    FN(swiglu),   FN(add),    FN(log_sum_exp), FN(divergence),
+};
+#undef ROW_DOTS
+#undef DOT32
+#undef DOT32_SCALES
 #undef FN
 #undef REAL
 #undef MR

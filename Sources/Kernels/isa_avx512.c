@@ -1,7 +1,9 @@
 // The template for AVX-512: sixteen 512-bit accumulators, two loads of keys and eight broadcasts a step.
 #include "ops.h"
+#include "quant.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
                              apply_to = function)
 #define MR 8
@@ -9,6 +11,24 @@
 #define FN(name) avx512_f32_##name
 #define REAL float
 #include "template.inc"
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c"))), \
+                             apply_to = function)
+#define DOT32(q, x) _mm256_dpbusd_epi32(_mm256_setzero_si256(), q, x)
+#define DOT32_SCALES(a, b) _mm256_set_ps(b, b, b, b, a, a, a, a)
+#include "quant_x86.inc"
+#include "quant_vnni.inc"
+#define ROW_DOTS FN(row_dots)
+#include "engine.inc"
+
+const engine_ops avx512_engine_ops = {
+    FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
+    FN(swiglu),   FN(add),    FN(log_sum_exp), FN(divergence),
+};
+#undef ROW_DOTS
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
+                             apply_to = function)
 #undef FN
 #undef REAL
 #undef MR

@@ -1,5 +1,6 @@
 // The template as every machine of the architecture runs it: SSE2 on x86-64, NEON on arm64.
 #include "ops.h"
+#include "quant.h"
 
 #if defined(__aarch64__)
 #define MR 4
@@ -11,6 +12,15 @@
 #define FN(name) baseline_f32_##name
 #define REAL float
 #include "template.inc"
+#include "quant_plain.inc"
+#define ROW_DOTS FN(row_dots)
+#include "engine.inc"
+
+const engine_ops baseline_engine_ops = {
+    FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
+    FN(swiglu),   FN(add),    FN(log_sum_exp), FN(divergence),
+};
+#undef ROW_DOTS
 #undef FN
 #undef REAL
 #define FN(name) baseline_f64_##name

@@ -1,0 +1,233 @@
+import Tensors
+
+/// A `.gguf` model file, version 2 or 3: metadata, a directory of tensors, and their mapped data.
+///
+/// Checked before anything is used: every count and length against what is left of the file, every name once, every
+/// tensor's shape against its type's blocks, its offset against the alignment and its end against the file. The layout
+/// is that of the GGUF specification (ggml, 2023).
+public struct GGUFFile: Sendable {
+  public let file: MappedFile
+  public let version: Int
+  public let metadata: [String: GGUFValue]
+  public let tensors: [String: GGUFTensor]
+
+  public var path: String { file.path }
+
+  public init(_ path: String) throws(FormatError) {
+    let file = try MappedFile(path)
+    var cursor = Cursor(file)
+    guard file.bytes.starts(with: Array("GGUF".utf8)) else {
+      throw FormatError(
+        .unsupported, "not a GGUF model: it does not begin with GGUF; name a .gguf file", file: path
+      )
+    }
+    cursor.at = 4
+    version = try Self.version(&cursor)
+    let tensorCount = try cursor.count(atLeast: 24, "tensors")
+    let pairCount = try cursor.count(atLeast: 13, "metadata entries")
+    var metadata: [String: GGUFValue] = [:]
+    metadata.reserveCapacity(pairCount)
+    for _ in 0..<pairCount {
+      let key = try cursor.text("a metadata key", most: 65_535)
+      let value = try cursor.value(key)
+      guard metadata.updateValue(value, forKey: key) == nil else {
+        throw FormatError(
+          .malformed, "stands twice in the metadata; the file is damaged", file: path, place: key)
+      }
+    }
+    self.metadata = metadata
+    var tensors: [String: GGUFTensor] = [:]
+    tensors.reserveCapacity(tensorCount)
+    for _ in 0..<tensorCount {
+      let tensor = try Self.entry(&cursor)
+      guard tensors.updateValue(tensor, forKey: tensor.name) == nil else {
+        throw FormatError(
+          .malformed, "stands twice among the tensors; the file is damaged", file: path,
+          place: tensor.name)
+      }
+    }
+    let alignment = try Self.alignment(metadata, path)
+    let dataStart = (cursor.at + alignment - 1) / alignment * alignment
+    for (name, tensor) in tensors {
+      tensors[name] = try Self.placed(tensor, dataStart, alignment, file)
+    }
+    self.tensors = tensors
+    self.file = file
+  }
+
+  private static func version(_ cursor: inout Cursor) throws(FormatError) -> Int {
+    let number = try cursor.integer(UInt32.self, "the version")
+    guard number == 2 || number == 3 else {
+      let isSwapped = [2, 3].contains(number.byteSwapped)
+      throw FormatError(
+        .unsupported,
+        isSwapped
+          ? "big-endian GGUF, which is not read; convert it for a little-endian machine"
+          : "GGUF version \(number); versions 2 and 3 are read, convert the model again",
+        file: cursor.file.path)
+    }
+    return Int(number)
+  }
+
+  private static func alignment(_ metadata: [String: GGUFValue], _ path: String)
+    throws(FormatError) -> Int
+  {
+    guard let value = metadata["general.alignment"] else { return 32 }
+    guard case .integer(let bytes) = value, bytes >= 1, bytes <= 1 << 20, bytes & (bytes - 1) == 0
+    else {
+      throw FormatError(
+        .malformed, "an alignment must be a power of two; the file is damaged", file: path,
+        place: "general.alignment")
+    }
+    return bytes
+  }
+
+  /// A directory entry; its offset is still counted from the start of the data.
+  private static func entry(_ cursor: inout Cursor) throws(FormatError) -> GGUFTensor {
+    let path = cursor.file.path
+    let name = try cursor.text("a tensor's name", most: 1024)
+    let rank = try cursor.integer(UInt32.self, "the rank of \(name)")
+    guard (1...4).contains(rank) else {
+      throw FormatError(
+        .malformed, "has \(rank) axes, and 1 to 4 are possible; the file is damaged", file: path,
+        place: name)
+    }
+    var extents: [Int] = []
+    for _ in 0..<rank {
+      extents.append(Int(clamping: try cursor.integer(UInt64.self, "the shape of \(name)")))
+    }
+    let number = try cursor.integer(UInt32.self, "the type of \(name)")
+    guard let type = WeightType(rawValue: number) else {
+      let known = WeightType.allCases.map(\.name).joined(separator: ", ")
+      throw FormatError(
+        .unsupported,
+        "is of type \(WeightType.name(of: number)), which is not read; quantise the model to one of \(known)",
+        file: path, place: name)
+    }
+    let offset = Int(clamping: try cursor.integer(UInt64.self, "the offset of \(name)"))
+    let shape = extents.map(String.init).joined(separator: "x")
+    guard Shape(checked: extents, byteWidth: 8) != nil, !extents.contains(0) else {
+      throw FormatError(
+        .malformed, "has the absurd shape \(shape); the file is damaged", file: path, place: name)
+    }
+    guard extents[0] % type.block == 0 else {
+      throw FormatError(
+        .malformed,
+        "\(shape) of \(type.name): a row must be a multiple of \(type.block); the file is damaged",
+        file: path, place: name)
+    }
+    return GGUFTensor(name: name, type: type, extents: extents, offset: offset)
+  }
+
+  private static func placed(
+    _ tensor: GGUFTensor, _ dataStart: Int, _ alignment: Int, _ file: MappedFile
+  ) throws(FormatError) -> GGUFTensor {
+    guard tensor.offset % alignment == 0 else {
+      throw FormatError(
+        .malformed,
+        "begins at \(tensor.offset), which is not a multiple of \(alignment); the file is damaged",
+        file: file.path, place: tensor.name)
+    }
+    let room = file.bytes.count - dataStart
+    guard tensor.offset <= room, tensor.byteCount <= room - tensor.offset else {
+      throw FormatError(
+        .truncated,
+        "needs \(tensor.byteCount) bytes from \(tensor.offset) on and the file has \(max(room, 0)): it is truncated; download it again",
+        file: file.path, place: tensor.name)
+    }
+    return GGUFTensor(
+      name: tensor.name, type: tensor.type, extents: tensor.extents,
+      offset: dataStart + tensor.offset)
+  }
+
+  /// The tensor's bytes in the mapped file.
+  public func bytes(_ tensor: GGUFTensor) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(
+      rebasing: file.bytes[tensor.offset..<tensor.offset + tensor.byteCount])
+  }
+}
+
+/// Reads the head of a GGUF file from front to back, and never past its end.
+private struct Cursor {
+  let file: MappedFile
+  var at = 0
+
+  init(_ file: MappedFile) { self.file = file }
+
+  private func truncated(_ what: String) -> FormatError {
+    FormatError(
+      .truncated, "\(what) runs past the end of the file; download it again", file: file.path,
+      place: "byte \(at)")
+  }
+
+  mutating func integer<T: FixedWidthInteger>(_ type: T.Type, _ what: String) throws(FormatError)
+    -> T
+  {
+    guard let value = file.bytes.integer(type, at: at) else { throw truncated(what) }
+    at += MemoryLayout<T>.size
+    return value
+  }
+
+  /// A number of things that take at least so many bytes each.
+  mutating func count(atLeast bytes: Int, _ what: String) throws(FormatError) -> Int {
+    let number = try integer(UInt64.self, "the number of \(what)")
+    guard number <= UInt64((file.bytes.count - at) / bytes) else {
+      throw FormatError(
+        .truncated, "\(number) \(what) do not fit in the file; it is damaged, download it again",
+        file: file.path, place: "byte \(at - 8)")
+    }
+    return Int(number)
+  }
+
+  mutating func text(_ what: String, most: Int = .max) throws(FormatError) -> String {
+    let length = try integer(UInt64.self, what)
+    guard length <= UInt64(min(most, file.bytes.count - at)) else { throw truncated(what) }
+    defer { at += Int(length) }
+    return file.bytes.text(at..<at + Int(length))
+  }
+
+  mutating func value(_ key: String) throws(FormatError) -> GGUFValue {
+    let type = try self.type(key)
+    switch type {
+    case .text: return .text(try text(key))
+    case .array: return .array(try array(key))
+    default:
+      guard let value = type.scalar(file.bytes, at: at), let width = type.width else {
+        throw truncated(key)
+      }
+      at += width
+      return value
+    }
+  }
+
+  private mutating func type(_ key: String) throws(FormatError) -> GGUFType {
+    let number = try integer(UInt32.self, key)
+    guard let type = GGUFType(rawValue: number) else {
+      throw FormatError(
+        .malformed, "is of the unknown type \(number); the file is damaged", file: file.path,
+        place: key)
+    }
+    return type
+  }
+
+  private mutating func array(_ key: String) throws(FormatError) -> GGUFArray {
+    let type = try self.type(key)
+    guard type != .array else {
+      throw FormatError(
+        .unsupported, "is an array of arrays, which no known model has", file: file.path, place: key
+      )
+    }
+    let count = try self.count(atLeast: type.width ?? 8, "elements of \(key)")
+    let start = at
+    if let width = type.width {
+      at += count * width
+    } else {
+      for _ in 0..<count {
+        let length = try integer(UInt64.self, key)
+        guard length <= UInt64(file.bytes.count - at) else { throw truncated(key) }
+        at += Int(length)
+      }
+    }
+    return GGUFArray(file: file, type: type, count: count, range: start..<at)
+  }
+}

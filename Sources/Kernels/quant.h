@@ -1,0 +1,71 @@
+// Blocks of the quantised types as GGUF stores them, and the canonical form of 32 weights.
+#pragma once
+#include <string.h>
+
+#include "include/engine.h"
+
+// Byte offsets inside one row of q8 activations; every part starts on 64 bytes.
+typedef struct {
+  size_t bytes, swizzled, pairs, sums;
+} q8_layout;
+
+static inline size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+// a [n]; the same in the order of nibbles, four blocks at a time; (s, s Σ a) of each 32; s Σ a of each 16.
+static inline q8_layout q8_parts(int n) {
+  q8_layout l;
+  const size_t quads = ((size_t)n / 32 + 3) / 4;
+  l.swizzled = round64((size_t)n);
+  l.pairs = l.swizzled + quads * 128;
+  l.sums = l.pairs + round64(quads * 8 * sizeof(float));
+  l.bytes = l.sums + round64((size_t)n / 16 * sizeof(float));
+  return l;
+}
+
+static inline const float *q8_pairs(const void *q8, int n) {
+  return (const float *)((const char *)q8 + q8_parts(n).pairs);
+}
+
+static inline const float *q8_sums(const void *q8, int n) {
+  return (const float *)((const char *)q8 + q8_parts(n).sums);
+}
+
+// Six-bit scale and minimum of sub-block j in the twelve bytes that Q4_K and Q5_K share.
+static inline void k_scale(const uint8_t *packed, int j, int *scale, int *min) {
+  if (j < 4) {
+    *scale = packed[j] & 63;
+    *min = packed[j + 4] & 63;
+  } else {
+    *scale = (packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4;
+    *min = (packed[j + 4] >> 4) | (packed[j] >> 6) << 4;
+  }
+}
+
+// 32 weights: w[i] = d[i / 16] * q[i] + m[i / 16]
+typedef struct {
+  uint8_t q[32];
+  float d[2], m[2];
+} canonical;
+
+void as_unpack(as_weight type, const uint8_t *row, int group, canonical *out);
+
+typedef struct {
+  void (*quantise)(const float *, int, void *);
+  void (*gemv)(as_weight, const void *, size_t, int, int, const float *, const void *, float *);
+  void (*pack_panel)(as_weight, const void *, size_t, int, int, void *);
+  void (*gemm_q8)(as_weight, const void *, int, const void *, int, float *, int64_t);
+  void (*rms_norm)(const float *, const float *, int, float, float *);
+  void (*swiglu)(float *, const float *, int);
+  void (*add)(float *, const float *, int);
+  double (*log_sum_exp)(const float *, int);
+  double (*divergence)(const float *, const float *, int);
+} engine_ops;
+
+extern const engine_ops plain_engine_ops, baseline_engine_ops;
+#if defined(__x86_64__)
+extern const engine_ops avx2_engine_ops, avx512_engine_ops;
+#endif
+
+// Bytes of a panel of one group: 512 of q, then d and m of 16 rows for each distinct scale.
+static inline int panel_halves(as_weight type) { return type == AS_W_Q6_K ? 2 : 1; }
+static inline size_t panel_group(as_weight type) { return 512 + (size_t)panel_halves(type) * 128; }

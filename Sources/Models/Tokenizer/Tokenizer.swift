@@ -1,0 +1,203 @@
+public import Formats
+import Synchronization
+
+/// Text to tokens and back, as the model in a GGUF file was trained: byte-level BPE, or SentencePiece BPE.
+///
+/// Example: `tokenizer.encode(Array("The capital".utf8))`. Any bytes may come in; what the vocabulary has no token for
+/// becomes its unknown token, or is left out when it has none. Special tokens in the text are parsed unless `special` is
+/// false (user-defined ones always are).
+public final class Tokenizer: Sendable {
+  private enum Scheme: Sendable {
+    case byteLevel(PreTokenizer, merges: [UInt64: (rank: Int32, token: Int32)], bytes: [Int32])
+    case sentencePiece(bytes: [Int32], addsSpace: Bool)
+  }
+
+  let vocabulary: Vocabulary
+  private let scheme: Scheme
+  /// Whether a text begins with the beginning token.
+  public let addsBeginning: Bool
+  /// Words seen before.
+  private let cache = Mutex<[[UInt8]: [Int32]]>([:])
+
+  public init(_ gguf: GGUFFile) throws(ModelError) {
+    let place = "\(gguf.path): tokenizer.ggml.model"
+    guard case .text(let model) = gguf.metadata["tokenizer.ggml.model"] else {
+      throw ModelError(
+        .missing, "the file has no tokenizer; convert the model with it", place: place)
+    }
+    guard ["gpt2", "llama"].contains(model) else {
+      throw ModelError(
+        .unsupported, "is '\(model)'; gpt2 (byte-level BPE) and llama (SentencePiece BPE) are read",
+        place: place)
+    }
+    let isByteLevel = model == "gpt2"
+    vocabulary = try Vocabulary(gguf, isByteLevel: isByteLevel)
+    scheme =
+      isByteLevel
+      ? try Self.byteLevel(gguf, vocabulary) : try Self.sentencePiece(gguf, vocabulary)
+    if case .truth(let adds) = gguf.metadata["tokenizer.ggml.add_bos_token"] {
+      addsBeginning = adds && vocabulary.beginning != nil
+    } else if case .byteLevel(let pre, _, _) = scheme {
+      addsBeginning = pre == .llama && vocabulary.beginning != nil
+    } else {
+      addsBeginning = vocabulary.beginning != nil
+    }
+  }
+
+  private static func byteLevel(_ gguf: GGUFFile, _ vocabulary: Vocabulary) throws(ModelError)
+    -> Scheme
+  {
+    var name = "default"
+    if case .text(let pre) = gguf.metadata["tokenizer.ggml.pre"] { name = pre }
+    let aliases = ["llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2"]
+    guard let pre = PreTokenizer(rawValue: aliases[name] ?? name) else {
+      let known = PreTokenizer.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ModelError(
+        .unsupported, "is '\(name)'; \(known) are known", place: "\(gguf.path): tokenizer.ggml.pre")
+    }
+    let place = "\(gguf.path): tokenizer.ggml.merges"
+    guard case .array(let list) = gguf.metadata["tokenizer.ggml.merges"], list.isText else {
+      throw ModelError(.missing, "the file has no merges; convert the model again", place: place)
+    }
+    var merges: [UInt64: (rank: Int32, token: Int32)] = [:]
+    merges.reserveCapacity(list.count)
+    for (rank, text) in list.strings().enumerated() {
+      guard let space = text.dropFirst().firstIndex(of: 32), space + 1 < text.count else {
+        throw ModelError(
+          .malformed, "merge \(rank) is not two tokens with a space between; the file is damaged",
+          place: place)
+      }
+      let left = Array(text[..<space]), right = Array(text[(space + 1)...])
+      // A pair whose parts or whole are no tokens can never be applied.
+      guard let a = vocabulary.id(left), let b = vocabulary.id(right),
+        let whole = vocabulary.id(left + right)
+      else { continue }
+      let key = pair(a, b)
+      if merges[key] == nil { merges[key] = (Int32(rank), whole) }
+    }
+    let bytes = (0...255).map { vocabulary.id(ByteAlphabet.text(UInt8($0))) ?? -1 }
+    return .byteLevel(pre, merges: merges, bytes: bytes)
+  }
+
+  private static func sentencePiece(_ gguf: GGUFFile, _ vocabulary: Vocabulary)
+    throws(ModelError) -> Scheme
+  {
+    guard vocabulary.scores.count == vocabulary.count else {
+      throw ModelError(
+        .missing, "a SentencePiece vocabulary needs scores; convert the model again",
+        place: "\(gguf.path): tokenizer.ggml.scores")
+    }
+    var addsSpace = true
+    if case .truth(let adds) = gguf.metadata["tokenizer.ggml.add_space_prefix"] { addsSpace = adds }
+    let hex = Array("0123456789ABCDEF".utf8)
+    let bytes = (0...255).map { byte -> Int32 in
+      let digits = [hex[byte >> 4], hex[byte & 15]]
+      return vocabulary.id(Array("<0x".utf8) + digits + Array(">".utf8)) ?? -1
+    }
+    return .sentencePiece(bytes: bytes, addsSpace: addsSpace)
+  }
+
+  private static func pair(_ a: Int32, _ b: Int32) -> UInt64 {
+    UInt64(UInt32(bitPattern: a)) << 32 | UInt64(UInt32(bitPattern: b))
+  }
+
+  // MARK: Encoding
+
+  /// Tokens of a text. `beginning` puts the beginning token first when the model wants one.
+  public func encode(_ text: [UInt8], special: Bool = true, beginning: Bool = true) -> [Int] {
+    var out: [Int32] = beginning && addsBeginning ? [vocabulary.beginning!] : []
+    var start = 0, at = 0, isFirst = true
+    func plain(_ end: Int) {
+      guard start < end else { return }
+      out += encodePlain(Array(text[start..<end]), isFirst: isFirst)
+      isFirst = false
+    }
+    while at < text.count {
+      guard let id = vocabulary.special(text, at: at, control: special) else {
+        at += 1
+        continue
+      }
+      plain(at)
+      out.append(id)
+      at += vocabulary.texts[Int(id)].count
+      // SentencePiece sets its space before what follows a special token, too.
+      (start, isFirst) = (at, true)
+    }
+    plain(text.count)
+    return out.map(Int.init)
+  }
+
+  private func encodePlain(_ text: [UInt8], isFirst: Bool) -> [Int32] {
+    switch scheme {
+    case .byteLevel(let pre, let merges, let bytes):
+      return pre.pieces(text).flatMap { range in
+        word(Array(text[range]), pre, merges, bytes)
+      }
+    case .sentencePiece(let bytes, let addsSpace):
+      let spaced = (addsSpace && isFirst ? [0x20] : []) + text
+      return sentence(replaced(spaced, [0x20], by: [0xe2, 0x96, 0x81]), bytes)
+    }
+  }
+
+  private func word(
+    _ text: [UInt8], _ pre: PreTokenizer, _ merges: [UInt64: (rank: Int32, token: Int32)],
+    _ bytes: [Int32]
+  ) -> [Int32] {
+    if let known = cache.withLock({ $0[text] }) { return known }
+    if pre.takesWholePieces, let whole = vocabulary.id(text.flatMap(ByteAlphabet.text)) {
+      return [whole]
+    }
+    let symbols = text.enumerated().map {
+      Symbol(token: bytes[Int($0.element)], bytes: $0.offset..<$0.offset + 1)
+    }
+    let tokens = merged(symbols) { left, right in
+      merges[Self.pair(left.token, right.token)].map { (Float($0.rank), $0.token) }
+    }.compactMap { $0.token >= 0 ? $0.token : vocabulary.unknown }
+    if text.count < 64 {
+      cache.withLock { cache in
+        if cache.count > 1 << 16 { cache = [:] }
+        cache[text] = tokens
+      }
+    }
+    return tokens
+  }
+
+  private func sentence(_ text: [UInt8], _ bytes: [Int32]) -> [Int32] {
+    var symbols: [Symbol] = []
+    var at = 0
+    while at < text.count {
+      let length = UTF8Bytes.scalar(text, at).1
+      let range = at..<at + length
+      symbols.append(Symbol(token: vocabulary.id(Array(text[range])) ?? -1, bytes: range))
+      at += length
+    }
+    let joined = merged(symbols) { left, right in
+      let whole = vocabulary.id(Array(text[left.bytes.lowerBound..<right.bytes.upperBound]))
+      return whole.map { (-vocabulary.scores[Int($0)], $0) }
+    }
+    return joined.flatMap { symbol -> [Int32] in
+      if symbol.token >= 0 { return [symbol.token] }
+      return text[symbol.bytes].compactMap { byte in
+        bytes[Int(byte)] >= 0 ? bytes[Int(byte)] : vocabulary.unknown
+      }
+    }
+  }
+
+  // MARK: Decoding
+
+  public var count: Int { vocabulary.count }
+
+  /// The bytes of a token; empty for a number that is none. They may be part of a character.
+  public func bytes(_ token: Int) -> [UInt8] {
+    vocabulary.bytes.indices.contains(token) ? vocabulary.bytes[token] : []
+  }
+
+  /// For the screen: bytes that are no text become U+FFFD.
+  public func piece(_ token: Int) -> String { String(decoding: bytes(token), as: UTF8.self) }
+
+  /// Whether the model says with this token that it is done.
+  public func ends(_ token: Int) -> Bool { vocabulary.endings.contains(Int32(token)) }
+
+  /// Nil when the vocabulary has no such token.
+  public func id(_ text: String) -> Int? { vocabulary.id(Array(text.utf8)).map(Int.init) }
+}

@@ -1,0 +1,151 @@
+import Formats
+
+/// The tokens of a model: their bytes, kinds and scores, from a GGUF file's metadata.
+struct Vocabulary: Sendable {
+  enum Kind: Int, Sendable { case normal = 1, unknown, control, userDefined, unused, byte }
+
+  /// Each token's bytes, as decoding gives them.
+  let bytes: [[UInt8]]
+  /// Each token as the file writes it.
+  let texts: [[UInt8]]
+  let kinds: [Kind]
+  let scores: [Float]
+  let unknown: Int32?
+  let beginning: Int32?
+  /// Tokens that end a text or a turn.
+  let endings: Set<Int32>
+  private let byText: [[UInt8]: Int32]
+  /// Control and user-defined tokens by their first byte, longest first.
+  private let special: [UInt8: [Int32]]
+
+  init(_ gguf: GGUFFile, isByteLevel: Bool) throws(ModelError) {
+    guard case .array(let tokens) = gguf.metadata["tokenizer.ggml.tokens"], tokens.isText,
+      tokens.count > 0
+    else {
+      throw ModelError(
+        .missing, "the file holds no tokens; convert the model with its tokenizer",
+        place: "\(gguf.path): tokenizer.ggml.tokens")
+    }
+    let texts = tokens.strings()
+    self.texts = texts
+    kinds =
+      try Self.numbers(gguf, "tokenizer.ggml.token_type", texts.count)
+      .map { $0.map { Kind(rawValue: Int($0)) ?? .normal } }
+      ?? [Kind](repeating: .normal, count: texts.count)
+    scores = try Self.numbers(gguf, "tokenizer.ggml.scores", texts.count)?.map { Float($0) } ?? []
+    let kinds = kinds
+    bytes = texts.indices.map { Self.decoded(texts[$0], kinds[$0], isByteLevel: isByteLevel) }
+    var byText: [[UInt8]: Int32] = [:]
+    byText.reserveCapacity(texts.count)
+    for (id, text) in texts.enumerated() where byText[text] == nil { byText[text] = Int32(id) }
+    self.byText = byText
+    var special: [UInt8: [Int32]] = [:]
+    for (id, text) in texts.enumerated() where [.control, .userDefined].contains(kinds[id]) {
+      if let first = text.first { special[first, default: []].append(Int32(id)) }
+    }
+    self.special = special.mapValues { $0.sorted { texts[Int($0)].count > texts[Int($1)].count } }
+    func id(_ name: String) -> Int32? {
+      guard case .integer(let id) = gguf.metadata["tokenizer.ggml.\(name)_token_id"],
+        texts.indices.contains(id)
+      else { return nil }
+      return Int32(id)
+    }
+    unknown = id("unknown")
+    beginning = id("bos")
+    let turns = ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>"]
+    var endings = Set([id("eos"), id("eot"), id("eom")].compactMap { $0 })
+    for turn in turns {
+      if let id = byText[Array(turn.utf8)], kinds[Int(id)] == .control { endings.insert(id) }
+    }
+    self.endings = endings
+  }
+
+  private static func numbers(_ gguf: GGUFFile, _ key: String, _ count: Int) throws(ModelError)
+    -> [Double]?
+  {
+    guard case .array(let array) = gguf.metadata[key] else { return nil }
+    guard array.count == count, !array.isText else {
+      throw ModelError(
+        .malformed, "has \(array.count) entries for \(count) tokens; the file is damaged",
+        place: "\(gguf.path): \(key)")
+    }
+    return array.numbers()
+  }
+
+  private static func decoded(_ text: [UInt8], _ kind: Kind, isByteLevel: Bool) -> [UInt8] {
+    if kind == .control || kind == .userDefined { return text }
+    if isByteLevel { return ByteAlphabet.bytes(text) ?? text }
+    if kind == .byte, let byte = byteFallback(text) { return [byte] }
+    return replaced(text, [0xe2, 0x96, 0x81], by: [0x20])
+  }
+
+  /// `<0x0A>` is byte 10.
+  private static func byteFallback(_ text: [UInt8]) -> UInt8? {
+    guard text.count == 6, text.starts(with: Array("<0x".utf8)) else { return nil }
+    return UInt8(String(decoding: text[3..<5], as: UTF8.self), radix: 16)
+  }
+
+  var count: Int { texts.count }
+
+  /// By the text in the file.
+  func id(_ text: [UInt8]) -> Int32? { byText[text] }
+
+  /// The special token that begins at `at`, if one does.
+  func special(_ text: [UInt8], at: Int, control: Bool) -> Int32? {
+    special[text[at]]?.first { id in
+      let token = texts[Int(id)]
+      return (control || kinds[Int(id)] == .userDefined) && at + token.count <= text.count
+        && token.indices.allSatisfy { text[at + $0] == token[$0] }
+    }
+  }
+}
+
+/// `text` with every `old` replaced.
+func replaced(_ text: [UInt8], _ old: [UInt8], by new: [UInt8]) -> [UInt8] {
+  var out: [UInt8] = []
+  out.reserveCapacity(text.count)
+  var at = 0
+  while at < text.count {
+    if at + old.count <= text.count, old.indices.allSatisfy({ text[at + $0] == old[$0] }) {
+      out += new
+      at += old.count
+    } else {
+      out.append(text[at])
+      at += 1
+    }
+  }
+  return out
+}
+
+/// The printable alphabet in which byte-level vocabularies write bytes (GPT-2, 2019).
+enum ByteAlphabet {
+  /// The character of each byte: itself where it prints, else the next free one from U+0100 on.
+  static let characters: [Unicode.Scalar] = {
+    var next: UInt32 = 256
+    return (0..<256).map { byte in
+      let prints = (33...126).contains(byte) || (161...172).contains(byte) || byte >= 174
+      if prints { return Unicode.Scalar(UInt32(byte))! }
+      defer { next += 1 }
+      return Unicode.Scalar(next)!
+    }
+  }()
+
+  private static let byScalar = Dictionary(
+    uniqueKeysWithValues: characters.enumerated().map { ($0.element.value, UInt8($0.offset)) })
+
+  /// The token text of one byte.
+  static func text(_ byte: UInt8) -> [UInt8] { Array(String(characters[Int(byte)]).utf8) }
+
+  /// Nil when the text has characters outside the alphabet.
+  static func bytes(_ text: [UInt8]) -> [UInt8]? {
+    var out: [UInt8] = []
+    var at = 0
+    while at < text.count {
+      let (scalar, length) = UTF8Bytes.scalar(text, at)
+      guard let scalar, let byte = byScalar[scalar.value] else { return nil }
+      out.append(byte)
+      at += length
+    }
+    return out
+  }
+}

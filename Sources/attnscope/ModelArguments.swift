@@ -1,0 +1,64 @@
+import ArgumentParser
+import Formats
+import Glibc
+import Models
+
+/// Which model, and how it computes.
+struct ModelArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A GGUF model; without it the one that samples/get-model.sh brings.", valueName: "m.gguf"))
+  var model: String?
+
+  func path() throws -> String {
+    if let model { return model }
+    let path = Self.bundled
+    guard access(path, R_OK) == 0 else {
+      throw ModelError(
+        .missing, "no model is here; run samples/get-model.sh once, or name one with --model",
+        place: path.split(separator: "/").last.map(String.init) ?? path)
+    }
+    return path
+  }
+
+  /// Where samples/get-model.sh puts it.
+  static var bundled: String {
+    let cache =
+      getenv("XDG_CACHE_HOME").map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+      ?? (getenv("HOME").map { String(cString: $0) } ?? ".") + "/.cache"
+    return cache + "/attnscope/SmolLM2-135M-Instruct.Q4_1.gguf"
+  }
+}
+
+struct TokenizeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tokenize",
+    abstract: "Read text from standard input, byte for byte, and print its tokens as JSON.")
+
+  @OptionGroup var model: ModelArguments
+  @Flag(inversion: .prefixedNo, help: "Read special tokens, such as <|im_start|>, in the text.")
+  var special = true
+
+  func run() throws {
+    let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
+    let ids = tokenizer.encode(try Self.standardInput(), special: special)
+    let pieces = ids.map { JSON.string(tokenizer.piece($0)) }
+    print(JSON.object([("ids", .array(ids.map(JSON.integer))), ("pieces", .array(pieces))]).text())
+  }
+
+  static func standardInput() throws -> [UInt8] {
+    var text: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = read(0, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else {
+        throw ModelError(
+          .missing, "cannot be read: \(String(cString: strerror(errno)).lowercased())",
+          place: "standard input")
+      }
+      if count == 0 { return text }
+      text += buffer[0..<count]
+    }
+  }
+}
