@@ -99,6 +99,10 @@ extension Quality {
       look(q, "q")
       look(k, "k")
       if let v { look(v, "v") }
+    case .cached(let q, let keys):
+      look(q, "q")
+      look(keys.keyRows, "k")
+      look(keys.valueRows, "v")
     case .scores(let map):
       for row in 0..<map.shape[0] {
         let bad = map[row].floats().prefix(head.visibility.limit(row: row)).filter {

@@ -1,3 +1,5 @@
+public import Tensors
+
 /// One published way of computing attention: a card, its knobs, and a forward pass that says what it did.
 ///
 /// Example: `try BLASST(knobs: ["lambda": .number(0.01)]).attend(group, state: &state, trace: &trace)`. A method is
@@ -12,9 +14,16 @@ public protocol AttentionMethod: Sendable {
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
 }
 
-/// What a method carries from one call to the next (nothing yet: prefill and single rows are whole calls).
+/// Where a method computes, and how exactly.
 public struct AttentionState: Sendable {
-  public init() {}
+  /// Threads for the loops below the method; an engine that already spreads its heads gives none but the caller's.
+  public var threads: ComputeThreads
+  /// An engine computes in float, where its cache lies ready; analysis lets the tile pass decide.
+  public var precision: TilePass.Precision
+
+  public init(threads: ComputeThreads = .shared, precision: TilePass.Precision = .automatic) {
+    (self.threads, self.precision) = (threads, precision)
+  }
 }
 
 /// The facts of a method that every screen, help text and README section is made from.

@@ -34,6 +34,8 @@ public struct Head: Sendable {
   public enum Source: Sendable {
     /// query `[queries, d]`, key `[keys, d]`, value `[keys, dv]` or nil
     case projections(query: Tensor, key: Tensor, value: Tensor?)
+    /// query `[queries, d]` against the cache of a running engine
+    case cached(query: Tensor, CachedKeys)
     /// `[queries, keys]`, after softmax
     case pattern(Tensor)
     /// `[queries, keys]`, before softmax
@@ -57,6 +59,14 @@ public struct Head: Sendable {
     self.scale = scale ?? 1 / Double(max(query.shape[1], 1)).squareRoot()
   }
 
+  /// The last `queries` positions of a cache, or those from `offset` on.
+  public init(query: Tensor, cached: CachedKeys, offset: Int? = nil) {
+    source = .cached(query: query, cached)
+    queries = query.shape[0]
+    visibility = Visibility(causal: true, queries: queries, keys: cached.count, offset: offset)
+    scale = 1 / Double(max(query.shape[1], 1)).squareRoot()
+  }
+
   public init(pattern: Tensor, causal: Bool, offset: Int? = nil) {
     self.init(map: pattern, .pattern(pattern), causal, offset)
   }
@@ -73,12 +83,33 @@ public struct Head: Sendable {
   }
 
   public var value: Tensor? {
-    if case .projections(_, _, let value) = source { value } else { nil }
+    switch source {
+    case .projections(_, _, let value): value
+    case .cached(_, let keys): keys.valueRows
+    case .pattern, .scores: nil
+    }
+  }
+
+  /// Queries `[queries, d]` and keys `[keys, d]`; nil for stored maps. Keys of a cache are copied.
+  public var queryAndKey: (query: Tensor, key: Tensor)? {
+    switch source {
+    case .projections(let query, let key, _): (query, key)
+    case .cached(let query, let keys): (query, keys.keyRows)
+    case .pattern, .scores: nil
+    }
+  }
+
+  /// Queries `[queries, d]`; nil for stored maps.
+  var query: Tensor? {
+    switch source {
+    case .projections(let query, _, _), .cached(let query, _): query
+    case .pattern, .scores: nil
+    }
   }
 
   /// Width of a query and a key; 0 for stored maps.
   public var dim: Int {
-    if case .projections(let query, _, _) = source { query.shape[1] } else { 0 }
+    query?.shape[1] ?? 0
   }
 
   public var valueDim: Int { value?.shape[1] ?? 0 }

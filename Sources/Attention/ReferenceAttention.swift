@@ -32,13 +32,15 @@ public struct ReferenceAttention {
     let stored: [Float]
     var query: [Float] = [], key: [Float] = []
     switch head.source {
-    case .projections(let q, let k, _): (stored, query, key) = ([], q.floats(), k.floats())
+    case .projections, .cached:
+      stored = []
+      if let both = head.queryAndKey { (query, key) = (both.query.floats(), both.key.floats()) }
     case .pattern(let map), .scores(let map): stored = map.floats()
     }
     for i in 0..<head.queries {
       for j in 0..<head.visibility.limit(row: i) {
         switch head.source {
-        case .projections:
+        case .projections, .cached:
           var dot = 0.0
           for c in 0..<head.dim {
             dot += Double(query[i * head.dim + c]) * Double(key[j * head.dim + c])

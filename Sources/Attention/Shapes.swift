@@ -81,12 +81,14 @@ public enum Shapes {
 
   private static func pooledScores(_ head: Head, size: Int) -> [Double] {
     let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
-    switch head.source {
-    case .projections(let query, let key, _):
+    if let (query, key) = head.queryAndKey {
       let q = pooled(query, size: size), k = pooled(key, size: size)
       return (0..<high * wide).map { index in
         zip(q[index / wide], k[index % wide]).reduce(0) { $0 + $1.0 * $1.1 }
       }
+    }
+    switch head.source {
+    case .projections, .cached: return []
     case .pattern(let map), .scores(let map):
       var sums = [Double](repeating: 0, count: high * wide)
       for i in 0..<head.queries {

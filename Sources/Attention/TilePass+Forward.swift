@@ -149,11 +149,11 @@ private struct ForwardState: ~Copyable {
 
   mutating func accumulate(_ j: Int, _ scratch: TileScratch) {
     let keys = pass.keyRange(j), width = pass.paddedValueDim
-    pass.values.withUnsafeBufferPointer { values in
+    pass.withValues { values in
       as_accumulate(
         pass.plan, scratch.scores, Int64(scratch.ld), Int32(count), Int32(keys.count), t, scratch.m,
         &l, &weights,
-        values.baseAddress.map { $0 + keys.lowerBound * width }, Int32(width), &output)
+        values.map { $0 + keys.lowerBound * width }, Int32(width), &output)
     }
     guard !pass.brokenValues.isEmpty else { return }
     let stride = (keys.count + 15) / 16 * 16

@@ -18,8 +18,10 @@ public final class TilePass: @unchecked Sendable {
   let groupsPerTile: Int
   private let panels: UnsafeMutableRawPointer?
   private let panelBytes: Int
-  /// V padded to a multiple of 16 columns, `[keys, paddedValueDim]`; empty without V.
-  let values: [Float]
+  /// Panels and values of an engine's cache, used where they lie.
+  private let cached: KeyStorage?
+  /// V padded to a multiple of 16 columns, `[keys, paddedValueDim]`; empty without V, and when it lies in a cache.
+  private let ownValues: [Float]
   let paddedValueDim: Int
   /// Value rows that hold NaN or infinity, by key; zero in `values`, so that they reach only the rows that see them.
   let brokenValues: [Int: [Float]]
@@ -40,8 +42,16 @@ public final class TilePass: @unchecked Sendable {
     let width = min(keysPerTile, max(group.keys, 1))
     groupsPerTile = (width + 15) / 16
     let head = group.heads[0]
-    var keys: [Float] = []
-    if case .projections(_, let key, _) = head.source { keys = key.floats() }
+    if case .cached(_, let cache) = head.source, precision == .float, keysPerTile % 16 == 0 {
+      cached = cache.storage
+      plan = as_plan(isa: isa.rawValue, precision: 0)
+      (isDouble, real, panels, ownValues, brokenValues) = (false, 4, nil, [], [:])
+      panelBytes = groupsPerTile * head.dim * 16 * 4
+      paddedValueDim = withValues ? cache.storage.paddedValueDim : 0
+      return
+    }
+    cached = nil
+    let keys = head.queryAndKey?.key.floats() ?? []
     isDouble =
       switch precision {
       case .float: false
@@ -61,17 +71,16 @@ public final class TilePass: @unchecked Sendable {
         plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(width), memory)
       panels = memory
     }
-    (values, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])
+    (ownValues, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])
   }
 
   deinit { panels?.deallocate() }
 
   private static func needsDouble(_ group: HeadGroup, keys: [Float]) -> Bool {
-    guard case .projections = group.heads[0].source else { return true }
     let dim = group.heads[0].dim
     let keyNorm = as_max_norm(keys, Int32(group.keys), Int32(dim), Int64(dim))
     for head in group.heads {
-      guard case .projections(let query, _, _) = head.source else { return true }
+      guard let query = head.query else { return true }
       for start in stride(from: 0, to: head.queries, by: 1024) {
         let rows = query.slice(axis: 0, start..<min(start + 1024, head.queries)).floats()
         let norm = as_max_norm(rows, Int32(rows.count / max(dim, 1)), Int32(dim), Int64(dim))
@@ -143,7 +152,7 @@ final class TileScratch {
     limits = rows.heads.flatMap { _ in rows.rows.map { Int32(visibility.limit(row: $0)) } }
     maxLimit = Int(limits.max() ?? 0)
     for (slot, head) in rows.heads.enumerated() {
-      guard case .projections(let q, _, _) = pass.group.heads[head].source else { continue }
+      guard let q = pass.group.heads[head].query else { continue }
       let floats = q.slice(axis: 0, rows.rows).floats()
       as_pack_rows(
         pass.plan, floats, floats.count, query + slot * rows.rows.count * dim * pass.real)
@@ -179,8 +188,8 @@ extension TilePass {
     let first = group.heads[0]
     if let panels = panelAddress(j) {
       as_scores(
-        plan, query, panels, Int32(scratch.count), Int32(first.dim), Int32(groupsPerTile),
-        first.scale,
+        plan, query, panels, Int32(scratch.count), Int32(first.dim),
+        Int32((keys.count + 15) / 16), first.scale,
         scratch.scores, Int64(scratch.ld))
       return
     }
@@ -195,7 +204,17 @@ extension TilePass {
   }
 
   private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? {
-    panels.map { $0 + j * panelBytes }
+    if let cached {
+      // A tile narrower than a map of one tile is the whole of it: panels are never padded between tiles.
+      return UnsafeMutableRawPointer(cached.panels) + j * panelBytes
+    }
+    return panels.map { $0 + j * panelBytes }
+  }
+
+  /// Rows of V, padded; nil without V.
+  func withValues(_ body: (UnsafePointer<Float>?) -> Void) {
+    if let cached { return body(UnsafePointer(cached.values)) }
+    ownValues.withUnsafeBufferPointer { body($0.baseAddress) }
   }
 }
 
@@ -203,7 +222,7 @@ extension Head {
   /// The stored map and whether its logarithm is the score.
   var storedMap: (Tensor, takeLog: Bool)? {
     switch source {
-    case .projections: nil
+    case .projections, .cached: nil
     case .pattern(let map): (map, true)
     case .scores(let map): (map, false)
     }

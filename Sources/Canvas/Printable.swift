@@ -34,4 +34,13 @@ public enum Printable {
     }
     return String(out)
   }
+
+  /// For running text: newlines and tabs act, combining marks combine, everything else that is unsafe becomes U+FFFD.
+  public static func lines(_ text: String) -> String {
+    var out = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      out.append(scalar == "\n" || scalar == "\t" || isSafe(scalar) ? scalar : "\u{fffd}")
+    }
+    return String(out)
+  }
 }

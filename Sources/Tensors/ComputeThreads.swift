@@ -17,11 +17,13 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var queue: [@Sendable () -> Void] = []
 
-  public init(count: Int) {
-    self.count = max(count, 1)
+  public convenience init(count: Int) { self.init(workers: max(count, 1)) }
+
+  private init(workers: Int) {
+    count = max(workers, 1)
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(wake, nil)
-    for _ in 0..<self.count { start() }
+    for _ in 0..<workers { start() }
   }
 
   public func enqueue(_ job: consuming ExecutorJob) {
@@ -41,6 +43,12 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     loop.work(unless: isCancelled)
     loop.wait()
   }
+
+  /// Runs `work` on one of the threads, when one is free.
+  public func submit(_ work: @escaping @Sendable () -> Void) { push(work) }
+
+  /// Loops run on whoever calls, and nobody else.
+  public static let callerOnly = ComputeThreads(workers: 0)
 
   private func push(_ work: @escaping @Sendable () -> Void) {
     pthread_mutex_lock(mutex)

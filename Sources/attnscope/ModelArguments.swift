@@ -41,24 +41,25 @@ struct TokenizeCommand: ParsableCommand {
 
   func run() throws {
     let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
-    let ids = tokenizer.encode(try Self.standardInput(), special: special)
+    let ids = tokenizer.encode(try standardInput(), special: special)
     let pieces = ids.map { JSON.string(tokenizer.piece($0)) }
     print(JSON.object([("ids", .array(ids.map(JSON.integer))), ("pieces", .array(pieces))]).text())
   }
+}
 
-  static func standardInput() throws -> [UInt8] {
-    var text: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-      let count = read(0, &buffer, buffer.count)
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else {
-        throw ModelError(
-          .missing, "cannot be read: \(String(cString: strerror(errno)).lowercased())",
-          place: "standard input")
-      }
-      if count == 0 { return text }
-      text += buffer[0..<count]
+/// All of standard input, byte for byte.
+func standardInput() throws -> [UInt8] {
+  var text: [UInt8] = []
+  var buffer = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let count = read(0, &buffer, buffer.count)
+    if count < 0, errno == EINTR { continue }
+    guard count >= 0 else {
+      throw ModelError(
+        .missing, "cannot be read: \(String(cString: strerror(errno)).lowercased())",
+        place: "standard input")
     }
+    if count == 0 { return text }
+    text += buffer[0..<count]
   }
 }

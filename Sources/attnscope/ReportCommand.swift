@@ -64,7 +64,7 @@ struct ReportCommand: ParsableCommand {
       say("\(Printable.text(dump.path)): holds masks alone; tile, vote and order are the file's")
     }
     var request = ReportRequest(
-      lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs())
+      lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs(knob))
     if method == BLASST.card.id, !request.knobs.isEmpty {
       let blasst = try BLASST(knobs: request.knobs)
       request.lambda = try Lambda(blasst.lambda)
@@ -85,15 +85,5 @@ struct ReportCommand: ParsableCommand {
     for guess in about.guesses where !json { say("\(dump.path): \(guess)") }
     try writer?.write(force: force)
     return report
-  }
-
-  private func parsedKnobs() throws -> Knobs {
-    var knobs: Knobs = [:]
-    for text in knob {
-      let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
-      guard parts.count == 2 else { throw ValidationError("--knob \(text) is not name=value.") }
-      knobs[parts[0]] = Double(parts[1]).map(KnobValue.number) ?? .word(parts[1])
-    }
-    return knobs
   }
 }

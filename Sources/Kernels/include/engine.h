@@ -64,4 +64,13 @@ double as_log_sum_exp(int isa, const float *x, int n);
 void as_top(const float *x, int n, int k, int32_t *out);
 /// Σ softmax(p) (log softmax(p) - log softmax(q)), in nats, >= 0.
 double as_divergence(int isa, const float *p, const float *q, int n);
+
+/// Tells the processor that this thread waits in a loop.
+static inline void as_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 #endif

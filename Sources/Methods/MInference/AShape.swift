@@ -30,7 +30,7 @@ public struct AShape: AttentionMethod {
         head, initial: min(budget.tokens(knobs.integer("initial")), group.keys),
         local: min(budget.tokens(knobs.integer("local")), group.keys))
     }
-    return MInference.attend(group, sets, trace: &trace)
+    return MInference.attend(group, sets, state, &trace)
   }
 }
 
@@ -58,9 +58,11 @@ enum MInference {
     }
   }
 
-  static func attend(_ group: HeadGroup, _ sets: [KeptSet], trace: inout Trace) -> [[Float]]? {
+  static func attend(_ group: HeadGroup, _ sets: [KeptSet], _ state: AttentionState, _ trace: inout Trace)
+    -> [[Float]]?
+  {
     let output = attendByTiles(
-      group, TileSpec(rows: block, keys: block), .kept(sets), trace: &trace)
+      group, TileSpec(rows: block, keys: block), .kept(sets), state, &trace)
     trace.keptSets = sets
     return output
   }

@@ -32,6 +32,6 @@ public struct BlockSparse: AttentionMethod {
     let pooled = ((group.queries + size - 1) / size) * ((group.keys + size - 1) / size)
     trace.cost.selection += pooled * group.heads.count
     let sets = group.heads.map { Shapes.blockSparse($0, size: size, count: count) }
-    return MInference.attend(group, sets, trace: &trace)
+    return MInference.attend(group, sets, state, &trace)
   }
 }

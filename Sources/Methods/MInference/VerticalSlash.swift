@@ -45,6 +45,6 @@ public struct VerticalSlash: AttentionMethod {
         head, seen, vertical: use.vertical, slash: use.slash, forcedColumns: use.columns,
         forcedOffsets: use.offsets)
     }
-    return MInference.attend(group, sets, trace: &trace)
+    return MInference.attend(group, sets, state, &trace)
   }
 }

@@ -50,6 +50,6 @@ public struct BLASST: AttentionMethod {
     -> [[Float]]?
   {
     attendByTiles(
-      group, spec(queries: group.queries), .blasst(lambda: lambda), trace: &trace)
+      group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace)
   }
 }

@@ -15,16 +15,19 @@ public struct Dense: AttentionMethod {
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
-    attendByTiles(group, .standard(queries: group.queries), .blasst(lambda: 0), trace: &trace)
+    attendByTiles(group, .standard(queries: group.queries), .blasst(lambda: 0), state, &trace)
   }
 }
 
 /// The forward pass that tile-wise methods share: outputs, masks and costs.
 func attendByTiles(
-  _ group: HeadGroup, _ spec: TileSpec, _ selection: Selection, trace: inout Trace
+  _ group: HeadGroup, _ spec: TileSpec, _ selection: Selection, _ state: AttentionState,
+  _ trace: inout Trace
 ) -> [[Float]]? {
-  let pass = TilePass(group, keysPerTile: spec.keys, withValues: group.heads[0].value != nil)
-  guard let outputs = pass.forward(spec, selection) else { return nil }
+  let pass = TilePass(
+    group, keysPerTile: spec.keys, withValues: group.heads[0].value != nil,
+    precision: state.precision)
+  guard let outputs = pass.forward(spec, selection, threads: state.threads) else { return nil }
   trace.masks = outputs.map(\.mask)
   for mask in trace.masks { trace.cost.add(mask, group) }
   return outputs.map(\.values)

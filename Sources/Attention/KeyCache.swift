@@ -1,0 +1,142 @@
+import Kernels
+public import Tensors
+
+/// Keys and values of one KV head, growing: laid out so that the tile pass reads them as they are.
+///
+/// Keys are kept in panels `[keys / 16][dim][16]`, values as rows `[keys, valueDim rounded up to 16]`, both float32.
+/// One thread appends; what `snapshot` gave out stays valid and unchanged while the cache grows, because positions are
+/// only ever written once and a storage that is outgrown lives until its last reader lets go.
+public final class KeyCache {
+  public let dim: Int
+  public let valueDim: Int
+  private var storage: KeyStorage
+  public private(set) var count = 0
+
+  public init(dim: Int, valueDim: Int, capacity: Int = 256) {
+    (self.dim, self.valueDim) = (dim, valueDim)
+    storage = KeyStorage(dim: dim, valueDim: valueDim, capacity: capacity)
+  }
+
+  /// A cache of its own with the same first `count` positions.
+  public init(copying other: KeyCache, count: Int) {
+    precondition(count <= other.count, "\(count) of \(other.count) positions")
+    (dim, valueDim) = (other.dim, other.valueDim)
+    storage = KeyStorage(dim: dim, valueDim: valueDim, capacity: max(count, 256))
+    storage.copy(other.storage, positions: count)
+    self.count = count
+  }
+
+  /// Room for so many positions at once.
+  public func reserve(_ positions: Int) {
+    guard positions > storage.capacity else { return }
+    let larger = KeyStorage(
+      dim: dim, valueDim: valueDim, capacity: max(positions, storage.capacity * 3 / 2))
+    larger.copy(storage, positions: count)
+    storage = larger
+  }
+
+  /// Appends one position: key `[dim]`, value `[valueDim]`.
+  public func append(key: UnsafePointer<Float>, value: UnsafePointer<Float>) {
+    reserve(count + 1)
+    storage.write(count, key, value)
+    count += 1
+  }
+
+  /// Forgets positions from `count` on, in a storage of its own: snapshots keep theirs.
+  public func truncate(_ count: Int) {
+    guard count < self.count else { return }
+    let fresh = KeyStorage(dim: dim, valueDim: valueDim, capacity: storage.capacity)
+    fresh.copy(storage, positions: count)
+    (storage, self.count) = (fresh, count)
+  }
+
+  public var snapshot: CachedKeys { CachedKeys(storage: storage, count: count) }
+
+  /// Bytes that a position takes.
+  public var bytesPerPosition: Int { 4 * (dim + (valueDim + 15) / 16 * 16) }
+}
+
+/// The first positions of a key cache, as they were when asked.
+public struct CachedKeys: Sendable {
+  let storage: KeyStorage
+  public let count: Int
+
+  /// The first `count` positions of these.
+  public func prefix(_ count: Int) -> CachedKeys {
+    CachedKeys(storage: storage, count: min(count, self.count))
+  }
+
+  public var dim: Int { storage.dim }
+  public var valueDim: Int { storage.valueDim }
+
+  /// Keys as rows `[count, dim]`, a copy.
+  public var keyRows: Tensor {
+    var out = [Float](repeating: 0, count: count * dim)
+    for key in 0..<count {
+      let panel = storage.panels + key / 16 * dim * 16 + key % 16
+      for c in 0..<dim { out[key * dim + c] = panel[c * 16] }
+    }
+    return Tensor(out, shape: [count, dim])
+  }
+
+  /// Values as rows `[count, valueDim]`; nothing is copied.
+  public var valueRows: Tensor {
+    Tensor(
+      storage: storage.valueBytes, dtype: .float32, shape: Shape([count, valueDim]),
+      strides: [storage.paddedValueDim, 1])
+  }
+}
+
+/// The memory of a key cache at one capacity.
+///
+/// `@unchecked Sendable`: a position is written once, before any snapshot counts it; readers stay below their count, but
+/// for the unused lanes of the last panel, whose scores are masked.
+final class KeyStorage: @unchecked Sendable {
+  let dim: Int
+  let valueDim: Int
+  let paddedValueDim: Int
+  let capacity: Int
+  let panels: UnsafeMutablePointer<Float>
+  let values: UnsafeMutablePointer<Float>
+  let valueBytes: Storage
+  private let keep: OwnedStorage
+
+  init(dim: Int, valueDim: Int, capacity: Int) {
+    (self.dim, self.valueDim) = (dim, valueDim)
+    paddedValueDim = (valueDim + 15) / 16 * 16
+    let groups = (capacity + 15) / 16
+    self.capacity = groups * 16
+    let keyFloats = groups * dim * 16, valueFloats = groups * 16 * paddedValueDim
+    var base: UnsafeMutableRawPointer?
+    keep = OwnedStorage(byteCount: 4 * (keyFloats + valueFloats)) { bytes in
+      bytes.initializeMemory(as: Float.self, repeating: 0)
+      base = bytes.baseAddress
+    }
+    panels = base!.assumingMemoryBound(to: Float.self)
+    values = panels + keyFloats
+    let owner = keep
+    valueBytes = SharedStorage(
+      owner, UnsafeRawBufferPointer(start: UnsafeRawPointer(values), count: 4 * valueFloats))
+  }
+
+  func write(_ position: Int, _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>) {
+    let panel = panels + position / 16 * dim * 16 + position % 16
+    for c in 0..<dim { panel[c * 16] = key[c] }
+    (values + position * paddedValueDim).update(from: value, count: valueDim)
+  }
+
+  func copy(_ other: KeyStorage, positions: Int) {
+    panels.update(from: other.panels, count: (positions + 15) / 16 * dim * 16)
+    values.update(from: other.values, count: positions * paddedValueDim)
+  }
+}
+
+/// A part of the bytes that another storage owns.
+private final class SharedStorage: Storage, @unchecked Sendable {
+  private let owner: OwnedStorage
+
+  init(_ owner: OwnedStorage, _ bytes: UnsafeRawBufferPointer) {
+    self.owner = owner
+    super.init(unowned: bytes)
+  }
+}

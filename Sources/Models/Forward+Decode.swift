@@ -1,0 +1,202 @@
+import Attention
+import Kernels
+import Tensors
+
+/// One token through the model, in the order of the paper. Shapes are on `DecodeScratch` and `LayerWeights`.
+///
+/// Every product is one pass over the weights as the file holds them, split over the team by rows; attention is the
+/// method's, one KV head an item.
+extension LanguageModel {
+  /// Feeds one token and leaves the logits of what follows. The state must have room.
+  public func decode(
+    _ token: Int, _ state: RunState, _ plan: AttentionPlan, observer: (any ForwardObserver)? = nil
+  ) {
+    precondition(state.room > 0, "the context of \(config.context) tokens is full")
+    state.team.run { step(token, state, plan, observer) }
+  }
+
+  private func step(
+    _ token: Int, _ state: RunState, _ plan: AttentionPlan, _ observer: (any ForwardObserver)?
+  ) {
+    let s = state.scratch, position = state.count, here = position..<position + 1
+    let width = config.width
+    weights.embedding.floats(row: token, into: s.x)
+    rope.fill(position, cos: s.cos, sin: s.sin)
+    for (index, layer) in weights.layers.enumerated() {
+      normalise(s.x, layer.attentionNorm, into: s.normed)
+      project(layer, state)
+      rotate(layer, s)
+      observer?.queries(index, here, s.query)
+      for kv in 0..<config.kvHeads {
+        let at = kv * config.headDim
+        state.caches[index][kv].append(key: s.key + at, value: s.value + at)
+      }
+      attend(index, state, plan.decode, observer)
+      multiply(layer.output, s.normed, into: s.mixed, state, bias: layer.outputBias)
+      as_add(isa, s.x, s.mixed, Int32(width))
+
+      normalise(s.x, layer.hiddenNorm, into: s.normed)
+      feedForward(layer, state)
+      as_add(isa, s.x, s.mixed, Int32(width))
+      observer?.finished(index, here)
+    }
+    normalise(s.x, weights.norm, into: s.normed)
+    if state.logits.count != config.vocabulary {
+      state.logits = [Float](repeating: 0, count: config.vocabulary)
+    }
+    state.logits.withUnsafeMutableBufferPointer {
+      multiply(weights.head, s.normed, into: $0.baseAddress!, state)
+    }
+    state.append([token])
+  }
+
+  private func normalise(
+    _ x: UnsafePointer<Float>, _ weight: [Float], into out: UnsafeMutablePointer<Float>
+  ) {
+    as_rms_norm(isa, x, weight, Int32(weight.count), config.epsilon, out)
+  }
+
+  /// The activations as bytes when the matrix wants them.
+  private func quantised(_ x: UnsafePointer<Float>, for matrix: Matrix, _ s: DecodeScratch)
+    -> UnsafeMutableRawPointer?
+  {
+    guard precision == .int8, matrix.type.isQuantised else { return nil }
+    as_quantise(isa, x, Int32(matrix.columns), s.q8)
+    return s.q8
+  }
+
+  /// out = matrix x + bias
+  private func multiply(
+    _ matrix: Matrix, _ x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ state: RunState, bias: [Float] = []
+  ) {
+    let q8 = quantised(x, for: matrix, state.scratch)
+    let parts = Parts(matrix.rows, state.team)
+    state.team.forEach(parts.count) { part in
+      matrix.multiply(isa, parts[part], x, q8, into: out)
+    }
+    if !bias.isEmpty { as_add(isa, out, bias, Int32(bias.count)) }
+  }
+
+  /// Query, key and value in one loop over the rows of all three.
+  private func project(_ layer: LayerWeights, _ state: RunState) {
+    let s = state.scratch
+    // Each type of weight has its own form of the same activations; the bytes are the same for all quantised ones.
+    let q8 = [layer.query, layer.key, layer.value].first { $0.type.isQuantised }
+      .flatMap { quantised(s.normed, for: $0, s) }
+    let query = Parts(layer.query.rows, state.team), key = Parts(layer.key.rows, state.team)
+    state.team.forEach(query.count + 2 * key.count) { item in
+      if item < query.count {
+        layer.query.multiply(isa, query[item], s.normed, q8, into: s.query)
+      } else if item < query.count + key.count {
+        layer.key.multiply(isa, key[item - query.count], s.normed, q8, into: s.key)
+      } else {
+        layer.value.multiply(
+          isa, key[item - query.count - key.count], s.normed, q8, into: s.value)
+      }
+    }
+    for (bias, out) in [
+      (layer.queryBias, s.query), (layer.keyBias, s.key), (layer.valueBias, s.value),
+    ] where !bias.isEmpty {
+      as_add(isa, out, bias, Int32(bias.count))
+    }
+  }
+
+  private func rotate(_ layer: LayerWeights, _ s: DecodeScratch) {
+    rotate(s.query, heads: config.heads, norm: layer.queryNorm, cos: s.cos, sin: s.sin)
+    rotate(s.key, heads: config.kvHeads, norm: layer.keyNorm, cos: s.cos, sin: s.sin)
+  }
+
+  /// Norms each head where the model does, and turns it by its position.
+  func rotate(
+    _ x: UnsafeMutablePointer<Float>, heads: Int, norm: [Float], cos: UnsafePointer<Float>,
+    sin: UnsafePointer<Float>
+  ) {
+    let dim = config.headDim
+    if !norm.isEmpty {
+      for head in 0..<heads {
+        as_rms_norm(isa, x + head * dim, norm, Int32(dim), config.epsilon, x + head * dim)
+      }
+    }
+    as_rope(
+      x, Int32(heads), Int32(dim), Int32(rope.half), config.rope.isInterleaved ? 1 : 0, cos, sin)
+  }
+
+  /// softmax(Q K^T) V by the method, for the one new row of every head; the result lies in `normed`.
+  private func attend(
+    _ index: Int, _ state: RunState, _ method: any AttentionMethod,
+    _ observer: (any ForwardObserver)?
+  ) {
+    let s = state.scratch, dim = config.headDim, size = config.groupSize, position = state.count
+    state.team.forEach(config.kvHeads) { kv in
+      let cached = state.caches[index][kv].snapshot
+      let group = HeadGroup(
+        (kv * size..<(kv + 1) * size).map { head in
+          let row = UnsafeBufferPointer(start: s.query + head * dim, count: dim)
+          return Head(query: Tensor(Array(row), shape: [1, dim]), cached: cached)
+        })
+      var context = AttentionState(threads: .callerOnly, precision: .float)
+      var trace = Trace()
+      guard let outputs = method.attend(group, state: &context, trace: &trace) else {
+        preconditionFailure("a method gave up in the middle of a token")
+      }
+      for (slot, output) in outputs.enumerated() {
+        (s.normed + (kv * size + slot) * dim).update(from: output, count: dim)
+      }
+      observer?.attended(index, kv: kv, position..<position + 1, trace)
+    }
+  }
+
+  /// mixed = down(silu(gate x) * up x)
+  private func feedForward(_ layer: LayerWeights, _ state: RunState) {
+    let s = state.scratch
+    let q8 = quantised(s.normed, for: layer.gate, s) ?? quantised(s.normed, for: layer.up, s)
+    let parts = Parts(layer.gate.rows, state.team)
+    state.team.forEach(parts.count) { part in
+      let rows = parts[part]
+      layer.gate.multiply(isa, rows, s.normed, q8, into: s.gate)
+      layer.up.multiply(isa, rows, s.normed, q8, into: s.up)
+      as_swiglu(isa, s.gate + rows.lowerBound, s.up + rows.lowerBound, Int32(rows.count))
+    }
+    multiply(layer.down, s.gate, into: s.mixed, state)
+  }
+}
+
+/// Rows split for a team: several parts a thread, of 16 rows or a multiple.
+private struct Parts {
+  let count: Int
+  private let rows: Int
+  private let step: Int
+
+  init(_ rows: Int, _ team: Team) {
+    self.rows = rows
+    // Large matrices in more parts, so that a late helper still finds work.
+    let wanted = team.count == 1 ? 1 : min(max(team.count * 4, rows / 512), 1 << 12)
+    step = max(16, (rows / wanted + 15) / 16 * 16)
+    count = (rows + step - 1) / step
+  }
+
+  subscript(part: Int) -> Range<Int> { part * step..<min((part + 1) * step, rows) }
+}
+
+extension Matrix {
+  func floats(row index: Int) -> [Float] {
+    var out = [Float](repeating: 0, count: columns)
+    floats(row: index, into: &out)
+    return out
+  }
+
+  func floats(row index: Int, into out: UnsafeMutablePointer<Float>) {
+    as_dequantise(type.kernelType, row(index), 0, columns, out)
+  }
+
+  /// Some of the outputs: integer products when the activations come as bytes.
+  func multiply(
+    _ isa: Int32, _ rows: Range<Int>, _ x: UnsafePointer<Float>, _ q8: UnsafeRawPointer?,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    as_gemv(
+      isa, type.kernelType, row(rows.lowerBound), rowBytes, Int32(columns), Int32(rows.count), x, q8,
+      out + rows.lowerBound)
+  }
+}

@@ -1,0 +1,159 @@
+public import Attention
+import Formats
+import Kernels
+public import Tensors
+
+/// A transformer from a GGUF file, ready to run: config, mapped weights, tokenizer. Immutable; `RunState` moves.
+///
+/// Example:
+///
+///     let model = try LanguageModel("m.gguf")
+///     let state = RunState(model)
+///     model.prefill(model.tokenizer.encode(prompt), state, attention)
+///     let next = Sampler.greedy(state.logits)
+///
+/// The catch: nothing is read before it is needed, so the first tokens after opening wait for the disk.
+public final class LanguageModel: Sendable {
+  /// How products with weights are computed.
+  public enum Precision: String, Sendable, CaseIterable {
+    /// Weights as stored, activations rounded to eight bits by blocks of 32, integer sums.
+    case int8
+    /// Weights dequantised, everything float32.
+    case float
+  }
+
+  public let path: String
+  public let config: ModelConfig
+  public let tokenizer: Tokenizer
+  public let precision: Precision
+  let weights: Weights
+  let rope: Rope
+  let isa = Int32(as_best_isa().rawValue)
+
+  public init(_ path: String, precision: Precision = .int8) throws {
+    let gguf = try GGUFFile(path)
+    self.path = path
+    self.precision = precision
+    let tokenizer = try Tokenizer(gguf)
+    config = try ModelConfig(gguf, vocabulary: tokenizer.count)
+    weights = try Weights(gguf, config)
+    rope = Rope(config.rope, factors: weights.ropeFactors)
+    self.tokenizer = tokenizer
+  }
+
+  /// Bytes of the mapped weights.
+  public var weightBytes: Int { weights.file.bytes.count }
+
+  /// The types of the weights, most bytes first: "Q4_1, Q8_0, F32".
+  public var weightTypes: String {
+    var bytes: [String: Int] = [:]
+    func add(_ matrix: Matrix) { bytes[matrix.type.name, default: 0] += matrix.rowBytes * matrix.rows }
+    add(weights.embedding)
+    for layer in weights.layers {
+      for matrix in [
+        layer.query, layer.key, layer.value, layer.output, layer.gate, layer.up, layer.down,
+      ] {
+        add(matrix)
+      }
+    }
+    return bytes.sorted { $0.value > $1.value }.map(\.key).joined(separator: ", ")
+  }
+}
+
+/// Which method attends: one for blocks of a prompt, one for single tokens.
+public struct AttentionPlan: Sendable {
+  public let prefill: any AttentionMethod
+  public let decode: any AttentionMethod
+
+  public init(prefill: any AttentionMethod, decode: any AttentionMethod) {
+    (self.prefill, self.decode) = (prefill, decode)
+  }
+}
+
+/// Looks into the forward pass at named places. What nobody looks at costs nothing.
+public protocol ForwardObserver: AnyObject {
+  /// Queries after rotation: `positions.count` rows of `[heads, headDim]`.
+  func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
+  /// What the method did with the group of query heads that shares KV head `kv`. May be called from several threads.
+  func attended(_ layer: Int, kv: Int, _ positions: Range<Int>, _ trace: Trace)
+  /// A layer is done for these positions.
+  func finished(_ layer: Int, _ positions: Range<Int>)
+}
+
+/// What changes from token to token: the KV cache, the tokens so far, and the last logits.
+///
+/// Memory: `cacheBytesPerToken` for every position, float32. Not for use by two threads at once.
+public final class RunState {
+  public let model: LanguageModel
+  /// [layers][kvHeads]
+  public private(set) var caches: [[KeyCache]]
+  public private(set) var tokens: [Int] = []
+  /// [vocabulary], of the last position computed
+  public internal(set) var logits: [Float] = []
+  let scratch: DecodeScratch
+  let team: Team
+
+  public init(_ model: LanguageModel, threads: ComputeThreads = .shared) {
+    self.model = model
+    let config = model.config
+    caches = (0..<config.layers).map { _ in
+      (0..<config.kvHeads).map { _ in KeyCache(dim: config.headDim, valueDim: config.headDim) }
+    }
+    scratch = DecodeScratch(config)
+    team = Team(threads)
+  }
+
+  /// A state of its own that has seen the first `count` tokens of another; its logits are not known yet.
+  public init(copying other: RunState, count: Int) {
+    model = other.model
+    caches = other.caches.map { layer in layer.map { KeyCache(copying: $0, count: count) } }
+    tokens = Array(other.tokens.prefix(count))
+    scratch = DecodeScratch(other.model.config)
+    team = other.team
+  }
+
+  public var count: Int { tokens.count }
+  /// Positions left before the model's limit.
+  public var room: Int { model.config.context - tokens.count }
+
+  func append(_ ids: some Sequence<Int>) { tokens += ids }
+
+  public static func cacheBytesPerToken(_ config: ModelConfig) -> Int {
+    let padded = (config.headDim + 15) / 16 * 16
+    return 4 * config.layers * config.kvHeads * (config.headDim + padded)
+  }
+}
+
+/// Buffers of one token's way through the layers.
+final class DecodeScratch {
+  /// [width], [width] or [heads * headDim], [width], [heads * headDim], [kvHeads * headDim] twice, [hidden] twice
+  let x, normed, mixed, query, key, value, gate, up: UnsafeMutablePointer<Float>
+  let cos, sin: UnsafeMutablePointer<Float>
+  /// Quantised activations of the widest row.
+  let q8: UnsafeMutableRawPointer
+
+  init(_ config: ModelConfig) {
+    func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+      UnsafeMutableRawPointer.allocate(byteCount: 4 * (count + 64), alignment: 64)
+        .initializeMemory(as: Float.self, repeating: 0, count: count + 64)
+    }
+    let queries = config.heads * config.headDim, keys = config.kvHeads * config.headDim
+    x = floats(config.width)
+    normed = floats(max(config.width, queries))
+    mixed = floats(config.width)
+    query = floats(queries)
+    key = floats(keys)
+    value = floats(keys)
+    gate = floats(config.hidden)
+    up = floats(config.hidden)
+    cos = floats(config.headDim)
+    sin = floats(config.headDim)
+    let widest = max(config.width, queries, config.hidden)
+    q8 = .allocate(byteCount: as_q8_bytes(Int32((widest + 31) / 32 * 32)), alignment: 64)
+  }
+
+  deinit {
+    for buffer in [x, normed, mixed, query, key, value, gate, up, cos, sin] { buffer.deallocate() }
+    q8.deallocate()
+  }
+}

@@ -1,0 +1,121 @@
+import Formats
+import Glibc
+
+/// How positions turn queries and keys: rotary embedding (Su et al., "RoFormer", 2021, arXiv 2104.09864) and the ways
+/// to stretch it.
+public struct RopeConfig: Sendable {
+  public enum Scaling: Sendable, Equatable {
+    case none
+    /// Positions divided by `factor` (position interpolation, 2023, arXiv 2306.15595).
+    case linear(factor: Double)
+    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv 2309.00071).
+    case yarn(factor: Double, original: Int, attention: Double, betaFast: Double, betaSlow: Double)
+    /// Llama 3: wavelengths longer than the original context are stretched, shorter ones kept.
+    case llama3(factor: Double, low: Double, high: Double, original: Int)
+  }
+
+  public let base: Double
+  /// How many leading dimensions of a head are rotated; even.
+  public let dimensions: Int
+  public let scaling: Scaling
+  /// Pairs are (2i, 2i + 1); otherwise (i, i + dimensions / 2).
+  public let isInterleaved: Bool
+
+  init(_ facts: Facts, _ prefix: String, headDim: Int, isInterleaved: Bool) throws(ModelError) {
+    self.isInterleaved = isInterleaved
+    base = facts.number("\(prefix).rope.freq_base") ?? 10_000
+    guard base > 1, base <= 1e12 else { throw facts.wrong("\(prefix).rope.freq_base", "is absurd") }
+    dimensions = try facts.size(
+      "\(prefix).rope.dimension_count", most: headDim, least: 2, standard: headDim)
+    guard dimensions % 2 == 0 else {
+      throw facts.wrong("\(prefix).rope.dimension_count", "must be even")
+    }
+    scaling = try Self.scaling(facts, prefix)
+  }
+
+  private static func scaling(_ facts: Facts, _ prefix: String) throws(ModelError) -> Scaling {
+    let key = "\(prefix).rope.scaling"
+    let factor =
+      facts.number("\(key).factor") ?? facts.number("\(prefix).rope.scale_linear") ?? 1
+    guard factor > 0, factor <= 1e6 else { throw facts.wrong("\(key).factor", "is absurd") }
+    let original = try facts.size(
+      "\(key).original_context_length", most: 1 << 24,
+      standard: try facts.size("\(prefix).context_length", most: 1 << 24))
+    let kind =
+      facts.text("\(key).type") ?? (factor == 1 ? "none" : "linear")
+    switch kind {
+    case "none": return .none
+    case "linear": return factor == 1 ? .none : .linear(factor: factor)
+    case "yarn":
+      return .yarn(
+        factor: factor, original: original,
+        attention: facts.number("\(key).attn_factor") ?? 1,
+        betaFast: facts.number("\(key).yarn_beta_fast") ?? 32,
+        betaSlow: facts.number("\(key).yarn_beta_slow") ?? 1)
+    case "llama3":
+      return .llama3(
+        factor: factor, low: facts.number("\(key).low_freq_factor") ?? 1,
+        high: facts.number("\(key).high_freq_factor") ?? 4, original: original)
+    default:
+      throw ModelError(
+        .unsupported, "is '\(kind)'; none, linear, yarn and llama3 are computed",
+        place: "\(facts.gguf.path): \(key).type")
+    }
+  }
+}
+
+/// Cosines and sines of positions, made as positions come.
+///
+/// Pair i of position p turns by p * base^(-2i/dimensions), changed by the scaling. Angles are computed in double.
+struct Rope: Sendable {
+  let half: Int
+  private let frequencies: [Double]
+  /// YaRN's factor on the rotated vectors.
+  private let magnitude: Double
+
+  /// `factors` divide each frequency (the file's `rope_freqs`, `[dimensions / 2]`).
+  init(_ config: RopeConfig, factors: [Float]?) {
+    half = config.dimensions / 2
+    let plain = (0..<half).map { pow(config.base, -2 * Double($0) / Double(config.dimensions)) }
+    let divided = zip(plain, factors ?? []).map { $0 / Double($1) }
+    let base = factors == nil ? plain : divided
+    (frequencies, magnitude) = Self.scaled(base, config)
+  }
+
+  private static func scaled(_ plain: [Double], _ config: RopeConfig) -> ([Double], Double) {
+    switch config.scaling {
+    case .none: return (plain, 1)
+    case .linear(let factor): return (plain.map { $0 / factor }, 1)
+    case .llama3(let factor, let low, let high, let original):
+      return (
+        plain.map { frequency in
+          let turns = Double(original) * frequency / (2 * .pi)
+          if turns < low { return frequency / factor }
+          if turns > high { return frequency }
+          let smooth = (turns - low) / (high - low)
+          return (1 - smooth) * frequency / factor + smooth * frequency
+        }, 1
+      )
+    case .yarn(let factor, let original, let attention, let fast, let slow):
+      let d = Double(config.dimensions)
+      func dimension(_ turns: Double) -> Double {
+        d * log(Double(original) / (turns * 2 * .pi)) / (2 * log(config.base))
+      }
+      let low = max(0, floor(dimension(fast))), high = min(d - 1, ceil(dimension(slow)))
+      let scaled = plain.enumerated().map { i, frequency in
+        let ramp = 1 - min(1, max(0, (Double(i) - low) / max(0.001, high - low)))
+        return frequency / factor * (1 - ramp) + frequency * ramp
+      }
+      return (scaled, attention * (1 + 0.1 * log(factor)))
+    }
+  }
+
+  /// Writes `[half]` cosines and sines of a position.
+  func fill(_ position: Int, cos: UnsafeMutablePointer<Float>, sin: UnsafeMutablePointer<Float>) {
+    for i in 0..<half {
+      let angle = Double(position) * frequencies[i]
+      cos[i] = Float(Glibc.cos(angle) * magnitude)
+      sin[i] = Float(Glibc.sin(angle) * magnitude)
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import Formats
+import Tensors
+
+/// A weight matrix as the file holds it: `rows` outputs, each a row of `columns` inputs.
+///
+/// `@unchecked Sendable`: points into a mapped file that the owner keeps mapped, and is never written.
+struct Matrix: @unchecked Sendable {
+  let type: WeightType
+  let rows: Int
+  let columns: Int
+  let base: UnsafeRawPointer
+
+  var rowBytes: Int { type.bytes(columns) }
+
+  func row(_ index: Int) -> UnsafeRawPointer { base + index * rowBytes }
+}
+
+/// The weights of one layer. Shapes as outputs x inputs; biases and norms are empty where the model has none.
+struct LayerWeights: Sendable {
+  /// [width]
+  let attentionNorm: [Float]
+  /// [heads * headDim, width], [kvHeads * headDim, width] twice
+  let query: Matrix, key: Matrix, value: Matrix
+  let queryBias: [Float], keyBias: [Float], valueBias: [Float]
+  /// [headDim]: norms of each query and key head (qwen3)
+  let queryNorm: [Float], keyNorm: [Float]
+  /// [width, heads * headDim]
+  let output: Matrix
+  let outputBias: [Float]
+  /// [width]
+  let hiddenNorm: [Float]
+  /// [hidden, width] twice, [width, hidden]
+  let gate: Matrix, up: Matrix, down: Matrix
+}
+
+/// All weights of a model, mapped once; only norms and biases are copied.
+struct Weights: Sendable {
+  let file: MappedFile
+  /// [vocabulary, width]
+  let embedding: Matrix
+  let layers: [LayerWeights]
+  /// [width]
+  let norm: [Float]
+  /// [vocabulary, width]; the embedding again when the model ties them.
+  let head: Matrix
+  /// [rope dimensions / 2], when the file has them
+  let ropeFactors: [Float]?
+
+  init(_ gguf: GGUFFile, _ config: ModelConfig) throws(ModelError) {
+    var reader = WeightReader(gguf)
+    file = gguf.file
+    embedding = try reader.matrix("token_embd.weight", config.vocabulary, config.width)
+    norm = try reader.vector("output_norm.weight", config.width)
+    head =
+      gguf.tensors["output.weight"] == nil
+      ? embedding : try reader.matrix("output.weight", config.vocabulary, config.width)
+    let half = config.rope.dimensions / 2
+    ropeFactors =
+      gguf.tensors["rope_freqs.weight"] == nil ? nil : try reader.vector("rope_freqs.weight", half)
+    if let factors = ropeFactors, !factors.allSatisfy({ $0.isFinite && $0 > 0 }) {
+      throw ModelError(
+        .malformed, "must be positive; the file is damaged",
+        place: "\(gguf.path): rope_freqs.weight")
+    }
+    var layers: [LayerWeights] = []
+    for index in 0..<config.layers { layers.append(try reader.layer(index, config)) }
+    self.layers = layers
+    try reader.nothingIsLeft(config)
+  }
+}
+
+/// Takes tensors by name, checks their shapes, and remembers what was taken.
+private struct WeightReader {
+  let gguf: GGUFFile
+  var taken: Set<String> = []
+
+  init(_ gguf: GGUFFile) { self.gguf = gguf }
+
+  private mutating func take(_ name: String, _ rows: Int, _ columns: Int) throws(ModelError)
+    -> GGUFTensor
+  {
+    guard let tensor = gguf.tensors[name] else {
+      throw ModelError(
+        .missing, "is not in the file; the model is incomplete, download it again",
+        place: "\(gguf.path): \(name)")
+    }
+    guard tensor.columns == columns, tensor.rows == rows else {
+      throw ModelError(
+        .malformed,
+        "is \(tensor.columns)x\(tensor.rows) and the model's sizes ask for \(columns)x\(rows); convert it again",
+        place: "\(gguf.path): \(name)")
+    }
+    taken.insert(name)
+    return tensor
+  }
+
+  mutating func matrix(_ name: String, _ rows: Int, _ columns: Int) throws(ModelError) -> Matrix {
+    let tensor = try take(name, rows, columns)
+    return Matrix(
+      type: tensor.type, rows: rows, columns: columns, base: gguf.bytes(tensor).baseAddress!)
+  }
+
+  mutating func vector(_ name: String, _ count: Int) throws(ModelError) -> [Float] {
+    let tensor = try take(name, 1, count)
+    return Matrix(
+      type: tensor.type, rows: 1, columns: count, base: gguf.bytes(tensor).baseAddress!
+    ).floats(row: 0)
+  }
+
+  /// Empty when the file has none.
+  mutating func optional(_ name: String, _ count: Int) throws(ModelError) -> [Float] {
+    gguf.tensors[name] == nil ? [] : try vector(name, count)
+  }
+
+  mutating func layer(_ index: Int, _ config: ModelConfig) throws(ModelError) -> LayerWeights {
+    let at = "blk.\(index)."
+    let width = config.width, queries = config.heads * config.headDim
+    let keys = config.kvHeads * config.headDim
+    // qwen3 norms every query and key head; the others have no such tensors.
+    let isNormed = config.architecture == .qwen3
+    return LayerWeights(
+      attentionNorm: try vector(at + "attn_norm.weight", width),
+      query: try matrix(at + "attn_q.weight", queries, width),
+      key: try matrix(at + "attn_k.weight", keys, width),
+      value: try matrix(at + "attn_v.weight", keys, width),
+      queryBias: try optional(at + "attn_q.bias", queries),
+      keyBias: try optional(at + "attn_k.bias", keys),
+      valueBias: try optional(at + "attn_v.bias", keys),
+      queryNorm: isNormed ? try vector(at + "attn_q_norm.weight", config.headDim) : [],
+      keyNorm: isNormed ? try vector(at + "attn_k_norm.weight", config.headDim) : [],
+      output: try matrix(at + "attn_output.weight", width, queries),
+      outputBias: try optional(at + "attn_output.bias", width),
+      hiddenNorm: try vector(at + "ffn_norm.weight", width),
+      gate: try matrix(at + "ffn_gate.weight", config.hidden, width),
+      up: try matrix(at + "ffn_up.weight", config.hidden, width),
+      down: try matrix(at + "ffn_down.weight", width, config.hidden))
+  }
+
+  /// A tensor that nobody asked for would be left out of the computation in silence.
+  func nothingIsLeft(_ config: ModelConfig) throws(ModelError) {
+    // Older files store what is computed from the metadata anyway.
+    let known = { (name: String) in name.hasSuffix("attn_rot_embd") || name.hasSuffix("rope_freqs.weight") }
+    guard let other = gguf.tensors.keys.filter({ !taken.contains($0) && !known($0) }).min() else {
+      return
+    }
+    throw ModelError(
+      .unsupported,
+      "is a part that the \(config.architecture.rawValue) forward pass does not know; the result would be wrong without it",
+      place: "\(gguf.path): \(other)")
+  }
+}

@@ -1,0 +1,163 @@
+import Attention
+import Canvas
+import Glibc
+import Models
+import Synchronization
+
+/// `run --plain`: the text as it comes, or a JSON line a step; speed and sparsity at the end, on standard error.
+struct PlainRun {
+  private let generator: Generator
+  private let json: Bool
+  private let most: Int
+
+  init(_ generator: Generator, json: Bool, most: Int) {
+    (self.generator, self.json, self.most) = (generator, json, most)
+  }
+
+  func run(_ prompt: [Int]) throws {
+    let model = generator.model
+    guard !prompt.isEmpty else {
+      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
+    }
+    guard prompt.count <= generator.room else {
+      throw ModelError(
+        .tooLong,
+        "\(prompt.count) tokens, and the model's context is \(model.config.context); shorten it",
+        place: "the prompt")
+    }
+    Interrupt.watch()
+    let clock = ContinuousClock()
+    let start = clock.now
+    guard generator.prefill(prompt, isCancelled: { Interrupt.wasAsked }) else {
+      throw ModelError(.badSetting, "stopped before the prompt was read", place: "run")
+    }
+    var summary = RunSummary(
+      promptTokens: prompt.count, promptSeconds: (clock.now - start).seconds,
+      prefill: generator.choose()!.counts)
+    let decoding = clock.now
+    try decode(&summary)
+    summary.decodeSeconds = (clock.now - decoding).seconds
+    say(summary.text(model))
+  }
+
+  private func decode(_ summary: inout RunSummary) throws {
+    let tokenizer = generator.model.tokenizer
+    var text = UTF8Stream()
+    for step in 0..<most {
+      guard let choice = generator.choose() else { break }
+      summary.add(choice, isFirst: step == 0)
+      if json {
+        print(line(step, choice).text())
+      } else if !tokenizer.ends(choice.token) {
+        print(Printable.lines(text.add(tokenizer.bytes(choice.token))), terminator: "")
+      }
+      fflush(nil)
+      if tokenizer.ends(choice.token) {
+        summary.end = "the model ended its text"
+        break
+      }
+      if Interrupt.wasAsked {
+        summary.end = "stopped by Ctrl-C"
+        break
+      }
+      if step == most - 1 {
+        summary.end = "--max-tokens \(most)"
+        break
+      }
+      guard generator.room > 0 else {
+        summary.end = "the context of \(generator.model.config.context) tokens is full"
+        break
+      }
+      generator.feed(choice.token)
+      summary.decoded += 1
+    }
+    if !json { print(Printable.lines(text.finish())) }
+  }
+
+  private func line(_ step: Int, _ choice: Generator.Choice) -> JSON {
+    .object([
+      ("step", .integer(step)), ("token", .integer(choice.token)),
+      ("piece", .string(generator.model.tokenizer.piece(choice.token))),
+      ("logprob", .number(choice.logProbability)),
+      (
+        "top",
+        .array(choice.top.map { .array([.integer($0.token), .number(Double($0.logit))]) })
+      ),
+      ("visible_blocks", .integer(choice.counts.totalVisible)),
+      ("skipped_blocks", .integer(choice.counts.totalSkipped)),
+      ("kl", .optional(choice.divergence) { .number($0) }),
+      ("ms", .number((choice.seconds * 1e5).rounded() / 100)),
+    ])
+  }
+}
+
+/// Ctrl-C while text streams: the run ends after the token under way, and what is there is kept.
+enum Interrupt {
+  private static let asked = Atomic<Bool>(false)
+
+  static var wasAsked: Bool { asked.load(ordering: .relaxed) }
+
+  /// The first Ctrl-C stops; the second ends the program as ever.
+  static func watch() {
+    signal(SIGINT) { _ in
+      Interrupt.asked.store(true, ordering: .relaxed)
+      signal(SIGINT, SIG_DFL)
+    }
+  }
+}
+
+/// What a run came to.
+struct RunSummary {
+  let promptTokens: Int
+  let promptSeconds: Double
+  let prefill: BlockCounts
+  var decodeSeconds = 0.0
+  var decoded = 0
+  var end = "nothing was asked for"
+  private var decode: BlockCounts?
+  private var divergences: [Double] = []
+  private var agreements = 0
+
+  init(promptTokens: Int, promptSeconds: Double, prefill: BlockCounts) {
+    (self.promptTokens, self.promptSeconds, self.prefill) = (promptTokens, promptSeconds, prefill)
+  }
+
+  mutating func add(_ choice: Generator.Choice, isFirst: Bool) {
+    if let kl = choice.divergence {
+      divergences.append(kl)
+      agreements += choice.agrees == true ? 1 : 0
+    }
+    guard !isFirst else { return }
+    if decode == nil { decode = choice.counts } else { decode?.add(choice.counts) }
+  }
+
+  func text(_ model: LanguageModel) -> String {
+    func speed(_ count: Int, _ seconds: Double) -> String {
+      "\(count) tokens in \(Numbers.fixed(seconds, 3)) s"
+        + (count > 0 ? ", \(Numbers.fixed(Double(count) / max(seconds, 1e-9), 1)) tokens/s" : "")
+    }
+    func pruned(_ counts: BlockCounts?) -> String {
+      guard let counts, counts.totalVisible > 0 else { return "" }
+      return
+        "; pruned \(counts.totalSkipped) of \(counts.totalVisible) blocks, \(Numbers.percent(counts.sparsity))"
+    }
+    var lines = [
+      "prefill  \(speed(promptTokens, promptSeconds))\(pruned(prefill))",
+      "decode   \(speed(decoded, decodeSeconds))\(pruned(decode))",
+    ]
+    if !divergences.isEmpty {
+      let mean = divergences.reduce(0, +) / Double(divergences.count)
+      lines.append(
+        "shadow   KL(dense || this) mean \(Numbers.short(mean)) worst \(Numbers.short(divergences.max()!)) nats; same most likely token in \(agreements) of \(divergences.count)"
+      )
+    }
+    lines.append("ended    \(end)")
+    return lines.joined(separator: "\n")
+  }
+}
+
+extension Duration {
+  var seconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+}

@@ -1,0 +1,180 @@
+public import ArgumentParser
+import Attention
+import Canvas
+import Formats
+import Glibc
+import Methods
+import Models
+import Tensors
+
+/// What is said to the model, and how it answers.
+struct PromptArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("What to say to the model.", valueName: "text"))
+  var prompt: String?
+
+  @Option(help: ArgumentHelp("A file with the prompt; - is standard input.", valueName: "file"))
+  var promptFile: String?
+
+  @Flag(help: "Wrap the prompt in the model's chat template.") var chat = false
+  @Flag(help: "Give the prompt to the model as it is (the default).") var raw = false
+  @Option(help: ArgumentHelp("With --chat: the system message.", valueName: "text"))
+  var system: String?
+
+  @Flag(inversion: .prefixedNo, help: "Read special tokens, such as <|im_start|>, in the prompt.")
+  var special = true
+
+  func validate() throws {
+    if prompt != nil, promptFile != nil {
+      throw ValidationError("Give --prompt or --prompt-file, not both.")
+    }
+    if chat, raw { throw ValidationError("--chat and --raw exclude each other.") }
+    if system != nil, !chat { throw ValidationError("--system goes with --chat.") }
+  }
+
+  /// The bytes of the prompt; nil when none was given.
+  func bytes() throws -> [UInt8]? {
+    if let prompt { return Array(prompt.utf8) }
+    guard let promptFile else { return nil }
+    return promptFile == "-" ? try standardInput() : Array(try MappedFile(promptFile).bytes)
+  }
+
+  func tokens(_ model: LanguageModel, standard: String? = nil) throws -> [Int] {
+    guard let text = try bytes() ?? standard.map({ Array($0.utf8) }) else {
+      throw ValidationError("Give a prompt: --prompt TEXT or --prompt-file FILE.")
+    }
+    guard chat else { return model.tokenizer.encode(text, special: special) }
+    guard let template = ChatTemplate(model) else {
+      throw ModelError(
+        .unsupported, "has no chat template that is known; use --raw", place: model.path)
+    }
+    return template.tokens(
+      text, system: system.map { Array($0.utf8) }, model.tokenizer, special: special)
+  }
+}
+
+/// How attention is computed while the model runs.
+struct AttentionArguments: ParsableArguments {
+  @OptionGroup var tiles: TileArguments
+  @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
+  @Option(
+    help: ArgumentHelp(
+      "A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
+  var knob: [String] = []
+
+  func plan() throws -> AttentionPlan {
+    try tiles.plan(method: method, knobs: try parsedKnobs(knob))
+  }
+
+  static func parsed(_ text: String) throws -> (String, KnobValue) {
+    let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+    guard parts.count == 2 else { throw ValidationError("--knob \(text) is not name=value.") }
+    return (parts[0], Double(parts[1]).map(KnobValue.number) ?? .word(parts[1]))
+  }
+}
+
+/// `name=value` texts as knobs.
+func parsedKnobs(_ texts: [String]) throws -> Knobs {
+  Dictionary(try texts.map(AttentionArguments.parsed)) { $1 }
+}
+
+extension TileArguments {
+  /// A method for prompts and one for single tokens, with the tiles that each phase has.
+  func plan(method: String, knobs: Knobs, lambda: Double? = nil) throws -> AttentionPlan {
+    guard let type = Registry.method(method) else {
+      let known = Registry.methods.map { $0.card.id }.joined(separator: ", ")
+      throw ValidationError("There is no method '\(method)'; there are \(known).")
+    }
+    func make(queries: Int) throws -> any AttentionMethod {
+      guard method == BLASST.card.id else { return try type.init(knobs: knobs) }
+      let spec = spec(queries: queries)
+      var all: Knobs = [
+        "lambda": .number(max(0, lambda ?? self.lambda)), "rows": .number(Double(spec.rows)),
+        "keys": .number(Double(spec.keys)), "vote": .word(spec.vote.rawValue),
+        "order": .word(spec.order.rawValue),
+      ]
+      all.merge(knobs) { $1 }
+      return try type.init(knobs: all)
+    }
+    return AttentionPlan(prefill: try make(queries: 2), decode: try make(queries: 1))
+  }
+}
+
+struct RunCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run a model with sparse attention: live on the screen, or as plain text.")
+
+  @OptionGroup var model: ModelArguments
+  @OptionGroup var prompt: PromptArguments
+  @OptionGroup var attention: AttentionArguments
+  @OptionGroup var engine: EngineArguments
+  @OptionGroup var sampling: SamplingArguments
+  @Option(help: "Stop after so many tokens.") var maxTokens: Int?
+  @Option(help: "Compare every step with dense attention on the same tokens: dense or none.")
+  var shadow: Shadow = .none
+  @Flag(help: "Print the text as it comes, without a screen.") var plain = false
+  @Flag(help: "With --plain: one JSON line a step.") var json = false
+
+  enum Shadow: String, ExpressibleByArgument, CaseIterable { case dense, none }
+
+  func validate() throws {
+    if json, !plain { throw ValidationError("--json goes with --plain.") }
+    if let maxTokens, maxTokens < 0 { throw ValidationError("--max-tokens cannot be negative.") }
+  }
+
+  func run() async throws {
+    engine.apply()
+    let model = try engine.open(try self.model.path())
+    let tokens = try prompt.tokens(model)
+    let generator = Generator(
+      model, try attention.plan(), sampler: Sampler(sampling.settings),
+      dense: shadow == .dense ? try Self.densePlan() : nil)
+    try PlainRun(generator, json: json, most: maxTokens ?? 256).run(tokens)
+  }
+
+  static func densePlan() throws -> AttentionPlan {
+    AttentionPlan(prefill: try Dense(knobs: [:]), decode: try Dense(knobs: [:]))
+  }
+}
+
+/// How the engine computes.
+struct EngineArguments: ParsableArguments {
+  @Option(help: "int8 (quantised activations, fast) or float.")
+  var precision: LanguageModel.Precision = .int8
+  @Option(help: "Threads that compute.") var threads: Int?
+
+  func validate() throws {
+    if let threads, !(1...256).contains(threads) {
+      throw ValidationError("--threads is 1 to 256.")
+    }
+  }
+
+  /// Before anything computes: the threads are made once.
+  func apply() { if let threads { setenv("ATTNSCOPE_THREADS", "\(threads)", 1) } }
+
+  func open(_ path: String) throws -> LanguageModel {
+    try LanguageModel(path, precision: precision)
+  }
+}
+
+struct SamplingArguments: ParsableArguments {
+  @Option(help: "0 takes the most likely token; larger is more even.") var temperature = 0.0
+  @Option(help: "Choose among the k most likely; 0: among all.") var topK = 0
+  @Option(help: "Choose among the fewest that hold this much probability.") var topP = 1.0
+  @Option(help: "The same seed gives the same text.") var seed: UInt64 = 0
+
+  func validate() throws {
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature is 0 or more.")
+    }
+    guard topK >= 0, topP > 0, topP <= 1 else {
+      throw ValidationError("--top-k is 0 or more; --top-p is above 0, at most 1.")
+    }
+  }
+
+  var settings: SamplerSettings {
+    SamplerSettings(temperature: temperature, topK: topK, topP: topP, seed: seed)
+  }
+}
+
+extension LanguageModel.Precision: ExpressibleByArgument {}
