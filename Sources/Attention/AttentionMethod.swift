@@ -12,6 +12,19 @@ public protocol AttentionMethod: Sendable {
   /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group has no V.
   /// Nil when the task was cancelled.
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
+  /// One new row of a KV group, as `attend` would compute it and to the same bits, into `output` `[heads, dim]`; the
+  /// counts of blocks are left in `row`. False when the method has no such shortcut.
+  func decode(
+    _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
+    into output: UnsafeMutablePointer<Float>
+  ) -> Bool
+}
+
+extension AttentionMethod {
+  public func decode(
+    _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
+    into output: UnsafeMutablePointer<Float>
+  ) -> Bool { false }
 }
 
 /// Where a method computes, and how exactly.

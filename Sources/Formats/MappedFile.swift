@@ -36,6 +36,12 @@ public final class MappedFile: Storage, @unchecked Sendable {
     super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
   }
 
+  /// All bytes of a small file, copied.
+  public static func read(_ path: String) throws(FormatError) -> [UInt8] {
+    let file = try MappedFile(path)
+    return withExtendedLifetime(file) { Array(file.bytes) }
+  }
+
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress!), bytes.count) }
 
   private static func openError(_ path: String, _ code: Int32) -> FormatError {

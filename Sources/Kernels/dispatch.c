@@ -64,6 +64,14 @@ void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32
   ops(p)->tile_max(S, ld, rows, cols, limits, t);
 }
 
+void as_row_max(as_plan p, void *S, int64_t ld, int rows, int cols, void *t) {
+  int32_t limits[64];
+  for (int i = 0; i < 64; i++) limits[i] = cols;
+  const int64_t size = p.precision == AS_F64 ? 8 : 4;
+  for (int r = 0; r < rows; r += 64)
+    ops(p)->tile_max((char *)S + r * ld * size, ld, rows - r < 64 ? rows - r : 64, cols, limits, (char *)t + r * size);
+}
+
 void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, float *sum,
                   float *weighted) {
   ops(p)->tile_sums(S, ld, rows, cols, t, sum, weighted);

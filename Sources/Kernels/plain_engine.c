@@ -59,6 +59,11 @@ static void plain_add(float *x, const float *y, int n) {
   for (int i = 0; i < n; i++) x[i] += y[i];
 }
 
+static void plain_top(const float *x, int n, int k, int32_t *out) {
+  int held = 0;
+  for (int i = 0; i < n; i++) as_top_insert(x, i, k, &held, out);
+}
+
 static double plain_log_sum_exp(const float *x, int n) {
   double top = -INFINITY, sum = 0;
   for (int i = 0; i < n; i++) top = fmax(top, x[i]);
@@ -75,5 +80,5 @@ static double plain_divergence(const float *p, const float *q, int n) {
 
 const engine_ops plain_engine_ops = {
     plain_quantise, plain_gemv, plain_pack_panel,  plain_gemm_q8,    plain_rms_norm,
-    plain_swiglu,   plain_add,  plain_log_sum_exp, plain_divergence,
+    plain_swiglu,   plain_add,  plain_top, plain_log_sum_exp, plain_divergence,
 };

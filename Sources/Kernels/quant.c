@@ -172,19 +172,6 @@ void as_rope(float *x, int heads, int dim, int half, int interleaved, const floa
     }
 }
 
-void as_top(const float *x, int n, int k, int32_t *out) {
-  int held = 0;
-  for (int i = 0; i < n; i++) {
-    if (held == k && !(x[i] > x[out[k - 1]])) continue;
-    int at = held < k ? held++ : k - 1;
-    while (at > 0 && x[i] > x[out[at - 1]]) {
-      out[at] = out[at - 1];
-      at--;
-    }
-    out[at] = i;
-  }
-}
-
 // --- the dispatch ------------------------------------------------------------------------------------------
 static const engine_ops *ops(int isa) {
   switch (isa) {
@@ -236,6 +223,8 @@ void as_rms_norm(int isa, const float *x, const float *weight, int n, float epsi
 void as_swiglu(int isa, float *gate, const float *up, int n) { ops(isa)->swiglu(gate, up, n); }
 
 void as_add(int isa, float *x, const float *y, int n) { ops(isa)->add(x, y, n); }
+
+void as_top(int isa, const float *x, int n, int k, int32_t *out) { ops(isa)->top(x, n, k, out); }
 
 double as_log_sum_exp(int isa, const float *x, int n) { return ops(isa)->log_sum_exp(x, n); }
 

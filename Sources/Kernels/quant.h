@@ -49,6 +49,14 @@ typedef struct {
 
 void as_unpack(as_weight type, const uint8_t *row, int group, canonical *out);
 
+// Puts x[i] into the list of the k largest, if it belongs there.
+static inline void as_top_insert(const float *x, int i, int k, int *held, int32_t *out) {
+  if (*held == k && !(x[i] > x[out[k - 1]])) return;
+  int at = *held < k ? (*held)++ : k - 1;
+  for (; at > 0 && x[i] > x[out[at - 1]]; at--) out[at] = out[at - 1];
+  out[at] = i;
+}
+
 typedef struct {
   void (*quantise)(const float *, int, void *);
   void (*gemv)(as_weight, const void *, size_t, int, int, const float *, const void *, float *);
@@ -57,6 +65,7 @@ typedef struct {
   void (*rms_norm)(const float *, const float *, int, float, float *);
   void (*swiglu)(float *, const float *, int);
   void (*add)(float *, const float *, int);
+  void (*top)(const float *, int, int, int32_t *);
   double (*log_sum_exp)(const float *, int);
   double (*divergence)(const float *, const float *, int);
 } engine_ops;

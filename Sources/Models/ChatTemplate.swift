@@ -26,7 +26,8 @@ public struct ChatTemplate: Sendable {
     } else {
       return nil
     }
-    standardSystem = layout == .chatML ? Self.literal(template, "<|im_start|>system\n", "<|im_end|>") : nil
+    standardSystem =
+      layout == .chatML ? Self.literal(template, "<|im_start|>system\n", "<|im_end|>") : nil
   }
 
   /// The first text between two marks that is written out in the template, not computed.

@@ -12,6 +12,7 @@ extension LanguageModel {
     _ token: Int, _ state: RunState, _ plan: AttentionPlan, observer: (any ForwardObserver)? = nil
   ) {
     precondition(state.room > 0, "the context of \(config.context) tokens is full")
+    state.counter.reset()
     state.team.run { step(token, state, plan, observer) }
   }
 
@@ -25,18 +26,23 @@ extension LanguageModel {
     for (index, layer) in weights.layers.enumerated() {
       normalise(s.x, layer.attentionNorm, into: s.normed)
       project(layer, state)
+      state.team.expect(layer.output)
       rotate(layer, s)
       observer?.queries(index, here, s.query)
       for kv in 0..<config.kvHeads {
         let at = kv * config.headDim
         state.caches[index][kv].append(key: s.key + at, value: s.value + at)
       }
-      attend(index, state, plan.decode, observer)
+      attend(index, state, plan.decode)
+      state.team.expect(layer.gate)
       multiply(layer.output, s.normed, into: s.mixed, state, bias: layer.outputBias)
       as_add(isa, s.x, s.mixed, Int32(width))
 
       normalise(s.x, layer.hiddenNorm, into: s.normed)
-      feedForward(layer, state)
+      state.team.expect(layer.down)
+      feedForward(
+        layer, state,
+        next: index + 1 < weights.layers.count ? weights.layers[index + 1].query : weights.head)
       as_add(isa, s.x, s.mixed, Int32(width))
       observer?.finished(index, here)
     }
@@ -71,7 +77,7 @@ extension LanguageModel {
     _ state: RunState, bias: [Float] = []
   ) {
     let q8 = quantised(x, for: matrix, state.scratch)
-    let parts = Parts(matrix.rows, state.team)
+    let parts = Parts(rows: matrix.rows, state.team)
     state.team.forEach(parts.count) { part in
       matrix.multiply(isa, parts[part], x, q8, into: out)
     }
@@ -84,15 +90,15 @@ extension LanguageModel {
     // Each type of weight has its own form of the same activations; the bytes are the same for all quantised ones.
     let q8 = [layer.query, layer.key, layer.value].first { $0.type.isQuantised }
       .flatMap { quantised(s.normed, for: $0, s) }
-    let query = Parts(layer.query.rows, state.team), key = Parts(layer.key.rows, state.team)
-    state.team.forEach(query.count + 2 * key.count) { item in
-      if item < query.count {
-        layer.query.multiply(isa, query[item], s.normed, q8, into: s.query)
-      } else if item < query.count + key.count {
-        layer.key.multiply(isa, key[item - query.count], s.normed, q8, into: s.key)
-      } else {
-        layer.value.multiply(
-          isa, key[item - query.count - key.count], s.normed, q8, into: s.value)
+    let all = layer.query.rows + layer.key.rows + layer.value.rows
+    let parts = Parts(rows: all, state.team)
+    state.team.forEach(parts.count) { part in
+      var start = 0
+      for (matrix, out) in [(layer.query, s.query), (layer.key, s.key), (layer.value, s.value)] {
+        let mine = parts[part].clamped(to: start..<start + matrix.rows)
+        let rows = mine.lowerBound - start..<mine.upperBound - start
+        if !rows.isEmpty { matrix.multiply(isa, rows, s.normed, q8, into: out) }
+        start += matrix.rows
       }
     }
     for (bias, out) in [
@@ -123,60 +129,78 @@ extension LanguageModel {
   }
 
   /// softmax(Q K^T) V by the method, for the one new row of every head; the result lies in `normed`.
-  private func attend(
-    _ index: Int, _ state: RunState, _ method: any AttentionMethod,
-    _ observer: (any ForwardObserver)?
-  ) {
-    let s = state.scratch, dim = config.headDim, size = config.groupSize, position = state.count
+  private func attend(_ index: Int, _ state: RunState, _ method: any AttentionMethod) {
+    let s = state.scratch, dim = config.headDim, size = config.groupSize
     state.team.forEach(config.kvHeads) { kv in
-      let cached = state.caches[index][kv].snapshot
-      let group = HeadGroup(
-        (kv * size..<(kv + 1) * size).map { head in
-          let row = UnsafeBufferPointer(start: s.query + head * dim, count: dim)
-          return Head(query: Tensor(Array(row), shape: [1, dim]), cached: cached)
-        })
-      var context = AttentionState(threads: .callerOnly, precision: .float)
-      var trace = Trace()
-      guard let outputs = method.attend(group, state: &context, trace: &trace) else {
-        preconditionFailure("a method gave up in the middle of a token")
+      let keys = state.caches[index][kv].snapshot, row = s.rows[kv], at = kv * size
+      if method.decode(s.query + at * dim, keys, row, into: s.normed + at * dim) {
+        for slot in 0..<size {
+          state.counter.add(
+            index, at + slot, visible: row.visible[slot], skipped: row.skipped[slot])
+        }
+      } else {
+        attend(index, at..<at + size, keys, state, method)
       }
-      for (slot, output) in outputs.enumerated() {
-        (s.normed + (kv * size + slot) * dim).update(from: output, count: dim)
-      }
-      observer?.attended(index, kv: kv, position..<position + 1, trace)
     }
   }
 
+  /// The general way, for methods without a shortcut.
+  private func attend(
+    _ index: Int, _ heads: Range<Int>, _ keys: CachedKeys, _ state: RunState,
+    _ method: any AttentionMethod
+  ) {
+    let s = state.scratch, dim = config.headDim
+    let group = HeadGroup(
+      heads.map { head in
+        let row = UnsafeBufferPointer(start: s.query + head * dim, count: dim)
+        return Head(query: Tensor(Array(row), shape: [1, dim]), cached: keys)
+      })
+    var context = AttentionState(threads: .callerOnly, precision: .float)
+    var trace = Trace()
+    guard let outputs = method.attend(group, state: &context, trace: &trace) else {
+      preconditionFailure("a method gave up in the middle of a token")
+    }
+    for (output, head) in zip(outputs, heads) {
+      (s.normed + head * dim).update(from: output, count: dim)
+    }
+    for (mask, head) in zip(trace.masks, heads) { state.counter.add(index, head, mask) }
+  }
+
   /// mixed = down(silu(gate x) * up x)
-  private func feedForward(_ layer: LayerWeights, _ state: RunState) {
+  private func feedForward(_ layer: LayerWeights, _ state: RunState, next: Matrix) {
     let s = state.scratch
     let q8 = quantised(s.normed, for: layer.gate, s) ?? quantised(s.normed, for: layer.up, s)
-    let parts = Parts(layer.gate.rows, state.team)
+    let parts = Parts(rows: layer.gate.rows, state.team)
     state.team.forEach(parts.count) { part in
       let rows = parts[part]
       layer.gate.multiply(isa, rows, s.normed, q8, into: s.gate)
       layer.up.multiply(isa, rows, s.normed, q8, into: s.up)
       as_swiglu(isa, s.gate + rows.lowerBound, s.up + rows.lowerBound, Int32(rows.count))
     }
+    state.team.expect(next)
     multiply(layer.down, s.gate, into: s.mixed, state)
   }
 }
 
-/// Rows split for a team: several parts a thread, of 16 rows or a multiple.
+/// Rows split for a team: one part a thread, because a stream that starts anew costs a third of a microsecond; more only
+/// where they are large, so that a late helper still finds work.
 private struct Parts {
   let count: Int
   private let rows: Int
   private let step: Int
 
-  init(_ rows: Int, _ team: Team) {
+  init(rows: Int, _ team: Team) {
     self.rows = rows
-    // Large matrices in more parts, so that a late helper still finds work.
-    let wanted = team.count == 1 ? 1 : min(max(team.count * 4, rows / 512), 1 << 12)
+    let wanted = team.count == 1 ? 1 : max(team.count, min(rows / 4096, 64))
     step = max(16, (rows / wanted + 15) / 16 * 16)
     count = (rows + step - 1) / step
   }
 
   subscript(part: Int) -> Range<Int> { part * step..<min((part + 1) * step, rows) }
+}
+
+extension Team {
+  func expect(_ matrix: Matrix) { expect(matrix.base, byteCount: matrix.rows * matrix.rowBytes) }
 }
 
 extension Matrix {
@@ -196,7 +220,8 @@ extension Matrix {
     into out: UnsafeMutablePointer<Float>
   ) {
     as_gemv(
-      isa, type.kernelType, row(rows.lowerBound), rowBytes, Int32(columns), Int32(rows.count), x, q8,
+      isa, type.kernelType, row(rows.lowerBound), rowBytes, Int32(columns), Int32(rows.count), x,
+      q8,
       out + rows.lowerBound)
   }
 }

@@ -25,6 +25,7 @@ extension LanguageModel {
   ) -> Bool {
     precondition(tokens.count <= state.room, "\(tokens.count) tokens for \(state.room) positions")
     let all = Array(tokens)
+    state.counter.reset()
     for layer in state.caches { for cache in layer { cache.reserve(state.count + all.count) } }
     var done = 0
     while done < all.count {
@@ -102,8 +103,10 @@ private final class BlockPass: @unchecked Sendable {
       if isCancelled() { return forget(index) }
       normalise(layer.attentionNorm)
       multiply(
-        [(layer.query, query, layer.queryBias), (layer.key, key, layer.keyBias),
-          (layer.value, value, layer.valueBias)], normed)
+        [
+          (layer.query, query, layer.queryBias), (layer.key, key, layer.keyBias),
+          (layer.value, value, layer.valueBias),
+        ], normed)
       rotate(layer)
       for kv in 0..<model.config.kvHeads {
         let at = kv * model.config.headDim
@@ -169,10 +172,14 @@ private final class BlockPass: @unchecked Sendable {
       for (slot, output) in outputs.enumerated() {
         let at = (kv * size + slot) * dim
         output.withUnsafeBufferPointer { from in
-          for r in 0..<rows { (normed[r] + at).update(from: from.baseAddress! + r * dim, count: dim) }
+          for r in 0..<rows {
+            (normed[r] + at).update(from: from.baseAddress! + r * dim, count: dim)
+          }
         }
       }
-      observer?.attended(index, kv: kv, positions, trace)
+      for (slot, mask) in trace.masks.enumerated() {
+        state.counter.add(index, kv * size + slot, mask)
+      }
     }
     return true
   }

@@ -47,7 +47,9 @@ public final class LanguageModel: Sendable {
   /// The types of the weights, most bytes first: "Q4_1, Q8_0, F32".
   public var weightTypes: String {
     var bytes: [String: Int] = [:]
-    func add(_ matrix: Matrix) { bytes[matrix.type.name, default: 0] += matrix.rowBytes * matrix.rows }
+    func add(_ matrix: Matrix) {
+      bytes[matrix.type.name, default: 0] += matrix.rowBytes * matrix.rows
+    }
     add(weights.embedding)
     for layer in weights.layers {
       for matrix in [
@@ -74,8 +76,6 @@ public struct AttentionPlan: Sendable {
 public protocol ForwardObserver: AnyObject {
   /// Queries after rotation: `positions.count` rows of `[heads, headDim]`.
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
-  /// What the method did with the group of query heads that shares KV head `kv`. May be called from several threads.
-  func attended(_ layer: Int, kv: Int, _ positions: Range<Int>, _ trace: Trace)
   /// A layer is done for these positions.
   func finished(_ layer: Int, _ positions: Range<Int>)
 }
@@ -90,8 +90,11 @@ public final class RunState {
   public private(set) var tokens: [Int] = []
   /// [vocabulary], of the last position computed
   public internal(set) var logits: [Float] = []
+  /// Blocks that the last pass saw and skipped
+  public var counts: BlockCounts { counter.counts }
+  let counter: BlockCounter
   let scratch: DecodeScratch
-  let team: Team
+  public let team: Team
 
   public init(_ model: LanguageModel, threads: ComputeThreads = .shared) {
     self.model = model
@@ -100,6 +103,7 @@ public final class RunState {
       (0..<config.kvHeads).map { _ in KeyCache(dim: config.headDim, valueDim: config.headDim) }
     }
     scratch = DecodeScratch(config)
+    counter = BlockCounter(config)
     team = Team(threads)
   }
 
@@ -109,6 +113,7 @@ public final class RunState {
     caches = other.caches.map { layer in layer.map { KeyCache(copying: $0, count: count) } }
     tokens = Array(other.tokens.prefix(count))
     scratch = DecodeScratch(other.model.config)
+    counter = BlockCounter(other.model.config)
     team = other.team
   }
 
@@ -131,6 +136,8 @@ final class DecodeScratch {
   let cos, sin: UnsafeMutablePointer<Float>
   /// Quantised activations of the widest row.
   let q8: UnsafeMutableRawPointer
+  /// [kvHeads]
+  let rows: [DecodeRow]
 
   init(_ config: ModelConfig) {
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
@@ -148,6 +155,9 @@ final class DecodeScratch {
     up = floats(config.hidden)
     cos = floats(config.headDim)
     sin = floats(config.headDim)
+    rows = (0..<config.kvHeads).map { _ in
+      DecodeRow(heads: config.groupSize, dim: config.headDim)
+    }
     let widest = max(config.width, queries, config.hidden)
     q8 = .allocate(byteCount: as_q8_bytes(Int32((widest + 31) / 32 * 32)), alignment: 64)
   }

@@ -44,7 +44,8 @@ public struct ModelConfig: Sendable {
     let valueDim = try facts.size("\(prefix).attention.value_length", most: 1024, standard: dim)
     guard valueDim == dim, dim % 2 == 0 else {
       throw ModelError(
-        .unsupported, "keys of \(dim) and values of \(valueDim) elements; they must be equal and even",
+        .unsupported,
+        "keys of \(dim) and values of \(valueDim) elements; they must be equal and even",
         place: gguf.path)
     }
     headDim = dim
@@ -110,7 +111,9 @@ struct Facts {
   }
 
   /// A number of things.
-  func size(_ key: String, most: Int, least: Int = 1, standard: Int? = nil) throws(ModelError) -> Int {
+  func size(_ key: String, most: Int, least: Int = 1, standard: Int? = nil) throws(ModelError)
+    -> Int
+  {
     guard let value = gguf.metadata[key] else {
       if let standard { return standard }
       throw ModelError(

@@ -103,7 +103,9 @@ struct Panels {
       byteCount: as_panel_bytes(type, Int32(matrix.columns)), alignment: 64)
     defer { panel.deallocate() }
     for step in steps {
-      for first in stride(from: step * Self.step, to: min((step + 1) * Self.step, matrix.rows), by: 16) {
+      for first in stride(
+        from: step * Self.step, to: min((step + 1) * Self.step, matrix.rows), by: 16)
+      {
         as_pack_panel(
           isa, type, matrix.row(first), matrix.rowBytes, Int32(matrix.columns),
           Int32(min(16, matrix.rows - first)), panel)

@@ -55,7 +55,7 @@ public struct Sampler: Sendable {
 public func top(_ logits: [Float], _ count: Int) -> [Int] {
   let count = min(count, logits.count)
   var out = [Int32](repeating: 0, count: count)
-  as_top(logits, Int32(logits.count), Int32(count), &out)
+  as_top(Int32(as_best_isa().rawValue), logits, Int32(logits.count), Int32(count), &out)
   return out.map(Int.init)
 }
 
@@ -75,7 +75,8 @@ private struct SeededRandom {
   private var state: UInt64
 
   init(_ seed: UInt64, _ position: Int) {
-    state = seed &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(truncatingIfNeeded: position) &* 0xd1b5_4a32_d192_ed03
+    state =
+      seed &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(truncatingIfNeeded: position) &* 0xd1b5_4a32_d192_ed03
   }
 
   /// In [0, 1).

@@ -16,7 +16,7 @@ struct Matrix: @unchecked Sendable {
 }
 
 /// The weights of one layer. Shapes as outputs x inputs; biases and norms are empty where the model has none.
-struct LayerWeights: Sendable {
+final class LayerWeights: Sendable {
   /// [width]
   let attentionNorm: [Float]
   /// [heads * headDim, width], [kvHeads * headDim, width] twice
@@ -31,6 +31,31 @@ struct LayerWeights: Sendable {
   let hiddenNorm: [Float]
   /// [hidden, width] twice, [width, hidden]
   let gate: Matrix, up: Matrix, down: Matrix
+
+  fileprivate init(_ index: Int, _ config: ModelConfig, _ reader: inout WeightReader)
+    throws(ModelError)
+  {
+    let at = "blk.\(index)."
+    let width = config.width, queries = config.heads * config.headDim
+    let keys = config.kvHeads * config.headDim
+    // qwen3 norms every query and key head; the others have no such tensors.
+    let isNormed = config.architecture == .qwen3
+    attentionNorm = try reader.vector(at + "attn_norm.weight", width)
+    query = try reader.matrix(at + "attn_q.weight", queries, width)
+    key = try reader.matrix(at + "attn_k.weight", keys, width)
+    value = try reader.matrix(at + "attn_v.weight", keys, width)
+    queryBias = try reader.optional(at + "attn_q.bias", queries)
+    keyBias = try reader.optional(at + "attn_k.bias", keys)
+    valueBias = try reader.optional(at + "attn_v.bias", keys)
+    queryNorm = isNormed ? try reader.vector(at + "attn_q_norm.weight", config.headDim) : []
+    keyNorm = isNormed ? try reader.vector(at + "attn_k_norm.weight", config.headDim) : []
+    output = try reader.matrix(at + "attn_output.weight", width, queries)
+    outputBias = try reader.optional(at + "attn_output.bias", width)
+    hiddenNorm = try reader.vector(at + "ffn_norm.weight", width)
+    gate = try reader.matrix(at + "ffn_gate.weight", config.hidden, width)
+    up = try reader.matrix(at + "ffn_up.weight", config.hidden, width)
+    down = try reader.matrix(at + "ffn_down.weight", width, config.hidden)
+  }
 }
 
 /// All weights of a model, mapped once; only norms and biases are copied.
@@ -63,7 +88,7 @@ struct Weights: Sendable {
         place: "\(gguf.path): rope_freqs.weight")
     }
     var layers: [LayerWeights] = []
-    for index in 0..<config.layers { layers.append(try reader.layer(index, config)) }
+    for index in 0..<config.layers { layers.append(try LayerWeights(index, config, &reader)) }
     self.layers = layers
     try reader.nothingIsLeft(config)
   }
@@ -112,34 +137,12 @@ private struct WeightReader {
     gguf.tensors[name] == nil ? [] : try vector(name, count)
   }
 
-  mutating func layer(_ index: Int, _ config: ModelConfig) throws(ModelError) -> LayerWeights {
-    let at = "blk.\(index)."
-    let width = config.width, queries = config.heads * config.headDim
-    let keys = config.kvHeads * config.headDim
-    // qwen3 norms every query and key head; the others have no such tensors.
-    let isNormed = config.architecture == .qwen3
-    return LayerWeights(
-      attentionNorm: try vector(at + "attn_norm.weight", width),
-      query: try matrix(at + "attn_q.weight", queries, width),
-      key: try matrix(at + "attn_k.weight", keys, width),
-      value: try matrix(at + "attn_v.weight", keys, width),
-      queryBias: try optional(at + "attn_q.bias", queries),
-      keyBias: try optional(at + "attn_k.bias", keys),
-      valueBias: try optional(at + "attn_v.bias", keys),
-      queryNorm: isNormed ? try vector(at + "attn_q_norm.weight", config.headDim) : [],
-      keyNorm: isNormed ? try vector(at + "attn_k_norm.weight", config.headDim) : [],
-      output: try matrix(at + "attn_output.weight", width, queries),
-      outputBias: try optional(at + "attn_output.bias", width),
-      hiddenNorm: try vector(at + "ffn_norm.weight", width),
-      gate: try matrix(at + "ffn_gate.weight", config.hidden, width),
-      up: try matrix(at + "ffn_up.weight", config.hidden, width),
-      down: try matrix(at + "ffn_down.weight", width, config.hidden))
-  }
-
   /// A tensor that nobody asked for would be left out of the computation in silence.
   func nothingIsLeft(_ config: ModelConfig) throws(ModelError) {
     // Older files store what is computed from the metadata anyway.
-    let known = { (name: String) in name.hasSuffix("attn_rot_embd") || name.hasSuffix("rope_freqs.weight") }
+    let known = { (name: String) in
+      name.hasSuffix("attn_rot_embd") || name.hasSuffix("rope_freqs.weight")
+    }
     guard let other = gguf.tensors.keys.filter({ !taken.contains($0) && !known($0) }).min() else {
       return
     }

@@ -20,13 +20,17 @@ public final class Team: @unchecked Sendable {
   private let helping = Atomic<Int>(0)
   private var body: ((Int) -> Void)?
   private var loop: UInt64 = 0
+  /// Bytes that will be read soon: first address and end.
+  private let soonFrom = Atomic<UInt>(0)
+  private let soonTo = Atomic<UInt>(0)
 
   public init(_ threads: ComputeThreads = .shared) { self.threads = threads }
 
   public var count: Int { threads.count }
 
-  /// Keeps helpers awake while `body` runs.
+  /// Keeps helpers awake while `body` runs. Runs may be nested: then the outer one keeps them.
   public func run<R>(_ body: () throws -> R) rethrows -> R {
+    guard closed.load(ordering: .relaxed) else { return try body() }
     closed.store(false, ordering: .releasing)
     for _ in 1..<max(threads.count, 1) {
       threads.submit { [self] in help() }
@@ -51,9 +55,33 @@ public final class Team: @unchecked Sendable {
       unfinished.store(count, ordering: .relaxed)
       ticket.store(Ticket(loop: loop, count: count).bits, ordering: .releasing)
       while takeOne() {}
-      while unfinished.load(ordering: .acquiring) > 0 { as_pause() }
+      var cursor: UInt = 0
+      while unfinished.load(ordering: .acquiring) > 0 {
+        if !bringNearer(&cursor, isLeader: true) { as_pause() }
+      }
       self.body = nil
     }
+  }
+
+  /// Says what the next loop will read. Whoever has nothing to do in the meantime brings it nearer, so that the memory
+  /// bus does not rest while one thread normalises.
+  public func expect(_ base: UnsafeRawPointer, byteCount: Int) {
+    soonFrom.store(UInt(bitPattern: base), ordering: .relaxed)
+    soonTo.store(UInt(bitPattern: base) + UInt(byteCount), ordering: .relaxed)
+  }
+
+  /// Eight cache lines of what is expected, from `cursor` on. The leader takes the first part of every loop, so its
+  /// share is the first.
+  private func bringNearer(_ cursor: inout UInt, isLeader: Bool) -> Bool {
+    var from = soonFrom.load(ordering: .relaxed), to = soonTo.load(ordering: .relaxed)
+    guard from < to else { return false }
+    let share = from + (to - from) / UInt(threads.count)
+    if isLeader { to = share } else { from = share }
+    if cursor < from || cursor > to { cursor = from }
+    guard cursor + 512 <= to else { return false }
+    for line in 0..<8 { as_prefetch(UnsafeRawPointer(bitPattern: cursor + UInt(line * 64))) }
+    cursor += 512
+    return true
   }
 
   /// False when nothing is left to take.
@@ -70,10 +98,11 @@ public final class Team: @unchecked Sendable {
     helping.wrappingAdd(1, ordering: .acquiringAndReleasing)
     defer { helping.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
     var idle = 0
+    var cursor: UInt = 0
     while !closed.load(ordering: .acquiring) {
       if takeOne() {
         idle = 0
-      } else {
+      } else if !bringNearer(&cursor, isLeader: false) {
         idle += 1
         if idle % 4096 == 0 { sched_yield() } else { as_pause() }
       }

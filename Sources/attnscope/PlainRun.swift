@@ -1,3 +1,4 @@
+import Tensors
 import Attention
 import Canvas
 import Glibc
@@ -35,7 +36,7 @@ struct PlainRun {
       promptTokens: prompt.count, promptSeconds: (clock.now - start).seconds,
       prefill: generator.choose()!.counts)
     let decoding = clock.now
-    try decode(&summary)
+    try generator.state.team.run { try decode(&summary) }
     summary.decodeSeconds = (clock.now - decoding).seconds
     say(summary.text(model))
   }

@@ -35,7 +35,7 @@ struct PromptArguments: ParsableArguments {
   func bytes() throws -> [UInt8]? {
     if let prompt { return Array(prompt.utf8) }
     guard let promptFile else { return nil }
-    return promptFile == "-" ? try standardInput() : Array(try MappedFile(promptFile).bytes)
+    return promptFile == "-" ? try standardInput() : try MappedFile.read(promptFile)
   }
 
   func tokens(_ model: LanguageModel, standard: String? = nil) throws -> [Int] {

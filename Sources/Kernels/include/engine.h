@@ -61,9 +61,12 @@ void as_rope(float *x, int heads, int dim, int half, int interleaved, const floa
 /// log Σ exp(x)
 double as_log_sum_exp(int isa, const float *x, int n);
 /// Indices of the `k` largest, descending; ties go to the smaller index.
-void as_top(const float *x, int n, int k, int32_t *out);
+void as_top(int isa, const float *x, int n, int k, int32_t *out);
 /// Σ softmax(p) (log softmax(p) - log softmax(q)), in nats, >= 0.
 double as_divergence(int isa, const float *p, const float *q, int n);
+
+/// Asks for the cache line at an address ahead of its use; any address is safe.
+static inline void as_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
 
 /// Tells the processor that this thread waits in a loop.
 static inline void as_pause(void) {

@@ -44,6 +44,8 @@ void as_scores(as_plan p, const void *q, const void *panels, int rows, int dim, 
                void *S, int64_t ld);
 /// Masks S past each row's limit with -inf (up to `cols`) and writes each row's maximum.
 void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32_t *limits, void *t);
+/// The same where every row sees all `cols`.
+void as_row_max(as_plan p, void *S, int64_t ld, int rows, int cols, void *t);
 /// sum[r] = Σ exp(S - t), weighted[r] = Σ exp(S - t) (S - t); zero for a row that sees nothing.
 void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, float *sum,
                   float *weighted);

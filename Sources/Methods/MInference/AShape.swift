@@ -58,7 +58,9 @@ enum MInference {
     }
   }
 
-  static func attend(_ group: HeadGroup, _ sets: [KeptSet], _ state: AttentionState, _ trace: inout Trace)
+  static func attend(
+    _ group: HeadGroup, _ sets: [KeptSet], _ state: AttentionState, _ trace: inout Trace
+  )
     -> [[Float]]?
   {
     let output = attendByTiles(

@@ -52,4 +52,9 @@ public struct BLASST: AttentionMethod {
     attendByTiles(
       group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace)
   }
+
+  public func decode(
+    _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
+    into output: UnsafeMutablePointer<Float>
+  ) -> Bool { row.blasst(query, keys, spec(queries: 1), lambda: lambda, into: output) }
 }

@@ -17,6 +17,11 @@ public struct Dense: AttentionMethod {
   {
     attendByTiles(group, .standard(queries: group.queries), .blasst(lambda: 0), state, &trace)
   }
+
+  public func decode(
+    _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
+    into output: UnsafeMutablePointer<Float>
+  ) -> Bool { row.blasst(query, keys, .standard(queries: 1), lambda: 0, into: output) }
 }
 
 /// The forward pass that tile-wise methods share: outputs, masks and costs.
