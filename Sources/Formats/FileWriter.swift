@@ -56,3 +56,18 @@ public func writeText(_ text: String, to path: String, force: Bool) throws(Forma
   try writer.write(text)
   try writer.finish()
 }
+
+/// Refuses at once what writing would refuse in the end: worth asking before a long computation.
+public func checkWritable(_ path: String, force: Bool) throws(FormatError) {
+  var status = stat()
+  if stat(path, &status) == 0 {
+    guard force else {
+      throw FormatError(.exists, "the file exists; choose another name, or add --force", file: path)
+    }
+    return
+  }
+  let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+  guard access(folder.isEmpty ? "/" : folder, W_OK) == 0 else {
+    throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)
+  }
+}

@@ -106,8 +106,22 @@ void as_to_float(as_dtype type, const void *src, int64_t step, size_t count, flo
   }
 }
 
+#if defined(__x86_64__)
+__attribute__((target("avx,f16c"))) static size_t to_halves_f16c(const float *src, size_t count, uint16_t *out) {
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    _mm_storeu_si128((__m128i *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+  return i;
+}
+#endif
+
 // Round to nearest even; overflow becomes infinity, NaN stays NaN.
 void as_float_to_half(const float *src, size_t count, uint16_t *out) {
+  size_t done = 0;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("f16c")) done = to_halves_f16c(src, count, out);
+#endif
+  src += done, out += done, count -= done;
   for (size_t i = 0; i < count; i++) {
     uint32_t x;
     memcpy(&x, src + i, 4);

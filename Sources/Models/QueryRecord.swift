@@ -1,0 +1,122 @@
+import Kernels
+import Synchronization
+public import Tensors
+
+/// Queries of a run after rotation, as half floats: with the keys in the cache, any row of any head can be computed again,
+/// so no row is ever stored.
+///
+/// Memory: `bytesPerPosition` for each position, up to `budget`; beyond it the oldest half is let go. Written by the
+/// engine's thread, read by any.
+public final class QueryRecord: ForwardObserver, Sendable {
+  public static let standardBudget = 512 << 20
+
+  private let heads: Int
+  private let dim: Int
+  private let layers: Mutex<[Layer?]>
+  private let mostPositions: Int
+
+  private struct Layer {
+    var storage: HalfStorage
+    /// Position of the first row in the storage.
+    var first: Int
+    var count: Int
+  }
+
+  /// Records the given layers, or all.
+  public init(_ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget) {
+    (heads, dim) = (config.heads, config.headDim)
+    let number = layers?.count ?? config.layers
+    mostPositions = max(1024, budget / max(1, number * config.heads * config.headDim * 2))
+    let width = config.heads * config.headDim
+    self.layers = Mutex(
+      (0..<config.layers).map { layer in
+        layers?.contains(layer) ?? true
+          ? Layer(storage: HalfStorage(width: width, capacity: 256), first: 0, count: 0) : nil
+      })
+  }
+
+  /// The first `count` positions of another record.
+  public init(copying other: QueryRecord, count: Int) {
+    (heads, dim, mostPositions) = (other.heads, other.dim, other.mostPositions)
+    let width = heads * dim
+    layers = Mutex(
+      other.layers.withLock { $0 }.map { layer in
+        layer.map { layer in
+          let kept = max(0, min(layer.count, count - layer.first))
+          let storage = HalfStorage(width: width, capacity: max(kept, 256))
+          storage.copy(layer.storage, from: 0, count: kept)
+          return Layer(storage: storage, first: layer.first, count: kept)
+        }
+      })
+  }
+
+  public static func bytesPerPosition(_ config: ModelConfig) -> Int {
+    2 * config.layers * config.heads * config.headDim
+  }
+
+  public func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
+    guard var held = layers.withLock({ $0[layer] }) else { return }
+    let end = positions.lowerBound - held.first
+    if end + positions.count > held.storage.capacity { held = larger(held, end, positions.count) }
+    let at = positions.lowerBound - held.first
+    held.storage.write(at, rows, count: positions.count)
+    held.count = at + positions.count
+    layers.withLock { [held] in $0[layer] = held }
+  }
+
+  public func finished(_ layer: Int, _ positions: Range<Int>) {}
+
+  private func larger(_ held: Layer, _ end: Int, _ more: Int) -> Layer {
+    let drop = end + more > mostPositions ? min(end, (end + more) / 2) : 0
+    let kept = end - drop
+    let storage = HalfStorage(
+      width: heads * dim, capacity: max(kept + more, min(2 * (kept + more), mostPositions)))
+    storage.copy(held.storage, from: drop, count: kept)
+    return Layer(storage: storage, first: held.first + drop, count: kept)
+  }
+
+  /// Positions of a layer that are recorded.
+  public func positions(_ layer: Int) -> Range<Int> {
+    layers.withLock { layers in
+      guard let held = layers[layer] else { return 0..<0 }
+      return held.first..<held.first + held.count
+    }
+  }
+
+  /// Queries `[positions, dim]` of one head in half floats; nothing is copied. Positions must be recorded.
+  public func tensor(_ layer: Int, head: Int, _ positions: Range<Int>) -> Tensor? {
+    guard let held = layers.withLock({ $0[layer] }), positions.lowerBound >= held.first,
+      positions.upperBound <= held.first + held.count
+    else { return nil }
+    let width = heads * dim
+    return Tensor(
+      storage: held.storage.bytes, dtype: .float16, shape: Shape([positions.count, dim]),
+      strides: [width, 1],
+      byteOffset: 2 * ((positions.lowerBound - held.first) * width + head * dim))
+  }
+}
+
+/// Rows of half floats.
+///
+/// `@unchecked Sendable`: a row is written once, before any count tells of it.
+private final class HalfStorage: @unchecked Sendable {
+  let capacity: Int
+  let bytes: OwnedStorage
+  private let width: Int
+  private let base: UnsafeMutablePointer<UInt16>
+
+  init(width: Int, capacity: Int) {
+    (self.width, self.capacity) = (width, capacity)
+    var start: UnsafeMutableRawPointer?
+    bytes = OwnedStorage(byteCount: 2 * width * capacity) { start = $0.baseAddress }
+    base = start!.bindMemory(to: UInt16.self, capacity: width * capacity)
+  }
+
+  func write(_ row: Int, _ rows: UnsafePointer<Float>, count: Int) {
+    as_float_to_half(rows, count * width, base + row * width)
+  }
+
+  func copy(_ other: HalfStorage, from row: Int, count: Int) {
+    base.update(from: other.base + row * width, count: count * width)
+  }
+}

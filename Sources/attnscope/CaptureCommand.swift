@@ -1,0 +1,138 @@
+import ArgumentParser
+import Attention
+import Canvas
+import FoundationEssentials
+import Formats
+import Models
+import Tensors
+
+struct CaptureCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "capture",
+    abstract: "Run a prompt through a model and save Q, K and V of chosen layers as a dump.",
+    discussion:
+      "Computes in float unless --precision says otherwise, with dense attention unless --lambda is given.")
+
+  @OptionGroup var model: ModelArguments
+  @OptionGroup var prompt: PromptArguments
+  @Option(help: "float, or int8 as `run` computes.") var precision: LanguageModel.Precision = .float
+  @Option(help: "Threads that compute.") var threads: Int?
+  @Option(help: "Layer numbers, e.g. 0,12,18-20 (default: all).") var layers: NumberList?
+  @Option(help: "Positions whose queries are saved, e.g. 0-2047; keys are saved up to the last.")
+  var positions: NumberList?
+  @Option(help: "Arrays to save: q, k, v, comma-separated.") var arrays = "q,k,v"
+  @Option(help: "Element type: f16 or f32.") var dtype: ElementType = .f16
+  @Option(help: "Capture from a run that prunes with this lambda.") var lambda: Double = 0
+  @Option(help: "Only the first so many tokens of the prompt.") var maxTokens: Int?
+  @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
+  @Flag(help: "Replace an existing file.") var force = false
+
+  enum ElementType: String, ExpressibleByArgument, CaseIterable { case f16, f32 }
+
+  func validate() throws {
+    guard output.hasSuffix(".safetensors") else {
+      throw ValidationError("-o names a .safetensors file.")
+    }
+    let known: Set<Substring> = ["q", "k", "v"]
+    guard !arrays.isEmpty, Set(arrays.split(separator: ",")).isSubset(of: known) else {
+      throw ValidationError("--arrays takes q, k and v, e.g. q,k.")
+    }
+    do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
+    if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens is 1 or more.") }
+  }
+
+  func run() throws {
+    var engine = try EngineArguments.parse(["--precision", precision.rawValue])
+    engine.threads = threads
+    engine.apply()
+    try checkWritable(output, force: force)
+    let model = try engine.open(try self.model.path())
+    var tokens = try prompt.tokens(model)
+    if let maxTokens { tokens = Array(tokens.prefix(maxTokens)) }
+    let range = try queryRange(tokens.count)
+    tokens = Array(tokens.prefix(range.upperBound))
+    guard tokens.count <= model.config.context else {
+      throw ModelError(
+        .tooLong, "\(tokens.count) tokens, and the model's context is \(model.config.context)",
+        place: "the prompt")
+    }
+    let chosen = try layerNumbers(model)
+    let record = QueryRecord(model.config, layers: Set(chosen), budget: .max)
+    let state = RunState(model)
+    let plan = try TileArguments.parse(["--lambda", "\(lambda)"]).plan(method: "blasst", knobs: [:])
+    model.prefill(tokens, state, plan, observer: record)
+    let dump = CapturedDump(model: model, state: state, record: record, tokens: tokens)
+    try writeSafetensors(
+      dump.arrays(chosen, range, Set(arrays.map { "\($0)" }), half: dtype == .f16),
+      metadata: try dump.metadata(range), to: output, force: force)
+    say(
+      "written to \(Printable.text(output)): \(chosen.count) layers, \(range.count) queries by \(tokens.count) keys of \(Printable.text(model.config.name))"
+    )
+  }
+
+  private func queryRange(_ count: Int) throws -> Range<Int> {
+    guard count > 0 else {
+      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
+    }
+    guard let numbers = positions?.numbers else { return 0..<count }
+    let range = numbers.min()!..<numbers.max()! + 1
+    guard range.count == numbers.count, range.upperBound <= count else {
+      throw ModelError(
+        .badSetting, "is one range within 0-\(count - 1)", place: "--positions")
+    }
+    return range
+  }
+
+  private func layerNumbers(_ model: LanguageModel) throws -> [Int] {
+    let all = model.config.layers
+    guard let numbers = layers?.numbers else { return Array(0..<all) }
+    if let wrong = numbers.first(where: { $0 >= all }) {
+      throw ModelError(
+        .badSetting, "there is no layer \(wrong); layers are 0 to \(all - 1)", place: model.path)
+    }
+    return Array(Set(numbers)).sorted()
+  }
+}
+
+/// What a run leaves for a dump: see DESIGN.md section 4 for the layout.
+struct CapturedDump {
+  let model: LanguageModel
+  let state: RunState
+  let record: QueryRecord
+  let tokens: [Int]
+
+  func arrays(_ layers: [Int], _ queries: Range<Int>, _ kinds: Set<String>, half: Bool)
+    -> [ArrayToWrite]
+  {
+    let config = model.config, keys = queries.upperBound
+    var out: [ArrayToWrite] = []
+    for layer in layers {
+      func add(_ name: String, _ heads: [Tensor], _ rows: Int) {
+        guard kinds.contains(name) else { return }
+        out.append(
+          ArrayToWrite(
+            "layers.\(layer).\(name)", floats: heads.flatMap { $0.floats() },
+            shape: [heads.count, rows, config.headDim], half: half))
+      }
+      add(
+        "q",
+        (0..<config.heads).compactMap { record.tensor(layer, head: $0, queries) }, queries.count)
+      let caches = state.caches[layer].map { $0.snapshot.prefix(keys) }
+      add("k", caches.map(\.keyRows), keys)
+      add("v", caches.map(\.valueRows), keys)
+    }
+    let ids = tokens.prefix(keys).map { Int32($0) }
+    out.append(ArrayToWrite("token_ids", int32: ids, shape: [ids.count]))
+    return out
+  }
+
+  func metadata(_ queries: Range<Int>) throws -> [String: String] {
+    let texts = tokens.prefix(queries.upperBound).map(model.tokenizer.piece)
+    return [
+      "model": model.config.name, "causal": "true", "rope_applied": "true",
+      "query_offset": "\(queries.lowerBound)",
+      "scale": "\(1 / Double(model.config.headDim).squareRoot())",
+      "tokens": String(decoding: try JSONEncoder().encode(Array(texts)), as: UTF8.self),
+    ]
+  }
+}

@@ -1,0 +1,124 @@
+import ArgumentParser
+import Attention
+import Canvas
+import Formats
+import Glibc
+import Models
+
+struct PerplexityCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "perplexity",
+    abstract: "What pruning costs: mean negative log-likelihood of a text, dense and per lambda.",
+    discussion: """
+      The text is read in windows of --window tokens; every token but a window's first is predicted. Attention is pruned \
+      as in prefill.
+      """)
+
+  @OptionGroup var model: ModelArguments
+  @OptionGroup var engine: EngineArguments
+  @Option(name: .customLong("file"), help: "A text; - is standard input.") var file: String
+  @Option(
+    parsing: .upToNextOption, help: "One or more; dense is always measured first.")
+  var lambda: [Double] = [0.001, 0.01, 0.1]
+  @Option(help: "Query rows that vote x keys, or a preset.") var tile: TileSides?
+  @Option(help: "Who decides: head or group.") var vote: Vote?
+  @Option(help: "Order of key blocks: ascending or descending.") var order: Order?
+  @Option(help: "Only the first so many tokens (default: 2048; 0: all).") var maxTokens = 2048
+  @Option(help: "Tokens of a window (default: the model's context).") var window: Int?
+  @Flag(help: "Print JSON.") var json = false
+
+  func validate() throws {
+    for x in lambda {
+      do { _ = try Lambda(x) } catch { throw ValidationError("\(error)") }
+    }
+    if let window, window < 2 { throw ValidationError("--window is 2 or more.") }
+    guard maxTokens == 0 || maxTokens >= 2 else {
+      throw ValidationError("--max-tokens is 2 or more, or 0 for all.")
+    }
+  }
+
+  private struct Row {
+    let lambda: Double
+    let nll: Double
+    let counts: BlockCounts
+  }
+
+  func run() throws {
+    engine.apply()
+    let model = try engine.open(try self.model.path())
+    let text = file == "-" ? try standardInput() : try MappedFile.read(file)
+    var tokens = model.tokenizer.encode(text)
+    if maxTokens > 0 { tokens = Array(tokens.prefix(maxTokens)) }
+    guard tokens.count >= 2 else {
+      throw ModelError(.badSetting, "has \(tokens.count) tokens; two at least", place: file)
+    }
+    let size = min(window ?? model.config.context, model.config.context)
+    let wanted = [0.0] + lambda.map { max($0, 0) }.filter { $0 > 0 }
+    var rows: [Row] = []
+    for x in wanted {
+      say("lambda \(x): \(tokens.count) tokens")
+      rows.append(try measure(model, tokens, size, x))
+    }
+    print(json ? self.json(model, tokens.count, size, rows) : table(model, tokens.count, size, rows))
+  }
+
+  private func measure(
+    _ model: LanguageModel, _ tokens: [Int], _ size: Int, _ lambda: Double
+  ) throws -> Row {
+    var tiles = try TileArguments.parse([])
+    (tiles.tile, tiles.vote, tiles.order) = (tile, vote, order)
+    let plan = try tiles.plan(method: "blasst", knobs: [:], lambda: lambda)
+    var counts = BlockCounts(layers: model.config.layers, heads: model.config.heads)
+    var total = 0.0, predicted = 0
+    for start in stride(from: 0, to: tokens.count - 1, by: size) {
+      let part = Array(tokens[start..<min(start + size, tokens.count)])
+      let state = RunState(model)
+      model.prefill(
+        part, state, plan,
+        everyLogit: { position, logits in
+          guard position + 1 < part.count else { return }
+          total += logSumExp(logits) - Double(logits[part[position + 1]])
+          predicted += 1
+        })
+      counts.add(state.counts)
+    }
+    return Row(
+      lambda: lambda, nll: total / Double(max(predicted, 1)), counts: counts)
+  }
+
+  private func table(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
+    var lines = [
+      "\(Printable.text(model.config.name)), \(model.precision.rawValue), \(tokens) tokens in windows of \(min(size, tokens))",
+      "lambda      sparsity   nll        perplexity   nll - dense",
+    ]
+    for row in rows {
+      let name = row.lambda == 0 ? "dense" : Numbers.scientific(row.lambda)
+      let cells = [
+        (name, 12), (Numbers.percent(row.counts.sparsity), 11), (Numbers.fixed(row.nll, 4), 11),
+        (Numbers.fixed(exp(row.nll), 3), 13), (Numbers.fixed(row.nll - rows[0].nll, 4), 0),
+      ]
+      lines.append(
+        cells.map { $0.0 + String(repeating: " ", count: max(0, $0.1 - $0.0.count)) }.joined())
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private func json(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
+    JSON.object([
+      ("model", .string(model.config.name)), ("precision", .string(model.precision.rawValue)),
+      ("tokens", .integer(tokens)), ("window", .integer(min(size, tokens))),
+      (
+        "rows",
+        .array(
+          rows.map { row in
+            .object([
+              ("lambda", .number(row.lambda)), ("sparsity", .number(row.counts.sparsity)),
+              ("visible_blocks", .integer(row.counts.totalVisible)),
+              ("skipped_blocks", .integer(row.counts.totalSkipped)), ("nll", .number(row.nll)),
+              ("perplexity", .number(exp(row.nll))),
+            ])
+          })
+      ),
+    ]).text(pretty: true)
+  }
+}
