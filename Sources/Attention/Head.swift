@@ -82,6 +82,20 @@ public struct Head: Sendable {
     scale = 1
   }
 
+  /// One query of this head, seeing what it sees here; nil for stored maps.
+  public func row(_ index: Int) -> Head? {
+    let limit = visibility.limit(row: index)
+    switch source {
+    case .projections(let query, let key, let value):
+      return Head(
+        query: query.slice(axis: 0, index..<index + 1), key: key.slice(axis: 0, 0..<limit),
+        value: value?.slice(axis: 0, 0..<limit), causal: true, scale: scale)
+    case .cached(let query, let keys):
+      return Head(query: query.slice(axis: 0, index..<index + 1), cached: keys.prefix(limit))
+    case .pattern, .scores: return nil
+    }
+  }
+
   public var value: Tensor? {
     switch source {
     case .projections(_, _, let value): value

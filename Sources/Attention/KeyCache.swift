@@ -70,13 +70,17 @@ public struct CachedKeys: Sendable {
   public var valueDim: Int { storage.valueDim }
 
   /// Keys as rows `[count, dim]`, a copy.
-  public var keyRows: Tensor {
-    var out = [Float](repeating: 0, count: count * dim)
-    for key in 0..<count {
+  public var keyRows: Tensor { keyRows(0..<count) }
+
+  /// Keys of some positions as rows, a copy.
+  public func keyRows(_ positions: Range<Int>) -> Tensor {
+    precondition(positions.upperBound <= count, "\(positions) of \(count) positions")
+    var out = [Float](repeating: 0, count: positions.count * dim)
+    for (row, key) in positions.enumerated() {
       let panel = storage.panels + key / 16 * dim * 16 + key % 16
-      for c in 0..<dim { out[key * dim + c] = panel[c * 16] }
+      for c in 0..<dim { out[row * dim + c] = panel[c * 16] }
     }
-    return Tensor(out, shape: [count, dim])
+    return Tensor(out, shape: [positions.count, dim])
   }
 
   /// Values as rows `[count, valueDim]`; nothing is copied.

@@ -2,7 +2,6 @@ import Analysis
 import Attention
 public import Formats
 public import Sessions
-import Synchronization
 import Tensors
 
 /// Answers questions about a dump. Files are mapped and never read whole; every kernel runs on `ComputeThreads`.
@@ -11,11 +10,7 @@ public final class FileBackend: Backend {
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
   private let description: SourceDescription
-  private let groupTables = Mutex<[GroupKey: [BlockTable]]>([:])
-
-  private struct GroupKey: Hashable {
-    let layer: Int, first: Int, spec: TileSpec
-  }
+  private let answers = HeadAnswers()
 
   public init(_ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil) {
     heads = DumpHeads(dump)
@@ -56,7 +51,7 @@ public final class FileBackend: Backend {
   /// A file never changes: no moments.
   public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
-  public func answer(_ question: Question) async throws -> Answer {
+  public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     let task = Task(executorPreference: ComputeThreads.shared) { [self] in try compute(question) }
     return try await withTaskCancellationHandler {
       try await task.value
@@ -66,61 +61,15 @@ public final class FileBackend: Backend {
   }
 
   private func compute(_ question: Question) throws -> Answer {
-    let id = question.head
+    guard let id = question.head else {
+      return .unavailable("this is a saved dump: nothing was decoded step by step")
+    }
     guard id.layer < heads.layers.count, id.head < heads.heads(id.layer) else {
       return .unavailable("layer \(id.layer) has no head \(id.head)")
     }
     guard let head = heads.head(id.layer, id.head) else { return try computeFromMask(question, id) }
-    let answer: Answer? =
-      switch question {
-      case .map(_, let window, let rows, let columns, let muted):
-        PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted).map(
-          Answer.map)
-      case .table(_, let spec): table(id, head, spec).map(Answer.table)
-      case .summary: Summariser(head).summary().map(Answer.summary)
-      case .row(_, let query): row(head, query)
-      case .outputError(_, let spec, let lambda): try outputError(id, head, spec, Lambda(lambda))
-      }
-    guard let answer else { throw CancellationError() }
-    return answer
-  }
-
-  private func table(_ id: HeadID, _ head: Head, _ spec: TileSpec) -> BlockTable? {
-    guard spec.vote == .group, let (group, slot) = heads.group(id.layer, containing: id.head) else {
-      return TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)?[0]
-    }
-    let key = GroupKey(layer: id.layer, first: id.head - slot, spec: spec)
-    if let tables = groupTables.withLock({ $0[key] }) { return tables[slot] }
-    guard let tables = TilePass(group, keysPerTile: spec.keys).tables(spec) else { return nil }
-    groupTables.withLock { kept in
-      if kept.count > 64 { kept = [:] }
-      kept[key] = tables
-    }
-    return tables[slot]
-  }
-
-  private func row(_ head: Head, _ query: Int) -> Answer? {
-    guard query >= 0, query < head.queries else {
-      return .unavailable("there is no query \(query)")
-    }
-    var values: [Float] = []
-    PatternRows(head).withRows(query..<query + 1) { _, p, _ in values = Array(p) }
-    return .row(values)
-  }
-
-  private func outputError(_ id: HeadID, _ head: Head, _ spec: TileSpec, _ lambda: Lambda)
-    -> Answer?
-  {
-    guard head.value != nil else { return .unavailable("needs V") }
-    guard
-      let (group, slot) = spec.vote == .group
-        ? heads.group(id.layer, containing: id.head) : (HeadGroup([head]), 0)
-    else { return .unavailable("the group is incomplete") }
-    let pass = TilePass(group, keysPerTile: spec.keys, withValues: true)
-    guard let dense = pass.forward(spec, .blasst(lambda: 0)),
-      let sparse = pass.forward(spec, .blasst(lambda: lambda.value))
-    else { return nil }
-    return .outputError(OutputError(dense: dense[slot].values, sparse: sparse[slot].values))
+    return try answers.answer(
+      question, id, at: .whole, head, group: { heads.group(id.layer, containing: id.head) })
   }
 
   /// A stored mask has verdicts and nothing else.
@@ -132,19 +81,9 @@ public final class FileBackend: Backend {
     case .table: return .table(table)
     case .map(_, let window, let rows, let columns, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
-    case .summary, .row:
+    case .summary, .row, .rowTable, .steps, .detail:
       return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
     case .outputError: return .unavailable("needs V")
-    }
-  }
-}
-
-extension Question {
-  var head: HeadID {
-    switch self {
-    case .map(let id, _, _, _, _), .table(let id, _), .summary(let id), .row(let id, _),
-      .outputError(let id, _, _):
-      id
     }
   }
 }

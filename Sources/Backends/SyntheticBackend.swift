@@ -41,35 +41,18 @@ public struct SyntheticBackend: Backend {
     }
   }
 
+  private let answers = HeadAnswers()
+
   public func describe() -> SourceDescription { description }
 
   public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
-  public func answer(_ question: Question) async throws -> Answer {
-    guard let head = heads[question.head] else { return .unavailable("there is no such head") }
-    let task = Task(executorPreference: ComputeThreads.shared) { () throws -> Answer in
-      switch question {
-      case .map(_, let window, let rows, let columns, let muted):
-        guard
-          let map = PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)
-        else {
-          throw CancellationError()
-        }
-        return .map(map)
-      case .table(_, let spec):
-        guard let tables = TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec) else {
-          throw CancellationError()
-        }
-        return .table(tables[0])
-      case .summary:
-        guard let summary = Summariser(head).summary() else { throw CancellationError() }
-        return .summary(summary)
-      case .row(_, let query):
-        var values: [Float] = []
-        PatternRows(head).withRows(query..<query + 1) { _, p, _ in values = Array(p) }
-        return .row(values)
-      case .outputError: return .unavailable("needs V")
-      }
+  public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    guard let id = question.head, let head = heads[id] else {
+      return .unavailable("there is no such head")
+    }
+    let task = Task(executorPreference: ComputeThreads.shared) { [answers] () throws -> Answer in
+      try answers.answer(question, id, at: frame, head, group: { (HeadGroup([head]), 0) })
     }
     return try await withTaskCancellationHandler {
       try await task.value

@@ -17,11 +17,15 @@ struct SafetensorsFile: TensorArchive {
   /// A larger header is not a dump's: 131072 tokens with their texts are under two megabytes.
   private static let largestHeader = 32 << 20
 
-  init(_ file: MappedFile) throws(FormatError) {
+  /// Where this file ends, when others follow it in the same mapping.
+  let end: Int
+
+  /// `start` is where the file begins in the mapping: recordings are files one after another.
+  init(_ file: MappedFile, at start: Int = 0) throws(FormatError) {
     self.file = file
     let path = file.path
-    guard let length = file.bytes.integer(UInt64.self, at: 0),
-      length <= UInt64(file.bytes.count - 8)
+    guard let length = file.bytes.integer(UInt64.self, at: start),
+      length <= UInt64(file.bytes.count - start - 8)
     else {
       throw FormatError(
         .truncated, "the header runs past the end of the file; copy the file again", file: path)
@@ -31,10 +35,10 @@ struct SafetensorsFile: TensorArchive {
         .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged",
         file: path)
     }
-    let dataStart = 8 + Int(length)
+    let dataStart = start + 8 + Int(length)
     let header: Header
     do {
-      header = try JSONDecoder().decode(Header.self, from: Data(file.bytes[8..<dataStart]))
+      header = try JSONDecoder().decode(Header.self, from: Data(file.bytes[start + 8..<dataStart]))
     } catch {
       throw FormatError(
         .malformed, "the header is not the JSON of a safetensors file; save it again", file: path,
@@ -59,6 +63,7 @@ struct SafetensorsFile: TensorArchive {
         place: "tensor \"\(a.1)\"")
     }
     self.offsets = offsets
+    end = dataStart + (ranges.map(\.0.upperBound).max() ?? 0)
     self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
   }
 

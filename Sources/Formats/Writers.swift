@@ -47,26 +47,47 @@ public struct ArrayToWrite: Sendable {
 public func writeSafetensors(
   _ arrays: [ArrayToWrite], metadata: [String: String], to path: String, force: Bool
 ) throws(FormatError) {
-  var header = "{\"__metadata__\":" + jsonObject(metadata)
-  var offset = 0
-  for array in arrays {
-    let axes = array.shape.axes.map(String.init).joined(separator: ",")
-    header +=
-      ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
-      + "\"data_offsets\":[\(offset),\(offset + array.bytes.count)]}"
-    offset += array.bytes.count
+  let writer = try SafetensorsStreamWriter(path, force: force)
+  try writer.append(arrays, metadata: metadata)
+  _ = try writer.finish()
+}
+
+/// Writes safetensors files one after another into one: a recording. It appears under its name when it is finished.
+public final class SafetensorsStreamWriter {
+  private let writer: FileWriter
+  private var written = 0
+
+  public init(_ path: String, force: Bool) throws(FormatError) {
+    writer = try FileWriter(path, force: force)
   }
-  header += "}"
-  header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
-  let writer = try FileWriter(path, force: force)
-  try [UInt64(header.utf8.count).littleEndian].withBytes { (bytes) throws(FormatError) in
-    try writer.write(bytes)
+
+  public func append(_ arrays: [ArrayToWrite], metadata: [String: String]) throws(FormatError) {
+    var header = "{\"__metadata__\":" + jsonObject(metadata)
+    var offset = 0
+    for array in arrays {
+      let axes = array.shape.axes.map(String.init).joined(separator: ",")
+      header +=
+        ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
+        + "\"data_offsets\":[\(offset),\(offset + array.bytes.count)]}"
+      offset += array.bytes.count
+    }
+    header += "}"
+    header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+    try [UInt64(header.utf8.count).littleEndian].withBytes { (bytes) throws(FormatError) in
+      try writer.write(bytes)
+    }
+    try writer.write(header)
+    for array in arrays {
+      try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+    }
+    written += 8 + header.utf8.count + offset
   }
-  try writer.write(header)
-  for array in arrays {
-    try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+
+  /// Bytes written.
+  public func finish() throws(FormatError) -> Int {
+    try writer.finish()
+    return written
   }
-  try writer.finish()
 }
 
 /// Writes one array as npy version 1.

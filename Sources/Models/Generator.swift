@@ -55,6 +55,8 @@ public final class Generator {
   }
 
   public var room: Int { state.room }
+  /// Of the last pass: how long it took, and which blocks it saw.
+  public var lastPass: (seconds: Double, counts: BlockCounts) { (lastSeconds, state.counts) }
 
   /// Feeds a prompt. False when cancelled; the state then holds whole blocks of it.
   @discardableResult

@@ -23,14 +23,23 @@ public final class QueryRecord: ForwardObserver, Sendable {
   }
 
   /// Records the given layers, or all.
-  public init(_ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget) {
-    (heads, dim) = (config.heads, config.headDim)
-    let number = layers?.count ?? config.layers
-    mostPositions = max(1024, budget / max(1, number * config.heads * config.headDim * 2))
-    let width = config.heads * config.headDim
-    self.layers = Mutex(
-      (0..<config.layers).map { layer in
-        layers?.contains(layer) ?? true
+  public convenience init(
+    _ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget
+  ) {
+    self.init(
+      layers: config.layers, heads: config.heads, dim: config.headDim, only: layers,
+      budget: budget)
+  }
+
+  public init(
+    layers number: Int, heads: Int, dim: Int, only chosen: Set<Int>? = nil, budget: Int = .max
+  ) {
+    (self.heads, self.dim) = (heads, dim)
+    let width = heads * dim
+    mostPositions = max(1024, budget / max(1, (chosen?.count ?? number) * width * 2))
+    layers = Mutex(
+      (0..<number).map { layer in
+        chosen?.contains(layer) ?? true
           ? Layer(storage: HalfStorage(width: width, capacity: 256), first: 0, count: 0) : nil
       })
   }

@@ -9,7 +9,18 @@ public protocol Backend: Sendable {
   func describe() -> SourceDescription
   /// Progress events, about a hundred bytes each; a bounded stream that forgets the oldest.
   var moments: AsyncStream<Moment> { get }
-  func answer(_ question: Question) async throws -> Answer
+  /// What is true up to a frame. Files have only `.whole`.
+  func answer(_ question: Question, at frame: Frame) async throws -> Answer
+  /// Tells a live source what to do; others take no orders.
+  func send(_ command: Command)
+}
+
+extension Backend {
+  public func send(_ command: Command) {}
+
+  public func answer(_ question: Question) async throws -> Answer {
+    try await answer(question, at: .whole)
+  }
 }
 
 /// One query head of a source, by its place in `SourceDescription.layers` and its head number.
@@ -40,20 +51,22 @@ public struct SourceDescription: Sendable, Equatable {
   /// The stored tile of a mask-only source; nil when any tile can be computed.
   public var storedTile: TileSpec?
   public var guesses: [String]
+  /// Where a live source began.
+  public var live: LiveStatus?
 
   public init(
     name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int,
     queries: Int, keys: Int,
     headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool,
     storedTile: TileSpec? = nil,
-    guesses: [String] = []
+    guesses: [String] = [], live: LiveStatus? = nil
   ) {
     (self.name, self.kind, self.model, self.layers) = (name, kind, model, layers)
     (self.heads, self.kvHeads, self.queries, self.keys) = (heads, kvHeads, queries, keys)
     (self.headDim, self.visibility, self.tokens, self.hasValues) = (
       headDim, visibility, tokens, hasValues
     )
-    (self.storedTile, self.guesses) = (storedTile, guesses)
+    (self.storedTile, self.guesses, self.live) = (storedTile, guesses, live)
   }
 
   public var allHeads: [HeadID] {
@@ -70,6 +83,12 @@ public enum Question: Sendable, Hashable {
   /// One row of the pattern.
   case row(HeadID, query: Int)
   case outputError(HeadID, TileSpec, lambda: Double)
+  /// The blocks of one row alone, as a decode step decides them.
+  case rowTable(HeadID, TileSpec, query: Int)
+  /// Tokens of a live source's branch.
+  case steps(branch: Int, Range<Int>)
+  /// What the pass that gave the newest token of the frame did.
+  case detail
 }
 
 public enum Answer: Sendable {
@@ -78,12 +97,14 @@ public enum Answer: Sendable {
   case summary(HeadSummary)
   case row([Float])
   case outputError(OutputError)
+  case steps(branch: Int, [Step])
+  case detail(StepDetail)
   /// Why the source cannot tell.
   case unavailable(String)
 }
 
 /// A small event from a backend.
 public enum Moment: Sendable, Equatable {
-  /// The source has grown (live sources).
-  case grew(keys: Int)
+  /// A live source has moved on.
+  case live(LiveStatus)
 }

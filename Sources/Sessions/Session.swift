@@ -9,31 +9,37 @@ import Attention
 public actor Session {
   private let backend: any Backend
   private let budget: Int
-  private var kept: [Question: (answer: Answer, bytes: Int, used: Int)] = [:]
-  private var running: [Question: Task<Answer, any Error>] = [:]
+  private var kept: [Key: (answer: Answer, bytes: Int, used: Int)] = [:]
+  private var running: [Key: Task<Answer, any Error>] = [:]
   private var clock = 0
   private var bytes = 0
+
+  private struct Key: Hashable {
+    let question: Question
+    let frame: Frame
+  }
 
   public init(_ backend: any Backend, budget: Int = 128 << 20) {
     self.backend = backend
     self.budget = budget
   }
 
-  public func ask(_ question: Question) async throws -> Answer {
-    if let hit = kept[question] {
+  public func ask(_ question: Question, at frame: Frame = .whole) async throws -> Answer {
+    let key = Key(question: question, frame: frame)
+    if let hit = kept[key] {
       clock += 1
-      kept[question]?.used = clock
+      kept[key]?.used = clock
       return hit.answer
     }
-    if running[question]?.isCancelled ?? false { running[question] = nil }
-    let task = running[question] ?? start(question)
-    defer { if running[question] == task { running[question] = nil } }
+    if running[key]?.isCancelled ?? false { running[key] = nil }
+    let task = running[key] ?? start(key)
+    defer { if running[key] == task { running[key] = nil } }
     let answer = try await withTaskCancellationHandler {
       try await task.value
     } onCancel: {
       task.cancel()
     }
-    keep(question, answer)
+    keep(key, answer)
     return answer
   }
 
@@ -43,17 +49,17 @@ public actor Session {
     running = [:]
   }
 
-  private func start(_ question: Question) -> Task<Answer, any Error> {
-    let task = Task { [backend] in try await backend.answer(question) }
-    running[question] = task
+  private func start(_ key: Key) -> Task<Answer, any Error> {
+    let task = Task { [backend] in try await backend.answer(key.question, at: key.frame) }
+    running[key] = task
     return task
   }
 
-  private func keep(_ question: Question, _ answer: Answer) {
-    guard kept[question] == nil else { return }
+  private func keep(_ key: Key, _ answer: Answer) {
+    guard kept[key] == nil else { return }
     clock += 1
     let size = answer.bytes
-    kept[question] = (answer, size, clock)
+    kept[key] = (answer, size, clock)
     bytes += size
     while bytes > budget, kept.count > 1,
       let oldest = kept.min(by: { $0.value.used < $1.value.used })
@@ -72,6 +78,8 @@ extension Answer {
     case .table(let table): 20 * table.margins.count + 256
     case .summary(let summary): 8 * summary.importance.count + 1024
     case .row(let row): 4 * row.count + 64
+    case .steps(_, let steps): 512 * steps.count + 64
+    case .detail(let detail): 12 * detail.sink.count + 64
     case .outputError, .unavailable: 256
     }
   }

@@ -1,0 +1,98 @@
+import Attention
+import Models
+import Sessions
+import Synchronization
+import Tensors
+
+/// What is recorded of one branch: tokens, what each pass did, queries, and the keys and values in their caches.
+///
+/// Written by the engine between passes, or by a reader of recordings; read by any thread. Rows, maps and tables are
+/// computed from it when asked and never stored.
+final class BranchStore: Sendable {
+  let branch: Branch
+  let queries: QueryRecord
+  private let heads: Int
+  private let kvHeads: Int
+  private let state: Mutex<State>
+
+  private struct State: Sendable {
+    var steps: [Step] = []
+    /// Per step; nil for prompt tokens.
+    var counts: [BlockCounts?] = []
+    /// [layers][kvHeads]
+    var keys: [[CachedKeys]]
+    var text = UTF8Stream()
+  }
+
+  init(_ branch: Branch, layers: Int, heads: Int, kvHeads: Int, queries: QueryRecord) {
+    (self.branch, self.queries, self.heads, self.kvHeads) = (branch, queries, heads, kvHeads)
+    state = Mutex(State(keys: [[CachedKeys]](repeating: [], count: layers)))
+  }
+
+  /// A branch that begins with the first `count` tokens of another.
+  init(_ branch: Branch, copying other: BranchStore, count: Int) {
+    self.branch = branch
+    (heads, kvHeads) = (other.heads, other.kvHeads)
+    queries = QueryRecord(copying: other.queries, count: count)
+    let old = other.state.withLock { $0 }
+    state = Mutex(
+      State(
+        steps: Array(old.steps.prefix(count)), counts: Array(old.counts.prefix(count)),
+        keys: old.keys.map { layer in layer.map { $0.prefix(count) } }))
+  }
+
+  var groupSize: Int { heads / kvHeads }
+  var count: Int { state.withLock { $0.steps.count } }
+
+  func steps(_ range: Range<Int>) -> [Step] {
+    state.withLock { Array($0.steps[range.clamped(to: 0..<$0.steps.count)]) }
+  }
+
+  func counts(_ position: Int) -> BlockCounts? {
+    state.withLock { $0.counts.indices.contains(position) ? $0.counts[position] : nil }
+  }
+
+  /// Appends a token; its text is what it completes.
+  func append(_ step: Step, bytes: [UInt8], counts: BlockCounts?) {
+    state.withLock { state in
+      var step = step
+      step.text = state.text.add(bytes)
+      state.steps.append(step)
+      state.counts.append(counts)
+    }
+  }
+
+  /// Makes what the caches of some layers hold visible to questions.
+  func publish(_ caches: [[KeyCache]], layers: Range<Int>) {
+    state.withLock { state in
+      for layer in layers { state.keys[layer] = caches[layer].map(\.snapshot) }
+    }
+  }
+
+  func keys(_ layer: Int) -> [CachedKeys] { state.withLock { $0.keys[layer] } }
+
+  /// Positions of a layer whose queries and keys are known, of the first `tokens`.
+  func available(_ layer: Int, tokens: Int) -> Range<Int> {
+    let recorded = queries.positions(layer)
+    let keys = keys(layer).map(\.count).min() ?? 0
+    let end = min(tokens, recorded.upperBound, keys)
+    return min(recorded.lowerBound, end)..<end
+  }
+
+  /// The query heads of a KV group, up to `tokens` positions.
+  func group(_ layer: Int, kv: Int, tokens: Int) -> HeadGroup? {
+    let keys = keys(layer)
+    let positions = available(layer, tokens: tokens)
+    guard keys.indices.contains(kv), !positions.isEmpty else { return nil }
+    let all = (kv * groupSize..<(kv + 1) * groupSize).compactMap { head in
+      queries.tensor(layer, head: head, positions).map {
+        Head(query: $0, cached: keys[kv].prefix(positions.upperBound), offset: positions.lowerBound)
+      }
+    }
+    return all.count == groupSize ? HeadGroup(all) : nil
+  }
+
+  func head(_ layer: Int, _ head: Int, tokens: Int) -> Head? {
+    group(layer, kv: head / groupSize, tokens: tokens)?.heads[head % groupSize]
+  }
+}

@@ -1,0 +1,207 @@
+import Attention
+import Methods
+public import Models
+public import Sessions
+import Synchronization
+import Tensors
+
+/// A model that runs inside this program, looked at while it runs.
+///
+/// One job at a time on a compute thread feeds tokens for a few milliseconds and then lets waiting questions in; between
+/// jobs it reads what it was told. Everything recorded can be asked about while it goes on. Branches keep a cache of
+/// their own, so memory grows with each: see README.
+public final class LocalBackend: Backend {
+  public struct Options: Sendable {
+    public var attention: AttentionChoice
+    public var sampler: SamplerSettings
+    /// Tokens to decode; the model's context bounds it in any case.
+    public var maxTokens: Int
+    /// Dense attention on the same tokens beside every branch.
+    public var hasShadow: Bool
+    public var startsPaused: Bool
+    public var queryBudget: Int
+
+    public init(
+      attention: AttentionChoice, sampler: SamplerSettings = .init(), maxTokens: Int = .max,
+      hasShadow: Bool = false, startsPaused: Bool = false,
+      queryBudget: Int = QueryRecord.standardBudget
+    ) {
+      (self.attention, self.sampler, self.maxTokens) = (attention, sampler, maxTokens)
+      (self.hasShadow, self.startsPaused, self.queryBudget) = (
+        hasShadow, startsPaused, queryBudget
+      )
+    }
+  }
+
+  private let model: LanguageModel
+  private let prompt: [Int]
+  private let options: Options
+  private let description: SourceDescription
+  private let answers: LiveAnswers
+  private let loop: EngineLoop
+  private let feed = MomentFeed()
+  private let shared: Mutex<Shared>
+
+  /// What commands change and questions read.
+  struct Shared: Sendable {
+    var status: LiveStatus
+    var stores: [BranchStore] = []
+    var attention: AttentionChoice
+    var breakpoints: Set<Breakpoint> = []
+    var isRunning: Bool
+    var stepsLeft = 0
+    var isStopped = false
+    var orders: [Command] = []
+    /// A job is under way or about to be.
+    var isBusy = false
+    /// On the current branch, decode at least up to here.
+    var catchUp: [Int: Int] = [:]
+  }
+
+  /// The prompt must have tokens and fit the context.
+  public init(_ model: LanguageModel, prompt: [Int], _ options: Options) throws {
+    (self.model, self.prompt, self.options) = (model, prompt, options)
+    let config = model.config
+    guard !prompt.isEmpty else {
+      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
+    }
+    guard prompt.count <= config.context else {
+      throw ModelError(
+        .tooLong,
+        "\(prompt.count) tokens, and the model's context is \(config.context); shorten it",
+        place: "the prompt")
+    }
+    let status = LiveStatus(
+      phase: .prefill(layer: 0, layers: config.layers), frame: Frame(tokens: 0),
+      promptTokens: prompt.count, branches: [], hasShadow: options.hasShadow)
+    let name = model.path.split(separator: "/").last.map(String.init) ?? model.path
+    description = SourceDescription(
+      name: name, kind: "live", model: config.name, layers: Array(0..<config.layers),
+      heads: config.heads, kvHeads: config.kvHeads, queries: 1, keys: 1, headDim: config.headDim,
+      visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
+      live: status)
+    answers = LiveAnswers(layers: config.layers, heads: config.heads)
+    shared = Mutex(
+      Shared(
+        status: status, attention: options.attention, isRunning: !options.startsPaused))
+    loop = try EngineLoop(model, options)
+  }
+
+  public func describe() -> SourceDescription { description }
+
+  public var moments: AsyncStream<Moment> { feed.stream }
+
+  // MARK: Questions
+
+  public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
+    let store = shared.withLock { shared in
+      shared.stores.indices.contains(branch) ? shared.stores[branch] : nil
+    }
+    guard let store else { return .unavailable("the prompt is being read") }
+    if case .steps = question { return try answers.answer(question, at: frame, store) }
+    let task = Task(executorPreference: ComputeThreads.shared) { [answers] in
+      try answers.answer(question, at: frame, store)
+    }
+    return try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
+  }
+
+  // MARK: Orders
+
+  /// Begins to read the prompt.
+  public func start() { work() }
+
+  public func send(_ command: Command) {
+    shared.withLock { shared in
+      switch command {
+      case .run: shared.isRunning = true
+      case .pause:
+        (shared.isRunning, shared.stepsLeft) = (false, 0)
+        shared.catchUp = [:]
+      case .step(let count): shared.stepsLeft += count
+      case .attend(let choice): shared.attention = choice
+      case .breakAt(let point): shared.breakpoints.insert(point)
+      case .clearBreakpoints: shared.breakpoints = []
+      case .stop:
+        (shared.isRunning, shared.stepsLeft, shared.isStopped) = (false, 0, true)
+      case .branch, .save, .select: shared.orders.append(command)
+      }
+    }
+    work()
+  }
+
+  /// Starts a job when there is something to do and none is under way.
+  private func work() {
+    let begin = shared.withLock { shared in
+      guard !shared.isBusy else { return false }
+      shared.isBusy = true
+      return true
+    }
+    guard begin else { return }
+    Task(executorPreference: ComputeThreads.shared) { [self] in
+      while turn() { await Task.yield() }
+    }
+  }
+
+  /// One turn of a few milliseconds; false when there is nothing more to do for now.
+  private func turn() -> Bool {
+    let goesOn = loop.turn(self)
+    tell()
+    return shared.withLock { shared in
+      if goesOn || !shared.orders.isEmpty { return true }
+      shared.isBusy = false
+      return false
+    }
+  }
+
+  // MARK: For the loop
+
+  func withShared<R: Sendable>(_ body: (inout sending Shared) -> sending R) -> R {
+    shared.withLock(body)
+  }
+
+  func tell() { feed.tell(.live(shared.withLock { $0.status })) }
+
+  func say(_ text: String) {
+    shared.withLock { shared in
+      shared.status.note = text
+      shared.status.noteNumber += 1
+    }
+  }
+
+  var promptTokens: [Int] { prompt }
+}
+
+/// The newest moment, for one listener.
+final class MomentFeed: Sendable {
+  let stream: AsyncStream<Moment>
+  private let continuation: AsyncStream<Moment>.Continuation
+
+  init() { (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
+
+  func tell(_ moment: Moment) { continuation.yield(moment) }
+}
+
+extension AttentionChoice {
+  /// The methods that do it.
+  public func plan() throws -> AttentionPlan {
+    func make(_ spec: TileSpec) throws -> any AttentionMethod {
+      guard method == BLASST.card.id else {
+        guard let type = Registry.method(method) else {
+          throw KnobError("there is no method '\(method)'")
+        }
+        return try type.init(knobs: [:])
+      }
+      return try BLASST(knobs: [
+        "lambda": .number(max(0, min(1, lambda))), "rows": .number(Double(spec.rows)),
+        "keys": .number(Double(spec.keys)), "vote": .word(spec.vote.rawValue),
+        "order": .word(spec.order.rawValue),
+      ])
+    }
+    return AttentionPlan(prefill: try make(prefill), decode: try make(decode))
+  }
+}

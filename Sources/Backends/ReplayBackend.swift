@@ -1,0 +1,249 @@
+import Attention
+import FoundationEssentials
+import Formats
+import Models
+public import Sessions
+import Synchronization
+import Tensors
+
+/// A recording, looked at as the run was: every step, branch and row, without the model.
+public final class ReplayBackend: Backend {
+  private let description: SourceDescription
+  private let answers: LiveAnswers
+  private let stores: [BranchStore]
+  private let status: LiveStatus
+  private let feed = MomentFeed()
+
+  /// Reads the whole recording; throws `FormatError` with the part that is wrong.
+  public init(_ path: String) throws {
+    let stream = try SafetensorsStream(path)
+    let reader = try RecordingReader(stream)
+    stores = try reader.stores()
+    let promptTokens = reader.promptTokens
+    status = LiveStatus(
+      phase: .ended("a recording"),
+      frame: Frame(branch: 0, tokens: stores[0].count), promptTokens: promptTokens,
+      branches: stores.map(\.branch), note: stream.note ?? "", noteNumber: stream.note == nil ? 0 : 1,
+      isReplay: true, hasShadow: stores.contains { $0.steps(0..<$0.count).contains { $0.divergence != nil } })
+    let shape = reader.shape
+    description = SourceDescription(
+      name: path.split(separator: "/").last.map(String.init) ?? path, kind: "recording",
+      model: reader.modelName, layers: Array(0..<shape.layers), heads: shape.heads,
+      kvHeads: shape.kvHeads, queries: 1, keys: 1, headDim: shape.dim,
+      visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
+      live: status)
+    answers = LiveAnswers(layers: shape.layers, heads: shape.heads)
+    feed.tell(.live(status))
+  }
+
+  public func describe() -> SourceDescription { description }
+
+  public var moments: AsyncStream<Moment> { feed.stream }
+
+  public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
+    guard stores.indices.contains(branch) else { return .unavailable("there is no such branch") }
+    let store = stores[branch]
+    let task = Task(executorPreference: ComputeThreads.shared) { [answers] in
+      try answers.answer(question, at: frame, store)
+    }
+    return try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
+  }
+
+  /// Nothing can be computed anew: says so.
+  public func send(_ command: Command) {
+    var status = status
+    status.note = "This is a recording: it can be stepped through, not run on."
+    status.noteNumber = noteNumber.withLock { number in
+      number += 1
+      return number
+    }
+    feed.tell(.live(status))
+  }
+
+  private let noteNumber = Mutex(1)
+}
+
+/// Turns the parts of a recording into branch stores.
+struct RecordingReader {
+  let stream: SafetensorsStream
+  let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
+  let modelName: String?
+  let promptTokens: Int
+  private let branches: [Branch]
+  private let texts: [String]
+
+  init(_ stream: SafetensorsStream) throws(FormatError) {
+    self.stream = stream
+    let head = stream.parts[0].metadata
+    func wrong(_ what: String) -> FormatError {
+      FormatError(.malformed, "\(what); the recording is damaged", file: stream.path, place: "part 0")
+    }
+    func number(_ key: String, _ most: Int) throws(FormatError) -> Int {
+      guard let text = head[key], let value = Int(text), (1...most).contains(value) else {
+        throw wrong("its metadata has no sensible \"\(key)\"")
+      }
+      return value
+    }
+    guard head["kind"] == "prefill" else { throw wrong("it does not begin with a prompt") }
+    shape = (
+      try number("layers", 1024), try number("heads", 1024), try number("kv_heads", 1024),
+      try number("head_dim", 1024)
+    )
+    guard shape.heads % shape.kvHeads == 0 else { throw wrong("heads do not share KV heads evenly") }
+    modelName = head["model"]
+    texts =
+      head["tokens"].flatMap { try? JSONDecoder().decode([String].self, from: Data($0.utf8)) } ?? []
+    let stored = head["branches"].flatMap {
+      try? JSONDecoder().decode([StoredBranch].self, from: Data($0.utf8))
+    }
+    branches = (stored ?? []).map(\.branch)
+    promptTokens = try Self.ids(stream.parts[0], 0, stream.path).count
+    guard promptTokens > 0, branches.count <= 64,
+      branches.enumerated().allSatisfy({ index, branch in
+        branch.id == index && (branch.parent.map { $0 >= 0 && $0 < index } ?? (index == 0))
+          && branch.fork >= 0
+      }), !branches.isEmpty
+    else { throw wrong("its branches make no tree") }
+  }
+
+  private static func ids(_ part: any TensorArchive, _ index: Int, _ path: String)
+    throws(FormatError) -> [Int]
+  {
+    let tensor = try part.tensor("token_ids")
+    guard tensor.shape.rank == 1, tensor.count <= 1 << 24 else {
+      throw FormatError(
+        .malformed, "token_ids is no list; the recording is damaged", file: path,
+        place: "part \(index)")
+    }
+    return tensor.floats().map { Int($0) }
+  }
+
+  /// Branches in order, each with what it shares copied from its parent.
+  func stores() throws(FormatError) -> [BranchStore] {
+    var writers: [BranchWriter] = []
+    let first = BranchWriter(branches[0], shape)
+    let ids = try Self.ids(stream.parts[0], 0, stream.path)
+    try first.append(stream.parts[0], ids.count, part: 0, stream.path)
+    for (position, id) in ids.enumerated() {
+      let text = texts.indices.contains(position) ? texts[position] : ""
+      first.store.append(
+        Step(position: position, token: id, text: "", isPrompt: true), bytes: Array(text.utf8),
+        counts: nil)
+    }
+    writers.append(first)
+    for (index, part) in stream.parts.enumerated().dropFirst() {
+      try add(part, index, &writers)
+    }
+    for writer in writers { writer.publish() }
+    return writers.map(\.store)
+  }
+
+  private func add(_ part: any TensorArchive, _ index: Int, _ writers: inout [BranchWriter])
+    throws(FormatError)
+  {
+    func wrong(_ what: String) -> FormatError {
+      FormatError(
+        .malformed, "\(what); the recording is damaged", file: stream.path, place: "part \(index)")
+    }
+    guard part.metadata["kind"] == "step", let id = part.metadata["branch"].flatMap({ Int($0) }),
+      branches.indices.contains(id), let position = part.metadata["position"].flatMap({ Int($0) }),
+      let token = part.metadata["token"].flatMap({ Int($0) }),
+      let text = part.metadata["step"],
+      let stored = try? JSONDecoder().decode(StoredStep.self, from: Data(text.utf8))
+    else { throw wrong("it is no step of a known branch") }
+    while writers.count <= id {
+      let branch = branches[writers.count]
+      let parent = writers[branch.parent ?? 0]
+      guard branch.fork <= parent.store.count else { throw wrong("a branch leaves where nothing is") }
+      parent.publish()
+      writers.append(BranchWriter(branch, copying: parent, shape))
+    }
+    let writer = writers[id]
+    guard position == writer.store.count else {
+      throw wrong("position \(position) comes where \(writer.store.count) is due")
+    }
+    let size = shape.layers * shape.heads
+    guard stored.visible.isEmpty || (stored.visible.count == size && stored.skipped.count == size)
+    else { throw wrong("its block counts are not \(size)") }
+    try writer.append(part, 1, part: index, stream.path)
+    let counts =
+      stored.visible.isEmpty
+      ? nil
+      : BlockCounts(
+        layers: shape.layers, heads: shape.heads, visible: stored.visible, skipped: stored.skipped)
+    writer.store.append(
+      stored.step(position: position, token: token), bytes: Array(stored.text.utf8), counts: counts)
+  }
+}
+
+/// Fills one branch's caches and queries.
+private final class BranchWriter {
+  let store: BranchStore
+  private let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
+  private let caches: [[KeyCache]]
+
+  init(_ branch: Branch, _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)) {
+    self.shape = shape
+    caches = (0..<shape.layers).map { _ in
+      (0..<shape.kvHeads).map { _ in KeyCache(dim: shape.dim, valueDim: shape.dim) }
+    }
+    store = BranchStore(
+      branch, layers: shape.layers, heads: shape.heads, kvHeads: shape.kvHeads,
+      queries: QueryRecord(layers: shape.layers, heads: shape.heads, dim: shape.dim))
+  }
+
+  init(
+    _ branch: Branch, copying other: BranchWriter,
+    _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
+  ) {
+    self.shape = shape
+    caches = other.caches.map { layer in layer.map { KeyCache(copying: $0, count: branch.fork) } }
+    store = BranchStore(branch, copying: other.store, count: branch.fork)
+  }
+
+  func publish() { store.publish(caches, layers: 0..<shape.layers) }
+
+  /// Takes in the arrays of some positions.
+  func append(_ part: any TensorArchive, _ positions: Int, part index: Int, _ path: String)
+    throws(FormatError)
+  {
+    let start = caches[0][0].count
+    for layer in 0..<shape.layers {
+      let q = try array(part, "layers.\(layer).q", shape.heads, positions, index, path)
+      let k = try array(part, "layers.\(layer).k", shape.kvHeads, positions, index, path)
+      let v = try array(part, "layers.\(layer).v", shape.kvHeads, positions, index, path)
+      // [heads, positions, dim] becomes [positions, heads, dim]
+      let rows = q.permuted([1, 0, 2]).floats()
+      store.queries.queries(layer, start..<start + positions, rows)
+      for kv in 0..<shape.kvHeads {
+        let keys = k[kv].floats(), values = v[kv].floats()
+        keys.withUnsafeBufferPointer { keys in
+          values.withUnsafeBufferPointer { values in
+            for p in 0..<positions {
+              caches[layer][kv].append(
+                key: keys.baseAddress! + p * shape.dim, value: values.baseAddress! + p * shape.dim)
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private func array(
+    _ part: any TensorArchive, _ name: String, _ heads: Int, _ positions: Int, _ index: Int,
+    _ path: String
+  ) throws(FormatError) -> Tensor {
+    let tensor = try part.tensor(name)
+    guard tensor.shape == Shape([heads, positions, shape.dim]) else {
+      throw FormatError(
+        .malformed, "\(name) is \(tensor.shape), not \(heads)x\(positions)x\(shape.dim)",
+        file: path, place: "part \(index)")
+    }
+    return tensor
+  }
+}

@@ -1,0 +1,37 @@
+import Tensors
+
+/// Safetensors files one after another in one file, as recordings are: each tells its own length from its header.
+public struct SafetensorsStream: Sendable {
+  public let path: String
+  /// In the order of the file.
+  public let parts: [any TensorArchive]
+  /// What was left out at the end, when the last part is not whole.
+  public let note: String?
+
+  /// Throws when not even the first part is whole.
+  public init(_ path: String) throws(FormatError) {
+    let file = try MappedFile(path)
+    var parts: [any TensorArchive] = []
+    var at = 0, note: String?
+    while at < file.bytes.count {
+      do throws(FormatError) {
+        let part = try SafetensorsFile(file, at: at)
+        parts.append(part)
+        at = part.end
+      } catch {
+        if parts.isEmpty { throw error }
+        note = "the recording is cut off after \(parts.count) parts: the rest is not whole"
+        break
+      }
+    }
+    (self.path, self.parts, self.note) = (path, parts, note)
+  }
+
+  /// Whether a file is a recording: its first header says so.
+  public static func isRecording(_ path: String) -> Bool {
+    guard let file = try? MappedFile(path), file.bytes.count > 9, file.bytes[8] == 123,
+      let first = try? SafetensorsFile(file)
+    else { return false }
+    return first.metadata["kind"] == "prefill"
+  }
+}

@@ -1,0 +1,200 @@
+public import Attention
+
+/// Up to where a source is looked at: a branch, and how many of its tokens. A file has one frame for ever.
+///
+/// An answer belongs to the frame it was asked at; the same frame gives the same answer. `revision` tells the states of a
+/// prompt apart while its layers are computed.
+public struct Frame: Sendable, Hashable {
+  public var branch: Int
+  public var tokens: Int
+  public var revision: Int
+
+  public init(branch: Int = 0, tokens: Int = 0, revision: Int = 0) {
+    (self.branch, self.tokens, self.revision) = (branch, tokens, revision)
+  }
+
+  /// Of a source that does not grow.
+  public static let whole = Frame()
+}
+
+/// How a live source attends: a method with its lambda, or any of the library.
+public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
+  public var method: String
+  /// Of BLASST; 0 is dense.
+  public var lambda: Double
+  /// What tile blocks of a prompt have, and single tokens.
+  public var prefill: TileSpec
+  public var decode: TileSpec
+
+  public init(method: String = "blasst", lambda: Double, prefill: TileSpec, decode: TileSpec) {
+    (self.method, self.lambda, self.prefill, self.decode) = (method, lambda, prefill, decode)
+  }
+
+  public var description: String {
+    guard method == "blasst" else { return method }
+    return lambda <= 0 ? "dense" : "lambda \(shortest(lambda))"
+  }
+
+  private func shortest(_ x: Double) -> String {
+    // "%.3g" without Foundation: three digits are enough to tell lambdas apart.
+    var exponent = 0, m = x
+    while m < 1, exponent > -300 { (m, exponent) = (m * 10, exponent - 1) }
+    let digits = (m * 100).rounded() / 100
+    let text = digits == digits.rounded() ? String(Int(digits)) : String(digits)
+    return exponent == 0 ? text : "\(text)e\(exponent)"
+  }
+}
+
+/// One token of a live source, and what is known about the pass that gave it. Prompt tokens have only their text.
+public struct Step: Sendable, Equatable {
+  public struct Candidate: Sendable, Equatable {
+    public let token: Int
+    public let piece: String
+    public let logit: Float
+
+    public init(token: Int, piece: String, logit: Float) {
+      (self.token, self.piece, self.logit) = (token, piece, logit)
+    }
+  }
+
+  /// Of this token among all.
+  public var position: Int
+  public var token: Int
+  /// The characters that this token completes; empty when a character is not complete yet.
+  public var text: String
+  public var isPrompt: Bool
+  /// Of the token, in nats.
+  public var logProbability: Double?
+  /// The largest logits, largest first.
+  public var top: [Candidate]
+  public var visibleBlocks: Int
+  public var skippedBlocks: Int
+  /// KL(dense || this) in nats, and whether dense attention finds the same token most likely.
+  public var divergence: Double?
+  public var agrees: Bool?
+  public var milliseconds: Double
+  /// How attention was computed.
+  public var attention: String
+
+  public init(
+    position: Int, token: Int, text: String, isPrompt: Bool, logProbability: Double? = nil,
+    top: [Candidate] = [], visibleBlocks: Int = 0, skippedBlocks: Int = 0,
+    divergence: Double? = nil, agrees: Bool? = nil, milliseconds: Double = 0,
+    attention: String = ""
+  ) {
+    (self.position, self.token, self.text, self.isPrompt) = (position, token, text, isPrompt)
+    (self.logProbability, self.top, self.attention) = (logProbability, top, attention)
+    (self.visibleBlocks, self.skippedBlocks) = (visibleBlocks, skippedBlocks)
+    (self.divergence, self.agrees, self.milliseconds) = (divergence, agrees, milliseconds)
+  }
+
+  /// Nil where nothing was visible: prompt tokens.
+  public var sparsity: Double? {
+    visibleBlocks == 0 ? nil : Double(skippedBlocks) / Double(visibleBlocks)
+  }
+}
+
+/// What one pass did, head by head: asked for one step at a time.
+public struct StepDetail: Sendable, Equatable {
+  public let layers: Int
+  public let heads: Int
+  /// [layers * heads]; empty for prompt tokens.
+  public let visible: [Int32]
+  public let skipped: [Int32]
+  /// What each head's newest row gives key 0; NaN where the queries are not recorded.
+  public let sink: [Float]
+
+  public init(layers: Int, heads: Int, visible: [Int32], skipped: [Int32], sink: [Float]) {
+    (self.layers, self.heads) = (layers, heads)
+    (self.visible, self.skipped, self.sink) = (visible, skipped, sink)
+  }
+}
+
+/// A line of tokens: the trunk, or what was decoded anew from one of its steps on.
+public struct Branch: Sendable, Equatable {
+  public let id: Int
+  /// The branch it left, and the position of its first token of its own.
+  public let parent: Int?
+  public let fork: Int
+  public let attention: String
+
+  public init(id: Int, parent: Int?, fork: Int, attention: String) {
+    (self.id, self.parent, self.fork, self.attention) = (id, parent, fork, attention)
+  }
+}
+
+/// Where a live source stands. Small; the newest one is all that matters.
+public struct LiveStatus: Sendable, Equatable {
+  public enum Phase: Sendable, Equatable {
+    /// Reading the prompt: `layer` of `layers` of the block that ends at the frame.
+    case prefill(layer: Int, layers: Int)
+    case running
+    case paused
+    /// Nothing more will come, and why.
+    case ended(String)
+  }
+
+  public var phase: Phase
+  /// The newest frame.
+  public var frame: Frame
+  public var promptTokens: Int
+  public var branches: [Branch]
+  public var tokensPerSecond: Double
+  /// A sentence for the reader, numbered so that the same one can be said twice.
+  public var note: String
+  public var noteNumber: Int
+  /// A recording is replayed: nothing can be computed anew.
+  public var isReplay: Bool
+  public var hasShadow: Bool
+
+  public init(
+    phase: Phase, frame: Frame, promptTokens: Int, branches: [Branch],
+    tokensPerSecond: Double = 0, note: String = "", noteNumber: Int = 0, isReplay: Bool = false,
+    hasShadow: Bool = false
+  ) {
+    (self.phase, self.frame, self.promptTokens, self.branches) = (
+      phase, frame, promptTokens, branches
+    )
+    (self.tokensPerSecond, self.note, self.noteNumber) = (tokensPerSecond, note, noteNumber)
+    (self.isReplay, self.hasShadow) = (isReplay, hasShadow)
+  }
+}
+
+/// When a run is to stop by itself.
+public enum Breakpoint: Sendable, Hashable, CustomStringConvertible {
+  case sparsityBelow(Double)
+  case sparsityAbove(Double)
+  /// The shadow thinks another token most likely, or a branch says another token than the one it left.
+  case divergence
+  case divergenceAbove(Double)
+  case token(String)
+
+  public var description: String {
+    switch self {
+    case .sparsityBelow(let x): "sparsity<\(x)"
+    case .sparsityAbove(let x): "sparsity>\(x)"
+    case .divergence: "divergence"
+    case .divergenceAbove(let x): "kl>\(x)"
+    case .token(let text): "token \"\(text)\""
+    }
+  }
+}
+
+/// What a live source may be told.
+public enum Command: Sendable, Hashable {
+  case run
+  case pause
+  /// So many tokens more.
+  case step(Int)
+  /// From the next token on.
+  case attend(AttentionChoice)
+  /// Decode anew from the token at `position` on, beside the branch that is there.
+  case branch(from: Frame, AttentionChoice)
+  /// Go on with this branch.
+  case select(Int)
+  case breakAt(Breakpoint)
+  case clearBreakpoints
+  /// Stop for good, keeping what was recorded.
+  case stop
+  case save(String)
+}
