@@ -66,8 +66,10 @@ final class EngineLoop: @unchecked Sendable {
     let seconds = (clock.now - start) / .seconds(1)
     let frame = Frame(branch: current, tokens: store.count)
     let more = wantsMore(backend)
+    let lengths = stores.map(\.count)
     backend.withShared { [count] shared in
       shared.status.frame = frame
+      shared.status.lengths = lengths
       if count > 0 { shared.status.tokensPerSecond = Double(count) / max(seconds, 1e-9) }
       if case .ended = shared.status.phase { return }
       shared.status.phase = more ? .running : .paused
@@ -113,6 +115,7 @@ final class EngineLoop: @unchecked Sendable {
         attention: attending.description)
       store.append(step, bytes: model.tokenizer.bytes(token), counts: nil)
     }
+    backend.withShared { $0.status.lengths = [prompt.count] }
     let done = withExtendedLifetime(watch) {
       generator.prefill(prompt, isCancelled: isStopped)
     }
@@ -249,6 +252,7 @@ final class EngineLoop: @unchecked Sendable {
       backend.withShared { shared in
         shared.stores = all
         shared.status.branches = all.map(\.branch)
+        shared.status.lengths = all.map(\.count)
         shared.catchUp[id] = goal
         shared.isRunning = false
         shared.status.phase = .running

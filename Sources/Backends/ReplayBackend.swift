@@ -23,7 +23,7 @@ public final class ReplayBackend: Backend {
     status = LiveStatus(
       phase: .ended("a recording"),
       frame: Frame(branch: 0, tokens: stores[0].count), promptTokens: promptTokens,
-      branches: stores.map(\.branch), note: stream.note ?? "", noteNumber: stream.note == nil ? 0 : 1,
+      branches: stores.map(\.branch), lengths: stores.map(\.count), note: stream.note ?? "", noteNumber: stream.note == nil ? 0 : 1,
       isReplay: true, hasShadow: stores.contains { $0.steps(0..<$0.count).contains { $0.divergence != nil } })
     let shape = reader.shape
     description = SourceDescription(

@@ -9,6 +9,7 @@ import Synchronization
 public actor App {
   public private(set) var model: Model
   private let terminal: any Terminal
+  private let backend: any Backend
   private let session: Session
   private let inbox = Inbox()
   private let export: @Sendable (String, String) -> String
@@ -32,6 +33,7 @@ public actor App {
     self.model = model
     self.terminal = terminal
     self.export = export
+    self.backend = backend
     session = Session(backend)
   }
 
@@ -45,6 +47,8 @@ public actor App {
       for await event in events { inbox.add(.event(event)) }
       inbox.add(.event(.hangup))
     }
+    let moments = backend.moments
+    let follower = Task { for await moment in moments { inbox.add(.moment(moment)) } }
     schedule()
     terminal.present(view(model))
     for await _ in inbox.signal {
@@ -54,6 +58,7 @@ public actor App {
       terminal.present(view(model))
     }
     listener.cancel()
+    follower.cancel()
     for task in running.values { task.cancel() }
     await session.cancelAll()
   }
@@ -71,6 +76,7 @@ public actor App {
         for task in running.values { task.cancel() }
         running = [:]
       case .export(let name, let text): model.message = export(name, text)
+      case .send(let command): backend.send(command)
       }
     }
   }
@@ -97,10 +103,11 @@ public actor App {
 
   private func ask(_ question: Question) {
     guard running[question] == nil, !model.isKnown(question) else { return }
+    let frame = model.frame
     running[question] = Task { [session] in
       do {
-        let answer = try await session.ask(question)
-        finish(question, .answered(question, answer))
+        let answer = try await session.ask(question, at: frame)
+        finish(question, .answered(question, frame, answer))
       } catch is CancellationError {
         // Asked again when it is wanted again.
       } catch {

@@ -3,7 +3,7 @@ public import Canvas
 /// The screens, by their number key.
 public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
   case map = 1
-  case heads, blocks, sinks
+  case heads, blocks, sinks, tokens
 
   public var title: String {
     switch self {
@@ -11,6 +11,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .heads: "Heads"
     case .blocks: "Blocks"
     case .sinks: "Sinks"
+    case .tokens: "Tokens"
     }
   }
 
@@ -21,6 +22,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .heads: "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move lambda."
     case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
     case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
+    case .tokens: "The text, token by token. Shaded: how unlikely each was. ← → step, Space runs."
     }
   }
 }
@@ -33,7 +35,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case previousHead, nextHead, previousLayer, nextLayer
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
-  case undo, redo, palette, help, export, pause, quit
+  case undo, redo, palette, help, export, pause, branch, otherBranch, quit
 }
 
 /// One line of the key table.
@@ -112,17 +114,21 @@ public enum KeyTable {
     row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
     row(.viewBlocks, char("3"), "view 3: Blocks", "", "Views"),
     row(.viewSinks, char("4"), "view 4: Sinks", "", "Views"),
-    row(.viewTokens, char("5"), "view 5: Tokens (needs a live source)", "", "Views"),
+    row(.viewTokens, char("5"), "view 5: Tokens: the text and its timeline", "", "Views"),
     row(.viewCompare, char("6"), "view 6: Compare (not built yet)", "", "Views"),
     row(.nextView, [.tab], "next view", "", "Views"),
     row(.previousView, [.backTab], "previous view", "", "Views"),
     row(.undo, char("u"), "undo the last change of view", "", "Program"),
     row(.redo, char("U"), "redo", "", "Program"),
     row(
-      .palette, char(":"), "any action by name; or: lambda 0.01, tile hopper, head 3", "", "Program"
+      .palette, char(":"), "any action by name; or: lambda 0.01, break sparsity<0.3", "", "Program"
     ),
     row(.export, char("e"), "export this screen as text with colours", "", "Program"),
-    row(.pause, char(" "), "pause or step a live source", "", "Program"),
+    row(.pause, [.character(" ")], "run or pause a live model", "run", "Live", [.tokens]),
+    row(
+      .branch, char("B"), "decode anew from this token with this lambda", "branch", "Live",
+      [.tokens]),
+    row(.otherBranch, char("x"), "the other branch", "other", "Live", [.tokens]),
     row(.help, char("?"), "this help", "", "Program"),
     row(.quit, char("q"), "quit (Ctrl-C stops work; twice quits)", "", "Program"),
   ]
@@ -150,6 +156,7 @@ public enum KeyTable {
       "? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view",
     ]
     if view == .map { items.insert("+ - zoom", at: 3) }
+    if view == .tokens { items.removeAll { $0 == ", . head" || $0 == "< > layer" } }
     let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
     items += extra.map { "\($0.keys[0].name) \($0.short)" } + [": command"]
     return items

@@ -36,8 +36,10 @@ struct ScreenLayout {
   }
 
   init(_ model: Model) {
-    let isMap = model.selection.view == .map
-    self.init(width: model.width, height: model.height, hasSide: isMap, hasRow: isMap)
+    let isMap = model.selection.view == .map, isTokens = model.selection.view == .tokens
+    self.init(
+      width: model.width, height: model.height, hasSide: isMap || isTokens,
+      hasRow: isMap || (isTokens && model.live != nil))
   }
 }
 

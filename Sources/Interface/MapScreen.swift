@@ -18,8 +18,10 @@ struct MapScreen {
     layout = MapLayout(model)
     let fresh = Needs.map(model).flatMap(model.map)
     let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
-    map = fresh ?? old.flatMap { $0.window == model.selection.window ? $0 : nil }
-    isStale = fresh == nil
+    // While a live source grows, the picture of a moment ago is near enough until the next one is there.
+    let grows = model.live != nil
+    map = fresh ?? old.flatMap { grows || $0.window == model.selection.window ? $0 : nil }
+    isStale = fresh == nil && (!grows || map == nil)
     scale = map.map { HeatScale($0, model.selection, wholeTop: model.wholeTop) }
   }
 

@@ -4,7 +4,7 @@ public import Sessions
 /// Everything that can change the model.
 public enum Message: Sendable {
   case event(Event)
-  case answered(Question, Answer)
+  case answered(Question, Frame, Answer)
   case failed(Question, String)
   case moment(Moment)
   /// The time in which a digit may become a count is over.
@@ -20,6 +20,8 @@ public enum Effect: Sendable, Equatable {
   case cancelWork
   /// Send `digitIsOver` after a second.
   case awaitDigit(Int)
+  /// Tell the source what to do.
+  case send(Command)
   /// Write the screen beside the user under a name that is free.
   case export(name: String, text: String)
 }

@@ -16,9 +16,19 @@ public struct Model: Sendable {
     case goTo = "go to key"
     case goToQuery = "go to query"
     case find = "find"
+    case goToStep = "go to token"
   }
 
-  public let source: SourceDescription
+  /// Of a live source: as of the frame that is looked at.
+  public internal(set) var source: SourceDescription
+  /// Nil for saved dumps.
+  public internal(set) var live: LiveStatus?
+  /// What is looked at.
+  public internal(set) var frame = Frame.whole
+  /// The newest token is looked at as it comes.
+  public internal(set) var isFollowing = true
+  /// Tokens of each branch, from the first on, as far as they have been asked for.
+  public internal(set) var timelines: [Int: [Step]] = [:]
   public internal(set) var width: Int
   public internal(set) var height: Int
   public internal(set) var capabilities: Capabilities
@@ -50,11 +60,12 @@ public struct Model: Sendable {
     let number: Int
 
     /// The count they would be; nil for a view key alone.
-    var count: Int? { text.count > 1 || text > "4" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
+    var count: Int? { text.count > 1 || text > "5" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
   }
 
-  private var answers: [Question: Answer] = [:]
-  private var failures: [Question: String] = [:]
+  /// Each with the frame it is true of: until the next one comes, an older answer is better than none.
+  private var answers: [Question: (answer: Answer, frame: Frame)] = [:]
+  private var failures: [Question: (reason: String, frame: Frame)] = [:]
   /// The last picture of the map, shown while the next is computed.
   var lastMap: (head: HeadID, map: PooledMap)?
   /// The largest probability of a head's whole map, by muted key: one colour scale for every zoom.
@@ -70,6 +81,7 @@ public struct Model: Sendable {
   ) {
     self.source = source
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
+    live = source.live
     selection = Viewpoint(source)
     selection.light = capabilities.lightBackground
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
@@ -77,9 +89,13 @@ public struct Model: Sendable {
 
   // MARK: Answers
 
-  mutating func store(_ question: Question, _ answer: Answer) {
-    answers[question] = answer
+  mutating func store(_ question: Question, _ frame: Frame, _ answer: Answer) {
     failures[question] = nil
+    if case .steps(let branch, let steps) = answer {
+      append(steps, to: branch)
+      return
+    }
+    answers[question] = (answer, frame)
     if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
       if head == selection.head { lastMap = (head, map) }
       if window.keys.count == source.keys, window.queries.count == source.queries {
@@ -90,48 +106,53 @@ public struct Model: Sendable {
     }
   }
 
-  mutating func fail(_ question: Question, _ reason: String) { failures[question] = reason }
+  mutating func fail(_ question: Question, _ reason: String) { failures[question] = (reason, frame) }
 
   /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
   mutating func prune(keeping wanted: Set<Question>) {
-    guard answers.count > 4 * source.allHeads.count + 64 else { return }
+    let most = live == nil ? 4 * source.allHeads.count + 64 : 1024
+    guard answers.count > most else { return }
     answers = answers.filter { question, _ in
       switch question {
-      case .table(_, let spec): spec == selection.spec || wanted.contains(question)
-      case .summary: true
+      case .table(_, let spec):
+        (spec == selection.spec && live == nil) || wanted.contains(question)
+      case .summary: live == nil || wanted.contains(question)
       default: wanted.contains(question)
       }
     }
   }
 
   public func isKnown(_ question: Question) -> Bool {
-    answers[question] != nil || failures[question] != nil
+    if case .steps(let branch, let range) = question {
+      return timelines[branch, default: []].count >= range.upperBound
+    }
+    return answers[question]?.frame == frame || failures[question]?.frame == frame
   }
 
   /// Why there is no answer and will be none.
   public func refusal(_ question: Question) -> String? {
-    if case .unavailable(let reason) = answers[question] { return reason }
-    return failures[question]
+    if case .unavailable(let reason) = answers[question]?.answer { return reason }
+    return failures[question]?.reason
   }
 
   public func table(_ head: HeadID) -> BlockTable? {
-    if case .table(let table) = answers[.table(head, selection.spec)] { table } else { nil }
+    if case .table(let table) = answers[.table(head, selection.spec)]?.answer { table } else { nil }
   }
 
   public func summary(_ head: HeadID) -> HeadSummary? {
-    if case .summary(let summary) = answers[.summary(head)] { summary } else { nil }
+    if case .summary(let summary) = answers[.summary(head)]?.answer { summary } else { nil }
   }
 
   /// Known as soon as the whole map was shown once.
   var wholeTop: Float? { tops[WholeMap(head: selection.head, muted: mutedKey)] }
 
   func map(_ question: Question) -> PooledMap? {
-    if case .map(let map) = answers[question] { map } else { nil }
+    if case .map(let map) = answers[question]?.answer { map } else { nil }
   }
 
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    guard case .row(var row) = answers[.row(selection.head, query: query)] else { return nil }
+    guard case .row(var row) = answers[.row(selection.head, query: query)]?.answer else { return nil }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
       let rest = 1 - row[muted]
       row[muted] = 0
@@ -141,7 +162,31 @@ public struct Model: Sendable {
   }
 
   public var outputError: OutputError? {
-    if case .outputError(let error) = answers[errorQuestion] { error } else { nil }
+    if case .outputError(let error) = answers[errorQuestion]?.answer { error } else { nil }
+  }
+
+  /// What the pass of the frame's newest token did.
+  var detail: StepDetail? {
+    if case .detail(let detail) = answers[.detail]?.answer, isKnown(.detail) { detail } else { nil }
+  }
+
+  /// The blocks of the newest row of the chosen head.
+  var rowTable: BlockTable? {
+    if case .table(let table) = answers[rowQuestion]?.answer { table } else { nil }
+  }
+
+  var rowQuestion: Question {
+    .rowTable(selection.head, decodeSpec, query: max(0, source.queries - 1))
+  }
+
+  /// The tile that single tokens are decided with, at the preset in use.
+  var decodeSpec: TileSpec {
+    let preset = TilePreset.all.first { $0.prefill == selection.spec }
+    var spec = preset?.decode ?? .standard(queries: 1)
+    if preset == nil { spec.keys = selection.spec.keys }
+    spec.order = selection.spec.order
+    if preset == nil || preset?.name == TilePreset.all[0].name { spec.vote = .group }
+    return spec
   }
 
   public var errorQuestion: Question {

@@ -30,9 +30,37 @@ public struct Needs: Sendable {
       }
     case .blocks: now = [.table(head, selection.spec), .summary(head), model.errorQuestion]
     case .sinks: now = [.summary(head)]
+    case .tokens:
+      now =
+        model.live == nil
+        ? [.row(head, query: selection.query), .summary(head), .table(head, selection.spec)]
+        : [.detail, model.rowQuestion]
+    }
+    if model.live != nil {
+      // Nothing can be asked before the first layer of a prompt is there.
+      now = Self.timelines(model) + (model.frame.tokens > 0 ? now : [])
     }
     foreground = now
-    background = Self.everyHead(model)
+    background = Self.isMoving(model) ? [] : Self.everyHead(model)
+  }
+
+  /// Tokens that have come since they were last asked for.
+  private static func timelines(_ model: Model) -> [Question] {
+    guard let live = model.live else { return [] }
+    return [model.frame.branch, model.otherBranch].compactMap { $0 }.compactMap { branch in
+      let have = model.timelines[branch, default: []].count
+      guard live.lengths.indices.contains(branch), live.lengths[branch] > have else { return nil }
+      return .steps(branch: branch, have..<live.lengths[branch])
+    }
+  }
+
+  /// While tokens come, what is not on the screen waits.
+  private static func isMoving(_ model: Model) -> Bool {
+    switch model.live?.phase {
+    case .prefill, .running: true
+    case .paused, .ended: model.selection.view == .tokens || model.frame.tokens == 0
+    case nil: false
+    }
   }
 
   /// Tables, then summaries, of all heads.

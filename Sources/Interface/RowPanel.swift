@@ -68,7 +68,7 @@ struct RowPanel {
     return max(key, 0)
   }
 
-  private func style(_ weight: Float, isPast: Bool, isCursor: Bool) -> Style {
+  func style(_ weight: Float, isPast: Bool, isCursor: Bool) -> Style {
     guard isPast else { return paint.dim }
     var style = Style(bold: isCursor, underline: isCursor)
     let t = weight <= 1e-4 ? 0 : 1 + Float(Scale.log10(Double(weight))) / 4

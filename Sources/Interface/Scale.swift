@@ -6,6 +6,7 @@ enum Scale {
   static func log10(_ x: Double) -> Double { Glibc.log10(x) }
   static func pow10(_ x: Double) -> Double { pow(10, x) }
   static func ln(_ x: Double) -> Double { log(x) }
+  static func exp(_ x: Double) -> Double { Glibc.exp(x) }
 }
 
 /// A pooled map turned into 0...1 for colouring, with the numbers a legend needs.

@@ -36,6 +36,7 @@ struct Screen {
     case .heads: HeadsScreen(model).draw(in: layout.main, on: &grid)
     case .blocks: BlocksScreen(model).draw(in: layout.main, on: &grid)
     case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
+    case .tokens: TokensScreen(model).draw(layout, on: &grid)
     }
     drawHeader(&grid)
     drawCaption(&grid)
@@ -63,6 +64,7 @@ struct Screen {
 
   /// Whether everything that was asked for is there.
   private var state: String {
+    if let live = model.live { return liveState(live) }
     if model.isStopped { return paint.unicode ? "■ stopped" : "stopped" }
     let (done, total) = model.progress
     if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
@@ -71,6 +73,22 @@ struct Screen {
       String(repeating: paint.unicode ? "█" : "#", count: eighth)
       + String(repeating: paint.unicode ? "░" : ".", count: 6 - eighth)
     return "\(bar) \(done)/\(total)"
+  }
+
+  private func liveState(_ live: LiveStatus) -> String {
+    let place =
+      model.frame.tokens == model.length || model.frame.tokens == 0
+      ? "" : " at \(model.frame.tokens)/\(model.length)"
+    switch live.phase {
+    case .prefill(let layer, let layers):
+      let share = "\(live.frame.tokens)/\(live.promptTokens)"
+      return "\(paint.unicode ? "▷" : ">") prompt \(share) layer \(layer)/\(layers)"
+    case .running:
+      return
+        "\(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.tokensPerSecond, 0)) tokens/s\(place)"
+    case .paused: return "\(paint.unicode ? "⏸" : "||") paused\(place)"
+    case .ended: return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"
+    }
   }
 
   private func drawCaption(_ grid: inout Grid) {

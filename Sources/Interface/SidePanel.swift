@@ -177,6 +177,9 @@ struct Lines {
   }
 
   var width: Int { rect.width - 4 }
+  var x: Int { rect.x + 2 }
+  /// The first line below.
+  var end: Int { rect.maxY - 1 }
 
   mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
     if y < rect.maxY - 1 { grid.put(text, rect.x + 2, y, style, limit: width) }

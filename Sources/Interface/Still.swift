@@ -13,7 +13,7 @@ public enum Still {
     let everything =
       model.selection.view == .map || model.selection.view == .blocks ? [] : needs.background
     for question in needs.foreground + everything where !model.isKnown(question) {
-      _ = update(&model, .answered(question, try await backend.answer(question)))
+      _ = update(&model, .answered(question, .whole, try await backend.answer(question)))
     }
     model.isWhole = true
     return view(model)

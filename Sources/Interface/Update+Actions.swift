@@ -6,10 +6,15 @@ import Sessions
 extension Model {
   mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {
     switch action {
-    case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end: move(action, repeats ?? 1)
+    case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
+      if selection.view == .tokens { return moveInText(action, repeats ?? 1) }
+      move(action, repeats ?? 1)
     case .zoomIn: zoom(by: 0.5)
     case .zoomOut: zoom(by: 2)
     case .fit: selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    case .goTo where selection.view == .tokens && live != nil:
+      if let repeats { return stepTo(repeats) }
+      mode = .prompt(.goToStep, text: "")
     case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
     case .goToQuery:
       if let repeats { goTo(query: repeats) } else { mode = .prompt(.goToQuery, text: "") }
@@ -35,6 +40,9 @@ extension Model {
       isQuitting = true
       return [.cancelWork, .quit]
     case .export: return [exportScreen()]
+    case .pause: return togglePause()
+    case .branch: return branchHere(attention())
+    case .otherBranch: return exchangeBranch()
     default: changePicture(action)
     }
     return []
@@ -58,11 +66,12 @@ extension Model {
     case .viewHeads: selection.view = .heads
     case .viewBlocks: selection.view = .blocks
     case .viewSinks: selection.view = .sinks
+    case .viewTokens: selection.view = .tokens
     case .nextView: selection.view = selection.view.following
-    case .previousView: selection.view = selection.view.following.following.following
-    case .viewTokens: message = "View 5 (Tokens) follows a live model; this is a saved dump."
+    case .previousView:
+      let all = ViewKind.allCases
+      selection.view = all[(all.firstIndex(of: selection.view)! + all.count - 1) % all.count]
     case .viewCompare: message = "View 6 (Compare) is not built yet."
-    case .pause: message = "Nothing is live here: this is a saved dump, there is nothing to pause."
     default: break
     }
     explain(action)
@@ -111,7 +120,7 @@ extension Model {
     switch selection.view {
     case .heads: moveInHeads(action, count)
     case .sinks: moveInSinks(action, count)
-    case .map, .blocks: moveCursor(action, count)
+    case .map, .blocks, .tokens: moveCursor(action, count)
     }
   }
 

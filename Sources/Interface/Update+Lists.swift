@@ -47,10 +47,8 @@ extension Model {
     switch mouse.action {
     case .wheelUp, .wheelDown:
       if selection.view == .map { point(mouse) }
-      _ = perform(
-        selection.view == .map
-          ? (mouse.action == .wheelUp ? .zoomIn : .zoomOut)
-          : (mouse.action == .wheelUp ? .up : .down))
+      let up = mouse.action == .wheelUp
+      _ = perform(selection.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil
@@ -74,6 +72,7 @@ extension Model {
       } else {
         selection.head = layout.order[index]
       }
+    case .tokens: pointAtToken(mouse)
     case .blocks, .sinks: break
     }
   }

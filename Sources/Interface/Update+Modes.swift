@@ -15,31 +15,34 @@ extension Model {
     if case .help(let wanted) = mode { mode = .help(scroll: min(wanted, Help.lastScroll(self))) }
   }
 
-  mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) {
+  mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) -> [Effect] {
     switch key {
     case .escape: mode = .normal
     case .backspace: mode = text.isEmpty ? .normal : .prompt(prompt, text: String(text.dropLast()))
     case .character(let c) where text.count < 200: mode = .prompt(prompt, text: text + String(c))
     case .enter:
       mode = .normal
-      finish(prompt, text)
+      return finish(prompt, text)
     default: break
     }
+    return []
   }
 
-  private mutating func finish(_ prompt: Prompt, _ text: String) {
-    guard !text.isEmpty else { return }
+  private mutating func finish(_ prompt: Prompt, _ text: String) -> [Effect] {
+    guard !text.isEmpty else { return [] }
     switch prompt {
-    case .goTo, .goToQuery:
+    case .goTo, .goToQuery, .goToStep:
       guard let number = Int(text.filter { $0 != " " }) else {
         message = "\"\(text)\" is not a token number; / finds tokens by text."
-        return
+        return []
       }
+      if prompt == .goToStep { return stepTo(number) }
       _ = performing { prompt == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
     case .find:
       search = text
       findAgain(forward: true, includingHere: true)
     }
+    return []
   }
 
   /// Runs a change that is no single action, with undo.
@@ -51,7 +54,7 @@ extension Model {
       redoStack = []
       isStopped = false
     }
-    return []
+    return attentionOrder(before).map { [.send($0)] } ?? []
   }
 
   mutating func findAgain(forward: Bool, includingHere: Bool = false) {
@@ -72,14 +75,19 @@ extension Model {
       }
       return
     }
-    let here = selection.key
+    let isText = selection.view == .tokens
+    let here = isText ? selection.query : selection.key
     let next: Int
     if forward {
       next = matches.first { includingHere ? $0 >= here : $0 > here } ?? matches[0]
     } else {
       next = matches.last { $0 < here } ?? matches[matches.count - 1]
     }
-    _ = performing { $0.goTo(next) }
+    if isText, live != nil {
+      _ = stepTo(next)
+    } else {
+      _ = performing { isText ? $0.goTo(query: next) : $0.goTo(next) }
+    }
     let place = matches.firstIndex(of: next)! + 1
     message = "\"\(search)\": match \(place) of \(matches.count), key \(next). n next, N previous."
   }
@@ -109,6 +117,7 @@ extension Model {
 
   /// Commands with a value; nil when the text is none of them.
   private mutating func command(_ text: String) -> [Effect]? {
+    if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
@@ -158,7 +167,7 @@ extension Model {
     return performing { $0.selection.lambda = max(value, 0) }
   }
 
-  private mutating func say(_ text: String) -> [Effect] {
+  mutating func say(_ text: String) -> [Effect] {
     message = text
     return []
   }

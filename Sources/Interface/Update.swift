@@ -5,14 +5,14 @@ import Sessions
 /// All change enters here: a message turns one model into the next, and what is to be done comes back as values.
 public func update(_ model: inout Model, _ message: Message) -> [Effect] {
   switch message {
-  case .answered(let question, let answer):
-    model.store(question, answer)
+  case .answered(let question, let frame, let answer):
+    model.store(question, frame, answer)
     return []
   case .failed(let question, let reason):
     model.fail(question, reason)
     model.message = reason
     return []
-  case .moment: return []
+  case .moment(.live(let status)): return model.take(status)
   case .digitIsOver(let number):
     if model.digits?.number == number { model.digits = nil }
     return []
@@ -53,6 +53,10 @@ extension Model {
     let isWorking =
       !isStopped && (needs.foreground + needs.background).contains { !isKnown($0) }
     interruptsInARow += 1
+    if let live, live.phase == .running {
+      message = "Generation stopped; what was recorded stays. Space goes on, :save FILE keeps it."
+      return [.send(.pause)]
+    }
     if isWorking, interruptsInARow == 1 {
       isStopped = true
       message =
@@ -74,8 +78,7 @@ extension Model {
       return []
     case .palette(let text, let choice): return takePaletteKey(key, text, choice)
     case .prompt(let prompt, let text):
-      takePromptKey(key, prompt, text)
-      return []
+      return takePromptKey(key, prompt, text)
     case .normal: break
     }
     message = nil
@@ -120,7 +123,8 @@ extension Model {
   /// Runs an action, remembering the selection before it when it changed.
   mutating func perform(_ action: Action, _ repeats: Int? = nil) -> [Effect] {
     let before = selection
-    let effects = change(action, repeats)
+    var effects = change(action, repeats)
+    if let order = attentionOrder(before) { effects.append(.send(order)) }
     if selection != before, action != .undo, action != .redo {
       isStopped = false
       if !isMove(action) || undoStack.last.map({ !isSamePlace($0, before) }) ?? true {

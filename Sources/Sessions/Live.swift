@@ -139,6 +139,8 @@ public struct LiveStatus: Sendable, Equatable {
   public var frame: Frame
   public var promptTokens: Int
   public var branches: [Branch]
+  /// Tokens of each branch.
+  public var lengths: [Int]
   public var tokensPerSecond: Double
   /// A sentence for the reader, numbered so that the same one can be said twice.
   public var note: String
@@ -148,13 +150,14 @@ public struct LiveStatus: Sendable, Equatable {
   public var hasShadow: Bool
 
   public init(
-    phase: Phase, frame: Frame, promptTokens: Int, branches: [Branch],
+    phase: Phase, frame: Frame, promptTokens: Int, branches: [Branch], lengths: [Int] = [],
     tokensPerSecond: Double = 0, note: String = "", noteNumber: Int = 0, isReplay: Bool = false,
     hasShadow: Bool = false
   ) {
     (self.phase, self.frame, self.promptTokens, self.branches) = (
       phase, frame, promptTokens, branches
     )
+    self.lengths = lengths
     (self.tokensPerSecond, self.note, self.noteNumber) = (tokensPerSecond, note, noteNumber)
     (self.isReplay, self.hasShadow) = (isReplay, hasShadow)
   }

@@ -51,6 +51,9 @@ struct OpenCommand: AsyncParsableCommand {
   @Option(help: "Head number to begin with.") var head: Int?
 
   func run() async throws {
+    if let file = dump.files.first, dump.files.count == 1, SafetensorsStream.isRecording(file) {
+      return try await replay(file)
+    }
     let dump = try self.dump.one(texts)
     let backend = self.dump.backend(dump)
     let start = try Start(dump, backend.describe(), self)
@@ -58,11 +61,37 @@ struct OpenCommand: AsyncParsableCommand {
       print(PlainSummary(dump, backend, lambda: try Lambda(tiles.lambda), spec: start.spec).text)
       return
     }
-    let terminal = try NCursesTerminal(options: self.terminal.options)
+    try await Screen.run(backend, terminal, begin: { start.apply(to: &$0) })
+  }
+
+  private func replay(_ file: String) async throws {
+    let backend = try ReplayBackend(file)
+    guard isatty(0) == 1, isatty(1) == 1 else {
+      print(ReplaySummary(backend).text)
+      return
+    }
+    let (lambda, spec) = (max(0, tiles.lambda), tiles.spec(queries: 2))
+    try await Screen.run(
+      backend, terminal,
+      begin: { selection in
+        selection.view = .tokens
+        selection.lambda = lambda
+        selection.spec = spec
+      })
+  }
+}
+
+/// An app on the real terminal, from first frame to the way out.
+enum Screen {
+  static func run(
+    _ backend: any Backend, _ arguments: TerminalArguments,
+    begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {}
+  ) async throws {
+    let terminal = try NCursesTerminal(options: arguments.options)
     Crash.ifAsked()
-    let app = App(
-      backend, terminal: terminal, selection: { start.apply(to: &$0) }, export: Exporter.write)
+    let app = App(backend, terminal: terminal, selection: begin, export: Exporter.write)
     if let note = terminal.note { await app.say(note) }
+    whenReady()
     await app.run()
     terminal.close()
   }

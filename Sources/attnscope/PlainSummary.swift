@@ -48,3 +48,25 @@ struct PlainSummary {
     text = lines.map(Printable.text).joined(separator: "\n")
   }
 }
+
+/// A recording in words, for where there is no terminal.
+struct ReplaySummary {
+  private let about: SourceDescription
+
+  init(_ backend: ReplayBackend) { about = backend.describe() }
+
+  var text: String {
+    var lines = [
+      "recording of \(Printable.text(about.model ?? "a model")), \(about.layers.count) layers, \(about.heads) heads"
+    ]
+    guard let live = about.live else { return lines[0] }
+    for branch in live.branches {
+      let origin = branch.parent.map { ", left branch \($0) at token \(branch.fork)" } ?? ""
+      lines.append(
+        "branch \(branch.id)  \(live.lengths[branch.id]) tokens, \(live.promptTokens) of the prompt, \(branch.attention)\(origin)"
+      )
+    }
+    if !live.note.isEmpty { lines.append(live.note) }
+    return lines.joined(separator: "\n")
+  }
+}

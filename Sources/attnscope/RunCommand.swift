@@ -6,6 +6,9 @@ import Glibc
 import Methods
 import Models
 import Tensors
+import Backends
+import Sessions
+import Interface
 
 /// What is said to the model, and how it answers.
 struct PromptArguments: ParsableArguments {
@@ -38,8 +41,8 @@ struct PromptArguments: ParsableArguments {
     return promptFile == "-" ? try standardInput() : try MappedFile.read(promptFile)
   }
 
-  func tokens(_ model: LanguageModel, standard: String? = nil) throws -> [Int] {
-    guard let text = try bytes() ?? standard.map({ Array($0.utf8) }) else {
+  func tokens(_ model: LanguageModel, standard: [UInt8] = []) throws -> [Int] {
+    guard let text = try bytes() ?? (standard.isEmpty ? nil : standard) else {
       throw ValidationError("Give a prompt: --prompt TEXT or --prompt-file FILE.")
     }
     guard chat else { return model.tokenizer.encode(text, special: special) }
@@ -112,6 +115,8 @@ struct RunCommand: AsyncParsableCommand {
   @Option(help: "Stop after so many tokens.") var maxTokens: Int?
   @Option(help: "Compare every step with dense attention on the same tokens: dense or none.")
   var shadow: Shadow = .none
+  @Flag(help: "On the screen: read the prompt, then wait for Space.") var paused = false
+  @OptionGroup var terminal: TerminalArguments
   @Flag(help: "Print the text as it comes, without a screen.") var plain = false
   @Flag(help: "With --plain: one JSON line a step.") var json = false
 
@@ -125,11 +130,41 @@ struct RunCommand: AsyncParsableCommand {
   func run() async throws {
     engine.apply()
     let model = try engine.open(try self.model.path())
+    guard plain else { return try await live(model) }
     let tokens = try prompt.tokens(model)
     let generator = Generator(
       model, try attention.plan(), sampler: Sampler(sampling.settings),
       dense: shadow == .dense ? try Self.densePlan() : nil)
     try PlainRun(generator, json: json, most: maxTokens ?? 256).run(tokens)
+  }
+
+  private func live(_ model: LanguageModel) async throws {
+    guard isatty(0) == 1, isatty(1) == 1 else {
+      throw ValidationError("There is no terminal; --plain prints the text.")
+    }
+    guard attention.knob.isEmpty else {
+      throw ValidationError("On the screen methods run with their standard settings; --knob goes with --plain.")
+    }
+    // Said when nobody says anything: long enough that there is something to prune.
+    let standard = try prompt.bytes() == nil ? MappedFile.read(try Sample.path(Sample.text)) : []
+    let tokens = try prompt.tokens(model, standard: standard)
+    let choice = AttentionChoice(
+      method: attention.method, lambda: max(0, attention.tiles.lambda),
+      prefill: attention.tiles.spec(queries: 2), decode: attention.tiles.spec(queries: 1))
+    let backend = try LocalBackend(
+      model, prompt: tokens,
+      LocalBackend.Options(
+        attention: choice, sampler: sampling.settings, maxTokens: maxTokens ?? .max,
+        hasShadow: shadow == .dense, startsPaused: paused))
+    try await Screen.run(
+      backend, self.terminal,
+      begin: { selection in
+        selection.view = .tokens
+        selection.lambda = choice.lambda
+        selection.spec = choice.prefill
+        selection.head = HeadID(layer: model.config.layers / 2, head: 0)
+      }, whenReady: { backend.start() })
+    backend.send(.stop)
   }
 
   static func densePlan() throws -> AttentionPlan {

@@ -8,7 +8,10 @@ enum Sample {
   /// Of layer 12.
   static let head = 6
 
-  static func path() throws -> String {
+  /// The sample's text, which a run continues when nothing else is said.
+  static let text = "tarn-point-log.txt"
+
+  static func path(_ name: String = name) throws -> String {
     if let named = getenv("ATTNSCOPE_SAMPLES") {
       return String(cString: named) + "/" + name
     }

@@ -1,0 +1,189 @@
+import Attention
+import Analysis
+import Sessions
+
+/// What a live source adds to the model: the frame that is looked at, and how it moves.
+extension Model {
+  mutating func take(_ status: LiveStatus) -> [Effect] {
+    let before = live
+    live = status
+    if status.noteNumber != before?.noteNumber, !status.note.isEmpty { message = status.note }
+    if before.map({ $0.branches.count < status.branches.count }) ?? false { isFollowing = true }
+    if isFollowing, status.frame.tokens > 0 { look(at: status.frame) }
+    return []
+  }
+
+  /// Shows the source as of a frame. A window that showed everything goes on to do so.
+  mutating func look(at new: Frame) {
+    let all = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    let isFit = selection.window == all || frame.tokens == 0
+    let wasNewest = selection.query == source.queries - 1 || frame.tokens == 0
+    frame = new
+    source.queries = max(1, new.tokens)
+    source.keys = source.queries
+    source.visibility = Visibility(causal: true, queries: source.queries, keys: source.keys)
+    source.tokens = timelines[new.branch, default: []].map(\.text)
+    if isFit {
+      selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    } else {
+      selection.window.queries = Self.fitted(selection.window.queries, within: source.queries)
+      selection.window.keys = Self.fitted(selection.window.keys, within: source.keys)
+    }
+    if wasNewest || selection.view == .tokens { selection.query = source.queries - 1 }
+    clampCursor()
+    if !isFit { followCursor() }
+  }
+
+  private static func fitted(_ range: Range<Int>, within limit: Int) -> Range<Int> {
+    let size = min(range.count, limit)
+    let start = min(range.lowerBound, limit - size)
+    return start..<start + size
+  }
+
+  mutating func append(_ steps: [Step], to branch: Int) {
+    var line = timelines[branch, default: []]
+    for step in steps where step.position == line.count { line.append(step) }
+    if branch == frame.branch {
+      source.tokens += line.dropFirst(source.tokens.count).map(\.text)
+    }
+    timelines[branch] = line
+  }
+
+  // MARK: Stepping
+
+  /// Tokens of the branch that is looked at.
+  var length: Int {
+    guard let live else { return source.keys }
+    return live.lengths.indices.contains(frame.branch) ? live.lengths[frame.branch] : frame.tokens
+  }
+
+  /// The token that the frame ends with.
+  var step: Step? {
+    let line = timelines[frame.branch, default: []]
+    return line.indices.contains(frame.tokens - 1) ? line[frame.tokens - 1] : nil
+  }
+
+  /// Moves to the frame that ends with token `position`; beyond the newest one a paused run takes one step.
+  mutating func stepTo(_ position: Int) -> [Effect] {
+    guard let live else { return [] }
+    if case .prefill = live.phase {
+      message = "The prompt is being read."
+      return []
+    }
+    if position >= length {
+      guard position == length, live.phase == .paused, !live.isReplay,
+        frame.tokens == length, frame.branch == live.frame.branch
+      else {
+        message =
+          live.phase == .running ? "This is the newest token." : "Nothing was recorded after this."
+        goToNewest()
+        return []
+      }
+      isFollowing = true
+      return [.send(.step(1))]
+    }
+    if position < 0 { message = "This is the first token." }
+    let tokens = max(position, 0) + 1
+    isFollowing = tokens == length && frame.branch == live.frame.branch
+    look(at: Frame(branch: frame.branch, tokens: tokens))
+    return []
+  }
+
+  mutating func goToNewest() {
+    guard let live else { return }
+    isFollowing = frame.branch == live.frame.branch
+    look(at: isFollowing ? live.frame : Frame(branch: frame.branch, tokens: length))
+  }
+
+  mutating func togglePause() -> [Effect] {
+    guard let live else {
+      message = "Nothing is live here: this is a saved dump, there is nothing to pause."
+      return []
+    }
+    switch live.phase {
+    case .prefill:
+      message = "The prompt is being read; it cannot be paused."
+      return []
+    case .running:
+      message = "Paused. ← → step through the tokens, B branches, Space goes on."
+      return [.send(.pause)]
+    case .paused:
+      isFollowing = true
+      if frame.branch != live.frame.branch {
+        return [.send(.select(frame.branch)), .send(.run)]
+      }
+      goToNewest()
+      return [.send(.run)]
+    case .ended(let why):
+      message = "Nothing more comes: \(why). ← → step through what was recorded."
+      return []
+    }
+  }
+
+  // MARK: Branches
+
+  /// The attention that the screen's settings stand for.
+  func attention(method: String = "blasst") -> AttentionChoice {
+    AttentionChoice(
+      method: method, lambda: selection.lambda, prefill: selection.spec, decode: decodeSpec)
+  }
+
+  /// What a live run is told when lambda or the tile has changed.
+  func attentionOrder(_ before: Viewpoint) -> Command? {
+    guard let live, !live.isReplay,
+      before.lambda != selection.lambda || before.spec != selection.spec
+    else { return nil }
+    return .attend(attention())
+  }
+
+  mutating func branchHere(_ choice: AttentionChoice) -> [Effect] {
+    guard let live else {
+      message = "Branching needs a model that runs: attnscope run."
+      return []
+    }
+    guard !live.isReplay else {
+      message = "This is a recording: branching needs the model, attnscope run."
+      return []
+    }
+    if case .prefill = live.phase {
+      message = "The prompt is being read."
+      return []
+    }
+    guard length > live.promptTokens else {
+      message = "Nothing was decoded yet: Space runs, then B branches."
+      return []
+    }
+    isFollowing = true
+    message = "Decoding anew from token \(max(frame.tokens - 1, live.promptTokens)) with \(choice)."
+    return [.send(.branch(from: frame, choice))]
+  }
+
+  /// The branch beside the one that is looked at: its parent, or the trunk's newest child.
+  var otherBranch: Int? {
+    guard let live, live.branches.indices.contains(frame.branch) else { return nil }
+    return live.branches[frame.branch].parent
+      ?? live.branches.last { $0.parent == frame.branch }?.id
+  }
+
+  /// Where two lines of tokens first differ; nil while one is the beginning of the other.
+  func divergence(_ a: Int, _ b: Int) -> Int? {
+    zip(timelines[a, default: []], timelines[b, default: []]).enumerated()
+      .first { $0.element.0.token != $0.element.1.token }?.offset
+  }
+
+  mutating func exchangeBranch() -> [Effect] {
+    guard let live, live.branches.count > 1 else {
+      message =
+        live == nil
+        ? "Only a live model has branches." : "There is one branch; B makes another from this token."
+      return []
+    }
+    let next = (frame.branch + 1) % live.branches.count
+    frame.branch = next
+    let tokens = min(frame.tokens, length)
+    isFollowing = false
+    look(at: Frame(branch: next, tokens: max(tokens, 1)))
+    message = "Branch \(next): \(live.branches[next].attention)."
+    return live.isReplay ? [] : [.send(.select(next))]
+  }
+}

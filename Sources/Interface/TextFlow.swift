@@ -1,0 +1,71 @@
+import Canvas
+
+/// How tokens stand in a rectangle: a line breaks at newlines and where the next token would not fit. Used to draw the
+/// text and to find the token under the mouse or above the cursor.
+struct TextFlow {
+  struct Place: Equatable {
+    let token: Int
+    let x: Int
+    let y: Int
+    let text: String
+  }
+
+  /// Of the tokens that are shown, in order; some stand on two lines.
+  let places: [Place]
+  let lineCount: Int
+
+  /// Lays out so that `cursor` is in sight, a little above the end.
+  init(_ texts: [String], in rect: Rect, cursor: Int) {
+    guard !rect.isEmpty, !texts.isEmpty else {
+      (places, lineCount) = ([], 0)
+      return
+    }
+    let all = Self.layOut(texts, width: rect.width)
+    lineCount = (all.last?.y ?? 0) + 1
+    let line = all.last { $0.token <= cursor }?.y ?? 0
+    let below = min(lineCount - 1 - line, rect.height / 3)
+    let first = max(0, min(line + below - rect.height + 1, line))
+    places = all.filter { (first..<first + rect.height).contains($0.y) }.map {
+      Place(token: $0.token, x: rect.x + $0.x, y: rect.y + $0.y - first, text: $0.text)
+    }
+  }
+
+  private static func layOut(_ texts: [String], width: Int) -> [Place] {
+    var out: [Place] = []
+    out.reserveCapacity(texts.count)
+    var x = 0, y = 0
+    for (token, text) in texts.enumerated() {
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      for (index, line) in lines.enumerated() {
+        if index > 0 { (x, y) = (0, y + 1) }
+        var piece = Printable.text(String(line))
+        // The newline itself stays visible as a mark, so that its token can be pointed at.
+        if index < lines.count - 1 { piece += "⏎" }
+        guard !piece.isEmpty else { continue }
+        if x + Width.of(piece) > width, x > 0 {
+          (x, y) = (0, y + 1)
+          if piece.first == " " { piece.removeFirst() }
+        }
+        out.append(Place(token: token, x: x, y: y, text: piece))
+        x += Width.of(piece)
+      }
+      if lines.count == 1, text.isEmpty { out.append(Place(token: token, x: x, y: y, text: "")) }
+    }
+    return out
+  }
+
+  /// The token at a place of the screen.
+  func token(x: Int, y: Int) -> Int? {
+    places.last { $0.y == y && $0.x <= x }?.token ?? places.first { $0.y == y }?.token
+  }
+
+  /// The token a number of lines above or below another, at about the same column.
+  static func token(_ texts: [String], width: Int, from token: Int, lines: Int) -> Int {
+    let all = layOut(texts, width: max(width, 1))
+    guard let here = all.last(where: { $0.token <= token }) else { return token }
+    let wanted = here.y + lines
+    if wanted < 0 { return 0 }
+    return all.last { $0.y == wanted && $0.x <= here.x }?.token
+      ?? all.first { $0.y == wanted }?.token ?? texts.count - 1
+  }
+}

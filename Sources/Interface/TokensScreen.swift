@@ -1,0 +1,320 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// View 5: the text. Of a live model with its timeline and, once there are branches, the other branch's text below.
+struct TokensScreen {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(_ layout: ScreenLayout, on grid: inout Grid) {
+    if model.live == nil {
+      drawDump(in: layout.main, on: &grid)
+      SidePanel(model).draw(in: layout.side, on: &grid)
+      return
+    }
+    StepPanel(model).draw(in: layout.side, on: &grid)
+    TimelinePanel(model).draw(in: layout.row, on: &grid)
+    let (mine, other) = Self.halves(model, layout.main)
+    drawBranch(model.frame.branch, in: mine, on: &grid)
+    if let branch = model.otherBranch, !other.isEmpty {
+      drawBranch(branch, in: other, on: &grid)
+    }
+  }
+
+  /// The text's own rectangle and, where there is another branch, that one's.
+  static func halves(_ model: Model, _ rect: Rect) -> (Rect, Rect) {
+    guard model.otherBranch != nil, rect.height >= 6 else {
+      return (rect, Rect(x: 0, y: 0, width: 0, height: 0))
+    }
+    return rect.splitTop((rect.height + 1) / 2)
+  }
+
+  // MARK: A branch
+
+  private func drawBranch(_ id: Int, in rect: Rect, on grid: inout Grid) {
+    guard let live = model.live, live.branches.indices.contains(id) else {
+      Panel("Text", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
+      grid.put(
+        "The prompt is being read…", rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
+      return
+    }
+    let line = model.timelines[id, default: []]
+    let isMine = id == model.frame.branch
+    let title = live.branches.count == 1 ? "Text" : "Branch \(id)"
+    let attention = line.last { !$0.isPrompt }?.attention ?? live.branches[id].attention
+    Panel(
+      title + (isMine || live.branches.count == 1 ? "" : " (x goes there)"),
+      right: attention + compared(id), style: isMine ? paint.dim : paint.faint,
+      unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    let flow = TextFlow(
+      line.map(\.text), in: rect.inset(2, 1), cursor: isMine ? model.frame.tokens - 1 : focus(id))
+    let differs = model.otherBranch.flatMap { model.divergence(model.frame.branch, $0) }
+    for place in flow.places {
+      grid.put(
+        place.text, place.x, place.y,
+        style(line[place.token], isMine: isMine, differs: differs),
+        limit: rect.maxX - 1 - place.x)
+    }
+  }
+
+  /// Keeps the other branch's text at the same token.
+  private func focus(_ id: Int) -> Int {
+    min(model.frame.tokens, model.timelines[id, default: []].count) - 1
+  }
+
+  private func compared(_ id: Int) -> String {
+    guard id == model.frame.branch, let other = model.otherBranch, let live = model.live else {
+      return ""
+    }
+    if let at = model.divergence(id, other) { return ", differs from token \(at) on" }
+    let fork = max(live.branches[id].fork, live.branches[other].fork)
+    let both = min(
+      model.timelines[id, default: []].count, model.timelines[other, default: []].count)
+    return ", the same for \(max(0, both - fork)) tokens"
+  }
+
+  private func style(_ step: Step, isMine: Bool, differs: Int?) -> Style {
+    let isCursor = isMine && step.position == model.frame.tokens - 1
+    if isCursor { return Style(bold: true, reverse: true) }
+    if step.position == differs {
+      var style = paint.warning
+      style.underline = true
+      return style
+    }
+    if step.isPrompt { return paint.dim }
+    var style = Style(underline: differs.map { step.position > $0 } ?? false)
+    if isMine, step.position >= model.frame.tokens { return paint.faint }
+    guard let logProbability = step.logProbability else { return style }
+    // One in a hundred is as dark as it gets.
+    let surprise = Float(min(1, -logProbability / 4.6))
+    guard surprise > 0.15 else { return style }
+    if paint.colors == .palette {
+      let index = paint.map.index(Double(surprise), light: paint.light)
+      style.background = .index(index)
+      style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    } else {
+      style.bold = surprise > 0.5
+    }
+    return style
+  }
+
+  // MARK: A dump
+
+  /// The tokens of a saved dump, shaded by what the query under the cursor gives them.
+  private func drawDump(in rect: Rect, on grid: inout Grid) {
+    Panel(
+      "Text", right: "query \(model.selection.query) reads", style: paint.dim,
+      unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    guard !model.source.tokens.isEmpty else {
+      grid.put(
+        "This file has no token texts; --tokens FILE gives them.", rect.x + 2, rect.y + 1,
+        paint.dim, limit: rect.width - 4)
+      return
+    }
+    let cursor = model.source.visibility.position(row: model.selection.query)
+    let row = model.row(model.selection.query)
+    let top = max(row?.max() ?? 0, 1e-9)
+    let flow = TextFlow(model.source.tokens, in: rect.inset(2, 1), cursor: cursor)
+    let rows = RowPanel(model)
+    for place in flow.places {
+      let isPast = place.token < model.source.visibility.limit(row: model.selection.query)
+      let weight = row.flatMap { $0.indices.contains(place.token) ? $0[place.token] / top : nil }
+      let style =
+        place.token == cursor
+        ? Style(bold: true, reverse: true)
+        : rows.style(weight ?? 0, isPast: isPast, isCursor: false)
+      grid.put(place.text, place.x, place.y, style, limit: rect.maxX - 1 - place.x)
+    }
+  }
+}
+
+/// Beside the text: the token under the cursor and what its pass did.
+struct StepPanel {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard !rect.isEmpty else { return }
+    Panel(
+      "Token", right: "\(max(0, model.frame.tokens - 1)) of \(model.length)", style: paint.dim,
+      unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    var lines = Lines(rect, paint)
+    guard let step = model.step else {
+      lines.put("nothing yet", paint.dim, on: &grid)
+      return
+    }
+    let name = "\"\(Printable.text(step.text))\""
+    lines.field("token", "\(name) id \(step.token)", paint.strong, on: &grid)
+    if step.isPrompt {
+      lines.put("of the prompt: nothing was chosen here", paint.dim, on: &grid)
+    } else {
+      choice(step, &lines, &grid)
+    }
+    lines.rule("Pruned", right: step.attention, on: &grid)
+    pruned(step, &lines, &grid)
+    lines.rule("Dense beside it", on: &grid)
+    shadow(step, &lines, &grid)
+  }
+
+  private func choice(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
+    guard let logProbability = step.logProbability else { return }
+    lines.field("chance", Numbers.percent(Scale.exp(logProbability)), on: &grid)
+    // The sum over the vocabulary follows from the token's own logit and probability.
+    guard let own = step.top.first(where: { $0.token == step.token }) else { return }
+    let total = Double(own.logit) - logProbability
+    for candidate in step.top {
+      let share = Scale.exp(Double(candidate.logit) - total)
+      let text = "\"\(Printable.text(candidate.piece))\""
+      let y = lines.y
+      lines.put(
+        "  " + String(text.prefix(14)), candidate.token == step.token ? paint.strong : .plain,
+        on: &grid)
+      guard y < lines.end else { continue }
+      grid.put(Numbers.percent(share), lines.x + 18, y, paint.dim)
+      Bar(share, style: paint.accent, unicode: paint.unicode).draw(
+        in: Rect(x: lines.x + 26, y: y, width: max(0, lines.width - 26), height: 1), on: &grid)
+    }
+  }
+
+  private func pruned(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
+    guard let sparsity = step.sparsity else {
+      lines.put("prompt rows are pruned in tiles: see the Map", paint.dim, on: &grid)
+      return
+    }
+    lines.field(
+      "blocks", "\(step.skippedBlocks)/\(step.visibleBlocks) \(Numbers.percent(sparsity))",
+      paint.pruned, on: &grid)
+    if let detail = model.detail, !detail.visible.isEmpty {
+      layers(detail, &lines, &grid)
+    } else {
+      lines.put("by layer …", paint.dim, on: &grid)
+    }
+    row(&lines, &grid)
+    lines.field("time", "\(Numbers.fixed(step.milliseconds, 2)) ms", on: &grid)
+  }
+
+  private func layers(_ detail: StepDetail, _ lines: inout Lines, _ grid: inout Grid) {
+    let shares = (0..<detail.layers).map { layer -> Double in
+      let heads = layer * detail.heads..<(layer + 1) * detail.heads
+      let seen = heads.reduce(0) { $0 + Int(detail.visible[$1]) }
+      return seen == 0 ? 0 : Double(heads.reduce(0) { $0 + Int(detail.skipped[$1]) }) / Double(seen)
+    }
+    lines.field("by layer", "", on: &grid)
+    guard lines.y <= lines.end else { return }
+    Sparkline(shares, style: paint.pruned, unicode: paint.unicode).draw(
+      in: Rect(
+        x: lines.x + 9, y: lines.y - 1, width: min(detail.layers, lines.width - 9), height: 1),
+      on: &grid)
+    let known = detail.sink.filter { !$0.isNaN }
+    guard !known.isEmpty else { return }
+    let mine = detail.sink[model.selection.head.layer * detail.heads + model.selection.head.head]
+    let mean = known.reduce(0, +) / Float(known.count)
+    lines.field(
+      "sink",
+      "\(Numbers.percent(Double(mean))), this head \(mine.isNaN ? "?" : Numbers.percent(Double(mine)))",
+      on: &grid)
+  }
+
+  /// The blocks of the chosen head's newest row, first key left.
+  private func row(_ lines: inout Lines, _ grid: inout Grid) {
+    let head = "L\(model.layerNumber) H\(model.selection.head.head)"
+    guard let table = model.rowTable else {
+      lines.field(head, "…", paint.dim, on: &grid)
+      return
+    }
+    let mask = table.mask(model.lambda)
+    lines.field(head, "", on: &grid)
+    guard lines.y <= lines.end else { return }
+    let room = lines.width - 9
+    for j in 0..<min(table.keyTiles, room) {
+      let isSkipped = mask[0, j] == .skipped
+      grid[lines.x + 9 + j, lines.y - 1] =
+        isSkipped
+        ? Cell(paint.cross, paint.pruned) : Cell(paint.unicode ? "■" : "#", paint.accent)
+    }
+  }
+
+  private func shadow(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
+    guard let divergence = step.divergence else {
+      let why =
+        model.live?.hasShadow == true ? "prompt tokens are not compared" : "run --shadow dense shows it"
+      lines.put(why, paint.dim, on: &grid)
+      return
+    }
+    lines.field("KL", "\(Numbers.short(divergence)) nats", on: &grid)
+    lines.field(
+      "top 1", step.agrees == true ? "the same" : "another token",
+      step.agrees == true ? .plain : paint.warning, on: &grid)
+  }
+}
+
+/// Under the text: every step so far, newest right.
+struct TimelinePanel {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard rect.height >= 3, let live = model.live else { return }
+    let steps = model.timelines[model.frame.branch, default: []].dropFirst(live.promptTokens)
+    Panel(
+      "Timeline", right: "\(steps.count) tokens decoded", style: paint.dim, unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1), gutter = 10
+    let room = inner.width - gutter
+    guard room > 4, !steps.isEmpty else {
+      grid.put("Space runs the model.", inner.x, inner.y, paint.dim, limit: inner.width)
+      return
+    }
+    // As many of the last steps as fit, the one under the cursor among them.
+    let cursor = max(0, model.frame.tokens - 1 - live.promptTokens)
+    let first = max(0, min(cursor - room / 2, steps.count - room))
+    let shown = Array(steps.dropFirst(first).prefix(room))
+    for (index, track) in tracks(shown).prefix(inner.height).enumerated() {
+      let y = inner.y + index
+      grid.put(track.name, inner.x, y, paint.dim, limit: gutter - 1)
+      Sparkline(track.values, style: track.style, unicode: paint.unicode).draw(
+        in: Rect(x: inner.x + gutter, y: y, width: shown.count, height: 1), on: &grid)
+      let x = inner.x + gutter + cursor - first
+      if (0..<shown.count).contains(cursor - first) {
+        var cell = grid[x, y]
+        cell.style.reverse = true
+        grid[x, y] = cell
+      }
+    }
+  }
+
+  private func tracks(_ steps: [Step]) -> [(name: String, values: [Double], style: Style)] {
+    let time = steps.map(\.milliseconds)
+    let slowest = max(time.max() ?? 0, 1e-9)
+    var tracks: [(name: String, values: [Double], style: Style)] = [
+      ("pruned", steps.map { $0.sparsity ?? 0 }, paint.pruned),
+      ("surprise", steps.map { min(1, -($0.logProbability ?? 0) / 4.6) }, paint.accent),
+    ]
+    if steps.contains(where: { $0.divergence != nil }) {
+      let most = max(steps.compactMap(\.divergence).max() ?? 0, 1e-9)
+      tracks.insert(("KL", steps.map { ($0.divergence ?? 0) / most }, paint.warning), at: 1)
+    }
+    tracks.append(("time", time.map { $0 / slowest }, paint.dim))
+    return tracks
+  }
+}

@@ -1,0 +1,148 @@
+import Attention
+import Canvas
+public import Sessions
+
+/// Keys, mouse and commands of the Tokens view and of a live model.
+extension Model {
+  /// Arrows in the text: a live model steps through its frames, a dump moves its query.
+  mutating func moveInText(_ action: Action, _ count: Int) -> [Effect] {
+    let here =
+      live == nil ? source.visibility.position(row: selection.query) : frame.tokens - 1
+    let area = TokensScreen.halves(self, ScreenLayout(self).main).0.inset(2, 1)
+    let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
+    func line(_ lines: Int) -> Int {
+      TextFlow.token(texts, width: area.width, from: here, lines: lines)
+    }
+    let wanted: Int
+    switch action {
+    case .left: wanted = here - count
+    case .right: wanted = here + count
+    case .up: wanted = line(-count)
+    case .down: wanted = line(count)
+    case .pageUp: wanted = line(-count * max(1, area.height - 1))
+    case .pageDown: wanted = line(count * max(1, area.height - 1))
+    case .home: wanted = live?.promptTokens ?? 0
+    default: wanted = (live == nil ? source.keys : length) - 1
+    }
+    guard live != nil else {
+      selection.query = wanted - source.visibility.offset
+      let before = selection.query
+      clampCursor()
+      if selection.query != before { message = "This is the edge of the text." }
+      return []
+    }
+    // Only the arrow to the right decodes one more; leaps stop at the newest.
+    return stepTo(action == .right ? wanted : min(wanted, length - 1))
+  }
+
+  mutating func pointAtToken(_ mouse: Mouse) {
+    let area = TokensScreen.halves(self, ScreenLayout(self).main).0
+    guard area.contains(mouse.x, mouse.y) else { return }
+    let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
+    let cursor =
+      live == nil ? source.visibility.position(row: selection.query) : frame.tokens - 1
+    let flow = TextFlow(texts, in: area.inset(2, 1), cursor: cursor)
+    guard let token = flow.token(x: mouse.x, y: mouse.y) else { return }
+    if live == nil {
+      selection.query = token - source.visibility.offset
+      clampCursor()
+    } else {
+      _ = stepTo(token)
+    }
+  }
+
+  /// `break`, `save`, `branch` and `method`; nil when the text is none of them.
+  mutating func liveCommand(_ text: String) -> [Effect]? {
+    let parts = text.split(separator: " ", maxSplits: 1).map(String.init)
+    guard let name = parts.first, ["break", "save", "branch", "method"].contains(name) else {
+      return nil
+    }
+    let value = parts.count > 1 ? parts[1].trimmed : ""
+    guard live != nil else { return say("\(name) needs a live model: attnscope run.") }
+    switch name {
+    case "break": return setBreakpoint(value)
+    case "save":
+      guard !value.isEmpty else { return say("Give it a file: save run.safetensors.") }
+      return [.send(.save(value))]
+    case "branch":
+      guard let choice = choice(value) else {
+        return say("A branch takes a lambda, dense, or a method: branch 0.1, branch a-shape.")
+      }
+      return branchHere(choice)
+    default:
+      guard let choice = choice(value), !value.isEmpty else {
+        return say("Give it a method: method a-shape, method blasst.")
+      }
+      message = "From the next token on: \(choice)."
+      return [.send(.attend(choice))]
+    }
+  }
+
+  /// What a word after `branch` or `method` means; the screen's own settings when there is none.
+  private func choice(_ word: String) -> AttentionChoice? {
+    var choice = attention()
+    if word.isEmpty { return choice }
+    if word == "dense" {
+      choice.lambda = 0
+      return choice
+    }
+    if let lambda = Double(word) {
+      guard lambda <= 1 else { return nil }
+      choice.lambda = max(0, lambda)
+      return choice
+    }
+    guard word.allSatisfy({ $0.isLetter || $0 == "-" || $0.isNumber }) else { return nil }
+    choice.method = word
+    return choice
+  }
+
+  private mutating func setBreakpoint(_ text: String) -> [Effect] {
+    if text == "off" {
+      message = "No breakpoints."
+      return [.send(.clearBreakpoints)]
+    }
+    guard let point = Breakpoint(text) else {
+      return say(
+        "Breakpoints: break sparsity<0.3, break divergence, break kl>0.5, break token \"x\", break off."
+      )
+    }
+    message = "Stops at \(point)."
+    return [.send(.breakAt(point))]
+  }
+}
+
+extension Breakpoint {
+  /// `sparsity<0.3`, `sparsity>0.3`, `divergence`, `kl>0.1`, `token "x"`; nil for anything else.
+  public init?(_ text: String) {
+    let squeezed = text.filter { $0 != " " }
+    if squeezed == "divergence" {
+      self = .divergence
+      return
+    }
+    if text.hasPrefix("token") {
+      let word = String(text.dropFirst(5)).trimmed
+      let bare =
+        word.count >= 2 && word.first == "\"" && word.last == "\""
+        ? String(word.dropFirst().dropLast()) : word
+      guard !bare.isEmpty else { return nil }
+      self = .token(bare)
+      return
+    }
+    for (prefix, make) in [
+      ("sparsity<", Breakpoint.sparsityBelow), ("sparsity>", Breakpoint.sparsityAbove),
+      ("kl>", Breakpoint.divergenceAbove),
+    ] where squeezed.hasPrefix(prefix) {
+      guard let value = Double(squeezed.dropFirst(prefix.count)), value.isFinite else { return nil }
+      self = make(value)
+      return
+    }
+    return nil
+  }
+}
+
+extension String {
+  /// Without spaces at both ends.
+  var trimmed: String {
+    String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+  }
+}
