@@ -68,21 +68,25 @@ func target(_ room: (name: String, imports: [String])) -> Target {
 let tests: [(name: String, needs: [String])] = [
   ("HouseTests", []),
   ("AttentionTests", ["Support", "Kernels", "Tensors", "Attention"]),
-  ("FormatsTests", ["Support", "Tensors", "Formats"]),
+  ("FormatsTests", ["Support", "Kernels", "Tensors", "Formats"]),
+  ("ModelsTests", ["Support", "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods"]),
   ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
   ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
   ("CanvasTests", ["Canvas"]),
   (
     "InterfaceTests",
-    ["Support", "Tensors", "Attention", "Analysis", "Sessions", "Backends", "Canvas", "Interface"]
+    [
+      "Support", "Tensors", "Attention", "Models", "Analysis", "Sessions", "Backends", "Canvas",
+      "Interface",
+    ]
   ),
   ("CommandTests", ["Support", "attnscope"]),
   // The numeric suite and the budgets of the design, also run in release.
   (
     "NumericTests",
     [
-      "Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends", "Canvas",
-      "Interface",
+      "Support", "Tensors", "Formats", "Attention", "Models", "Methods", "Analysis", "Sessions",
+      "Backends", "Canvas", "Interface",
     ]
   ),
 ]

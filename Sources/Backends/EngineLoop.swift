@@ -238,7 +238,8 @@ final class EngineLoop: @unchecked Sendable {
     do {
       let branch = Branch(
         id: generators.count, parent: frame.branch, fork: fork, attention: choice.description)
-      let fresh = Generator(branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
+      let fresh = Generator(
+        branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
       let store = BranchStore(branch, copying: parent, count: fork)
       fresh.observer = store.queries
       // The last shared token is read again, with the new attention, for the logits of the first new one.

@@ -23,8 +23,10 @@ public final class ReplayBackend: Backend {
     status = LiveStatus(
       phase: .ended("a recording"),
       frame: Frame(branch: 0, tokens: stores[0].count), promptTokens: promptTokens,
-      branches: stores.map(\.branch), lengths: stores.map(\.count), note: stream.note ?? "", noteNumber: stream.note == nil ? 0 : 1,
-      isReplay: true, hasShadow: stores.contains { $0.steps(0..<$0.count).contains { $0.divergence != nil } })
+      branches: stores.map(\.branch), lengths: stores.map(\.count), note: stream.note ?? "",
+      noteNumber: stream.note == nil ? 0 : 1,
+      isReplay: true,
+      hasShadow: stores.contains { $0.steps(0..<$0.count).contains { $0.divergence != nil } })
     let shape = reader.shape
     description = SourceDescription(
       name: path.split(separator: "/").last.map(String.init) ?? path, kind: "recording",
@@ -81,7 +83,8 @@ struct RecordingReader {
     self.stream = stream
     let head = stream.parts[0].metadata
     func wrong(_ what: String) -> FormatError {
-      FormatError(.malformed, "\(what); the recording is damaged", file: stream.path, place: "part 0")
+      FormatError(
+        .malformed, "\(what); the recording is damaged", file: stream.path, place: "part 0")
     }
     func number(_ key: String, _ most: Int) throws(FormatError) -> Int {
       guard let text = head[key], let value = Int(text), (1...most).contains(value) else {
@@ -94,7 +97,9 @@ struct RecordingReader {
       try number("layers", 1024), try number("heads", 1024), try number("kv_heads", 1024),
       try number("head_dim", 1024)
     )
-    guard shape.heads % shape.kvHeads == 0 else { throw wrong("heads do not share KV heads evenly") }
+    guard shape.heads % shape.kvHeads == 0 else {
+      throw wrong("heads do not share KV heads evenly")
+    }
     modelName = head["model"]
     texts =
       head["tokens"].flatMap { try? JSONDecoder().decode([String].self, from: Data($0.utf8)) } ?? []
@@ -159,7 +164,9 @@ struct RecordingReader {
     while writers.count <= id {
       let branch = branches[writers.count]
       let parent = writers[branch.parent ?? 0]
-      guard branch.fork <= parent.store.count else { throw wrong("a branch leaves where nothing is") }
+      guard branch.fork <= parent.store.count else {
+        throw wrong("a branch leaves where nothing is")
+      }
       parent.publish()
       writers.append(BranchWriter(branch, copying: parent, shape))
     }

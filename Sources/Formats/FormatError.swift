@@ -28,8 +28,13 @@ public struct FormatError: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     let where_ = place.map { "\(file): \($0)" } ?? file
-    return "\(where_): \(message)" + (cause.map { " (\($0))" } ?? "")
+    return oneLine("\(where_): \(message)" + (cause.map { " (\($0))" } ?? ""))
   }
+}
+
+/// Names in a message come from the file: whatever they hold, the message stays one line.
+public func oneLine(_ text: String) -> String {
+  String(text.map { $0.isNewline || ($0.asciiValue ?? 32) < 32 ? "?" : $0 })
 }
 
 extension Array {

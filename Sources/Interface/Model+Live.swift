@@ -175,7 +175,8 @@ extension Model {
     guard let live, live.branches.count > 1 else {
       message =
         live == nil
-        ? "Only a live model has branches." : "There is one branch; B makes another from this token."
+        ? "Only a live model has branches."
+        : "There is one branch; B makes another from this token."
       return []
     }
     let next = (frame.branch + 1) % live.branches.count

@@ -106,7 +106,9 @@ public struct Model: Sendable {
     }
   }
 
-  mutating func fail(_ question: Question, _ reason: String) { failures[question] = (reason, frame) }
+  mutating func fail(_ question: Question, _ reason: String) {
+    failures[question] = (reason, frame)
+  }
 
   /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
   mutating func prune(keeping wanted: Set<Question>) {
@@ -126,7 +128,15 @@ public struct Model: Sendable {
     if case .steps(let branch, let range) = question {
       return timelines[branch, default: []].count >= range.upperBound
     }
-    return answers[question]?.frame == frame || failures[question]?.frame == frame
+    if let kept = answers[question]?.frame, isNearEnough(kept) { return true }
+    return failures[question]?.frame == frame
+  }
+
+  /// While tokens come, the many small pictures of the Heads view are not drawn anew for each of them.
+  private func isNearEnough(_ kept: Frame) -> Bool {
+    guard kept != frame else { return true }
+    return live?.phase == .running && selection.view == .heads && kept.branch == frame.branch
+      && kept.revision == frame.revision && (0..<64).contains(frame.tokens - kept.tokens)
   }
 
   /// Why there is no answer and will be none.
@@ -136,7 +146,12 @@ public struct Model: Sendable {
   }
 
   public func table(_ head: HeadID) -> BlockTable? {
-    if case .table(let table) = answers[.table(head, selection.spec)]?.answer { table } else { nil }
+    guard case .table(let table) = answers[.table(head, selection.spec)]?.answer else { return nil }
+    // Of an older frame of a live source it serves as long as it has the same blocks.
+    return live == nil
+      || (table.rowTiles == (source.queries - 1) / table.spec.rows + 1
+        && table.keyTiles == (source.keys - 1) / table.spec.keys + 1)
+      ? table : nil
   }
 
   public func summary(_ head: HeadID) -> HeadSummary? {
@@ -152,7 +167,9 @@ public struct Model: Sendable {
 
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    guard case .row(var row) = answers[.row(selection.head, query: query)]?.answer else { return nil }
+    guard case .row(var row) = answers[.row(selection.head, query: query)]?.answer else {
+      return nil
+    }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
       let rest = 1 - row[muted]
       row[muted] = 0

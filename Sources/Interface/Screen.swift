@@ -87,7 +87,8 @@ struct Screen {
       return
         "\(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.tokensPerSecond, 0)) tokens/s\(place)"
     case .paused: return "\(paint.unicode ? "⏸" : "||") paused\(place)"
-    case .ended: return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"
+    case .ended:
+      return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"
     }
   }
 

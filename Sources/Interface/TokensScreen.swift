@@ -252,7 +252,8 @@ struct StepPanel {
   private func shadow(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let divergence = step.divergence else {
       let why =
-        model.live?.hasShadow == true ? "prompt tokens are not compared" : "run --shadow dense shows it"
+        model.live?.hasShadow == true
+        ? "prompt tokens are not compared" : "run --shadow dense shows it"
       lines.put(why, paint.dim, on: &grid)
       return
     }

@@ -250,7 +250,7 @@ extension Model {
     // Presets of equal tiles are one step, under both names.
     var steps: [(spec: TileSpec, names: [String])] = []
     for preset in TilePreset.all {
-      let spec = source.queries == 1 ? preset.decode : preset.prefill
+      let spec = source.queries == 1 && live == nil ? preset.decode : preset.prefill
       if let at = steps.firstIndex(where: { $0.spec == spec }) {
         steps[at].names.append(preset.name)
       } else {

@@ -130,7 +130,7 @@ extension Model {
     case "lambda", "λ": return setLambda(words[1])
     case "tile":
       let preset = TilePreset.all.first { $0.name == words[1] }.map {
-        source.queries == 1 ? $0.decode : $0.prefill
+        source.queries == 1 && live == nil ? $0.decode : $0.prefill
       }
       guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(words[1]) else {
         return say(

@@ -30,7 +30,8 @@ public struct Viewpoint: Sendable, Hashable {
 
   public init(_ source: SourceDescription) {
     window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
-    spec = source.storedTile ?? .standard(queries: source.queries)
+    // A live source begins with nothing; what it will hold is a map with many rows.
+    spec = source.storedTile ?? .standard(queries: source.live == nil ? source.queries : 2)
     query = source.queries - 1
     key = 0
   }

@@ -28,9 +28,10 @@ public final class LanguageModel: Sendable {
   public let precision: Precision
   let weights: Weights
   let rope: Rope
-  let isa = Int32(as_best_isa().rawValue)
+  let isa: Int32
 
-  public init(_ path: String, precision: Precision = .int8) throws {
+  public init(_ path: String, precision: Precision = .int8, isa: InstructionSet = .best) throws {
+    self.isa = isa.rawValue
     let gguf = try GGUFFile(path)
     self.path = path
     self.precision = precision

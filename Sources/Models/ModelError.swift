@@ -1,3 +1,5 @@
+import Formats
+
 /// What is wrong with a model or with what was asked of it, where, and what to do about it: one sentence.
 public struct ModelError: Error, Sendable, CustomStringConvertible {
   public enum Code: String, Sendable {
@@ -15,5 +17,7 @@ public struct ModelError: Error, Sendable, CustomStringConvertible {
     (self.code, self.message, self.place, self.cause) = (code, message, place, cause)
   }
 
-  public var description: String { "\(place): \(message)" + (cause.map { " (\($0))" } ?? "") }
+  public var description: String {
+    oneLine("\(place): \(message)" + (cause.map { " (\($0))" } ?? ""))
+  }
 }

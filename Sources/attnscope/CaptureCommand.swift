@@ -11,7 +11,8 @@ struct CaptureCommand: ParsableCommand {
     commandName: "capture",
     abstract: "Run a prompt through a model and save Q, K and V of chosen layers as a dump.",
     discussion:
-      "Computes in float unless --precision says otherwise, with dense attention unless --lambda is given.")
+      "Computes in float unless --precision says otherwise, with dense attention unless --lambda is given."
+  )
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var prompt: PromptArguments

@@ -59,7 +59,8 @@ struct PerplexityCommand: ParsableCommand {
       say("lambda \(x): \(tokens.count) tokens")
       rows.append(try measure(model, tokens, size, x))
     }
-    print(json ? self.json(model, tokens.count, size, rows) : table(model, tokens.count, size, rows))
+    print(
+      json ? self.json(model, tokens.count, size, rows) : table(model, tokens.count, size, rows))
   }
 
   private func measure(

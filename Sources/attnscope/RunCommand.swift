@@ -143,7 +143,8 @@ struct RunCommand: AsyncParsableCommand {
       throw ValidationError("There is no terminal; --plain prints the text.")
     }
     guard attention.knob.isEmpty else {
-      throw ValidationError("On the screen methods run with their standard settings; --knob goes with --plain.")
+      throw ValidationError(
+        "On the screen methods run with their standard settings; --knob goes with --plain.")
     }
     // Said when nobody says anything: long enough that there is something to prune.
     let standard = try prompt.bytes() == nil ? MappedFile.read(try Sample.path(Sample.text)) : []

@@ -75,7 +75,9 @@ import Testing
     let label = try #require(Summariser(head).summary()).label
     let single = label.candidates.filter { $0.name != .hybrid }.map(\.recall)
     #expect(label.name == .hybrid, "\(label)")
-    #expect(single.allSatisfy { $0 < PatternLabel.wanted } && label.recall(.hybrid) >= PatternLabel.wanted)
+    #expect(
+      single.allSatisfy { $0 < PatternLabel.wanted } && label.recall(.hybrid) >= PatternLabel.wanted
+    )
   }
 
   @Test(arguments: [nil, 0] as [Int?]) func poolingEqualsTheFullMap(_ muted: Int?) throws {

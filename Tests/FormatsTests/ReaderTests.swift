@@ -1,3 +1,4 @@
+import Kernels
 import Foundation
 import Formats
 import Support
@@ -215,6 +216,22 @@ enum Fixture {
       #expect(
         dump.kind == .mask && dump.tile! == (64, 32) && dump.layers[0].layer == 5
           && !dump.onesAreKept)
+    }
+  }
+}
+
+/// Blocks of every quantised type, against what the `gguf` package says they stand for.
+@Suite struct QuantisedTests {
+  @Test(arguments: WeightType.allCases.filter { $0 != .f32 }) func blocks(_ type: WeightType) throws
+  {
+    let archive = try openArchive(Fixture.path("quantised.npz"))
+    let raw = try archive.tensor("\(type.name)_raw").floats().map { UInt8($0) }
+    let expected = try archive.tensor("\(type.name)_values").floats()
+    #expect(raw.count == type.bytes(expected.count))
+    var values = [Float](repeating: 0, count: expected.count)
+    as_dequantise(as_weight(type.rawValue), raw, 0, values.count, &values)
+    for (index, (a, b)) in zip(values, expected).enumerated() {
+      #expect(abs(a - b) <= 1e-6 * max(1, abs(b)), "\(type.name)[\(index)]: \(a), not \(b)")
     }
   }
 }

@@ -261,7 +261,7 @@ struct Endless: Backend {
   private let inner = SyntheticBackend(layers: 1, heads: 2, tokens: 32)
   func describe() -> SourceDescription { inner.describe() }
   var moments: AsyncStream<Moment> { inner.moments }
-  func answer(_ question: Question) async throws -> Answer {
+  func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     try await Task.sleep(for: .seconds(3600))
     return .unavailable("")
   }
@@ -272,5 +272,5 @@ struct Failing: Backend {
   private let inner = SyntheticBackend(layers: 1, heads: 2, tokens: 32)
   func describe() -> SourceDescription { inner.describe() }
   var moments: AsyncStream<Moment> { inner.moments }
-  func answer(_ question: Question) async throws -> Answer { throw Gone() }
+  func answer(_ question: Question, at frame: Frame) async throws -> Answer { throw Gone() }
 }

@@ -123,7 +123,9 @@ struct Renamed: Backend {
 
   func describe() -> SourceDescription { about }
   var moments: AsyncStream<Moment> { inner.moments }
-  func answer(_ question: Question) async throws -> Answer { try await inner.answer(question) }
+  func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    try await inner.answer(question)
+  }
 }
 
 /// A backend of a single head.
@@ -141,7 +143,7 @@ struct OneHead: Backend {
 
   var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
-  func answer(_ question: Question) async throws -> Answer {
+  func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     switch question {
     case .map(_, let window, let rows, let columns, let muted):
       .map(PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)!)
@@ -153,7 +155,7 @@ struct OneHead: Backend {
         PooledMap.of(
           head, window: MapWindow(queries: query..<query + 1, keys: 0..<head.keys), rows: 1,
           columns: head.keys)!.max)
-    case .outputError: .unavailable("needs V")
+    case .outputError, .rowTable, .steps, .detail: .unavailable("needs V")
     }
   }
 }

@@ -103,3 +103,12 @@ public func sharedData(_ name: String, from file: String = #filePath) -> String?
 public func checkout(from file: String = #filePath) -> String {
   "/" + file.split(separator: "/").dropLast(3).joined(separator: "/")
 }
+
+/// Whether the tests were built with optimisation.
+public let isRelease: Bool = {
+  #if DEBUG
+    return false
+  #else
+    return true
+  #endif
+}()

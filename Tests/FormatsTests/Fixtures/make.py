@@ -29,3 +29,20 @@ np.savez("object.npz", attention=np.array([pattern, None], dtype=object))
 np.savez("qkv.npz", q=rng.normal(size=(4, 5, 8)).astype("<f2"), k=rng.normal(size=(2, 5, 8)).astype("<f2"),
          v=rng.normal(size=(2, 5, 8)).astype("<f2"))
 np.savez_compressed("bomb.npz", attention=np.zeros((1, 1, 6000, 6000), "<f4"))
+
+# Needs the `gguf` package: blocks of every quantised type and what they stand for.
+import gguf
+blocks = {}
+for name in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"):
+    kind = gguf.GGMLQuantizationType[name]
+    size, width = gguf.GGML_QUANT_SIZES[kind]
+    count = 512 // size
+    raw = rng.integers(0, 256, (count, width), dtype=np.uint8)
+    # Scales that are numbers: the high byte of each half keeps its sign and two mantissa bits.
+    scales = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q4_K": [0, 2], "Q5_K": [0, 2],
+              "Q6_K": [208], "F16": [0], "BF16": [0]}[name]
+    for at in scales:
+        raw[:, at + 1] = (raw[:, at + 1] & 0x83) | (0x3C if name == "BF16" else 0x28)
+    blocks[name + "_raw"] = raw.reshape(-1)
+    blocks[name + "_values"] = gguf.dequantize(raw, kind).reshape(-1).astype("<f4")
+np.savez_compressed("quantised.npz", **blocks)

@@ -1,0 +1,265 @@
+import Canvas
+import Tensors
+import Attention
+import Backends
+import Foundation
+import Interface
+import Models
+import Sessions
+import Support
+import Testing
+
+/// A model that runs while a robot user looks at it: the real engine on a tiny model, the real screens, no terminal.
+@Suite(.serialized) struct LiveTests {
+  static let choice = AttentionChoice(
+    lambda: 0.01, prefill: TileSpec(rows: 128, keys: 128),
+    decode: TileSpec(rows: 1, keys: 128, vote: .group))
+
+  static func withBackend<R>(
+    prompt: Int = 20, most: Int = 60, shadow: Bool = false, paused: Bool = true,
+    choice: AttentionChoice = choice, _ body: (LocalBackend) async throws -> R
+  ) async throws -> R {
+    let path = FileManager.default.temporaryDirectory.appending(path: "live-\(UUID()).gguf").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    // A random model would soon say its end token: this one has none.
+    var tiny = TinyModel("llama", .q8_0, seed: 4)
+    tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(1 << 30))
+    tiny.gguf.set(
+      "tokenizer.ggml.token_type", .i32s([Int32](repeating: 1, count: tiny.vocabulary)))
+    try Data(tiny.bytes).write(to: URL(filePath: path))
+    let model = try LanguageModel(path)
+    let tokens = (0..<prompt).map { 20 + $0 * 7 % 90 }
+    let backend = try LocalBackend(
+      model, prompt: tokens,
+      LocalBackend.Options(
+        attention: choice, maxTokens: most, hasShadow: shadow, startsPaused: paused))
+    let result = try await body(backend)
+    backend.send(.stop)
+    return result
+  }
+
+  /// A pilot on the Tokens view of a backend that has begun.
+  private func fly(_ backend: any Backend, width: Int = 100, height: Int = 30) -> Pilot {
+    let pilot = Pilot(backend, width: width, height: height)
+    (backend as? LocalBackend)?.start()
+    pilot.press("5")
+    return pilot
+  }
+
+  @Test func runPauseStepBranchAndCompare() async throws {
+    try await Self.withBackend(shadow: true) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      await pilot.sees("of the prompt")
+      // One step with the arrow.
+      pilot.terminal.press(.right)
+      await pilot.sees("1 tokens decoded")
+      await pilot.sees("20 of 21")
+      await pilot.sees("KL")
+      // On to the end.
+      pilot.press(" ")
+      await pilot.sees("ended")
+      await pilot.sees("60 tokens decoded")
+      await pilot.sees("79 of 80")
+      // Back, and branch with another lambda from there.
+      for _ in 0..<4 { pilot.terminal.press(.left) }
+      await pilot.sees("at 76/80")
+      pilot.press("}}")
+      pilot.press("B")
+      await pilot.sees("Branch 1")
+      await pilot.sees("Branch 0 (x goes there)")
+      await pilot.until("a comparison") {
+        $0.contains("the same for") || $0.contains("differs from token")
+      }
+      pilot.press("x")
+      await pilot.sees("Branch 0: lambda 1e-2")
+      let model = await pilot.model()
+      #expect(model.live?.branches.count == 2 && model.frame.branch == 0)
+      #expect(model.live?.branches[1].fork == 75)
+      await pilot.quit()
+    }
+  }
+
+  @Test func everyViewShowsTheFrameThatIsLookedAt() async throws {
+    try await Self.withBackend { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      for _ in 0..<3 { pilot.terminal.press(.right) }
+      await pilot.sees("3 tokens decoded")
+      pilot.terminal.press(.left)
+      await pilot.sees("at 22/23")
+      pilot.press("1")
+      await pilot.sees("22x22")
+      await pilot.sees("pattern")
+      pilot.press("2")
+      await pilot.sees("Heads 8")
+      pilot.press("3")
+      await pilot.sees("Margins")
+      pilot.press("4")
+      await pilot.sees("sink rate")
+      pilot.press("5")
+      await pilot.sees("21 of 23")
+      await pilot.quit()
+    }
+  }
+
+  @Test func whatIsAskedLaterIsWhatWasComputed() async throws {
+    try await Self.withBackend(prompt: 150, most: 10, paused: false) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("10 tokens decoded")
+      await pilot.sees("ended")
+      // The row of the newest token, from half-float queries and the cache, is a distribution over all it saw.
+      let frame = Frame(branch: 0, tokens: 160)
+      guard
+        case .row(let row) = try await backend.answer(
+          .row(HeadID(layer: 1, head: 2), query: 159), at: frame)
+      else {
+        Issue.record("no row")
+        return
+      }
+      #expect(row.count == 160 && abs(row.reduce(0, +) - 1) < 1e-4)
+      // The blocks that the run skipped are those that its rows say.
+      guard
+        case .steps(_, let steps) = try await backend.answer(
+          .steps(branch: 0, 155..<156), at: frame),
+        case .detail(let detail) = try await backend.answer(.detail, at: Frame(tokens: 156))
+      else {
+        Issue.record("no steps")
+        return
+      }
+      #expect(detail.visible.reduce(0, +) == Int32(steps[0].visibleBlocks))
+      #expect(steps[0].visibleBlocks == 2 * 2 * 4 && detail.sink.allSatisfy { $0 > 0 && $0 < 1 })
+      var skipped = 0
+      for layer in 0..<2 {
+        for head in 0..<4 {
+          let question = Question.rowTable(
+            HeadID(layer: layer, head: head), Self.choice.decode, query: 155)
+          guard case .table(let table) = try await backend.answer(question, at: Frame(tokens: 156))
+          else { continue }
+          skipped += table.skippedBlocks(try Lambda(0.01))
+        }
+      }
+      #expect(skipped == steps[0].skippedBlocks)
+      await pilot.quit()
+    }
+  }
+
+  @Test func breakpointsStopTheRun() async throws {
+    try await Self.withBackend(shadow: true) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      pilot.press(":break sparsity<0.5")
+      pilot.terminal.press(.enter)
+      await pilot.sees("Stops at sparsity<0.5")
+      pilot.press(" ")
+      await pilot.sees("break sparsity<0.5")
+      await pilot.sees("1 tokens decoded")
+      pilot.press(":break nonsense")
+      pilot.terminal.press(.enter)
+      await pilot.sees("Breakpoints: break")
+      pilot.press(":break off")
+      pilot.terminal.press(.enter)
+      await pilot.sees("No breakpoints.")
+      await pilot.quit()
+    }
+  }
+
+  @Test func controlCStopsAndKeeps() async throws {
+    try await Self.withBackend(most: 400, paused: false) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("tokens/s")
+      pilot.terminal.send(.interrupt)
+      await pilot.sees("paused")
+      let model = await pilot.model()
+      #expect(model.timelines[0, default: []].count > 20)
+      await pilot.quit()
+    }
+  }
+
+  @Test func theContextEndsClearly() async throws {
+    try await Self.withBackend(prompt: 500, most: .max, paused: false) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("ended")
+      pilot.press(" ")
+      await pilot.sees("the context of 512 tokens is full")
+      let model = await pilot.model()
+      #expect(model.live?.lengths == [512])
+      await pilot.quit()
+    }
+  }
+
+  @Test func savedAndOpenedAgain() async throws {
+    let file = FileManager.default.temporaryDirectory.appending(path: "run-\(UUID()).safetensors")
+      .path
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    var before = ""
+    try await Self.withBackend(shadow: true) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      for count in 1...6 {
+        pilot.terminal.press(.right)
+        await pilot.sees("\(count) tokens decoded")
+      }
+      for _ in 0..<3 { pilot.terminal.press(.left) }
+      await pilot.sees("at 23/26")
+      pilot.press("}B")
+      await pilot.sees("Branch 1")
+      await pilot.sees("paused")
+      await pilot.sees("25 of 26")
+      pilot.press(":save \(file)")
+      pilot.terminal.press(.enter)
+      await pilot.sees("Recording saved")
+      pilot.press("x")
+      await pilot.sees("Branch 0: lambda")
+      pilot.terminal.press(.end)
+      await pilot.sees("25 of 26")
+      await pilot.until("every panel") { !$0.contains("…") }
+      before = pilot.screen
+      await pilot.quit()
+    }
+    let replay = try ReplayBackend(file)
+    let pilot = Pilot(replay, width: 100, height: 30)
+    pilot.press("5")
+    await pilot.sees("recording")
+    await pilot.until("every panel") { !$0.contains("…") && $0.contains("25 of 26") }
+    // The same text, branch, step and rows; only names and states differ.
+    let a = before.split(separator: "\n").dropFirst().dropLast(2)
+    let b = pilot.screen.split(separator: "\n").dropFirst().dropLast(2)
+    #expect(a == b)
+    pilot.press("B")
+    await pilot.sees("This is a recording")
+    pilot.press("x")
+    await pilot.sees("Branch 1: lambda 1e-1")
+    await pilot.quit()
+    // A recording that is cut off shows what is whole; one that lies is refused.
+    let bytes = try Data(contentsOf: URL(filePath: file))
+    try bytes.prefix(bytes.count - 100).write(to: URL(filePath: file))
+    let cut = try ReplayBackend(file)
+    #expect(cut.describe().live?.note.contains("cut off") == true)
+    var lying = bytes
+    let at = lying.firstRange(of: Data("\"position\":\"20\"".utf8))!
+    lying.replaceSubrange(at, with: Data("\"position\":\"99\"".utf8))
+    try lying.write(to: URL(filePath: file))
+    #expect(throws: (any Error).self) { try ReplayBackend(file) }
+  }
+
+  @Test func aDumpHasATokensViewToo() async throws {
+    let pilot = Pilot()
+    pilot.press("5")
+    await pilot.sees("Text")
+    pilot.terminal.press(.left)
+    pilot.press(" ")
+    await pilot.sees("Nothing is live here")
+    await pilot.quit()
+  }
+
+  @Test func breakpointTexts() {
+    let cases: [(String, Breakpoint?)] = [
+      ("sparsity<0.3", .sparsityBelow(0.3)), ("sparsity > 0.3", .sparsityAbove(0.3)),
+      ("divergence", .divergence), ("kl>0.5", .divergenceAbove(0.5)),
+      ("token \"x y\"", .token("x y")), ("token x", .token("x")), ("token", nil),
+      ("sparsity<x", nil), ("sparsity=1", nil), ("", nil),
+    ]
+    for (text, expected) in cases { #expect(Breakpoint(text) == expected, "\(text)") }
+  }
+}
