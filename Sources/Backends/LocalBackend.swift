@@ -54,6 +54,8 @@ public final class LocalBackend: Backend {
     var orders: [Command] = []
     /// A job is under way or about to be.
     var isBusy = false
+    /// Something was said since the last turn began.
+    var hasNews = false
     /// On the current branch, decode at least up to here.
     var catchUp: [Int: Int] = [:]
   }
@@ -117,6 +119,7 @@ public final class LocalBackend: Backend {
 
   public func send(_ command: Command) {
     shared.withLock { shared in
+      shared.hasNews = true
       switch command {
       case .run: shared.isRunning = true
       case .pause:
@@ -149,10 +152,11 @@ public final class LocalBackend: Backend {
 
   /// One turn of a few milliseconds; false when there is nothing more to do for now.
   private func turn() -> Bool {
+    shared.withLock { $0.hasNews = false }
     let goesOn = loop.turn(self)
     tell()
     return shared.withLock { shared in
-      if goesOn || !shared.orders.isEmpty { return true }
+      if goesOn || shared.hasNews { return true }
       shared.isBusy = false
       return false
     }

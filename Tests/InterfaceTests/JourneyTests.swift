@@ -36,12 +36,14 @@ import Testing
     await pilot.sees("Heads 6")
     pilot.terminal.press(.tab)
     await pilot.sees("Sparsity(λ)")
-    pilot.terminal.press(.tab, .tab)
+    pilot.terminal.press(.tab, .tab, .tab)
     await pilot.sees("┌ Map ")
     pilot.terminal.press(.backTab)
+    await pilot.sees("┌ Text ")
+    pilot.press("4")
     await pilot.sees("Mass on the first token")
     pilot.press("5")
-    await pilot.sees("View 5 (Tokens) follows a live model")
+    await pilot.sees("query 255 reads")
     await pilot.quit()
   }
 
