@@ -53,7 +53,10 @@ final class EngineLoop: @unchecked Sendable {
     }) {
       obey(order, backend)
     }
-    guard wantsMore(backend) else { return false }
+    guard wantsMore(backend) else {
+      backend.withShared { if $0.status.phase == .running { $0.status.phase = .paused } }
+      return false
+    }
     let clock = ContinuousClock(), start = clock.now
     var count = 0
     generator.state.team.run {

@@ -171,7 +171,7 @@ import Testing
       pilot.terminal.send(.interrupt)
       await pilot.sees("paused")
       let model = await pilot.model()
-      #expect(model.timelines[0, default: []].count > 20)
+      #expect(model.timelines[0, default: []].count >= 20)
       await pilot.quit()
     }
   }
@@ -221,11 +221,11 @@ import Testing
     let pilot = Pilot(replay, width: 100, height: 30)
     pilot.press("5")
     await pilot.sees("recording")
-    await pilot.until("every panel") { !$0.contains("…") && $0.contains("25 of 26") }
     // The same text, branch, step and rows; only names and states differ.
-    let a = before.split(separator: "\n").dropFirst().dropLast(2)
-    let b = pilot.screen.split(separator: "\n").dropFirst().dropLast(2)
-    #expect(a == b)
+    let same = before.split(separator: "\n").dropFirst().dropLast(2)
+    await pilot.until("the screen as it was before:\n\(before)") {
+      $0.split(separator: "\n").dropFirst().dropLast(2) == same
+    }
     pilot.press("B")
     await pilot.sees("This is a recording")
     pilot.press("x")
