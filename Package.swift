@@ -94,7 +94,9 @@ let tests: [(name: String, needs: [String])] = [
 func testTarget(_ test: (name: String, needs: [String])) -> Target {
   .testTarget(
     name: test.name, dependencies: test.needs.map { .byName(name: $0) }, path: "Tests/\(test.name)",
-    exclude: ["InterfaceTests": ["Snapshots"], "FormatsTests": ["Fixtures"]][test.name] ?? [],
+    exclude: [
+      "InterfaceTests": ["Snapshots"], "FormatsTests": ["Fixtures"], "CommandTests": ["Fixtures"],
+    ][test.name] ?? [],
     swiftSettings: swift)
 }
 

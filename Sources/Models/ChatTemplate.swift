@@ -14,7 +14,7 @@ public struct ChatTemplate: Sendable {
     self.init(template: text)
   }
 
-  init?(template: String) {
+  package init?(template: String) {
     if template.contains("<|im_start|>") {
       layout = .chatML
     } else if template.contains("<|start_header_id|>") {

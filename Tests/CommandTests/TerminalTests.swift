@@ -168,41 +168,117 @@ extension ProgramTests {
 
     /// The real program in tmux, on a socket of its own.
     @Test func insideTmux() throws {
-      let tmux = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
-        FileManager.default.isExecutableFile(atPath: $0)
-      }
-      guard let tmux else {
-        print("skipped: tmux is not installed")
-        return
-      }
-      let socket = "attnscope-\(getpid())"
-      func ask(_ arguments: String...) throws -> String {
-        try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: tmux).output
-      }
-      defer { _ = try? ask("kill-server") }
-      func waitFor(_ text: String) throws {
-        let limit = ContinuousClock.now + .seconds(30)
-        while ContinuousClock.now < limit {
-          if try ask("capture-pane", "-p", "-t", "s").contains(text) { return }
+      try Tmux.with("\(Program.path) \(Program.sample)") { tmux in
+        try tmux.waitFor("exact")
+        for (key, text) in [
+          ("2", "Heads 27"), ("Enter", "Under the cursor"), ("3", "Sparsity"),
+          ("4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys"),
+        ] {
+          try tmux.press(key)
+          try tmux.waitFor(text)
         }
-        Issue.record("tmux never showed \(text): \(try ask("capture-pane", "-p", "-t", "s"))")
+        try tmux.ask("resize-window", "-t", "s", "-x", "120", "-y", "40")
+        try tmux.press("1")
+        try tmux.waitFor("rel L2")
+        try tmux.press("q")
+        try tmux.waitFor("left with 0")
       }
-      _ = try ask(
-        "new-session", "-d", "-s", "s", "-x", "80", "-y", "24",
-        "LC_ALL=C.UTF-8 \(Program.path) \(Program.sample); echo left with $?; cat")
-      try waitFor("exact")
-      for (key, text) in [
-        ("2", "Heads 27"), ("Enter", "Under the cursor"), ("3", "Sparsity"),
-        ("4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys"),
-      ] {
-        _ = try ask("send-keys", "-t", "s", key)
-        try waitFor(text)
-      }
-      _ = try ask("resize-window", "-t", "s", "-x", "120", "-y", "40")
-      _ = try ask("send-keys", "-t", "s", "1")
-      try waitFor("rel L2")
-      _ = try ask("send-keys", "-t", "s", "q")
-      try waitFor("left with 0")
     }
+
+    /// The whole story of a live run with the real model.
+    @Test(.enabled(if: RealModel.isThere, "samples/get-model.sh brings the model"))
+    func aLiveRunInTmux() throws {
+      try Program.scratch { folder in
+        let file = folder + "/run.safetensors"
+        let run =
+          "\(Program.path) run --model \(RealModel.path) --prompt-file \(RealModel.text)"
+          + " --lambda 0.01 --shadow dense --paused"
+        try Tmux.with(run) { tmux in
+          try tmux.waitFor("paused")
+          try tmux.press("Space")
+          try tmux.waitFor("tokens/s")
+          try tmux.waitFor { tmux.decoded($0) >= 12 }
+          try tmux.press("Space")
+          try tmux.waitFor("paused")
+          let decoded = try tmux.decoded(tmux.screen())
+          // Back by six, to the Map of that moment, and on to a branch that prunes all it may.
+          for _ in 0..<6 { try tmux.press("Left") }
+          try tmux.waitFor("at \(832 + decoded - 6)/\(832 + decoded)")
+          try tmux.press("1")
+          try tmux.waitFor("Under the cursor")
+          try tmux.press("5")
+          try tmux.press("}")
+          try tmux.press("}")
+          try tmux.press("B")
+          try tmux.waitFor("Branch 1")
+          try tmux.waitFor { $0.contains("the same for") || $0.contains("differs from token") }
+          try tmux.waitFor("KL")
+          try tmux.waitFor("paused")
+          try tmux.press(":")
+          try tmux.press("save \(file)")
+          try tmux.press("Enter")
+          try tmux.waitFor("Recording saved")
+          try tmux.press("q")
+          try tmux.waitFor("left with 0")
+        }
+        let summary = try Program.run("open", file)
+        #expect(summary.status == 0 && summary.output.contains("branch 1"), "\(summary.error)")
+        try Tmux.with("\(Program.path) \(file)") { tmux in
+          try tmux.waitFor("recording")
+          try tmux.press("x")
+          try tmux.waitFor("Branch 1: lambda 1")
+          try tmux.press("Left")
+          try tmux.waitFor("recording at")
+          try tmux.press("q")
+          try tmux.waitFor("left with 0")
+        }
+      }
+    }
+  }
+}
+
+/// A program in a tmux of its own; waits for text, never for a time.
+struct Tmux {
+  private let program: String
+  private let socket = "attnscope-\(getpid())"
+
+  static func with(_ command: String, _ body: (Tmux) throws -> Void) throws {
+    let found = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
+      FileManager.default.isExecutableFile(atPath: $0)
+    }
+    guard let found else {
+      print("skipped: tmux is not installed")
+      return
+    }
+    let tmux = Tmux(program: found)
+    defer { _ = try? tmux.ask("kill-server") }
+    try tmux.ask(
+      "new-session", "-d", "-s", "s", "-x", "100", "-y", "30",
+      "LC_ALL=C.UTF-8 \(command); echo left with $?; cat")
+    try body(tmux)
+  }
+
+  @discardableResult func ask(_ arguments: String...) throws -> String {
+    try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: program).output
+  }
+
+  func press(_ key: String) throws { try ask("send-keys", "-t", "s", key) }
+
+  func screen() throws -> String { try ask("capture-pane", "-p", "-t", "s") }
+
+  func waitFor(_ text: String) throws { try waitFor("\"\(text)\"") { $0.contains(text) } }
+
+  func waitFor(_ what: String = "what was awaited", _ condition: (String) -> Bool) throws {
+    let limit = ContinuousClock.now + .seconds(40)
+    while ContinuousClock.now < limit {
+      if condition(try screen()) { return }
+    }
+    Issue.record("tmux never showed \(what):\n\(try screen())")
+  }
+
+  /// The number before "tokens decoded".
+  func decoded(_ screen: String) -> Int {
+    guard let end = screen.range(of: " tokens decoded") else { return 0 }
+    return Int(screen[..<end.lowerBound].split(separator: " ").last ?? "") ?? 0
   }
 }

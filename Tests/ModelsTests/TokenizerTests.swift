@@ -3,7 +3,6 @@ import Models
 import Support
 import Testing
 
-@testable import Models
 
 /// Words, merges, special tokens, and bytes that are none.
 @Suite struct TokenizerTests {

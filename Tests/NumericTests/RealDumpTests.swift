@@ -5,24 +5,30 @@ import Canvas
 import Formats
 import Foundation
 import Interface
+import Models
 import Sessions
 import Support
 import Tensors
 import Testing
 
-/// True in a release build, where the real sizes are tested and the budgets of the design are held.
-let isRelease: Bool = {
-  #if DEBUG
-    return false
-  #else
-    return true
-  #endif
-}()
-
 enum Real {
   static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
   /// The four-layer dump beside the checkout, or the bundled sample where it is not there.
   static var path: String { sharedData("smollm2-log-2k.safetensors") ?? sample }
+
+  /// The model that samples/get-model.sh brings; nil where it is not there.
+  static var model: String? {
+    let environment = ProcessInfo.processInfo.environment
+    let path =
+      environment["ATTNSCOPE_TEST_MODEL"]
+      ?? (environment["XDG_CACHE_HOME"] ?? NSHomeDirectory() + "/.cache")
+      + "/attnscope/SmolLM2-135M-Instruct.Q4_1.gguf"
+    return FileManager.default.isReadableFile(atPath: path) ? path : nil
+  }
+
+  static func text() throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(filePath: checkout() + "/samples/tarn-point-log.txt")))
+  }
 }
 
 @Suite struct RealDumpTests {
@@ -128,6 +134,43 @@ enum Real {
       "block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) ms, best of 3"
     )
     #expect(best < 0.5)
+  }
+
+  /// p95 of key press to presented frame while a real model decodes and its map is drawn anew all the time.
+  @Test(.enabled(if: Real.model != nil, "samples/get-model.sh brings the model"))
+  func keyToFrameWhileDecoding() async throws {
+    let model = try LanguageModel(try #require(Real.model))
+    let choice = AttentionChoice(
+      lambda: 0.01, prefill: .standard(queries: 2), decode: .standard(queries: 1))
+    let backend = try LocalBackend(
+      model, prompt: model.tokenizer.encode(try Real.text()), .init(attention: choice))
+    let terminal = VirtualTerminal(width: 120, height: 40)
+    let app = App(backend, terminal: terminal)
+    let running = Task { await app.run() }
+    backend.start()
+    func shows(_ text: String) -> Bool {
+      terminal.lastGrid?.lines.contains { $0.contains(text) } ?? false
+    }
+    while !shows("tokens/s") { try await Task.sleep(for: .milliseconds(2)) }
+    var times: [Double] = []
+    for step in 0..<120 {
+      let start = ContinuousClock.now
+      terminal.press(.character("s"))
+      // Frames come by themselves here; the key's own frame says the new scale.
+      let said = "Scale: \(["linear", "rank", "log"][step % 3])"
+      while !shows(said) { try await Task.sleep(for: .microseconds(200)) }
+      times.append((ContinuousClock.now - start).seconds)
+      try await Task.sleep(for: .milliseconds(8))
+    }
+    let decoding = await app.model.live?.phase == .running
+    terminal.send(.hangup)
+    await running.value
+    backend.send(.stop)
+    let p95 = times.sorted()[114]
+    print(
+      "key to frame while decoding: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms"
+    )
+    #expect(decoding && p95 < 0.016)
   }
 
   /// p95 of key press to presented frame while every head is computed behind it.

@@ -24,7 +24,7 @@ public enum PreTokenizer: String, Sendable, CaseIterable {
   var takesWholePieces: Bool { self == .llama }
 
   /// Cuts a text; the ranges are of its bytes, in order, and leave nothing out.
-  func pieces(_ bytes: [UInt8]) -> [Range<Int>] {
+  package func pieces(_ bytes: [UInt8]) -> [Range<Int>] {
     let text = Characters(bytes)
     var pieces = [0..<text.count]
     for rule in rules { pieces = pieces.flatMap { rule.split(text, $0) } }
