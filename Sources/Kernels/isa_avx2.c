@@ -32,7 +32,7 @@ static void FN(gemm_q8)(as_weight type, const void *panel, int cols, const void 
 
 const engine_ops avx2_engine_ops = {
     FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
-    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence),
+    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence), FN(read_through),
 };
 #undef ROW_DOTS
 #undef DOT32

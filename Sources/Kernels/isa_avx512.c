@@ -23,7 +23,7 @@
 
 const engine_ops avx512_engine_ops = {
     FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
-    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence),
+    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence), FN(read_through),
 };
 #undef ROW_DOTS
 #pragma clang attribute pop

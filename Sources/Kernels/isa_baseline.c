@@ -18,7 +18,7 @@
 
 const engine_ops baseline_engine_ops = {
     FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
-    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence),
+    FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence), FN(read_through),
 };
 #undef ROW_DOTS
 #undef FN

@@ -78,7 +78,16 @@ static double plain_divergence(const float *p, const float *q, int n) {
   return sum > 0 ? sum : 0;
 }
 
+static uint64_t plain_read_through(const void *bytes, size_t count) {
+  uint64_t sum = 0, x;
+  for (size_t i = 0; i + 8 <= count; i += 8) {
+    memcpy(&x, (const char *)bytes + i, 8);
+    sum ^= x;
+  }
+  return sum;
+}
+
 const engine_ops plain_engine_ops = {
     plain_quantise, plain_gemv, plain_pack_panel,  plain_gemm_q8,    plain_rms_norm,
-    plain_swiglu,   plain_add,  plain_top, plain_log_sum_exp, plain_divergence,
+    plain_swiglu,   plain_add,  plain_top, plain_log_sum_exp, plain_divergence, plain_read_through,
 };

@@ -222,6 +222,8 @@ void as_rms_norm(int isa, const float *x, const float *weight, int n, float epsi
 
 void as_swiglu(int isa, float *gate, const float *up, int n) { ops(isa)->swiglu(gate, up, n); }
 
+uint64_t as_read_through(int isa, const void *bytes, size_t count) { return ops(isa)->read_through(bytes, count); }
+
 void as_add(int isa, float *x, const float *y, int n) { ops(isa)->add(x, y, n); }
 
 void as_top(int isa, const float *x, int n, int k, int32_t *out) { ops(isa)->top(x, n, k, out); }

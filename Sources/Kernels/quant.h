@@ -68,6 +68,7 @@ typedef struct {
   void (*top)(const float *, int, int, int32_t *);
   double (*log_sum_exp)(const float *, int);
   double (*divergence)(const float *, const float *, int);
+  uint64_t (*read_through)(const void *, size_t);
 } engine_ops;
 
 extern const engine_ops plain_engine_ops, baseline_engine_ops;
