@@ -64,15 +64,7 @@ public final class LocalBackend: Backend {
   public init(_ model: LanguageModel, prompt: [Int], _ options: Options) throws {
     (self.model, self.prompt, self.options) = (model, prompt, options)
     let config = model.config
-    guard !prompt.isEmpty else {
-      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
-    }
-    guard prompt.count <= config.context else {
-      throw ModelError(
-        .tooLong,
-        "\(prompt.count) tokens, and the model's context is \(config.context); shorten it",
-        place: "the prompt")
-    }
+    try model.check(prompt: prompt)
     let status = LiveStatus(
       phase: .prefill(layer: 0, layers: config.layers), frame: Frame(tokens: 0),
       promptTokens: prompt.count, branches: [], hasShadow: options.hasShadow)

@@ -34,17 +34,21 @@ struct TextFlow {
     var out: [Place] = []
     out.reserveCapacity(texts.count)
     var x = 0, y = 0
+    // Where the word that is being written began in `out`: its tokens go to the next line together.
+    var word = 0
     for (token, text) in texts.enumerated() {
       let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
       for (index, line) in lines.enumerated() {
-        if index > 0 { (x, y) = (0, y + 1) }
+        if index > 0 { (x, y, word) = (0, y + 1, out.count) }
+        if line.first == " " { word = out.count }
         var piece = Printable.text(String(line))
         // The newline itself stays visible as a mark, so that its token can be pointed at.
         if index < lines.count - 1 { piece += "⏎" }
         guard !piece.isEmpty else { continue }
         if x + Width.of(piece) > width, x > 0 {
-          (x, y) = (0, y + 1)
-          if piece.first == " " { piece.removeFirst() }
+          x = moveDown(&out, from: word, width: width - Width.of(piece))
+          y += 1
+          if x == 0, piece.first == " " { piece.removeFirst() }
         }
         out.append(Place(token: token, x: x, y: y, text: piece))
         x += Width.of(piece)
@@ -52,6 +56,23 @@ struct TextFlow {
       if lines.count == 1, text.isEmpty { out.append(Place(token: token, x: x, y: y, text: "")) }
     }
     return out
+  }
+
+  /// Moves the last places to the next line when they and what follows fit there; the column after them.
+  private static func moveDown(_ out: inout [Place], from word: Int, width: Int) -> Int {
+    guard word < out.count, out[word].x > 0 else { return 0 }
+    var text = out[word].text
+    if text.first == " " { text.removeFirst() }
+    let rest = out[(word + 1)...].reduce(0) { $0 + Width.of($1.text) }
+    guard Width.of(text) + rest <= width else { return 0 }
+    var x = 0
+    for index in word..<out.count {
+      let place = out[index]
+      let piece = index == word ? text : place.text
+      out[index] = Place(token: place.token, x: x, y: place.y + 1, text: piece)
+      x += Width.of(piece)
+    }
+    return x
   }
 
   /// The token at a place of the screen.

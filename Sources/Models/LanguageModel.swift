@@ -42,6 +42,19 @@ public final class LanguageModel: Sendable {
     self.tokenizer = tokenizer
   }
 
+  /// Throws a sentence when a prompt is empty or longer than the context.
+  public func check(prompt: [Int]) throws(ModelError) {
+    guard !prompt.isEmpty else {
+      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
+    }
+    guard prompt.count <= config.context else {
+      throw ModelError(
+        .tooLong,
+        "\(prompt.count) tokens, and the model's context is \(config.context); shorten it",
+        place: "the prompt")
+    }
+  }
+
   /// Bytes of the mapped weights.
   public var weightBytes: Int { weights.file.bytes.count }
 

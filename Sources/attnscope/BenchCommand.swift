@@ -63,7 +63,8 @@ struct Figure {
       "\(InstructionSet.best.name), \(ComputeThreads.shared.count) threads; median (least to most)"
     let names = figures.map { "\($0.name) \($0.metric)" }
     let width = names.map(\.count).max() ?? 0
-    return ([heading]
+    return
+      ([heading]
       + zip(names, figures).map { name, figure in
         var line = name + String(repeating: " ", count: width - name.count + 2)
         line += "\(Numbers.short(figure.median)) \(figure.unit)"
@@ -118,7 +119,9 @@ struct EngineBench {
   /// All threads reading a buffer far larger than the caches.
   private func readBandwidth() -> [Double] {
     let bytes = 256 << 20, parts = ComputeThreads.shared.count * 4
-    let memory = OwnedStorage(byteCount: bytes) { $0.initializeMemory(as: UInt8.self, repeating: 1) }
+    let memory = OwnedStorage(byteCount: bytes) {
+      $0.initializeMemory(as: UInt8.self, repeating: 1)
+    }
     let isa = InstructionSet.best.rawValue
     return (0..<max(repeats, 3)).map { _ in
       let seconds = timed {

@@ -52,11 +52,7 @@ struct CaptureCommand: ParsableCommand {
     if let maxTokens { tokens = Array(tokens.prefix(maxTokens)) }
     let range = try queryRange(tokens.count)
     tokens = Array(tokens.prefix(range.upperBound))
-    guard tokens.count <= model.config.context else {
-      throw ModelError(
-        .tooLong, "\(tokens.count) tokens, and the model's context is \(model.config.context)",
-        place: "the prompt")
-    }
+    try model.check(prompt: tokens)
     let chosen = try layerNumbers(model)
     let record = QueryRecord(model.config, layers: Set(chosen), budget: .max)
     let state = RunState(model)

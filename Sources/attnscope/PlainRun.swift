@@ -17,15 +17,7 @@ struct PlainRun {
 
   func run(_ prompt: [Int]) throws {
     let model = generator.model
-    guard !prompt.isEmpty else {
-      throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
-    }
-    guard prompt.count <= generator.room else {
-      throw ModelError(
-        .tooLong,
-        "\(prompt.count) tokens, and the model's context is \(model.config.context); shorten it",
-        place: "the prompt")
-    }
+    try model.check(prompt: prompt)
     Interrupt.watch()
     let clock = ContinuousClock()
     let start = clock.now

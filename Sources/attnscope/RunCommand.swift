@@ -147,7 +147,10 @@ struct RunCommand: AsyncParsableCommand {
         "On the screen methods run with their standard settings; --knob goes with --plain.")
     }
     // Said when nobody says anything: long enough that there is something to prune.
-    let standard = try prompt.bytes() == nil ? MappedFile.read(try Sample.path(Sample.text)) : []
+    var standard: [UInt8] = []
+    if try prompt.bytes() == nil, let path = try? Sample.path(Sample.text) {
+      standard = try MappedFile.read(path)
+    }
     let tokens = try prompt.tokens(model, standard: standard)
     let choice = AttentionChoice(
       method: attention.method, lambda: max(0, attention.tiles.lambda),

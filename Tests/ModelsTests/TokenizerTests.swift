@@ -3,7 +3,6 @@ import Models
 import Support
 import Testing
 
-
 /// Words, merges, special tokens, and bytes that are none.
 @Suite struct TokenizerTests {
   private static func tiny(_ change: (inout TinyGGUF) -> Void = { _ in }) throws -> Tokenizer {
