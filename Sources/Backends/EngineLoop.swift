@@ -1,5 +1,6 @@
 import Tensors
 import Attention
+import Formats
 import Methods
 import Models
 import Sessions
@@ -14,13 +15,14 @@ final class EngineLoop: @unchecked Sendable {
   private var generators: [Generator] = []
   private var stores: [BranchStore] = []
   private var current = 0
-  private var attending: AttentionChoice
+  /// Of each branch.
+  private var attending: [AttentionChoice]
   /// How long a turn may last.
   private static let slice = Duration.milliseconds(12)
 
   init(_ model: LanguageModel, _ options: LocalBackend.Options) throws {
     (self.model, self.options) = (model, options)
-    attending = options.attention
+    attending = [options.attention]
     let generator = Generator(
       model, try options.attention.plan(), sampler: Sampler(options.sampler),
       dense: options.hasShadow ? try Self.dense(options.attention).plan() : nil)
@@ -115,7 +117,7 @@ final class EngineLoop: @unchecked Sendable {
     for (position, token) in prompt.enumerated() {
       let step = Step(
         position: position, token: token, text: "", isPrompt: true,
-        attention: attending.description)
+        attention: attending[0].description)
       store.append(step, bytes: model.tokenizer.bytes(token), counts: nil)
     }
     backend.withShared { $0.status.lengths = [prompt.count] }
@@ -140,9 +142,7 @@ final class EngineLoop: @unchecked Sendable {
   /// Chooses the next token and feeds it; false when there is none to come.
   private func one(_ backend: LocalBackend) -> Bool {
     let wanted = backend.withShared { $0.attention }
-    if wanted != attending, current == 0 || stores[current].branch.parent == nil {
-      attend(wanted, backend)
-    }
+    if wanted != attending[current] { attend(wanted, backend) }
     guard let choice = generator.choose() else { return end("there is nothing to go on", backend) }
     guard generator.room > 0 else {
       return end("the context of \(model.config.context) tokens is full", backend)
@@ -160,13 +160,16 @@ final class EngineLoop: @unchecked Sendable {
         Step.Candidate(token: $0.token, piece: model.tokenizer.piece($0.token), logit: $0.logit)
       }, visibleBlocks: told.counts.totalVisible, skippedBlocks: told.counts.totalSkipped,
       divergence: choice.divergence, agrees: choice.agrees, milliseconds: told.seconds * 1000,
-      attention: stores[current].branch.parent == nil
-        ? attending.description : store.branch.attention)
+      attention: attending[current].description,
+      lambda: isBLASST ? attending[current].lambda : nil,
+      tile: isBLASST ? attending[current].decode : nil)
     store.append(step, bytes: model.tokenizer.bytes(choice.token), counts: told.counts)
     backend.withShared { if $0.stepsLeft > 0 { $0.stepsLeft -= 1 } }
     if model.tokenizer.ends(choice.token) { return end("the model ended its text", backend) }
     return !isAtBreakpoint(step, backend)
   }
+
+  private var isBLASST: Bool { attending[current].method == BLASST.card.id }
 
   private func end(_ why: String, _ backend: LocalBackend) -> Bool {
     backend.withShared { shared in
@@ -178,8 +181,14 @@ final class EngineLoop: @unchecked Sendable {
   }
 
   private func attend(_ choice: AttentionChoice, _ backend: LocalBackend) {
-    attending = choice
-    do { generator.plan = try choice.plan() } catch { backend.say("\(error)") }
+    do {
+      generator.plan = try choice.plan()
+      attending[current] = choice
+    } catch {
+      let old = attending[current]
+      backend.withShared { $0.attention = old }
+      backend.say("\(error)")
+    }
   }
 
   private func isAtBreakpoint(_ step: Step, _ backend: LocalBackend) -> Bool {
@@ -216,14 +225,20 @@ final class EngineLoop: @unchecked Sendable {
     case .branch(let frame, let choice): branch(frame, choice, backend)
     case .select(let id) where generators.indices.contains(id):
       current = id
+      let choice = attending[id]
+      backend.withShared { $0.attention = choice }
       let frame = Frame(branch: id, tokens: store.count)
       backend.withShared { $0.status.frame = frame }
     case .save(let path):
+      backend.say("Saving to \(path)…")
+      backend.tell()
       do {
         let recording = Recording(
           model: model.config, promptTokens: backend.promptTokens.count, stores: stores)
         let bytes = try recording.write(to: path)
         backend.say("Recording saved to \(path), \(bytes / 1_000_000) MB; attnscope open shows it.")
+      } catch let error as FormatError where error.code == .exists {
+        backend.say("\(path) exists; choose another name.")
       } catch {
         backend.say("\(error)")
       }
@@ -250,15 +265,17 @@ final class EngineLoop: @unchecked Sendable {
       store.publish(fresh.state.caches, layers: 0..<model.config.layers)
       generators.append(fresh)
       stores.append(store)
+      attending.append(choice)
       current = generators.count - 1
-      let goal = max(parent.count, fork + 1), id = current
+      // As far as the branch it left, and far enough to see something.
+      let goal = max(parent.count, fork + 24), id = current
       let all = stores
       backend.withShared { shared in
         shared.stores = all
         shared.status.branches = all.map(\.branch)
         shared.status.lengths = all.map(\.count)
         shared.catchUp[id] = goal
-        shared.isRunning = false
+        shared.attention = choice
         shared.status.phase = .running
         shared.status.frame = Frame(branch: id, tokens: fork)
       }

@@ -110,6 +110,8 @@ public final class LocalBackend: Backend {
   public func start() { work() }
 
   public func send(_ command: Command) {
+    if case .attend(let choice) = command, let reason = refusal(choice) { return refuse(reason) }
+    if case .branch(_, let choice) = command, let reason = refusal(choice) { return refuse(reason) }
     shared.withLock { shared in
       shared.hasNews = true
       switch command {
@@ -127,6 +129,25 @@ public final class LocalBackend: Backend {
       }
     }
     work()
+  }
+
+  /// Why a choice of attention cannot be had.
+  private func refusal(_ choice: AttentionChoice) -> String? {
+    do {
+      _ = try choice.plan()
+      return nil
+    } catch { return "\(error)" }
+  }
+
+  private func refuse(_ reason: String) {
+    say(reason)
+    tell()
+  }
+
+  /// Ends the run and waits for what is under way: a recording that is being saved is written to its end.
+  public func finish() async {
+    send(.stop)
+    while shared.withLock({ $0.isBusy }) { try? await Task.sleep(for: .milliseconds(2)) }
   }
 
   /// Starts a job when there is something to do and none is under way.
@@ -188,7 +209,8 @@ extension AttentionChoice {
     func make(_ spec: TileSpec) throws -> any AttentionMethod {
       guard method == BLASST.card.id else {
         guard let type = Registry.method(method) else {
-          throw KnobError("there is no method '\(method)'")
+          let known = Registry.methods.map { $0.card.id }.joined(separator: ", ")
+          throw KnobError("There is no method '\(method)'; there are \(known).")
         }
         return try type.init(knobs: [:])
       }

@@ -16,6 +16,7 @@ struct Recording {
   let stores: [BranchStore]
 
   /// Bytes written. The file appears when all is there.
+  /// Throws when the name is taken.
   func write(to path: String) throws -> Int {
     let writer = try SafetensorsStreamWriter(path, force: false)
     try writer.append(arrays(stores[0], 0..<promptTokens), metadata: try head())
@@ -100,6 +101,12 @@ struct StoredStep: Codable {
   let agrees: Bool?
   let ms: Double
   let attention: String
+  let lambda: Double?
+  /// "1x128 group asc", as the sides, the vote and the order of the tile.
+  let rows: Int?
+  let keys: Int?
+  let vote: String?
+  let order: String?
 
   struct Candidate: Codable {
     let token: Int
@@ -109,9 +116,20 @@ struct StoredStep: Codable {
 
   init(_ step: Step, _ counts: BlockCounts?) {
     (text, logprob, kl, agrees) = (step.text, step.logProbability, step.divergence, step.agrees)
-    (ms, attention) = (step.milliseconds, step.attention)
+    (ms, attention, lambda) = (step.milliseconds, step.attention, step.lambda)
+    (rows, keys) = (step.tile?.rows, step.tile?.keys)
+    (vote, order) = (step.tile?.vote.rawValue, step.tile?.order.rawValue)
     top = step.top.map { Candidate(token: $0.token, piece: $0.piece, logit: $0.logit) }
     (visible, skipped) = (counts?.visible ?? [], counts?.skipped ?? [])
+  }
+
+  private var tile: TileSpec? {
+    guard let rows, let keys, (1...1 << 20).contains(rows), (1...1 << 20).contains(keys) else {
+      return nil
+    }
+    return TileSpec(
+      rows: rows, keys: keys, vote: vote.flatMap(Vote.init(rawValue:)) ?? .head,
+      order: order.flatMap(Order.init(rawValue:)) ?? .ascending)
   }
 
   func step(position: Int, token: Int) -> Step {
@@ -120,6 +138,7 @@ struct StoredStep: Codable {
       top: top.map { Step.Candidate(token: $0.token, piece: $0.piece, logit: $0.logit) },
       visibleBlocks: visible.reduce(0) { $0 + Int(clamping: $1) },
       skippedBlocks: skipped.reduce(0) { $0 + Int(clamping: $1) }, divergence: kl, agrees: agrees,
-      milliseconds: ms, attention: attention)
+      milliseconds: ms, attention: attention, lambda: lambda.flatMap { $0 <= 1 ? $0 : nil },
+      tile: tile)
   }
 }

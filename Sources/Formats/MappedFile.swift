@@ -36,15 +36,9 @@ public final class MappedFile: Storage, @unchecked Sendable {
     super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
   }
 
-  /// All bytes of a small file, copied.
-  public static func read(_ path: String) throws(FormatError) -> [UInt8] {
-    let file = try MappedFile(path)
-    return withExtendedLifetime(file) { Array(file.bytes) }
-  }
-
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress!), bytes.count) }
 
-  private static func openError(_ path: String, _ code: Int32) -> FormatError {
+  fileprivate static func openError(_ path: String, _ code: Int32) -> FormatError {
     switch code {
     case ENOENT: FormatError(.missing, "there is no such file; check the name", file: path)
     case EACCES, EPERM:
@@ -69,4 +63,23 @@ extension UnsafeRawBufferPointer {
   }
 
   func text(_ range: Range<Int>) -> String { String(decoding: self[range], as: UTF8.self) }
+}
+
+/// All bytes of a text, from a file or a pipe.
+public func readWhole(_ path: String) throws(FormatError) -> [UInt8] {
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { throw MappedFile.openError(path, errno) }
+  defer { close(descriptor) }
+  var out: [UInt8] = []
+  var buffer = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let count = read(descriptor, &buffer, buffer.count)
+    if count < 0, errno == EINTR { continue }
+    guard count >= 0 else {
+      throw FormatError(
+        .unreadable, "cannot be read: \(MappedFile.reason(errno))", file: path)
+    }
+    if count == 0 { return out }
+    out += buffer[0..<count]
+  }
 }

@@ -20,6 +20,9 @@ enum Help {
       }
       lines.append(("", ""))
     }
+    lines.append(("", "After :"))
+    lines += KeyTable.commands.map { ($0.text, $0.what) }
+    lines.append(("", ""))
     return lines + [
       (
         "",
@@ -49,8 +52,9 @@ enum Help {
       if line.key.isEmpty {
         grid.put(line.text, box.x + 2, y, paint.strong, limit: box.width - 4)
       } else {
-        grid.put(line.key, box.x + 3, y, paint.accent, limit: 13)
-        grid.put(line.text, box.x + 17, y, limit: box.width - 19)
+        let end = grid.put(line.key, box.x + 3, y, paint.accent, limit: 20)
+        let x = max(box.x + 17, end + 1)
+        grid.put(line.text, x, y, limit: box.maxX - 2 - x)
       }
     }
   }

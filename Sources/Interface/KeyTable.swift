@@ -22,7 +22,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .heads: "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move lambda."
     case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
     case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
-    case .tokens: "The text, token by token. Shaded: how unlikely each was. ← → step, Space runs."
+    case .tokens: "Shaded: how unlikely. ← → step (at the end one more is decoded), Space runs."
     }
   }
 }
@@ -69,7 +69,7 @@ public enum KeyTable {
     row(.down, [.down] + char("j"), "move down", "", "Move"),
     row(.pageUp, [.pageUp], "move up by half a screen", "", "Move"),
     row(.pageDown, [.pageDown], "move down by half a screen", "", "Move"),
-    row(.home, [.home], "to the first token", "", "Move"),
+    row(.home, [.home], "to the first token; of a live run: the first decoded", "", "Move"),
     row(.end, [.end], "to the last token", "", "Move"),
     row(.goTo, char("g"), "go to a key by its number (or type it first: 120g)", "", "Move"),
     row(.goToQuery, char("G"), "go to a query row by its number (120G)", "", "Move"),
@@ -133,6 +133,19 @@ public enum KeyTable {
     row(.quit, char("q"), "quit (Ctrl-C stops work; twice quits)", "", "Program"),
   ]
 
+  /// What may be written after `:`, beside the name of any action.
+  public static let commands: [(text: String, what: String)] = [
+    ("lambda 0.01", "set lambda; 0 is dense"),
+    ("tile hopper", "a tile preset, or sides like 64x128"),
+    ("layer 12, head 3", "show a layer, a head"),
+    ("query 100, key 5", "move the cursor"),
+    ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),
+    ("method a-shape", "live: attend so from the next token on"),
+    ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
+    ("break off", "live: forget all breakpoints"),
+    ("save FILE", "live: write the recording; attnscope open FILE replays"),
+  ]
+
   private static let byKey: [Key: Action] = {
     var map: [Key: Action] = [:]
     for binding in bindings { for key in binding.keys { map[key] = binding.action } }
@@ -156,9 +169,15 @@ public enum KeyTable {
       "? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view",
     ]
     if view == .map { items.insert("+ - zoom", at: 3) }
-    if view == .tokens { items.removeAll { $0 == ", . head" || $0 == "< > layer" } }
+    if view == .tokens {
+      items = [
+        "? help", "q quit", "Space run", "← → step", "B branch", "x other", ": command",
+        "[ ] lambda", "Tab view", ", . head",
+      ]
+    }
     let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
-    items += extra.map { "\($0.keys[0].name) \($0.short)" } + [": command"]
+    items += extra.map { "\($0.keys[0].name) \($0.short)" }.filter { !items.contains($0) }
+    if !items.contains(": command") { items.append(": command") }
     return items
   }
 }

@@ -129,10 +129,14 @@ extension Model {
   }
 
   /// What a live run is told when lambda or the tile has changed.
-  func attentionOrder(_ before: Viewpoint) -> Command? {
+  mutating func attentionOrder(_ before: Viewpoint) -> Command? {
     guard let live, !live.isReplay,
       before.lambda != selection.lambda || before.spec != selection.spec
     else { return nil }
+    if let last = timelines[frame.branch]?.last, !last.isPrompt, last.lambda == nil {
+      message = "lambda and tile belong to BLASST; this branch attends by \(last.attention)."
+      return nil
+    }
     return .attend(attention())
   }
 
@@ -184,7 +188,12 @@ extension Model {
     let tokens = min(frame.tokens, length)
     isFollowing = false
     look(at: Frame(branch: next, tokens: max(tokens, 1)))
-    message = "Branch \(next): \(live.branches[next].attention)."
-    return live.isReplay ? [] : [.send(.select(next))]
+    let last = timelines[next]?.last { !$0.isPrompt }
+    // The screen shows the lambda that this branch is decoded with.
+    if let lambda = last?.lambda { selection.lambda = lambda }
+    message = "Branch \(next): \(last?.attention ?? live.branches[next].attention)."
+    guard !live.isReplay else { return [] }
+    return live.phase == .running
+      ? [.send(.pause), .send(.select(next))] : [.send(.select(next))]
   }
 }

@@ -184,7 +184,11 @@ public struct Model: Sendable {
 
   /// What the pass of the frame's newest token did.
   var detail: StepDetail? {
-    if case .detail(let detail) = answers[.detail]?.answer, isKnown(.detail) { detail } else { nil }
+    // While tokens come, that of a moment ago.
+    guard case .detail(let detail) = answers[.detail]?.answer,
+      live?.phase == .running || isKnown(.detail)
+    else { return nil }
+    return detail
   }
 
   /// The blocks of the newest row of the chosen head.
@@ -193,7 +197,7 @@ public struct Model: Sendable {
   }
 
   var rowQuestion: Question {
-    .rowTable(selection.head, decodeSpec, query: max(0, source.queries - 1))
+    .rowTable(selection.head, step?.tile ?? decodeSpec, query: max(0, source.queries - 1))
   }
 
   /// The tile that single tokens are decided with, at the preset in use.

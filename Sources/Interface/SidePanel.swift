@@ -112,7 +112,11 @@ struct SidePanel {
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
-    return lines + Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+    lines += Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+    if let live = model.live, selection.query >= live.promptTokens {
+      lines.append(("decoded alone: view 5 has its blocks", paint.dim))
+    }
+    return lines
   }
 
   private func wrapped(_ text: String, _ width: Int) -> [String] {

@@ -83,7 +83,8 @@ struct SinksScreen {
     let all = SinkRate(
       importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
     grid.put(
-      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads) heads", rect.x,
+      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads)\(all.heads < model.source.allHeads.count ? " known" : "") heads",
+      rect.x,
       y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)
     if published.count == known.count {

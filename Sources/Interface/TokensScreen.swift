@@ -78,7 +78,8 @@ struct TokensScreen {
     let fork = max(live.branches[id].fork, live.branches[other].fork)
     let both = min(
       model.timelines[id, default: []].count, model.timelines[other, default: []].count)
-    return ", the same for \(max(0, both - fork)) tokens"
+    let count = max(0, both - fork)
+    return ", the same for \(count) token\(count == 1 ? "" : "s")"
   }
 
   private func style(_ step: Step, isMine: Bool, differs: Int?) -> Style {
@@ -204,7 +205,7 @@ struct StepPanel {
     } else {
       lines.put("by layer …", paint.dim, on: &grid)
     }
-    row(&lines, &grid)
+    row(step, &lines, &grid)
     lines.field("time", "\(Numbers.fixed(step.milliseconds, 2)) ms", on: &grid)
   }
 
@@ -231,13 +232,17 @@ struct StepPanel {
   }
 
   /// The blocks of the chosen head's newest row, first key left.
-  private func row(_ lines: inout Lines, _ grid: inout Grid) {
+  private func row(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     let head = "L\(model.layerNumber) H\(model.selection.head.head)"
+    guard let lambda = step.lambda, let exact = try? Lambda(lambda) else {
+      lines.field(head, "decided without margins", paint.dim, on: &grid)
+      return
+    }
     guard let table = model.rowTable else {
       lines.field(head, "…", paint.dim, on: &grid)
       return
     }
-    let mask = table.mask(model.lambda)
+    let mask = table.mask(exact)
     lines.field(head, "", on: &grid)
     guard lines.y <= lines.end else { return }
     let room = lines.width - 9
@@ -283,7 +288,10 @@ struct TimelinePanel {
     let inner = rect.inset(2, 1), gutter = 10
     let room = inner.width - gutter
     guard room > 4, !steps.isEmpty else {
-      grid.put("Space runs the model.", inner.x, inner.y, paint.dim, limit: inner.width)
+      let isReading = if case .prefill = live.phase { true } else { false }
+      grid.put(
+        isReading ? "The prompt is being read…" : "Space runs the model.", inner.x, inner.y,
+        paint.dim, limit: inner.width)
       return
     }
     // As many of the last steps as fit, the one under the cursor among them.

@@ -132,7 +132,9 @@ extension Breakpoint {
       ("sparsity<", Breakpoint.sparsityBelow), ("sparsity>", Breakpoint.sparsityAbove),
       ("kl>", Breakpoint.divergenceAbove),
     ] where squeezed.hasPrefix(prefix) {
-      guard let value = Double(squeezed.dropFirst(prefix.count)), value.isFinite else { return nil }
+      guard let value = Double(squeezed.dropFirst(prefix.count)), value.isFinite, value >= 0,
+        prefix == "kl>" || value <= 1
+      else { return nil }
       self = make(value)
       return
     }

@@ -66,10 +66,16 @@ extension Model {
       message = "This file has no token texts; --tokens FILE gives them."
       return
     }
-    let matches = TokenSearch(search).matches(source.tokens).filter { $0 < source.keys }
+    // In the text of a live run what comes after the token that is looked at can be found too.
+    let end = selection.view == .tokens ? length : source.keys
+    let matches = TokenSearch(search).matches(source.tokens).filter { $0 < end }
     guard !matches.isEmpty else {
       if let number = Int(search) {
-        _ = performing { $0.goTo(number) }
+        if selection.view == .tokens, live != nil {
+          _ = stepTo(number)
+        } else {
+          _ = performing { $0.goTo(number) }
+        }
       } else {
         message = "No token matches \"\(search)\"."
       }
@@ -164,6 +170,9 @@ extension Model {
     guard value <= 1 else {
       return say("lambda above 1 is refused: a block that raises the maximum could be skipped.")
     }
+    message =
+      value <= 0
+      ? "lambda = 0: dense, nothing is skipped." : "lambda = \(Numbers.scientific(value))."
     return performing { $0.selection.lambda = max(value, 0) }
   }
 

@@ -57,6 +57,11 @@ extension Model {
       message = "Generation stopped; what was recorded stays. Space goes on, :save FILE keeps it."
       return [.send(.pause)]
     }
+    if let live, case .prefill = live.phase, interruptsInARow == 1 {
+      message =
+        "Reading the prompt was stopped: there is nothing to go on from. Ctrl-C again quits."
+      return [.send(.stop)]
+    }
     if isWorking, interruptsInARow == 1 {
       isStopped = true
       message =

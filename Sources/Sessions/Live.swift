@@ -75,15 +75,20 @@ public struct Step: Sendable, Equatable {
   public var milliseconds: Double
   /// How attention was computed.
   public var attention: String
+  /// Of BLASST; nil for other methods and for prompt tokens.
+  public var lambda: Double?
+  /// The tile whose blocks were counted.
+  public var tile: TileSpec?
 
   public init(
     position: Int, token: Int, text: String, isPrompt: Bool, logProbability: Double? = nil,
     top: [Candidate] = [], visibleBlocks: Int = 0, skippedBlocks: Int = 0,
     divergence: Double? = nil, agrees: Bool? = nil, milliseconds: Double = 0,
-    attention: String = ""
+    attention: String = "", lambda: Double? = nil, tile: TileSpec? = nil
   ) {
     (self.position, self.token, self.text, self.isPrompt) = (position, token, text, isPrompt)
     (self.logProbability, self.top, self.attention) = (logProbability, top, attention)
+    (self.lambda, self.tile) = (lambda, tile)
     (self.visibleBlocks, self.skippedBlocks) = (visibleBlocks, skippedBlocks)
     (self.divergence, self.agrees, self.milliseconds) = (divergence, agrees, milliseconds)
   }

@@ -85,8 +85,12 @@ struct DumpArguments: ParsableArguments {
     if let query, let key {
       return [try Dump.open(query: query, key: key, value: value, options: options)]
     }
-    return try (files.isEmpty ? [try Sample.path()] : files).map {
-      try Dump.open($0, options: options)
+    return try (files.isEmpty ? [try Sample.path()] : files).map { file in
+      if SafetensorsStream.isRecording(file) {
+        say(
+          "\(file) is a recording: its prompt alone is read here; attnscope open shows every step")
+      }
+      return try Dump.open(file, options: options)
     }
   }
 

@@ -62,6 +62,10 @@ struct CaptureCommand: ParsableCommand {
     try writeSafetensors(
       dump.arrays(chosen, range, Set(arrays.map { "\($0)" }), half: dtype == .f16),
       metadata: try dump.metadata(range), to: output, force: force)
+    let kinds = Set(arrays.split(separator: ","))
+    if !kinds.isSuperset(of: ["q", "k"]) {
+      say("attnscope opens a dump only with both q and k; this one is for other programs")
+    }
     say(
       "written to \(Printable.text(output)): \(chosen.count) layers, \(range.count) queries by \(tokens.count) keys of \(Printable.text(model.config.name))"
     )

@@ -41,7 +41,11 @@ struct TokenizeCommand: ParsableCommand {
 
   func run() throws {
     let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
-    let ids = tokenizer.encode(try standardInput(), special: special)
+    let text = try standardInput()
+    let ids = tokenizer.encode(text, special: special)
+    if tokenizer.isByteLevel, ids.reduce(0, { $0 + tokenizer.bytes($1).count }) < text.count {
+      say("some bytes have no token in this vocabulary and are left out")
+    }
     let pieces = ids.map { JSON.string(tokenizer.piece($0)) }
     print(JSON.object([("ids", .array(ids.map(JSON.integer))), ("pieces", .array(pieces))]).text())
   }

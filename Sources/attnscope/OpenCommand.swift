@@ -65,6 +65,7 @@ struct OpenCommand: AsyncParsableCommand {
   }
 
   private func replay(_ file: String) async throws {
+    if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file)
     guard isatty(0) == 1, isatty(1) == 1 else {
       print(ReplaySummary(backend).text)

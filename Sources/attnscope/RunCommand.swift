@@ -38,7 +38,7 @@ struct PromptArguments: ParsableArguments {
   func bytes() throws -> [UInt8]? {
     if let prompt { return Array(prompt.utf8) }
     guard let promptFile else { return nil }
-    return promptFile == "-" ? try standardInput() : try MappedFile.read(promptFile)
+    return promptFile == "-" ? try standardInput() : try readWhole(promptFile)
   }
 
   func tokens(_ model: LanguageModel, standard: [UInt8] = []) throws -> [Int] {
@@ -112,7 +112,7 @@ struct RunCommand: AsyncParsableCommand {
   @OptionGroup var attention: AttentionArguments
   @OptionGroup var engine: EngineArguments
   @OptionGroup var sampling: SamplingArguments
-  @Option(help: "Stop after so many tokens.") var maxTokens: Int?
+  @Option(parsing: .unconditional, help: "Stop after so many tokens.") var maxTokens: Int?
   @Option(help: "Compare every step with dense attention on the same tokens: dense or none.")
   var shadow: Shadow = .none
   @Flag(help: "On the screen: read the prompt, then wait for Space.") var paused = false
@@ -149,7 +149,7 @@ struct RunCommand: AsyncParsableCommand {
     // Said when nobody says anything: long enough that there is something to prune.
     var standard: [UInt8] = []
     if try prompt.bytes() == nil, let path = try? Sample.path(Sample.text) {
-      standard = try MappedFile.read(path)
+      standard = try readWhole(path)
     }
     let tokens = try prompt.tokens(model, standard: standard)
     let choice = AttentionChoice(
@@ -168,7 +168,7 @@ struct RunCommand: AsyncParsableCommand {
         selection.spec = choice.prefill
         selection.head = HeadID(layer: model.config.layers / 2, head: 0)
       }, whenReady: { backend.start() })
-    backend.send(.stop)
+    await backend.finish()
   }
 
   static func densePlan() throws -> AttentionPlan {
@@ -180,7 +180,7 @@ struct RunCommand: AsyncParsableCommand {
 struct EngineArguments: ParsableArguments {
   @Option(help: "int8 (quantised activations, fast) or float.")
   var precision: LanguageModel.Precision = .int8
-  @Option(help: "Threads that compute.") var threads: Int?
+  @Option(parsing: .unconditional, help: "Threads that compute.") var threads: Int?
 
   func validate() throws {
     if let threads, !(1...256).contains(threads) {
@@ -197,9 +197,15 @@ struct EngineArguments: ParsableArguments {
 }
 
 struct SamplingArguments: ParsableArguments {
-  @Option(help: "0 takes the most likely token; larger is more even.") var temperature = 0.0
-  @Option(help: "Choose among the k most likely; 0: among all.") var topK = 0
-  @Option(help: "Choose among the fewest that hold this much probability.") var topP = 1.0
+  @Option(
+    parsing: .unconditional, help: "0 takes the most likely token; larger is more even.")
+  var temperature = 0.0
+  @Option(parsing: .unconditional, help: "Choose among the k most likely; 0: among all.")
+  var topK = 0
+  @Option(
+    parsing: .unconditional,
+    help: "Choose among the fewest that hold this much probability.")
+  var topP = 1.0
   @Option(help: "The same seed gives the same text.") var seed: UInt64 = 0
 
   func validate() throws {

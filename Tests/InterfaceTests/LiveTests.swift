@@ -164,6 +164,51 @@ import Testing
     }
   }
 
+  @Test func methodsChangeBetweenTokensAndBadOnesAreNamed() async throws {
+    try await Self.withBackend { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      pilot.terminal.press(.right)
+      await pilot.sees("1 tokens decoded")
+      pilot.press(":method nonsense")
+      pilot.terminal.press(.enter)
+      await pilot.sees("There is no method 'nonsense'")
+      pilot.press(":method a-shape")
+      pilot.terminal.press(.enter)
+      await pilot.sees("From the next token on: a-shape")
+      pilot.terminal.press(.right)
+      await pilot.sees("decided without marg")
+      pilot.press("]")
+      await pilot.sees("lambda and tile belong to BLASST")
+      pilot.press(":branch 0.5")
+      pilot.terminal.press(.enter)
+      await pilot.sees("Branch 1")
+      await pilot.sees("lambda 5e-1")
+      // A branch takes a new lambda like the trunk.
+      await pilot.sees("paused")
+      pilot.press(":lambda 0.25")
+      pilot.terminal.press(.enter)
+      await pilot.sees("lambda = ")
+      pilot.terminal.press(.right)
+      await pilot.sees("lambda 2.5e-1")
+      await pilot.quit()
+    }
+  }
+
+  @Test func aSearchFindsWhatComesLater() async throws {
+    try await Self.withBackend(most: 10, paused: false) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("ended")
+      pilot.terminal.press(.home)
+      await pilot.sees("at 21/30")
+      // No token is called 29, so it is a place: one that lies ahead.
+      pilot.press("/29")
+      pilot.terminal.press(.enter)
+      await pilot.sees("29 of 30")
+      await pilot.quit()
+    }
+  }
+
   @Test func controlCStopsAndKeeps() async throws {
     try await Self.withBackend(most: 400, paused: false) { backend in
       let pilot = fly(backend)
@@ -205,7 +250,7 @@ import Testing
       pilot.press("}B")
       await pilot.sees("Branch 1")
       await pilot.sees("paused")
-      await pilot.sees("25 of 26")
+      await pilot.sees("45 of 46")
       pilot.press(":save \(file)")
       pilot.terminal.press(.enter)
       await pilot.sees("Recording saved")

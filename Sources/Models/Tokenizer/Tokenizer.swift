@@ -187,6 +187,11 @@ public final class Tokenizer: Sendable {
 
   public var count: Int { vocabulary.count }
 
+  /// Whether tokens are made of bytes alone, so that they spell the text exactly.
+  public var isByteLevel: Bool {
+    if case .byteLevel = scheme { true } else { false }
+  }
+
   /// The bytes of a token; empty for a number that is none. They may be part of a character.
   public func bytes(_ token: Int) -> [UInt8] {
     vocabulary.bytes.indices.contains(token) ? vocabulary.bytes[token] : []

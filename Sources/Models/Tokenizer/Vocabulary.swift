@@ -50,7 +50,8 @@ struct Vocabulary: Sendable {
       else { return nil }
       return Int32(id)
     }
-    unknown = id("unknown")
+    // An unknown token that is a control token (an end of text, say) must not slip into a text.
+    unknown = id("unknown").flatMap { kinds[Int($0)] == .control ? nil : $0 }
     beginning = id("bos")
     let turns = ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>"]
     var endings = Set([id("eos"), id("eot"), id("eom")].compactMap { $0 })
