@@ -143,6 +143,11 @@ final class EngineLoop: @unchecked Sendable {
   private func one(_ backend: LocalBackend) -> Bool {
     let wanted = backend.withShared { $0.attention }
     if wanted != attending[current] { attend(wanted, backend) }
+    if let last = store.steps(store.count - 1..<store.count).last, !last.isPrompt,
+      model.tokenizer.ends(last.token)
+    {
+      return end("the model ended its text", backend)
+    }
     guard let choice = generator.choose() else { return end("there is nothing to go on", backend) }
     guard generator.room > 0 else {
       return end("the context of \(model.config.context) tokens is full", backend)
@@ -226,9 +231,13 @@ final class EngineLoop: @unchecked Sendable {
     case .select(let id) where generators.indices.contains(id):
       current = id
       let choice = attending[id]
-      backend.withShared { $0.attention = choice }
       let frame = Frame(branch: id, tokens: store.count)
-      backend.withShared { $0.status.frame = frame }
+      backend.withShared { shared in
+        shared.attention = choice
+        shared.status.frame = frame
+        // What ended was the other branch.
+        if case .ended = shared.status.phase, !shared.isStopped { shared.status.phase = .paused }
+      }
     case .save(let path):
       backend.say("Saving to \(path)…")
       backend.tell()

@@ -21,22 +21,7 @@ int as_weight_block(as_weight type) {
   return 0;
 }
 
-int as_weight_bytes(as_weight type) {
-  switch (type) {
-    case AS_W_F32: return 4;
-    case AS_W_F16:
-    case AS_W_BF16: return 2;
-    case AS_W_Q4_0: return 18;
-    case AS_W_Q4_1: return 20;
-    case AS_W_Q5_0: return 22;
-    case AS_W_Q5_1: return 24;
-    case AS_W_Q8_0: return 34;
-    case AS_W_Q4_K: return 144;
-    case AS_W_Q5_K: return 176;
-    case AS_W_Q6_K: return 210;
-  }
-  return 0;
-}
+int as_weight_bytes(as_weight type) { return as_weight_block(type) ? (int)weight_bytes(type) : 0; }
 
 static float half_at(const uint8_t *p) {
   float out;

@@ -30,6 +30,22 @@ static inline const float *q8_sums(const void *q8, int n) {
   return (const float *)((const char *)q8 + q8_parts(n).sums);
 }
 
+// as_weight_bytes where the type is a constant: the compiler folds it.
+static inline size_t weight_bytes(as_weight type) {
+  switch (type) {
+    case AS_W_Q4_0: return 18;
+    case AS_W_Q4_1: return 20;
+    case AS_W_Q5_0: return 22;
+    case AS_W_Q5_1: return 24;
+    case AS_W_Q8_0: return 34;
+    case AS_W_Q4_K: return 144;
+    case AS_W_Q5_K: return 176;
+    case AS_W_Q6_K: return 210;
+    case AS_W_F32: return 4;
+    default: return 2;
+  }
+}
+
 // Six-bit scale and minimum of sub-block j in the twelve bytes that Q4_K and Q5_K share.
 static inline void k_scale(const uint8_t *packed, int j, int *scale, int *min) {
   if (j < 4) {

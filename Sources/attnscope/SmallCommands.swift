@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Canvas
+import Glibc
 import Methods
 import NCursesTerminal
 import Tensors
@@ -60,6 +61,11 @@ struct DoctorCommand: ParsableCommand {
         ),
         ("threads", "\(ComputeThreads.shared.count)"),
         ("sample", (try? Sample.path()) ?? "not found: set ATTNSCOPE_SAMPLES to its folder"),
+        (
+          "model",
+          access(ModelArguments.bundled, R_OK) == 0
+            ? ModelArguments.bundled : "not here: samples/get-model.sh brings it"
+        ),
       ]
     let width = facts.map(\.0.count).max() ?? 0
     for (name, verdict) in facts {

@@ -7,6 +7,8 @@ import Testing
 
 /// Models that lie: one sentence, soon, and never a crash.
 @Suite struct LyingModelTests {
+  private static let base = TinyModel().gguf
+
   private func refuse(_ bytes: [UInt8], _ words: String) throws {
     try TinyGGUF.with(bytes) { path in
       let start = ContinuousClock.now
@@ -18,7 +20,7 @@ import Testing
   }
 
   private func change(_ words: String, _ change: (inout TinyGGUF) -> Void) throws {
-    var gguf = TinyModel().gguf
+    var gguf = Self.base
     change(&gguf)
     try refuse(gguf.bytes, words)
   }
@@ -45,7 +47,7 @@ import Testing
 
   /// Merges can only make longer tokens, so a table that goes in circles ends all the same.
   @Test func cyclicMerges() throws {
-    var gguf = TinyModel().gguf
+    var gguf = Self.base
     gguf.set(
       "tokenizer.ggml.merges",
       .texts(["h e", "he h", "a n", "n a", "an a", "e h"].map { Array($0.utf8) }))
@@ -78,7 +80,7 @@ import Testing
   }
 
   @Test func heads() throws {
-    let whole = TinyModel().bytes
+    let whole = Self.base.bytes
     try refuse(Array(whole.prefix(whole.count - 4096)), "truncated")
     try refuse(Array(whole.prefix(900)), "do not fit")
     try refuse(Array(whole.prefix(14)), "past the end")

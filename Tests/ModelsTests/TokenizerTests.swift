@@ -5,8 +5,10 @@ import Testing
 
 /// Words, merges, special tokens, and bytes that are none.
 @Suite struct TokenizerTests {
+  private static let base = TinyModel().gguf
+
   private static func tiny(_ change: (inout TinyGGUF) -> Void = { _ in }) throws -> Tokenizer {
-    var gguf = TinyModel().gguf
+    var gguf = Self.base
     change(&gguf)
     return try TinyGGUF.with(gguf.bytes) { try Tokenizer(try GGUFFile($0)) }
   }

@@ -2,8 +2,8 @@ import Foundation
 public import Tensors
 
 /// A GGUF file in the making, as bytes: for models small enough to be checked by hand.
-public struct TinyGGUF {
-  public enum Value {
+public struct TinyGGUF: Sendable {
+  public enum Value: Sendable {
     case u32(UInt32)
     case f32(Float)
     case bool(Bool)
@@ -210,16 +210,21 @@ public struct TinyModel {
     return [UInt8(bits & 255), UInt8(bits >> 8)]
   }
 
+  /// Even over ±1.7 size: as spread out as a normal of that size, and quick in a debug build.
+  private mutating func uniform(_ size: Float) -> Float {
+    Float(Int32(truncatingIfNeeded: random.next() >> 32)) * (1.7 * size * 0x1p-31)
+  }
+
   /// Weights of about 0.06: floats as they are, blocks of random codes with scales to fit.
   private mutating func values(_ type: WeightType, _ count: Int) -> [UInt8] {
     let size: Float = 0.06
     switch type {
     case .f32:
-      return (0..<count).flatMap { _ in Self.littleEndian((size * random.normal()).bitPattern) }
-    case .f16: return (0..<count).flatMap { _ in Self.half(size * random.normal()) }
+      return (0..<count).flatMap { _ in Self.littleEndian((uniform(size)).bitPattern) }
+    case .f16: return (0..<count).flatMap { _ in Self.half(uniform(size)) }
     case .bf16:
       return (0..<count).flatMap { _ -> [UInt8] in
-        let bits = (size * random.normal()).bitPattern
+        let bits = (uniform(size)).bitPattern
         return [UInt8(bits >> 16 & 255), UInt8(bits >> 24)]
       }
     default: break
