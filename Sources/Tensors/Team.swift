@@ -55,7 +55,7 @@ public final class Team: @unchecked Sendable {
       unfinished.store(count, ordering: .relaxed)
       ticket.store(Ticket(loop: loop, count: count).bits, ordering: .releasing)
       while takeOne() {}
-      var cursor: UInt = 0
+      var cursor = Expected()
       while unfinished.load(ordering: .acquiring) > 0 {
         if !bringNearer(&cursor, isLeader: true) { as_pause() }
       }
@@ -70,18 +70,24 @@ public final class Team: @unchecked Sendable {
     soonTo.store(UInt(bitPattern: base) + UInt(byteCount), ordering: .relaxed)
   }
 
-  /// Eight cache lines of what is expected, from `cursor` on. The leader takes the first part of every loop, so its
-  /// share is the first.
-  private func bringNearer(_ cursor: inout UInt, isLeader: Bool) -> Bool {
-    var from = soonFrom.load(ordering: .relaxed), to = soonTo.load(ordering: .relaxed)
-    guard from < to else { return false }
-    let share = from + (to - from) / UInt(threads.count)
-    if isLeader { to = share } else { from = share }
-    if cursor < from || cursor > to { cursor = from }
-    guard cursor + 512 <= to else { return false }
-    for line in 0..<8 { as_prefetch(UnsafeRawPointer(bitPattern: cursor + UInt(line * 64))) }
-    cursor += 512
+  /// Two cache lines of what is expected, from `cursor` on: first the caller's own share (the leader takes the first part
+  /// of every loop), then the others'.
+  private func bringNearer(_ cursor: inout Expected, isLeader: Bool) -> Bool {
+    let from = soonFrom.load(ordering: .relaxed), to = soonTo.load(ordering: .relaxed)
+    if cursor.from != from { cursor = Expected(from: from, done: 0) }
+    guard from < to, cursor.done + 128 <= to - from else { return false }
+    let share = (to - from) / UInt(threads.count)
+    var at = cursor.done + (isLeader ? 0 : share)
+    if at >= to - from { at -= to - from }
+    for line in 0..<2 { as_prefetch(UnsafeRawPointer(bitPattern: from + at + UInt(line * 64))) }
+    cursor.done += 128
     return true
+  }
+
+  /// How far one thread has brought what is expected.
+  private struct Expected {
+    var from: UInt = 0
+    var done: UInt = 0
   }
 
   /// False when nothing is left to take.
@@ -98,7 +104,7 @@ public final class Team: @unchecked Sendable {
     helping.wrappingAdd(1, ordering: .acquiringAndReleasing)
     defer { helping.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
     var idle = 0
-    var cursor: UInt = 0
+    var cursor = Expected()
     while !closed.load(ordering: .acquiring) {
       if takeOne() {
         idle = 0
