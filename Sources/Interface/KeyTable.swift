@@ -22,7 +22,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .heads: "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move lambda."
     case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
     case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
-    case .tokens: "Shaded: how unlikely. ← → step (at the end one more is decoded), Space runs."
+    case .tokens: "Shaded: how unlikely. ← → step (at the end: one more). Space runs."
     }
   }
 }

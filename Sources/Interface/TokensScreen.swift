@@ -227,7 +227,7 @@ struct StepPanel {
     let mean = known.reduce(0, +) / Float(known.count)
     lines.field(
       "sink",
-      "\(Numbers.percent(Double(mean))), this head \(mine.isNaN ? "?" : Numbers.percent(Double(mine)))",
+      "\(Numbers.percent(Double(mean))), here \(mine.isNaN ? "?" : Numbers.percent(Double(mine)))",
       on: &grid)
   }
 
