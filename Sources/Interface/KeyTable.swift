@@ -164,11 +164,12 @@ public enum KeyTable {
   }
 
   /// What the footer says, most useful first; the frame drops what does not fit.
-  public static func footer(_ view: ViewKind) -> [String] {
+  public static func footer(_ view: ViewKind, isLive: Bool = false) -> [String] {
     var items = [
       "? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view",
     ]
     if view == .map { items.insert("+ - zoom", at: 3) }
+    if isLive { items.insert("Space run", at: 2) }
     if view == .tokens {
       items = [
         "? help", "q quit", "Space run", "← → step", "B branch", "x other", ": command",

@@ -123,7 +123,7 @@ struct Screen {
     if let count = model.digits?.count {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
-    for item in KeyTable.footer(model.selection.view) {
+    for item in KeyTable.footer(model.selection.view, isLive: model.live != nil) {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2
     }
