@@ -96,6 +96,7 @@ func testTarget(_ test: (name: String, needs: [String])) -> Target {
     name: test.name, dependencies: test.needs.map { .byName(name: $0) }, path: "Tests/\(test.name)",
     exclude: [
       "InterfaceTests": ["Snapshots"], "FormatsTests": ["Fixtures"], "CommandTests": ["Fixtures"],
+      "ModelsTests": ["Fixtures"],
     ][test.name] ?? [],
     swiftSettings: swift)
 }

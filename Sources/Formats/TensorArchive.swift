@@ -63,7 +63,8 @@ public func openArchive(_ path: String, options: ArchiveOptions = .init()) throw
 private func knownButUnsupported(_ bytes: UnsafeRawBufferPointer) -> String? {
   let resave = "load it where it was made and save arrays with numpy.savez or safetensors"
   if bytes.starts(with: Array("GGUF".utf8)) {
-    return "this is a GGUF model, not an attention dump; capture a dump from it first"
+    return
+      "this is a GGUF model, not an attention dump; attnscope run --model runs it, attnscope capture makes a dump"
   }
   if bytes.starts(with: [0x89] + Array("HDF".utf8)) {
     return "this is HDF5, which is not read; \(resave)"

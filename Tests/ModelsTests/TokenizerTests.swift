@@ -1,4 +1,5 @@
 import Formats
+import Foundation
 import Models
 import Support
 import Testing
@@ -36,6 +37,21 @@ import Testing
   ])
   func preTokenizers(_ pre: PreTokenizer, _ text: String, _ expected: [String]) {
     #expect(words(pre, text) == expected)
+  }
+
+  /// The same against the expressions themselves, on 400 texts of awkward parts (Fixtures/make.py).
+  @Test(arguments: PreTokenizer.allCases) func cutsAreThoseOfTheExpressions(_ pre: PreTokenizer)
+    throws
+  {
+    let path = checkout(from: #filePath) + "/Tests/ModelsTests/Fixtures/pieces.json"
+    let object = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: path)))
+    let cases = try #require(object as? [[String: Any]])
+    #expect(cases.count == 400)
+    for one in cases {
+      let text = try #require(one["text"] as? String)
+      let expected = try #require(one[pre.rawValue] as? [String])
+      #expect(words(pre, text) == expected, "\(text.debugDescription)")
+    }
   }
 
   @Test(arguments: PreTokenizer.allCases) func cutsLoseNothing(_ pre: PreTokenizer) {
