@@ -26,7 +26,6 @@ extension LanguageModel {
     for (index, layer) in weights.layers.enumerated() {
       normalise(s.x, layer.attentionNorm, into: s.normed)
       project(layer, state)
-      state.team.expect(layer.output)
       rotate(layer, s)
       observer?.queries(index, here, s.query)
       for kv in 0..<config.kvHeads {
@@ -34,15 +33,11 @@ extension LanguageModel {
         state.caches[index][kv].append(key: s.key + at, value: s.value + at)
       }
       attend(index, state, plan.decode)
-      state.team.expect(layer.gate)
       multiply(layer.output, s.normed, into: s.mixed, state, bias: layer.outputBias)
       as_add(isa, s.x, s.mixed, Int32(width))
 
       normalise(s.x, layer.hiddenNorm, into: s.normed)
-      state.team.expect(layer.down)
-      feedForward(
-        layer, state,
-        next: index + 1 < weights.layers.count ? weights.layers[index + 1].query : weights.head)
+      feedForward(layer, state)
       as_add(isa, s.x, s.mixed, Int32(width))
       observer?.finished(index, here)
     }
@@ -167,7 +162,7 @@ extension LanguageModel {
   }
 
   /// mixed = down(silu(gate x) * up x)
-  private func feedForward(_ layer: LayerWeights, _ state: RunState, next: Matrix) {
+  private func feedForward(_ layer: LayerWeights, _ state: RunState) {
     let s = state.scratch
     let q8 = quantised(s.normed, for: layer.gate, s) ?? quantised(s.normed, for: layer.up, s)
     let parts = Parts(rows: layer.gate.rows, state.team)
@@ -177,7 +172,6 @@ extension LanguageModel {
       layer.up.multiply(isa, rows, s.normed, q8, into: s.up)
       as_swiglu(isa, s.gate + rows.lowerBound, s.up + rows.lowerBound, Int32(rows.count))
     }
-    state.team.expect(next)
     multiply(layer.down, s.gate, into: s.mixed, state)
   }
 }
@@ -197,10 +191,6 @@ private struct Parts {
   }
 
   subscript(part: Int) -> Range<Int> { part * step..<min((part + 1) * step, rows) }
-}
-
-extension Team {
-  func expect(_ matrix: Matrix) { expect(matrix.base, byteCount: matrix.rows * matrix.rowBytes) }
 }
 
 extension Matrix {

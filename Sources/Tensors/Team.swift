@@ -20,9 +20,6 @@ public final class Team: @unchecked Sendable {
   private let helping = Atomic<Int>(0)
   private var body: ((Int) -> Void)?
   private var loop: UInt64 = 0
-  /// Bytes that will be read soon: first address and end.
-  private let soonFrom = Atomic<UInt>(0)
-  private let soonTo = Atomic<UInt>(0)
 
   public init(_ threads: ComputeThreads = .shared) { self.threads = threads }
 
@@ -55,39 +52,9 @@ public final class Team: @unchecked Sendable {
       unfinished.store(count, ordering: .relaxed)
       ticket.store(Ticket(loop: loop, count: count).bits, ordering: .releasing)
       while takeOne() {}
-      var cursor = Expected()
-      while unfinished.load(ordering: .acquiring) > 0 {
-        if !bringNearer(&cursor, isLeader: true) { as_pause() }
-      }
+      while unfinished.load(ordering: .acquiring) > 0 { as_pause() }
       self.body = nil
     }
-  }
-
-  /// Says what the next loop will read. Whoever has nothing to do in the meantime brings it nearer, so that the memory
-  /// bus does not rest while one thread normalises.
-  public func expect(_ base: UnsafeRawPointer, byteCount: Int) {
-    soonFrom.store(UInt(bitPattern: base), ordering: .relaxed)
-    soonTo.store(UInt(bitPattern: base) + UInt(byteCount), ordering: .relaxed)
-  }
-
-  /// Two cache lines of what is expected, from `cursor` on: first the caller's own share (the leader takes the first part
-  /// of every loop), then the others'.
-  private func bringNearer(_ cursor: inout Expected, isLeader: Bool) -> Bool {
-    let from = soonFrom.load(ordering: .relaxed), to = soonTo.load(ordering: .relaxed)
-    if cursor.from != from { cursor = Expected(from: from, done: 0) }
-    guard from < to, cursor.done + 128 <= to - from else { return false }
-    let share = (to - from) / UInt(threads.count)
-    var at = cursor.done + (isLeader ? 0 : share)
-    if at >= to - from { at -= to - from }
-    for line in 0..<2 { as_prefetch(UnsafeRawPointer(bitPattern: from + at + UInt(line * 64))) }
-    cursor.done += 128
-    return true
-  }
-
-  /// How far one thread has brought what is expected.
-  private struct Expected {
-    var from: UInt = 0
-    var done: UInt = 0
   }
 
   /// False when nothing is left to take.
@@ -104,11 +71,10 @@ public final class Team: @unchecked Sendable {
     helping.wrappingAdd(1, ordering: .acquiringAndReleasing)
     defer { helping.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
     var idle = 0
-    var cursor = Expected()
     while !closed.load(ordering: .acquiring) {
       if takeOne() {
         idle = 0
-      } else if !bringNearer(&cursor, isLeader: false) {
+      } else {
         idle += 1
         if idle % 4096 == 0 { sched_yield() } else { as_pause() }
       }

@@ -68,9 +68,6 @@ double as_divergence(int isa, const float *p, const float *q, int n);
 /// Reads memory as fast as it comes, for measuring how fast that is; the result only keeps the loop alive.
 uint64_t as_read_through(int isa, const void *bytes, size_t count);
 
-/// Asks for the cache line at an address ahead of its use; any address is safe.
-static inline void as_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
-
 /// Tells the processor that this thread waits in a loop.
 static inline void as_pause(void) {
 #if defined(__x86_64__)
