@@ -51,9 +51,6 @@ public final class KeyCache {
   }
 
   public var snapshot: CachedKeys { CachedKeys(storage: storage, count: count) }
-
-  /// Bytes that a position takes.
-  public var bytesPerPosition: Int { 4 * (dim + (valueDim + 15) / 16 * 16) }
 }
 
 /// The first positions of a key cache, as they were when asked.

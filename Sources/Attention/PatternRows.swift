@@ -14,8 +14,10 @@ public struct PatternRows: Sendable {
 
   static let keysPerTile = 128
 
-  public init(_ head: Head) {
-    self.init(TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile), head: 0)
+  /// In float precision a cache is read where it lies.
+  public init(_ head: Head, precision: TilePass.Precision = .automatic) {
+    self.init(
+      TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile, precision: precision), head: 0)
   }
 
   init(_ pass: TilePass, head: Int) {

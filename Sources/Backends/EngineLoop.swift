@@ -104,7 +104,7 @@ final class EngineLoop: @unchecked Sendable {
       shared.status.branches = [store.branch]
     }
     let layers = model.config.layers
-    let watch = PromptWatch(store.queries, total: prompt.count, layers: layers) {
+    let watch = PromptWatch(store.queries) {
       layer, positions, revision in
       store.publish(generator.state.caches, layers: layer..<layer + 1)
       backend.withShared { shared in
@@ -297,15 +297,11 @@ final class EngineLoop: @unchecked Sendable {
 /// Records queries, and tells after every layer how far the prompt has come.
 private final class PromptWatch: ForwardObserver {
   private let record: QueryRecord
-  private let layers: Int
   private let tell: (Int, Range<Int>, Int) -> Void
   private var revision = 0
 
-  init(
-    _ record: QueryRecord, total: Int, layers: Int,
-    _ tell: @escaping (Int, Range<Int>, Int) -> Void
-  ) {
-    (self.record, self.layers, self.tell) = (record, layers, tell)
+  init(_ record: QueryRecord, _ tell: @escaping (Int, Range<Int>, Int) -> Void) {
+    (self.record, self.tell) = (record, tell)
   }
 
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {

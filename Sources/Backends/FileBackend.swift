@@ -52,12 +52,7 @@ public final class FileBackend: Backend {
   public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
-    let task = Task(executorPreference: ComputeThreads.shared) { [self] in try compute(question) }
-    return try await withTaskCancellationHandler {
-      try await task.value
-    } onCancel: {
-      task.cancel()
-    }
+    try await ComputeThreads.shared.value { [self] in try compute(question) }
   }
 
   private func compute(_ question: Question) throws -> Answer {

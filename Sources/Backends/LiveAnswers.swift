@@ -22,54 +22,78 @@ struct LiveAnswers: Sendable {
     guard let id = question.head, (0..<layers).contains(id.layer), (0..<heads).contains(id.head)
     else { return .unavailable("there is no such head") }
     let known = store.available(id.layer, tokens: frame.tokens)
-    if known.upperBound < frame.tokens {
-      return try partial(question, id, frame, store, known: known.upperBound)
-    }
+    if known != 0..<frame.tokens { return try partial(question, id, frame, store, known) }
     guard let head = store.head(id.layer, id.head, tokens: frame.tokens) else {
       return .unavailable("nothing is recorded of this layer yet")
     }
-    return try answers.answer(question, id, at: frame, head) {
-      let size = store.groupSize
-      return store.group(id.layer, kv: id.head / size, tokens: frame.tokens).map {
-        ($0, id.head % size)
-      }
+    return try answers.answer(question, id, at: frame, head) { group(id, frame, store) }
+  }
+
+  private func group(_ id: HeadID, _ frame: Frame, _ store: BranchStore) -> (HeadGroup, slot: Int)?
+  {
+    let size = store.groupSize
+    return store.group(id.layer, kv: id.head / size, tokens: frame.tokens).map {
+      ($0, id.head % size)
     }
   }
 
-  /// While a prompt is read: the map as far as this layer has come, the rest open.
+  /// When only some positions of a layer are known: the later ones while a prompt is read, the earlier ones once their
+  /// queries were let go. Rows are counted by position; those that are not known stay open on the map.
   private func partial(
-    _ question: Question, _ id: HeadID, _ frame: Frame, _ store: BranchStore, known: Int
+    _ question: Question, _ id: HeadID, _ frame: Frame, _ store: BranchStore, _ known: Range<Int>
   ) throws -> Answer {
-    guard case .map(_, let window, let rows, let columns, let muted) = question else {
-      return .unavailable("the prompt is being read")
+    let isRead = known.upperBound == frame.tokens
+    let why =
+      isRead
+      ? "the queries before token \(known.lowerBound) were let go to stay within the budget"
+      : "the prompt is being read"
+    let head = store.head(id.layer, id.head, tokens: known.upperBound)
+    switch question {
+    case .map(_, let window, let rows, let columns, let muted):
+      return .map(try map(head, known, window, rows, columns, muted))
+    case .row(_, let query) where isRead && known.contains(query):
+      guard let head else { return .unavailable(why) }
+      return try answers.answer(
+        .row(id, query: query - known.lowerBound), id, at: frame, head, group: { nil })
+    case .rowTable(_, let spec, let query) where isRead && known.contains(query):
+      guard let head else { return .unavailable(why) }
+      return try answers.answer(
+        .rowTable(id, spec, query: query - known.lowerBound), id, at: frame, head,
+        group: { group(id, frame, store) })
+    default: return .unavailable(why)
     }
+  }
+
+  /// The cells whose rows and keys are all known.
+  private func map(
+    _ head: Head?, _ known: Range<Int>, _ window: MapWindow, _ rows: Int, _ columns: Int,
+    _ muted: Int?
+  ) throws -> PooledMap {
     let rowEdges = PooledMap.edges(window.queries, cells: rows)
     let keyEdges = PooledMap.edges(window.keys, cells: columns)
     let width = keyEdges.count - 1
     let empty = [Float](repeating: .nan, count: (rowEdges.count - 1) * width)
     var (most, mean) = (empty, empty)
-    let ready = rowEdges.lastIndex { $0 <= known } ?? 0
-    if ready > 0, let head = store.head(id.layer, id.head, tokens: known) {
+    let from = rowEdges.firstIndex { $0 >= known.lowerBound } ?? 0
+    let to = rowEdges.lastIndex { $0 <= known.upperBound } ?? 0
+    let wide = keyEdges.lastIndex { $0 <= known.upperBound } ?? 0
+    if let head, from < to, wide > 0 {
+      // The head's rows begin at the first position that is known.
       let part = MapWindow(
-        queries: rowEdges[0]..<rowEdges[ready],
-        keys: min(window.keys.lowerBound, known)..<min(window.keys.upperBound, known))
-      let wide = keyEdges.lastIndex { $0 <= part.keys.upperBound } ?? 0
-      if wide > 0 {
-        let exact = MapWindow(queries: part.queries, keys: keyEdges[0]..<keyEdges[wide])
-        guard let map = PooledMap.of(head, window: exact, rows: ready, columns: wide, muted: muted)
-        else { throw CancellationError() }
-        for r in 0..<map.rows {
-          for c in 0..<map.columns {
-            most[r * width + c] = map.max[r * map.columns + c]
-            mean[r * width + c] = map.mean[r * map.columns + c]
-          }
+        queries: rowEdges[from] - known.lowerBound..<rowEdges[to] - known.lowerBound,
+        keys: keyEdges[0]..<keyEdges[wide])
+      guard
+        let map = PooledMap.of(head, window: part, rows: to - from, columns: wide, muted: muted)
+      else { throw CancellationError() }
+      for r in 0..<map.rows {
+        for c in 0..<map.columns {
+          most[(from + r) * width + c] = map.max[r * map.columns + c]
+          mean[(from + r) * width + c] = map.mean[r * map.columns + c]
         }
       }
     }
-    return .map(
-      PooledMap(
-        window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
-    )
+    return PooledMap(
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
   }
 
   private func detail(_ frame: Frame, _ store: BranchStore) -> StepDetail {
@@ -80,7 +104,7 @@ struct LiveAnswers: Sendable {
         guard let group = store.group(layer, kv: kv, tokens: frame.tokens) else { continue }
         for (slot, head) in group.heads.enumerated() {
           guard let row = head.row(head.queries - 1) else { continue }
-          PatternRows(row).withRows(0..<1) { _, p, _ in
+          PatternRows(row, precision: .float).withRows(0..<1) { _, p, _ in
             sink[layer * heads + kv * size + slot] = p.first ?? .nan
           }
         }

@@ -94,13 +94,8 @@ public final class LocalBackend: Backend {
     }
     guard let store else { return .unavailable("the prompt is being read") }
     if case .steps = question { return try answers.answer(question, at: frame, store) }
-    let task = Task(executorPreference: ComputeThreads.shared) { [answers] in
+    return try await ComputeThreads.shared.value { [answers] in
       try answers.answer(question, at: frame, store)
-    }
-    return try await withTaskCancellationHandler {
-      try await task.value
-    } onCancel: {
-      task.cancel()
     }
   }
 

@@ -15,9 +15,20 @@ struct Recording {
   let promptTokens: Int
   let stores: [BranchStore]
 
-  /// Bytes written. The file appears when all is there.
-  /// Throws when the name is taken.
+  /// Bytes written. The file appears when all is there. Throws when the name is taken, and when a position's queries are
+  /// no longer known.
   func write(to path: String) throws -> Int {
+    guard
+      stores.allSatisfy({ store in
+        (0..<model.layers).allSatisfy {
+          store.available($0, tokens: store.count) == 0..<store.count
+        }
+      })
+    else {
+      throw ModelError(
+        .tooLong, "cannot be saved whole: the oldest queries were let go to stay within the budget",
+        place: path)
+    }
     let writer = try SafetensorsStreamWriter(path, force: false)
     try writer.append(arrays(stores[0], 0..<promptTokens), metadata: try head())
     for store in stores {

@@ -46,13 +46,8 @@ public final class ReplayBackend: Backend {
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     guard stores.indices.contains(branch) else { return .unavailable("there is no such branch") }
     let store = stores[branch]
-    let task = Task(executorPreference: ComputeThreads.shared) { [answers] in
+    return try await ComputeThreads.shared.value { [answers] in
       try answers.answer(question, at: frame, store)
-    }
-    return try await withTaskCancellationHandler {
-      try await task.value
-    } onCancel: {
-      task.cancel()
     }
   }
 
@@ -125,13 +120,21 @@ struct RecordingReader {
         .malformed, "token_ids is no list; the recording is damaged", file: path,
         place: "part \(index)")
     }
-    return tensor.floats().map { Int($0) }
+    return tensor.floats().map { abs($0) < 1e9 ? Int($0) : 0 }
   }
 
   /// Branches in order, each with what it shares copied from its parent.
   func stores() throws(FormatError) -> [BranchStore] {
     var writers: [BranchWriter] = []
-    let first = BranchWriter(branches[0], shape)
+    // What the head claims is allocated only once the arrays that would fill it are there.
+    for layer in 0..<shape.layers {
+      for (name, heads) in [("q", shape.heads), ("k", shape.kvHeads), ("v", shape.kvHeads)] {
+        try BranchWriter.check(
+          stream.parts[0], "layers.\(layer).\(name)", [heads, promptTokens, shape.dim], 0,
+          stream.path)
+      }
+    }
+    let first = BranchWriter(branches[0], shape, positions: promptTokens)
     let ids = try Self.ids(stream.parts[0], 0, stream.path)
     try first.append(stream.parts[0], ids.count, part: 0, stream.path)
     for (position, id) in ids.enumerated() {
@@ -194,10 +197,14 @@ private final class BranchWriter {
   private let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
   private let caches: [[KeyCache]]
 
-  init(_ branch: Branch, _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)) {
+  init(
+    _ branch: Branch, _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int), positions: Int
+  ) {
     self.shape = shape
     caches = (0..<shape.layers).map { _ in
-      (0..<shape.kvHeads).map { _ in KeyCache(dim: shape.dim, valueDim: shape.dim) }
+      (0..<shape.kvHeads).map { _ in
+        KeyCache(dim: shape.dim, valueDim: shape.dim, capacity: positions)
+      }
     }
     store = BranchStore(
       branch, layers: shape.layers, heads: shape.heads, kvHeads: shape.kvHeads,
@@ -245,11 +252,18 @@ private final class BranchWriter {
     _ part: any TensorArchive, _ name: String, _ heads: Int, _ positions: Int, _ index: Int,
     _ path: String
   ) throws(FormatError) -> Tensor {
+    try Self.check(part, name, [heads, positions, shape.dim], index, path)
+  }
+
+  /// The array, if it has the shape that is due.
+  @discardableResult static func check(
+    _ part: any TensorArchive, _ name: String, _ axes: [Int], _ index: Int, _ path: String
+  ) throws(FormatError) -> Tensor {
     let tensor = try part.tensor(name)
-    guard tensor.shape == Shape([heads, positions, shape.dim]) else {
+    guard tensor.shape == Shape(axes) else {
       throw FormatError(
-        .malformed, "\(name) is \(tensor.shape), not \(heads)x\(positions)x\(shape.dim)",
-        file: path, place: "part \(index)")
+        .malformed, "\(name) is \(tensor.shape), not \(Shape(axes))", file: path,
+        place: "part \(index)")
     }
     return tensor
   }

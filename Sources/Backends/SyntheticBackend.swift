@@ -51,13 +51,8 @@ public struct SyntheticBackend: Backend {
     guard let id = question.head, let head = heads[id] else {
       return .unavailable("there is no such head")
     }
-    let task = Task(executorPreference: ComputeThreads.shared) { [answers] () throws -> Answer in
+    return try await ComputeThreads.shared.value { [answers] in
       try answers.answer(question, id, at: frame, head, group: { (HeadGroup([head]), 0) })
-    }
-    return try await withTaskCancellationHandler {
-      try await task.value
-    } onCancel: {
-      task.cancel()
     }
   }
 }

@@ -7,16 +7,6 @@ public enum GGUFValue: Sendable {
   case truth(Bool)
   case text(String)
   case array(GGUFArray)
-
-  public var typeName: String {
-    switch self {
-    case .integer: "an integer"
-    case .number: "a number"
-    case .truth: "true or false"
-    case .text: "a text"
-    case .array(let array): "an array of \(array.count)"
-    }
-  }
 }
 
 /// An array in the metadata: checked when the file was opened, read by its accessors.

@@ -65,11 +65,12 @@ extension UnsafeRawBufferPointer {
   func text(_ range: Range<Int>) -> String { String(decoding: self[range], as: UTF8.self) }
 }
 
-/// All bytes of a text, from a file or a pipe.
+/// All bytes of a text, from a file or a pipe; `-` is standard input.
 public func readWhole(_ path: String) throws(FormatError) -> [UInt8] {
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  let isInput = path == "-"
+  let descriptor = isInput ? 0 : open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { throw MappedFile.openError(path, errno) }
-  defer { close(descriptor) }
+  defer { if !isInput { close(descriptor) } }
   var out: [UInt8] = []
   var buffer = [UInt8](repeating: 0, count: 1 << 16)
   while true {
@@ -77,7 +78,8 @@ public func readWhole(_ path: String) throws(FormatError) -> [UInt8] {
     if count < 0, errno == EINTR { continue }
     guard count >= 0 else {
       throw FormatError(
-        .unreadable, "cannot be read: \(MappedFile.reason(errno))", file: path)
+        .unreadable, "cannot be read: \(MappedFile.reason(errno))",
+        file: isInput ? "standard input" : path)
     }
     if count == 0 { return out }
     out += buffer[0..<count]

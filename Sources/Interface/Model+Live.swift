@@ -171,8 +171,12 @@ extension Model {
 
   /// Where two lines of tokens first differ; nil while one is the beginning of the other.
   func divergence(_ a: Int, _ b: Int) -> Int? {
-    zip(timelines[a, default: []], timelines[b, default: []]).enumerated()
-      .first { $0.element.0.token != $0.element.1.token }?.offset
+    guard let branches = live?.branches, branches.indices.contains(a), branches.indices.contains(b)
+    else { return nil }
+    let one = timelines[a, default: []], other = timelines[b, default: []]
+    // What lies before the fork is shared.
+    let fork = min(max(branches[a].fork, branches[b].fork), one.count, other.count)
+    return (fork..<min(one.count, other.count)).first { one[$0].token != other[$0].token }
   }
 
   mutating func exchangeBranch() -> [Effect] {

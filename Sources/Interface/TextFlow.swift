@@ -12,31 +12,51 @@ struct TextFlow {
 
   /// Of the tokens that are shown, in order; some stand on two lines.
   let places: [Place]
-  let lineCount: Int
 
-  /// Lays out so that `cursor` is in sight, a little above the end.
+  /// Lays out so that `cursor` is in sight, a little above the end. Only what lies near it is looked at: a text of
+  /// thousands of tokens costs no more than a page.
   init(_ texts: [String], in rect: Rect, cursor: Int) {
     guard !rect.isEmpty, !texts.isEmpty else {
-      (places, lineCount) = ([], 0)
+      places = []
       return
     }
-    let all = Self.layOut(texts, width: rect.width)
-    lineCount = (all.last?.y ?? 0) + 1
+    let near = Self.range(texts, around: cursor, width: rect.width, lines: rect.height)
+    let all = Self.layOut(texts, near, width: rect.width)
+    let last = all.last?.y ?? 0
     let line = all.last { $0.token <= cursor }?.y ?? 0
-    let below = min(lineCount - 1 - line, rect.height / 3)
+    let below = min(last - line, rect.height / 3)
     let first = max(0, min(line + below - rect.height + 1, line))
     places = all.filter { (first..<first + rect.height).contains($0.y) }.map {
       Place(token: $0.token, x: rect.x + $0.x, y: rect.y + $0.y - first, text: $0.text)
     }
   }
 
-  private static func layOut(_ texts: [String], width: Int) -> [Place] {
+  /// The tokens that so many lines before and after a token may hold. It begins at a multiple of 64, so that lines break
+  /// at the same places while the cursor moves.
+  private static func range(_ texts: [String], around token: Int, width: Int, lines: Int)
+    -> Range<Int>
+  {
+    func walk(_ step: Int) -> Int {
+      var at = min(max(token, 0), texts.count - 1), room = width * (lines + 1)
+      while texts.indices.contains(at + step), room > 0 {
+        at += step
+        // Bytes are at least as many as columns; a newline ends a line however short it is.
+        room -= max(1, texts[at].utf8.count)
+        if texts[at].contains("\n") { room -= width }
+      }
+      return at
+    }
+    return walk(-1) / 64 * 64..<walk(1) + 1
+  }
+
+  private static func layOut(_ texts: [String], _ range: Range<Int>, width: Int) -> [Place] {
     var out: [Place] = []
-    out.reserveCapacity(texts.count)
+    out.reserveCapacity(range.count)
     var x = 0, y = 0
     // Where the word that is being written began in `out`: its tokens go to the next line together.
     var word = 0
-    for (token, text) in texts.enumerated() {
+    for token in range {
+      let text = texts[token]
       let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
       for (index, line) in lines.enumerated() {
         if index > 0 { (x, y, word) = (0, y + 1, out.count) }
@@ -82,11 +102,13 @@ struct TextFlow {
 
   /// The token a number of lines above or below another, at about the same column.
   static func token(_ texts: [String], width: Int, from token: Int, lines: Int) -> Int {
-    let all = layOut(texts, width: max(width, 1))
+    guard !texts.isEmpty else { return token }
+    let near = range(texts, around: token, width: max(width, 1), lines: abs(lines) + 1)
+    let all = layOut(texts, near, width: max(width, 1))
     guard let here = all.last(where: { $0.token <= token }) else { return token }
     let wanted = here.y + lines
-    if wanted < 0 { return 0 }
+    if wanted < 0 { return near.lowerBound }
     return all.last { $0.y == wanted && $0.x <= here.x }?.token
-      ?? all.first { $0.y == wanted }?.token ?? texts.count - 1
+      ?? all.first { $0.y == wanted }?.token ?? near.upperBound - 1
   }
 }

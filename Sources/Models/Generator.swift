@@ -85,13 +85,9 @@ public final class Generator {
 
   /// The next token, from the logits of the last pass; nil before the first.
   public func choose(topCount: Int = 5) -> Choice? {
-    guard !state.logits.isEmpty else { return nil }
-    return describe(sampler.choose(state.logits, position: state.count), topCount)
-  }
-
-  /// What would be said of `token` if it came next.
-  public func describe(_ token: Int, _ topCount: Int = 5) -> Choice {
     let logits = state.logits
+    guard !logits.isEmpty else { return nil }
+    let token = sampler.choose(logits, position: state.count)
     let total = logits.withUnsafeBufferPointer(logSumExp)
     let best = top(logits, max(topCount, 1))
     var apart: Double?, agrees: Bool?

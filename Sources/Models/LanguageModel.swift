@@ -10,7 +10,7 @@ public import Tensors
 ///     let model = try LanguageModel("m.gguf")
 ///     let state = RunState(model)
 ///     model.prefill(model.tokenizer.encode(prompt), state, attention)
-///     let next = Sampler.greedy(state.logits)
+///     let next = Sampler().choose(state.logits, position: state.count)
 ///
 /// The catch: nothing is read before it is needed, so the first tokens after opening wait for the disk.
 public final class LanguageModel: Sendable {
@@ -57,23 +57,6 @@ public final class LanguageModel: Sendable {
 
   /// Bytes of the mapped weights.
   public var weightBytes: Int { weights.file.bytes.count }
-
-  /// The types of the weights, most bytes first: "Q4_1, Q8_0, F32".
-  public var weightTypes: String {
-    var bytes: [String: Int] = [:]
-    func add(_ matrix: Matrix) {
-      bytes[matrix.type.name, default: 0] += matrix.rowBytes * matrix.rows
-    }
-    add(weights.embedding)
-    for layer in weights.layers {
-      for matrix in [
-        layer.query, layer.key, layer.value, layer.output, layer.gate, layer.up, layer.down,
-      ] {
-        add(matrix)
-      }
-    }
-    return bytes.sorted { $0.value > $1.value }.map(\.key).joined(separator: ", ")
-  }
 }
 
 /// Which method attends: one for blocks of a prompt, one for single tokens.

@@ -36,11 +36,13 @@ public final class QueryRecord: ForwardObserver, Sendable {
   ) {
     (self.heads, self.dim) = (heads, dim)
     let width = heads * dim
-    mostPositions = max(1024, budget / max(1, (chosen?.count ?? number) * width * 2))
+    let most = max(64, budget / max(1, (chosen?.count ?? number) * width * 2))
+    mostPositions = most
     layers = Mutex(
       (0..<number).map { layer in
         chosen?.contains(layer) ?? true
-          ? Layer(storage: HalfStorage(width: width, capacity: 256), first: 0, count: 0) : nil
+          ? Layer(storage: HalfStorage(width: width, capacity: min(256, most)), first: 0, count: 0)
+          : nil
       })
   }
 

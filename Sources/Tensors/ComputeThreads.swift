@@ -44,6 +44,16 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     loop.wait()
   }
 
+  /// What `body` computes on one of the threads; cancelling the asker cancels it.
+  public func value<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+    let task = Task(executorPreference: self) { try body() }
+    return try await withTaskCancellationHandler {
+      try await task.value
+    } onCancel: {
+      task.cancel()
+    }
+  }
+
   /// Runs `work` on one of the threads, when one is free.
   public func submit(_ work: @escaping @Sendable () -> Void) { push(work) }
 

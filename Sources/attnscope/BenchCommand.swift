@@ -96,6 +96,9 @@ struct EngineBench {
       count("a token", "weights read", Double(model.weightBytes) / 1e6, "MB"),
       count(
         "a position", "cache", Double(RunState.cacheBytesPerToken(model.config)) / 1e3, "KB"),
+      count(
+        "a position", "queries recorded",
+        Double(QueryRecord.bytesPerPosition(model.config)) / 1e3, "KB"),
       Figure(
         suite: "engine", name: "memory", metric: "read", values: bandwidth, unit: "GB/s",
         ceiling: nil),

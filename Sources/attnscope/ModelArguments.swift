@@ -41,29 +41,12 @@ struct TokenizeCommand: ParsableCommand {
 
   func run() throws {
     let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
-    let text = try standardInput()
+    let text = try readWhole("-")
     let ids = tokenizer.encode(text, special: special)
     if tokenizer.isByteLevel, ids.reduce(0, { $0 + tokenizer.bytes($1).count }) < text.count {
       say("some bytes have no token in this vocabulary and are left out")
     }
     let pieces = ids.map { JSON.string(tokenizer.piece($0)) }
     print(JSON.object([("ids", .array(ids.map(JSON.integer))), ("pieces", .array(pieces))]).text())
-  }
-}
-
-/// All of standard input, byte for byte.
-func standardInput() throws -> [UInt8] {
-  var text: [UInt8] = []
-  var buffer = [UInt8](repeating: 0, count: 1 << 16)
-  while true {
-    let count = read(0, &buffer, buffer.count)
-    if count < 0, errno == EINTR { continue }
-    guard count >= 0 else {
-      throw ModelError(
-        .missing, "cannot be read: \(String(cString: strerror(errno)).lowercased())",
-        place: "standard input")
-    }
-    if count == 0 { return text }
-    text += buffer[0..<count]
   }
 }

@@ -46,7 +46,7 @@ struct PerplexityCommand: ParsableCommand {
   func run() throws {
     engine.apply()
     let model = try engine.open(try self.model.path())
-    let text = file == "-" ? try standardInput() : try readWhole(file)
+    let text = try readWhole(file)
     var tokens = model.tokenizer.encode(text)
     if maxTokens > 0 { tokens = Array(tokens.prefix(maxTokens)) }
     guard tokens.count >= 2 else {

@@ -26,7 +26,7 @@ struct PlainRun {
     }
     var summary = RunSummary(
       promptTokens: prompt.count, promptSeconds: (clock.now - start).seconds,
-      prefill: generator.choose()!.counts)
+      prefill: generator.lastPass.counts)
     let decoding = clock.now
     try generator.state.team.run { try decode(&summary) }
     summary.decodeSeconds = (clock.now - decoding).seconds

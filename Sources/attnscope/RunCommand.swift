@@ -38,7 +38,7 @@ struct PromptArguments: ParsableArguments {
   func bytes() throws -> [UInt8]? {
     if let prompt { return Array(prompt.utf8) }
     guard let promptFile else { return nil }
-    return promptFile == "-" ? try standardInput() : try readWhole(promptFile)
+    return try readWhole(promptFile)
   }
 
   func tokens(_ model: LanguageModel, standard: [UInt8] = []) throws -> [Int] {

@@ -1,5 +1,6 @@
 import Canvas
 import Tensors
+import Analysis
 import Attention
 import Backends
 import Foundation
@@ -17,6 +18,7 @@ import Testing
 
   static func withBackend<R>(
     prompt: Int = 20, most: Int = 60, shadow: Bool = false, paused: Bool = true,
+    budget: Int = QueryRecord.standardBudget,
     choice: AttentionChoice = choice, _ body: (LocalBackend) async throws -> R
   ) async throws -> R {
     let path = FileManager.default.temporaryDirectory.appending(path: "live-\(UUID()).gguf").path
@@ -32,7 +34,8 @@ import Testing
     let backend = try LocalBackend(
       model, prompt: tokens,
       LocalBackend.Options(
-        attention: choice, maxTokens: most, hasShadow: shadow, startsPaused: paused))
+        attention: choice, maxTokens: most, hasShadow: shadow, startsPaused: paused,
+        queryBudget: budget))
     let result = try await body(backend)
     backend.send(.stop)
     return result
@@ -142,6 +145,46 @@ import Testing
       #expect(skipped == steps[0].skippedBlocks)
       await pilot.quit()
     }
+  }
+
+  /// Beyond the budget the oldest queries go: what is left is still told by position, and what is gone is said.
+  @Test func queriesThatWereLetGo() async throws {
+    func rows(_ budget: Int) async throws -> (early: Answer, late: Answer, map: Answer) {
+      try await Self.withBackend(prompt: 150, most: 10, paused: false, budget: budget) { backend in
+        let pilot = fly(backend)
+        await pilot.sees("10 tokens decoded")
+        await pilot.sees("ended")
+        let head = HeadID(layer: 1, head: 3), frame = Frame(branch: 0, tokens: 160)
+        let whole = MapWindow(queries: 0..<160, keys: 0..<160)
+        let answers = (
+          early: try await backend.answer(.row(head, query: 3), at: frame),
+          late: try await backend.answer(.row(head, query: 158), at: frame),
+          map: try await backend.answer(
+            .map(head, whole, rows: 16, columns: 16, muted: nil), at: frame)
+        )
+        pilot.press(":save /nowhere/x.safetensors")
+        pilot.terminal.press(.enter)
+        await pilot.sees(budget == 0 ? "cannot be saved whole" : "cannot be written")
+        await pilot.quit()
+        return answers
+      }
+    }
+    let all = try await rows(QueryRecord.standardBudget), some = try await rows(0)
+    guard case .row(let whole) = all.late, case .row(let left) = some.late,
+      case .map(let full) = all.map, case .map(let open) = some.map
+    else {
+      Issue.record("\(some)")
+      return
+    }
+    #expect(whole == left)
+    guard case .unavailable(let why) = some.early else {
+      Issue.record("row 3 is still there")
+      return
+    }
+    #expect(why.contains("let go"))
+    #expect(full.max[0] == 1 && open.max[0].isNaN)
+    #expect(
+      open.max[15 * 16] == full.max[15 * 16] && open.max[15 * 16 + 15] == full.max[15 * 16 + 15])
   }
 
   @Test func breakpointsStopTheRun() async throws {
@@ -281,6 +324,17 @@ import Testing
     try bytes.prefix(bytes.count - 100).write(to: URL(filePath: file))
     let cut = try ReplayBackend(file)
     #expect(cut.describe().live?.note.contains("cut off") == true)
+    // A head that claims more than the file holds is refused before anything of that size is made.
+    for (old, new) in [
+      ("\"kv_heads\":\"2\"", "\"kv_heads\":\"1\""), ("\"layers\":\"2\"", "\"layers\":\"9\""),
+      ("\"head_dim\":\"64\"", "\"head_dim\":\"32\""),
+    ] {
+      var absurd = bytes
+      let at = try #require(absurd.firstRange(of: Data(old.utf8)), "\(old)")
+      absurd.replaceSubrange(at, with: Data(new.utf8))
+      try absurd.write(to: URL(filePath: file))
+      #expect(throws: (any Error).self, "\(new)") { try ReplayBackend(file) }
+    }
     var lying = bytes
     let at = lying.firstRange(of: Data("\"position\":\"20\"".utf8))!
     lying.replaceSubrange(at, with: Data("\"position\":\"99\"".utf8))
@@ -296,6 +350,22 @@ import Testing
     pilot.press(" ")
     await pilot.sees("Nothing is live here")
     await pilot.quit()
+  }
+
+  /// Lines stay what they are while the cursor walks, however long the text, and a page is all that is laid out.
+  @Test func aLongTextIsLaidOutNearTheCursor() async throws {
+    try await Self.withBackend(prompt: 480, most: 5, paused: false) { backend in
+      let pilot = fly(backend)
+      await pilot.sees("484 of 485")
+      await pilot.sees("ended")
+      let end = pilot.screen.split(separator: "\n")[2].prefix(60)
+      pilot.terminal.press(.left)
+      await pilot.sees("483 of 485")
+      #expect(pilot.screen.split(separator: "\n")[2].prefix(60) == end)
+      pilot.terminal.press(.pageUp)
+      await pilot.until("an earlier token") { !$0.contains("483 of 485") && $0.contains("of 485") }
+      await pilot.quit()
+    }
   }
 
   @Test func breakpointTexts() {

@@ -196,18 +196,59 @@ struct ForwardTests {
     }
   }
 
-  @Test func yarnSharpensScores() throws {
+  /// YaRN (arXiv 2309.00071): interpolated where fewer than beta_slow turns fit in the original context, kept where more
+  /// than beta_fast do, and both vectors longer by 0.1 ln(factor) + 1.
+  @Test func yarn() throws {
     var tiny = TinyModel()
     tiny.gguf.set("llama.rope.scaling.type", .text("yarn"))
     tiny.gguf.set("llama.rope.scaling.factor", .f32(4))
     tiny.gguf.set("llama.rope.scaling.original_context_length", .u32(128))
     try TinyGGUF.with(tiny.bytes) { path in
+      var reference = try ReferenceForward(path)
+      func pair(_ turns: Double) -> Double { 32 * log(128 / (turns * 2 * .pi)) / log(10_000) }
+      let low = max(0, floor(pair(32))), high = min(63, ceil(pair(1)))
+      reference.angle = { position, i in
+        let plain = Double(position) * pow(10_000, -Double(i) / 32)
+        let kept = 1 - min(1, max(0, (Double(i) - low) / (high - low)))
+        return plain * kept + plain / 4 * (1 - kept)
+      }
+      reference.magnitude = 0.1 * log(4) + 1
+      let expected = reference.logits(Self.tokens).last!
       let model = try LanguageModel(path, precision: .float)
-      #expect(
-        model.config.rope.scaling
-          == .yarn(factor: 4, original: 128, attention: 1, betaFast: 32, betaSlow: 1))
-      #expect(Self.logits(model, Self.tokens, split: 2).allSatisfy { $0.isFinite })
+      let error = relativeError(Self.logits(model, Self.tokens, split: 2), expected)
+      #expect(error < 2e-5, "\(error)")
     }
+  }
+
+  /// Llama 3 files bring their stretching as a tensor of divisors. Version 2 of the format reads as version 3 does.
+  @Test func ropeFactorsOfTheFile() throws {
+    var tiny = TinyModel()
+    tiny.gguf.version = 2
+    let factors = (0..<32).map { Float(1 + $0 % 8) }
+    tiny.gguf.tensors.append(
+      ("rope_freqs.weight", 0, [32], factors.flatMap { withUnsafeBytes(of: $0) { Array($0) } }))
+    try TinyGGUF.with(tiny.bytes) { path in
+      var reference = try ReferenceForward(path)
+      reference.angle = { Double($0) * pow(10_000, -Double($1) / 32) / Double(factors[$1]) }
+      let expected = reference.logits(Self.tokens).last!
+      let model = try LanguageModel(path, precision: .float)
+      #expect(relativeError(Self.logits(model, Self.tokens, split: 2), expected) < 2e-5)
+    }
+  }
+
+  @Test func theRecordOfQueriesKeepsToItsBudget() throws {
+    let record = QueryRecord(layers: 1, heads: 1, dim: 8, budget: 0)
+    for position in 0..<2500 {
+      record.queries(0, position..<position + 1, [Float](repeating: Float(position), count: 8))
+      let held = record.positions(0)
+      #expect(held.upperBound == position + 1 && held.count <= 64)
+    }
+    let held = record.positions(0)
+    #expect(held.lowerBound > 0 && held.count >= 32)
+    let rows = try #require(record.tensor(0, head: 0, held))
+    #expect(rows[0].floats()[0] == Float(Float16(held.lowerBound)))
+    #expect(rows[held.count - 1].floats()[0] == Float(Float16(2499)))
+    #expect(record.tensor(0, head: 0, 0..<1) == nil)
   }
 }
 

@@ -12,6 +12,8 @@ struct ReferenceForward {
   private let isInterleaved: Bool
   /// position -> angle of pair i; replaced by tests of scaling.
   var angle: (_ position: Int, _ pair: Int) -> Double
+  /// On the turned vectors (YaRN).
+  var magnitude = 1.0
   private let weights: [String: [Double]]
 
   init(_ path: String) throws {
@@ -65,7 +67,7 @@ struct ReferenceForward {
       if let w { v = norm(v, w) }
       for i in 0..<dim / 2 {
         let (a, b) = isInterleaved ? (2 * i, 2 * i + 1) : (i, i + dim / 2)
-        let c = cos(angle(position, i)), s = sin(angle(position, i))
+        let c = magnitude * cos(angle(position, i)), s = magnitude * sin(angle(position, i))
         (out[h * dim + a], out[h * dim + b]) = (v[a] * c - v[b] * s, v[a] * s + v[b] * c)
       }
     }

@@ -202,7 +202,4 @@ public final class Tokenizer: Sendable {
 
   /// Whether the model says with this token that it is done.
   public func ends(_ token: Int) -> Bool { vocabulary.endings.contains(Int32(token)) }
-
-  /// Nil when the vocabulary has no such token.
-  public func id(_ text: String) -> Int? { vocabulary.id(Array(text.utf8)).map(Int.init) }
 }
