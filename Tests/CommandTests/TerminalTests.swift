@@ -238,9 +238,14 @@ extension ProgramTests {
 }
 
 /// A program in a tmux of its own; waits for text, never for a time.
+///
+/// Every server has a socket of its own: a server that was told to end still answers for a moment, and
+/// a session asked of it then is gone with it.
 struct Tmux {
+  private struct Failure: Error, CustomStringConvertible { let description: String }
+
   private let program: String
-  private let socket = "attnscope-\(getpid())"
+  private let socket = "attnscope-\(UUID().uuidString)"
 
   static func with(_ command: String, _ body: (Tmux) throws -> Void) throws {
     let found = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
@@ -259,7 +264,11 @@ struct Tmux {
   }
 
   @discardableResult func ask(_ arguments: String...) throws -> String {
-    try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: program).output
+    let answer = try Program.run(["-L", socket, "-f", "/dev/null"] + arguments, program: program)
+    guard answer.status == 0 else {
+      throw Failure(description: "tmux \(arguments.joined(separator: " ")): \(answer.error)")
+    }
+    return answer.output
   }
 
   func press(_ key: String) throws { try ask("send-keys", "-t", "s", key) }
@@ -273,7 +282,7 @@ struct Tmux {
     while ContinuousClock.now < limit {
       if condition(try screen()) { return }
     }
-    Issue.record("tmux never showed \(what):\n\(try screen())")
+    throw Failure(description: "tmux never showed \(what):\n\(try screen())")
   }
 
   /// The number before "tokens decoded".
