@@ -78,22 +78,24 @@ public struct ReferenceAttention {
     let rows = heads.flatMap { head in
       (i * spec.rows..<min((i + 1) * spec.rows, group.queries)).map { (head: head, row: $0) }
     }
-    var m = rows.map { _ in -Double.infinity }
-    var l = rows.map { _ in 0.0 }
-    var o = rows.map { _ in [Double](repeating: 0, count: valueDim) }
-    var isFirst = true
-    for j in spec.order == .ascending ? Array(0..<keyTiles) : (0..<keyTiles).reversed() {
+    let visible = (0..<keyTiles).filter { j in
+      rows.contains { group.visibility.limit(row: $0.row) > j * spec.keys }
+    }
+    let visit = spec.order == .ascending ? visible : visible.reversed()
+    var splits: [Split] = []
+    for (step, j) in visit.enumerated() {
+      let isFirst = step % spec.run(visit.count) == 0
+      if isFirst { splits.append(Split(rows: rows.count, valueDim: valueDim)) }
+      var (m, l, o) = (splits.last!.m, splits.last!.l, splits.last!.o)
+      defer { splits[splits.count - 1] = Split(m: m, l: l, o: o) }
       let block = j * spec.keys..<min((j + 1) * spec.keys, group.keys)
-      guard rows.contains(where: { group.visibility.limit(row: $0.row) > block.lowerBound }) else {
-        continue
-      }
       let t = rows.map { r in
         block.map { score(r.head, r.row, $0) }.reduce(-.infinity) { $1 > $0 ? $1 : $0 }
       }
-      let rises = zip(t, m).map { $0 == -.infinity ? -.infinity : $0 - $1 }
+      let level = spec.criterion == .max ? m : zip(m, l).map { $0 + logarithm($1) }
+      let rises = zip(t, level).map { $0 == -.infinity ? -.infinity : $0 - $1 }
       let margin = isFirst ? .infinity : rises.reduce(-.infinity) { $1 > $0 ? $1 : $0 }
       let skip = lambda > 0 && margin < logarithm(lambda)
-      isFirst = false
       result.margins[unit][i * keyTiles + j] = margin
       result.verdicts[unit][i * keyTiles + j] = skip ? .skipped : .computed
       if skip { continue }
@@ -111,9 +113,30 @@ public struct ReferenceAttention {
         m[r] = top
       }
     }
-    for (r, row) in rows.enumerated() where l[r] != 0 {
-      for x in 0..<valueDim { result.outputs[row.head][row.row * valueDim + x] = o[r][x] / l[r] }
+    for (r, row) in rows.enumerated() {
+      let top = splits.map { $0.m[r] }.max() ?? -.infinity
+      guard top > -.infinity else { continue }
+      let l = splits.map { exponential($0.m[r] - top) * $0.l[r] }.reduce(0, +)
+      for x in 0..<valueDim {
+        let o = splits.map { exponential($0.m[r] - top) * $0.o[r][x] }.reduce(0, +)
+        result.outputs[row.head][row.row * valueDim + x] = o / l
+      }
     }
+  }
+
+  /// m, l and O of the rows of a tile, over the key tiles of one split.
+  private struct Split {
+    var m: [Double]
+    var l: [Double]
+    var o: [[Double]]
+
+    init(rows: Int, valueDim: Int) {
+      m = [Double](repeating: -.infinity, count: rows)
+      l = [Double](repeating: 0, count: rows)
+      o = (0..<rows).map { _ in [Double](repeating: 0, count: valueDim) }
+    }
+
+    init(m: [Double], l: [Double], o: [[Double]]) { (self.m, self.l, self.o) = (m, l, o) }
   }
 
   private func score(_ head: Int, _ row: Int, _ key: Int) -> Double {

@@ -4,7 +4,7 @@ import Tensors
 /// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by tile.
 ///
 /// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head. Checked against
-/// `ReferenceAttention`. Scores are float32 while the norms promise an error far below 1e-4, and float64 beyond
+/// `ReferenceAttention`. Scores are float32 while the norms promise an error below 1e-4, and float64 beyond
 /// that (and for stored maps), so that a decision is wrong only where the margin is within rounding of ln(lambda).
 /// Cost O(queries * keys * d / 2) when causal; memory O(keys * d) for the packed keys, O(tile) for everything else.
 ///
@@ -26,8 +26,8 @@ public final class TilePass: @unchecked Sendable {
   /// Value rows that hold NaN or infinity, by key; zero in `values`, so that they reach only the rows that see them.
   let brokenValues: [Int: [Float]]
 
-  /// |scale| |q| |k| above this is computed in double: below it float32 dot products are within about 2e-6.
-  static let floatBound = 32.0
+  /// |scale| |q| |k| above this is computed in double: below it float32 dot products are within about 2e-5.
+  static let floatBound = 256.0
 
   public enum Precision: Sendable { case automatic, float, double }
 
@@ -157,8 +157,11 @@ final class TileScratch {
       as_pack_rows(
         pass.plan, floats, floats.count, query + slot * rows.rows.count * dim * pass.real)
     }
-    fill(m, count, -.infinity)
+    startAnew()
   }
+
+  /// Forgets the running maxima.
+  func startAnew() { fill(m, count, -.infinity) }
 
   deinit {
     query.deallocate()
@@ -201,6 +204,13 @@ extension TilePass {
         plan, part, Int64(keys.count), Int32(rows.rows.count), Int32(keys.count), takeLog ? 1 : 0,
         scratch.scores + slot * rows.rows.count * scratch.ld * real, Int64(scratch.ld))
     }
+  }
+
+  var hasPanels: Bool { cached != nil || panels != nil }
+
+  /// Keys of tile `j` in panels of floats.
+  func panel(_ j: Int) -> UnsafePointer<Float> {
+    UnsafePointer(panelAddress(j)!.assumingMemoryBound(to: Float.self))
   }
 
   private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? {

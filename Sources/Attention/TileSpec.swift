@@ -8,6 +8,15 @@ public enum Order: String, Sendable, Hashable, CaseIterable {
   case ascending, descending
 }
 
+/// What a block's row maxima are compared with.
+public enum Criterion: String, Sendable, Hashable, CaseIterable {
+  /// The running row maxima: BLASST as published and deployed. Margins do not depend on lambda.
+  case max
+  /// The running log-sum-exp of the blocks computed so far, m + ln l. What was skipped is not in l, so here margins
+  /// do depend on lambda, and a table holds for the lambda it was made with.
+  case lse
+}
+
 /// The size of a tile and how it is decided: what a mask means nothing without.
 ///
 /// Example: `TileSpec(rows: 128, keys: 128)` is ModelOpt's prefill tile. Rows are query rows that vote together.
@@ -16,15 +25,30 @@ public struct TileSpec: Sendable, Hashable, CustomStringConvertible {
   public var keys: Int
   public var vote: Vote
   public var order: Order
+  public var criterion: Criterion
+  /// Split-K: the visible key tiles of a row tile, in the order of the visit, are cut into this many runs of equal
+  /// length (the last may be shorter), each with a running maximum of its own. 1 is the one logical order.
+  public var splits: Int
 
-  public init(rows: Int, keys: Int, vote: Vote = .head, order: Order = .ascending) {
+  public init(
+    rows: Int, keys: Int, vote: Vote = .head, order: Order = .ascending,
+    criterion: Criterion = .max, splits: Int = 1
+  ) {
     precondition(rows > 0 && keys > 0, "a tile has at least one row and one key")
+    precondition(splits > 0, "there is at least one split")
     (self.rows, self.keys, self.vote, self.order) = (rows, keys, vote, order)
+    (self.criterion, self.splits) = (criterion, splits)
   }
 
   public var description: String {
-    "\(rows)x\(keys) \(vote.rawValue) \(order == .ascending ? "asc" : "desc")"
+    var text = "\(rows)x\(keys) \(vote.rawValue) \(order == .ascending ? "asc" : "desc")"
+    if criterion == .lse { text += " lse" }
+    if splits > 1 { text += " \(splits) splits" }
+    return text
   }
+
+  /// How many of `tiles` visited tiles a split takes.
+  func run(_ tiles: Int) -> Int { max(1, (tiles + splits - 1) / splits) }
 
   /// Parses `128x128`.
   public static func sides(_ text: String) -> (rows: Int, keys: Int)? {
@@ -44,6 +68,8 @@ public struct TilePreset: Sendable {
   public let name: String
   public let prefill: TileSpec
   public let decode: TileSpec
+
+  public static func named(_ name: String) -> TilePreset? { all.first { $0.name == name } }
 
   public static let all: [TilePreset] = [
     TilePreset(

@@ -1,6 +1,7 @@
 // The template for AVX2 and FMA: eight 256-bit accumulators.
 #include "ops.h"
 #include "quant.h"
+#include "wide.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,6 +11,9 @@
 #define FN(name) avx2_f32_##name
 #define REAL float
 #include "template.inc"
+#define MK 4
+#define NL 1
+#include "wide.inc"
 // u8 x s8 by way of 16 bits, where no sum of two can saturate: lanes 0, 1, 4, 5 hold the first 16 products.
 #define DOT32(q, x) FN(dot32)(q, x)
 #define DOT32_SCALES(a, b) _mm256_set_ps(b, b, a, a, b, b, a, a)

@@ -1,6 +1,7 @@
 // The template for AVX-512: sixteen 512-bit accumulators, two loads of keys and eight broadcasts a step.
 #include "ops.h"
 #include "quant.h"
+#include "wide.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -11,6 +12,9 @@
 #define FN(name) avx512_f32_##name
 #define REAL float
 #include "template.inc"
+#define MK 8
+#define NL 2
+#include "wide.inc"
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c"))), \
                              apply_to = function)

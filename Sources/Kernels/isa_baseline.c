@@ -1,6 +1,7 @@
 // The template as every machine of the architecture runs it: SSE2 on x86-64, NEON on arm64.
 #include "ops.h"
 #include "quant.h"
+#include "wide.h"
 
 #if defined(__aarch64__)
 #define MR 4
@@ -12,6 +13,9 @@
 #define FN(name) baseline_f32_##name
 #define REAL float
 #include "template.inc"
+#define MK MR
+#define NL 1
+#include "wide.inc"
 #include "quant_plain.inc"
 #define ROW_DOTS FN(row_dots)
 #include "engine.inc"
