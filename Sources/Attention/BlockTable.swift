@@ -2,6 +2,7 @@
 ///
 /// For lambda <= 1 a block's margin does not depend on lambda (a skipped block never raises a running maximum), so one
 /// pass gives the mask, the sparsity and the dropped mass of every lambda: each is a comparison over this table.
+/// (A table of the lse criterion holds for one lambda only, `madeFor`.)
 ///
 /// Layout: row-major `[rowTiles, keyTiles]`. Margin is NaN where no valid row of the tile may see the block, +infinity
 /// for the first visited block. Paper: BLASST, 2025, arXiv 2512.12087.
@@ -25,6 +26,8 @@ public struct BlockTable: Sendable {
   public internal(set) var visibleRows: Int
   /// True when the source stored only a mask: lambda then has no effect, and masses are unknown.
   public let isFixed: Bool
+  /// The lambda that an lse table was made with, and holds for; nil where margins do not depend on lambda.
+  public internal(set) var madeFor: Double?
   /// Margins of visible blocks in ascending order.
   public private(set) var sortedMargins: [Float] = []
 
@@ -108,6 +111,7 @@ public struct BlockTable: Sendable {
 
   /// The smallest lambda whose sparsity reaches `target`, or nil when lambda = 1 does not.
   public func lambda(forSparsity target: Double) -> Double? {
+    if madeFor != nil { return nil }
     let wanted = Int((target * Double(visibleBlocks)).rounded(.up))
     guard wanted > 0 else { return 0 }
     guard wanted <= visibleBlocks, sortedMargins[wanted - 1] < 0 else { return nil }

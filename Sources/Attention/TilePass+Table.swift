@@ -4,22 +4,33 @@ public import Tensors
 extension TilePass {
   /// One `BlockTable` per query head of the group, for the tile, vote and order given. Runs on all compute threads.
   ///
-  /// `spec.keys` must be the `keysPerTile` this pass was packed for. Nil when cancelled.
+  /// `lambda` matters to the lse criterion alone. Nil when cancelled.
   public func tables(
-    _ spec: TileSpec, threads: ComputeThreads = .shared,
+    _ spec: TileSpec, lambda: Double = 0, threads: ComputeThreads = .shared,
+    progress: Progress? = nil,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> [BlockTable]? {
+    tables(
+      [spec], lambda: lambda, threads: threads, progress: progress, isCancelled: isCancelled)?[0]
+  }
+
+  /// The pass of one tile alone, whatever its sides, criterion and precision; keys in lanes.
+  package func ownTables(
+    _ spec: TileSpec, lambda: Double = 0, threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> [BlockTable]? {
     precondition(
       spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
     let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
-    let empty = BlockTable(spec: spec, queries: group.queries, keys: group.keys)
+    var empty = BlockTable(spec: spec, queries: group.queries, keys: group.keys)
+    if spec.criterion == .lse { empty.madeFor = lambda }
     let rowTiles = empty.rowTiles
     let results = Slots<[TileResult]>(count: units.count * rowTiles)
     threads.forEach(0..<results.count, isCancelled: isCancelled) { item in
       // The last rows see most keys: start with them, so that no thread ends with the largest piece.
       let i = rowTiles - 1 - item / units.count, unit = units[item % units.count]
       let rows = i * spec.rows..<min((i + 1) * spec.rows, self.group.queries)
-      results[item] = self.tableRow(TileRows(heads: unit, rows: rows), spec)
+      results[item] = self.tableRow(TileRows(heads: unit, rows: rows), spec, lambda)
     }
     if isCancelled() { return nil }
     var tables = group.heads.map { _ in empty }
@@ -37,7 +48,7 @@ extension TilePass {
   }
 
   /// One row of tiles: margins once for the unit, masses for each of its heads.
-  private func tableRow(_ rows: TileRows, _ spec: TileSpec) -> [TileResult] {
+  private func tableRow(_ rows: TileRows, _ spec: TileSpec, _ lambda: Double) -> [TileResult] {
     let scratch = TileScratch(self, rows)
     let count = rows.count, tiles = keyTiles
     let visited = (0..<tiles).filter { keyRange($0).lowerBound < scratch.maxLimit }
@@ -47,15 +58,12 @@ extension TilePass {
     var sums = [Float](repeating: 0, count: visited.count * count)
     var weighted = sums
     var margins = [Float](repeating: .nan, count: tiles)
-    for (slot, j) in spec.order == .ascending
-      ? Array(visited.enumerated()) : visited.enumerated().reversed()
-    {
-      let here = t + slot * count * real
+    var l = [Double](repeating: 0, count: count)
+    let run = spec.run(visited.count)
+    let visit = Array(visited.enumerated())
+    for (step, (slot, j)) in (spec.order == .ascending ? visit : visit.reversed()).enumerated() {
+      let here = t + slot * count * real, at = slot * count
       scratch.score(j, into: here)
-      let isFirst = j == (spec.order == .ascending ? visited.first : visited.last)
-      margins[j] = isFirst ? .infinity : Float(as_margin(plan, Int32(count), here, scratch.m))
-      as_raise(plan, Int32(count), here, scratch.m)
-      let at = slot * count
       sums.withUnsafeMutableBufferPointer { sum in
         weighted.withUnsafeMutableBufferPointer { product in
           as_tile_sums(
@@ -63,11 +71,50 @@ extension TilePass {
             sum.baseAddress! + at, product.baseAddress! + at)
         }
       }
+      if step % run == 0 {
+        scratch.startAnew()
+        l = [Double](repeating: 0, count: count)
+      }
+      if spec.criterion == .max {
+        margins[j] = Float(as_margin(plan, Int32(count), here, scratch.m))
+      } else {
+        margins[j] = levelMargin(here, scratch.m, l)
+      }
+      if step % run == 0 { margins[j] = .infinity }
+      if spec.criterion == .lse {
+        if margins[j] < Lambda.threshold(lambda) { continue }
+        take(here, sums[at..<at + count], scratch.m, &l)
+      }
+      as_raise(plan, Int32(count), here, scratch.m)
     }
     var lse = [Double](repeating: 0, count: count)
     var entropy = [Float](repeating: 0, count: count)
     as_finish_rows(plan, Int32(count), Int32(visited.count), t, &sums, weighted, &lse, &entropy)
     return foldHeads(rows, visited, margins, sums, lse, entropy)
+  }
+
+  /// max over rows of t - (m + ln l)
+  private func levelMargin(_ t: UnsafeMutableRawPointer, _ m: UnsafeMutableRawPointer, _ l: [Double])
+    -> Float
+  {
+    var best = -Double.infinity
+    for r in l.indices where real(t, r) > -.infinity {
+      best = max(best, real(t, r) - (real(m, r) + logarithm(l[r])))
+    }
+    return Float(best)
+  }
+
+  /// l takes in a computed block; m is raised after.
+  private func take(
+    _ t: UnsafeMutableRawPointer, _ sums: ArraySlice<Float>, _ m: UnsafeMutableRawPointer,
+    _ l: inout [Double]
+  ) {
+    for r in l.indices where real(t, r) > -.infinity {
+      let top = max(real(m, r), real(t, r))
+      l[r] =
+        l[r] * exponential(real(m, r) - top)
+        + Double(sums[sums.startIndex + r]) * exponential(real(t, r) - top)
+    }
   }
 
   private func foldHeads(

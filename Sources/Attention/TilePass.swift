@@ -13,6 +13,7 @@ public final class TilePass: @unchecked Sendable {
   public let group: HeadGroup
   public let keysPerTile: Int
   public let isDouble: Bool
+  let precision: Precision
   let plan: as_plan
   let real: Int
   let groupsPerTile: Int
@@ -38,6 +39,7 @@ public final class TilePass: @unchecked Sendable {
   ) {
     self.group = group
     self.keysPerTile = keysPerTile
+    self.precision = precision
     // One tile that is wider than the map holds just the map.
     let width = min(keysPerTile, max(group.keys, 1))
     groupsPerTile = (width + 15) / 16
@@ -212,6 +214,9 @@ extension TilePass {
   func panel(_ j: Int) -> UnsafePointer<Float> {
     UnsafePointer(panelAddress(j)!.assumingMemoryBound(to: Float.self))
   }
+
+  /// The panel that starts with `key`, a multiple of 16; tiles are multiples of 16 wide.
+  func panel(key: Int) -> UnsafePointer<Float> { panel(0) + key * group.heads[0].dim }
 
   private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? {
     if let cached {

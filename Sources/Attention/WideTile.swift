@@ -67,18 +67,19 @@ final class Strips {
     max(0, min(keys.count, most[strip] - keys.lowerBound))
   }
 
-  /// S `[keys][32]`, maxima of 16 keys and row maxima of one strip.
+  /// S `[keys][32]`, maxima of 16 keys and row maxima of one strip over keys that start a panel.
   func score(
-    _ pass: TilePass, _ strip: Int, _ j: Int, _ scores: UnsafeMutablePointer<Float>,
-    _ gmax: UnsafeMutablePointer<Float>, _ t: UnsafeMutablePointer<Float>
+    _ pass: TilePass, _ strip: Int, _ keys: Range<Int>, _ panel: UnsafePointer<Float>,
+    _ scores: UnsafeMutablePointer<Float>, _ gmax: UnsafeMutablePointer<Float>,
+    _ t: UnsafeMutablePointer<Float>
   ) {
-    let keys = pass.keyRange(j), first = strip * Self.lanes
+    let first = strip * Self.lanes
     for lane in 0..<Self.lanes {
       relative[lane] = limits[first + lane] - Int32(keys.lowerBound)
     }
     as_wide_scores(
-      pass.isa, pass.panel(j), query.base + first * dim, Int32(dim), Int32(width(strip, keys)),
-      relative, Float(pass.group.heads[0].scale), scores, gmax, t)
+      pass.isa, panel, query.base + first * dim, Int32(dim), Int32(width(strip, keys)), relative,
+      Float(pass.group.heads[0].scale), scores, gmax, t)
   }
 }
 
@@ -117,7 +118,8 @@ final class WideTile: OnlineTile {
     for strip in 0..<strips.count {
       let here = t.base + strip * Strips.lanes
       if strips.width(strip, keys) > 0 {
-        strips.score(pass, strip, j, scores.base + strip * stride, gmax.base, here)
+        strips.score(
+          pass, strip, keys, pass.panel(j), scores.base + strip * stride, gmax.base, here)
       } else {
         here.update(repeating: -.infinity, count: Strips.lanes)
       }

@@ -61,6 +61,7 @@ void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const 
 // Floats as integers in the same order: negative ones reversed, the others above them.
 static uint32_t rank_of(float x) {
   uint32_t bits;
+  x += 0.0f;  // -0 and 0 are equal
   memcpy(&bits, &x, 4);
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }

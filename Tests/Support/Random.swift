@@ -87,6 +87,36 @@ public struct Case: Sendable, CustomStringConvertible {
             lambda: [0.1, 0.5, 1, 0.01][(index + number) % 4], scale: [1, 3][number % 2]))
       }
     }
+    return cases + kernels
+  }()
+
+  /// Split-K and the lse criterion, and the head dims of the field, on the tiles that take the fast path and on others.
+  private static let kernels: [Case] = {
+    var cases: [Case] = []
+    for (number, dims) in [
+      (32, 32), (64, 64), (80, 80), (96, 96), (128, 128), (192, 128), (576, 512),
+    ].enumerated() {
+      var spec = TileSpec(rows: [16, 32, 64, 128][number % 4], keys: [32, 16, 48][number % 3])
+      spec.order = number % 2 == 0 ? .descending : .ascending
+      cases.append(
+        Case(
+          heads: 1 + number % 2, queries: 45, keys: 70, dim: dims.0, valueDim: dims.1, spec,
+          lambda: 0.3, scale: 1))
+    }
+    for splits in [2, 3, 9] {
+      for rows in [1, 16] {
+        let spec = TileSpec(
+          rows: rows, keys: 16, vote: splits == 2 ? .group : .head,
+          order: splits == 3 ? .descending : .ascending, splits: splits)
+        cases.append(
+          Case(heads: 2, queries: rows == 1 ? 1 : 40, keys: 90, spec, lambda: 0.5, scale: 3))
+      }
+    }
+    for (rows, splits) in [(1, 1), (16, 1), (32, 2), (5, 1)] {
+      let spec = TileSpec(
+        rows: rows, keys: 16, vote: rows == 1 ? .group : .head, criterion: .lse, splits: splits)
+      cases.append(Case(heads: 3, queries: rows == 1 ? 1 : 50, keys: 90, spec, lambda: 0.1, scale: 2))
+    }
     return cases
   }()
 }
