@@ -48,7 +48,8 @@ struct PartialOutput {
 
 extension TilePass {
   /// One tile of rows through all its key tiles, as blasst.md has it.
-  func forwardRow(_ rows: TileRows, _ spec: TileSpec, _ selection: Selection, screen: Screen)
+  func forwardRow(_ rows: TileRows, _ spec: TileSpec, _ selection: Selection,
+    screen: ScreenedKeys?)
     -> ForwardRow
   {
     var threshold = -Float.infinity
@@ -77,7 +78,7 @@ extension TilePass {
       output: PartialOutput.merged(parts), verdicts: verdicts, decidedByBound: decided)
   }
 
-  private func onlineTile(_ rows: TileRows, _ selection: Selection, _ screen: Screen)
+  private func onlineTile(_ rows: TileRows, _ selection: Selection, _ screen: ScreenedKeys?)
     -> any OnlineTile
   {
     switch selection {

@@ -1,7 +1,129 @@
-final class ScreenTile {
-  init(_ s: Int, _ strips: Strips) {}
-  func isBelow(_ threshold: Float, _ j: Int, _ keys: Range<Int>, _ m: UnsafeMutablePointer<Float>)
-    -> Bool
-  { false }
+import Kernels
+import Tensors
+
+/// Keys of a pass quantised to int8, for the bound that skips blocks before their scores are known (screen.h says why
+/// that is sound).
+///
+/// `@unchecked Sendable`: one thread writes, by `init` and `extend`; readers stay below what was written before.
+final class ScreenedKeys: @unchecked Sendable {
+  private(set) var raw: as_screen
+  private let isa: as_isa
+  private let groups: Int
+  private(set) var filled = 0
+
+  init(groups: Int, dim: Int, isa: as_isa) {
+    self.isa = isa
+    self.groups = max(groups, 1)
+    func memory<T>(_ count: Int, of type: T.Type) -> UnsafeMutablePointer<T> {
+      let bytes = UnsafeMutableRawPointer.allocate(
+        byteCount: max(64, count * MemoryLayout<T>.stride), alignment: 64)
+      return bytes.bindMemory(to: type, capacity: count)
+    }
+    raw = as_screen(
+      panels: memory(groups * (dim + 3) / 4 * 64, of: Int8.self),
+      correction: memory(groups * 16, of: Int32.self), scale: memory(groups * 16, of: Float.self),
+      residual: memory(groups, of: Float.self), norm: memory(groups, of: Float.self),
+      dim: Int32(dim))
+  }
+
+  deinit {
+    raw.panels.deallocate()
+    raw.correction.deallocate()
+    for floats in [raw.scale, raw.residual, raw.norm] { floats!.deallocate() }
+  }
+
+  /// Quantises panels up to `groups`, from the first that is not; a last panel that was not full is done again.
+  func extend(_ panels: UnsafePointer<Float>, to groups: Int, isLastFull: Bool) {
+    guard groups > filled else { return }
+    as_screen_keys(isa, panels, Int32(filled), Int32(groups - filled), &raw)
+    filled = isLastFull ? groups : groups - 1
+  }
+
+  /// All keys of a pass, quantised on all threads.
+  convenience init?(_ pass: TilePass, threads: ComputeThreads) {
+    guard pass.isWide(pass.group.queries * pass.group.heads.count), pass.keysPerTile % 16 == 0,
+      pass.group.heads.allSatisfy({ $0.scale > 0 })
+    else { return nil }
+    let groups = (pass.group.keys + 15) / 16
+    self.init(groups: groups, dim: pass.group.heads[0].dim, isa: pass.isa)
+    let piece = 512
+    threads.forEach(0..<(groups + piece - 1) / piece, isCancelled: { false }) { [self] item in
+      var out = raw
+      let first = item * piece
+      as_screen_keys(
+        pass.isa, pass.panel(0), Int32(first), Int32(min(piece, groups - first)), &out)
+    }
+    filled = groups
+  }
 }
-extension TilePass { var screened: Int? { nil } }
+
+/// The quantised query rows of one tile.
+final class ScreenTile {
+  private let keys: ScreenedKeys
+  private let strips: Strips
+  private let pass: TilePass
+  private let queries: [ScreenQuery]
+  private var relative = [Int32](repeating: 0, count: Strips.lanes)
+  /// The strip whose bound failed last: most likely to fail again, so it is asked first.
+  private var hardest = 0
+
+  init(_ pass: TilePass, _ keys: ScreenedKeys, _ strips: Strips) {
+    (self.pass, self.keys, self.strips) = (pass, keys, strips)
+    queries = (0..<strips.count).map {
+      ScreenQuery(pass.isa, strips.query.base + $0 * strips.dim * Strips.lanes, dim: strips.dim)
+    }
+  }
+
+  /// True when every row that sees a key of the tile has its bound below m + threshold.
+  func isBelow(
+    _ threshold: Float, _ range: Range<Int>, _ m: UnsafeMutablePointer<Float>
+  ) -> Bool {
+    for offset in 0..<strips.count {
+      let strip = (hardest + offset) % strips.count
+      let width = strips.width(strip, range), at = strip * Strips.lanes
+      guard width > 0 else { continue }
+      for lane in 0..<Strips.lanes {
+        relative[lane] = strips.limits[at + lane] - Int32(range.lowerBound)
+      }
+      let isBelow = withUnsafePointer(to: keys.raw) { raw in
+        withUnsafePointer(to: queries[strip].raw) { query in
+          as_screen_strip_below(
+            pass.isa, raw, Int32(range.lowerBound / 16), Int32(width), query, relative,
+            Float(pass.group.heads[0].scale), m + at, threshold)
+        }
+      }
+      if isBelow == 0 {
+        hardest = strip
+        return false
+      }
+    }
+    return true
+  }
+}
+
+/// A strip of query rows in int8, with scales, residuals and norms.
+final class ScreenQuery {
+  private(set) var raw: as_screen_query
+  private let isa: as_isa
+  private let dim: Int
+  private let facts = Floats(3 * Strips.lanes)
+
+  init(_ isa: as_isa, dim: Int) {
+    (self.isa, self.dim) = (isa, dim)
+    let bytes = UnsafeMutableRawPointer.allocate(
+      byteCount: (dim + 3) / 4 * 4 * Strips.lanes, alignment: 64)
+    raw = as_screen_query(
+      bytes: bytes.assumingMemoryBound(to: UInt8.self), scale: facts.base,
+      residual: facts.base + Strips.lanes, norm: facts.base + 2 * Strips.lanes)
+  }
+
+  /// `query` is `[dim][32]`.
+  convenience init(_ isa: as_isa, _ query: UnsafePointer<Float>, dim: Int) {
+    self.init(isa, dim: dim)
+    set(query)
+  }
+
+  func set(_ query: UnsafePointer<Float>) { as_screen_strip(isa, query, Int32(dim), &raw) }
+
+  deinit { raw.bytes.deallocate() }
+}

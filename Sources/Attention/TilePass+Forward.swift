@@ -39,12 +39,13 @@ extension TilePass {
       spec.keys == keysPerTile, "packed for \(keysPerTile) keys a tile, asked for \(spec.keys)")
     let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
     let rowTiles = (group.queries + spec.rows - 1) / spec.rows
+    let screened = screen == .int8 ? ScreenedKeys(self, threads: threads) : nil
     let results = Slots<ForwardRow>(count: units.count * rowTiles)
     threads.forEach(0..<results.count, isCancelled: isCancelled) { item in
       let i = rowTiles - 1 - item / units.count, unit = units[item % units.count]
       let rows = i * spec.rows..<min((i + 1) * spec.rows, self.group.queries)
       results[item] = self.forwardRow(
-        TileRows(heads: unit, rows: rows), spec, selection, screen: screen)
+        TileRows(heads: unit, rows: rows), spec, selection, screen: screened)
     }
     if isCancelled() { return nil }
     let dv = group.heads[0].valueDim

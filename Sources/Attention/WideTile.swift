@@ -97,11 +97,11 @@ final class WideTile: OnlineTile {
   private let output: Floats
   private let level = Floats(Strips.lanes)
 
-  init(_ pass: TilePass, _ rows: TileRows, screen: Screen) {
+  init(_ pass: TilePass, _ rows: TileRows, screen: ScreenedKeys?) {
     self.pass = pass
     let strips = Strips(pass, rows)
     self.strips = strips
-    self.screen = screen == .int8 ? pass.screened.map { ScreenTile($0, strips) } : nil
+    self.screen = screen.map { ScreenTile(pass, $0, strips) }
     let lanes = Strips.lanes
     stride = pass.groupsPerTile * 16 * lanes
     scores = Floats(strips.count * stride)
@@ -129,7 +129,7 @@ final class WideTile: OnlineTile {
 
   func isBelow(_ threshold: Float, _ j: Int) -> Bool {
     guard let screen, threshold > -.infinity else { return false }
-    return screen.isBelow(threshold, j, pass.keyRange(j), m.base)
+    return screen.isBelow(threshold, pass.keyRange(j), m.base)
   }
 
   func margin(_ criterion: Criterion) -> Float {

@@ -7,7 +7,9 @@ public struct ArrayToWrite: Sendable {
   public let name: String
   public let dtype: DType
   public let shape: Shape
-  let bytes: [UInt8]
+  /// The bytes in pieces, each made when it is written.
+  let parts: Int
+  let part: @Sendable (Int) -> [UInt8]
 
   public init(_ name: String, bytes: [UInt8], shape: [Int]) {
     self.init(name, .uint8, shape, bytes)
@@ -39,7 +41,34 @@ public struct ArrayToWrite: Sendable {
   private init(_ name: String, _ dtype: DType, _ shape: [Int], _ bytes: [UInt8]) {
     precondition(
       bytes.count == Shape(shape).count * dtype.byteWidth, "\(name): bytes do not fill \(shape)")
-    (self.name, self.dtype, self.shape, self.bytes) = (name, dtype, Shape(shape), bytes)
+    (self.name, self.dtype, self.shape) = (name, dtype, Shape(shape))
+    (parts, part) = (1, { _ in bytes })
+  }
+
+  /// An array too large to hold at once: `part` makes the floats of one piece after the other, row-major.
+  public init(
+    _ name: String, shape: [Int], half: Bool, parts: Int,
+    part: @escaping @Sendable (Int) -> [Float]
+  ) {
+    (self.name, dtype, self.shape) = (name, half ? .float16 : .float32, Shape(shape))
+    self.parts = parts
+    self.part = { index in ArrayToWrite(name, floats: part(index), half: half).part(0) }
+  }
+
+  private init(_ name: String, floats: [Float], half: Bool) {
+    self.init(name, floats: floats, shape: [floats.count], half: half)
+  }
+
+  var byteCount: Int { shape.count * dtype.byteWidth }
+
+  func write(_ writer: FileWriter) throws(FormatError) {
+    var written = 0
+    for index in 0..<parts {
+      let bytes = part(index)
+      written += bytes.count
+      try bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+    }
+    precondition(written == byteCount, "\(name): the pieces have \(written) of \(byteCount) bytes")
   }
 }
 
@@ -68,8 +97,8 @@ public final class SafetensorsStreamWriter {
       let axes = array.shape.axes.map(String.init).joined(separator: ",")
       header +=
         ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
-        + "\"data_offsets\":[\(offset),\(offset + array.bytes.count)]}"
-      offset += array.bytes.count
+        + "\"data_offsets\":[\(offset),\(offset + array.byteCount)]}"
+      offset += array.byteCount
     }
     header += "}"
     header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
@@ -77,9 +106,7 @@ public final class SafetensorsStreamWriter {
       try writer.write(bytes)
     }
     try writer.write(header)
-    for array in arrays {
-      try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
-    }
+    for array in arrays { try array.write(writer) }
     written += 8 + header.utf8.count + offset
   }
 
@@ -110,7 +137,7 @@ public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws
     NpyHeader.magic + [1, 0, UInt8(header.utf8.count & 0xff), UInt8(header.utf8.count >> 8)]
   try prefix.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
   try writer.write(header)
-  try array.bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  try array.write(writer)
   try writer.finish()
 }
 

@@ -1,6 +1,7 @@
 // The template for AVX2 and FMA: eight 256-bit accumulators.
 #include "ops.h"
 #include "quant.h"
+#include "screen.h"
 #include "wide.h"
 
 #if defined(__x86_64__)
@@ -14,6 +15,11 @@
 #define MK 4
 #define NL 1
 #include "wide.inc"
+#define DOT4(acc, u, s)                                                                      \
+  ((acc) + ((u) & 255) * ((s) << 24 >> 24) + ((u) >> 8 & 255) * ((s) << 16 >> 24) +           \
+   ((u) >> 16 & 255) * ((s) << 8 >> 24) + ((u) >> 24 & 255) * ((s) >> 24))
+#include "screen.inc"
+#undef DOT4
 // u8 x s8 by way of 16 bits, where no sum of two can saturate: lanes 0, 1, 4, 5 hold the first 16 products.
 #define DOT32(q, x) FN(dot32)(q, x)
 #define DOT32_SCALES(a, b) _mm256_set_ps(b, b, a, a, b, b, a, a)

@@ -1,6 +1,7 @@
 // The template for AVX-512: sixteen 512-bit accumulators, two loads of keys and eight broadcasts a step.
 #include "ops.h"
 #include "quant.h"
+#include "screen.h"
 #include "wide.h"
 
 #if defined(__x86_64__)
@@ -22,6 +23,9 @@
 #define DOT32_SCALES(a, b) _mm256_set_ps(b, b, b, b, a, a, a, a)
 #include "quant_x86.inc"
 #include "quant_vnni.inc"
+#define DOT4(acc, u, s) ((FN(vi))_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(u), (__m512i)(s)))
+#include "screen.inc"
+#undef DOT4
 #define ROW_DOTS FN(row_dots)
 #include "engine.inc"
 

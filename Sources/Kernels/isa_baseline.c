@@ -1,6 +1,7 @@
 // The template as every machine of the architecture runs it: SSE2 on x86-64, NEON on arm64.
 #include "ops.h"
 #include "quant.h"
+#include "screen.h"
 #include "wide.h"
 
 #if defined(__aarch64__)
@@ -16,6 +17,11 @@
 #define MK MR
 #define NL 1
 #include "wide.inc"
+#define DOT4(acc, u, s)                                                                      \
+  ((acc) + ((u) & 255) * ((s) << 24 >> 24) + ((u) >> 8 & 255) * ((s) << 16 >> 24) +           \
+   ((u) >> 16 & 255) * ((s) << 8 >> 24) + ((u) >> 24 & 255) * ((s) >> 24))
+#include "screen.inc"
+#undef DOT4
 #include "quant_plain.inc"
 #define ROW_DOTS FN(row_dots)
 #include "engine.inc"

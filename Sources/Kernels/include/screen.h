@@ -1,0 +1,44 @@
+// Screened Q K^T: an int8 product and a bound on its error decide that a block is skipped, before any float score.
+//
+// With q = sq q8 + eq and k = sk k8 + ek (per-row scales; eq, ek the residuals),
+//   q.k = sq sk (q8.k8) + q.ek + eq.(sk k8)  <=  sq sk (q8.k8) + |q| |ek| + |eq| |sk k8|
+// by Cauchy and Schwarz. The bound is taken once for a block with the largest |ek| and |sk k8| of its keys, and a slack
+// of (dim + 16) 2^-23 |q| |k| covers the rounding of the float scores, and of the bound itself, in any order of
+// summation. So U >= the row maximum t that the exact path would compute, hence fl(U - m) >= fl(t - m): a block whose U
+// is below m + ln(lambda) in every row that sees it is one that the exact path would skip, and a skipped block changes
+// nothing. Masks and outputs are those of the exact path, bit for bit. Rows or keys that are not finite have infinite
+// residuals and are never decided here.
+#ifndef ATTNSCOPE_SCREEN_H
+#define ATTNSCOPE_SCREEN_H
+#include "kernels.h"
+
+/// Quantised keys. Bytes are in panels [groups][dim4][16][4], dim4 = (dim + 3) / 4; the rest is per key, or per 16 keys.
+typedef struct {
+  int8_t *panels;
+  int32_t *correction;  // [groups * 16] -128 times the sum of the key's bytes: query bytes are stored plus 128
+  float *scale;         // [groups * 16]
+  float *residual;      // [groups] largest |ek|, rounded up
+  float *norm;          // [groups] largest |sk k8|, rounded up
+  int32_t dim;
+} as_screen;
+
+/// A strip of 32 quantised query rows, or a few single rows (lanes of the first strip that are used).
+typedef struct {
+  uint8_t *bytes;   // [dim4][32][4], plus 128
+  float *scale;     // [32]
+  float *residual;  // [32] |eq|, rounded up
+  float *norm;      // [32] |q|, rounded up
+} as_screen_query;
+
+int as_screen_is_fast(as_isa isa);
+/// Quantises groups [first, first + count) of key panels [groups][dim][16].
+void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_screen *out);
+/// Quantises a strip [dim][32].
+void as_screen_strip(as_isa isa, const float *query, int dim, as_screen_query *out);
+/// 1 when every lane with limits > 0 has its bound below m + threshold. `scale` > 0 is that of the scores.
+int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
+                          const int32_t *limits, float scale, const float *m, float threshold);
+/// The same for lanes [0, rows) that all see all `count` keys; keys in the vector's lanes.
+int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
+                         int rows, float scale, const float *m, float threshold);
+#endif

@@ -1,0 +1,38 @@
+// The public screening functions. Without VNNI the product is as right and no faster than the float scores.
+#include "screen.h"
+
+static int has_vnni(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return 0;
+#endif
+}
+
+int as_screen_is_fast(as_isa isa) { return isa == AS_ISA_AVX512 && has_vnni(); }
+
+static const screen_ops *ops(as_isa isa) {
+#if defined(__x86_64__)
+  if (as_screen_is_fast(isa)) return &avx512_f32_screen_ops;
+  if (isa >= AS_ISA_AVX2) return &avx2_f32_screen_ops;
+#endif
+  return &baseline_f32_screen_ops;
+}
+
+void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_screen *out) {
+  ops(isa)->keys(panels, first, count, out);
+}
+
+void as_screen_strip(as_isa isa, const float *query, int dim, as_screen_query *out) {
+  ops(isa)->strip(query, dim, out);
+}
+
+int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
+                          const int32_t *limits, float scale, const float *m, float threshold) {
+  return ops(isa)->strip_below(keys, first_group, count, q, limits, scale, m, threshold);
+}
+
+int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
+                         int rows, float scale, const float *m, float threshold) {
+  return ops(isa)->rows_below(keys, first_group, count, q, rows, scale, m, threshold);
+}
