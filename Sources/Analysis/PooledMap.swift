@@ -39,8 +39,58 @@ public struct PooledMap: Sendable, Equatable {
     (self.max, self.mean, self.muted) = (max, mean, muted)
   }
 
-  /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row).
+  /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row), or over the
+  /// window's keys alone where `pass` knows the row sums.
+  ///
+  /// With `sampled` only so many rows of every row cell are looked at: a picture at once, and no more than that.
   public static func of(
+    _ head: Head, pass: MapPass? = nil, window: MapWindow, rows: Int, columns: Int,
+    muted: Int? = nil, sampled: Int? = nil, threads: ComputeThreads = .shared,
+    progress: Progress? = nil,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> PooledMap? {
+    guard let pass = pass ?? MapPass(head, threads: threads) else {
+      return slow(
+        head, window: window, rows: rows, columns: columns, muted: muted, threads: threads,
+        isCancelled: isCancelled)
+    }
+    let rowEdges = edges(window.queries, cells: rows), keyEdges = edges(window.keys, cells: columns)
+    guard
+      let pooled = pass.pool(
+        rowEdges: rowEdges, keyEdges: keyEdges, muted: muted, sampled: sampled, threads: threads,
+        progress: progress, isCancelled: isCancelled)
+    else { return nil }
+    var (most, mean) = pooled
+    let width = keyEdges.count - 1
+    for r in 0..<rowEdges.count - 1 {
+      let looked = MapPass.sample(rowEdges[r]..<rowEdges[r + 1], sampled ?? .max)
+      let visible = visibleEntries(looked.map { head.visibility.limit(row: $0) }, keyEdges, muted)
+      for c in 0..<width {
+        let at = r * width + c
+        if visible[c] == 0 {
+          (most[at], mean[at]) = (.nan, .nan)
+        } else {
+          mean[at] /= Float(visible[c])
+        }
+      }
+    }
+    return PooledMap(
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
+  }
+
+  /// How many entries of each key cell the rows see, but for a muted key.
+  private static func visibleEntries(_ limits: [Int], _ edges: [Int], _ muted: Int?) -> [Int] {
+    (0..<edges.count - 1).map { c in
+      let start = edges[c], end = edges[c + 1]
+      return limits.reduce(0) { sum, limit in
+        let hidden = muted.map { $0 >= start && $0 < min(end, limit) } ?? false
+        return sum + Swift.max(0, min(end, limit) - start) - (hidden ? 1 : 0)
+      }
+    }
+  }
+
+  /// The same over whole rows of the pattern: stored maps, and heads that need double precision.
+  package static func slow(
     _ head: Head, window: MapWindow, rows: Int, columns: Int, muted: Int? = nil,
     threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }

@@ -1,5 +1,5 @@
 import Kernels
-import Tensors
+public import Tensors
 
 /// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by tile.
 ///
@@ -34,8 +34,8 @@ public final class TilePass: @unchecked Sendable {
 
   public init(
     _ group: HeadGroup, keysPerTile: Int, withValues: Bool = false,
-    precision: Precision = .automatic,
-    isa: InstructionSet = .best
+    precision: Precision = .automatic, isa: InstructionSet = .best,
+    threads: ComputeThreads = .shared
   ) {
     self.group = group
     self.keysPerTile = keysPerTile
@@ -53,43 +53,65 @@ public final class TilePass: @unchecked Sendable {
       return
     }
     cached = nil
-    let keys = head.queryAndKey?.key.floats() ?? []
     isDouble =
       switch precision {
-      case .float: false
+      case .float: head.storedMap != nil
       case .double: true
-      case .automatic: Self.needsDouble(group, keys: keys)
+      case .automatic: Self.needsDouble(group, threads)
       }
-    plan = as_plan(isa: isa.rawValue, precision: isDouble ? 1 : 0)
-    real = isDouble ? 8 : 4
-    if keys.isEmpty {
-      (panels, panelBytes) = (nil, 0)
-    } else {
-      let tiles = (group.keys + keysPerTile - 1) / keysPerTile
-      panelBytes = groupsPerTile * head.dim * 16 * real
-      let memory = UnsafeMutableRawPointer.allocate(
-        byteCount: max(64, tiles * panelBytes), alignment: 64)
-      as_pack_keys(
-        plan, keys, Int64(head.dim), Int32(head.dim), Int32(group.keys), Int32(width), memory)
-      panels = memory
+    let plan = as_plan(isa: isa.rawValue, precision: isDouble ? 1 : 0)
+    let panelBytes = groupsPerTile * head.dim * 16 * (isDouble ? 8 : 4)
+    (self.plan, self.panelBytes, real) = (plan, panelBytes, isDouble ? 8 : 4)
+    panels = head.queryAndKey.map {
+      Self.packed($0.key, plan, keysPerTile: keysPerTile, width: width, panelBytes, threads)
     }
     (ownValues, paddedValueDim, brokenValues) = withValues ? Self.padded(head.value) : ([], 0, [:])
   }
 
   deinit { panels?.deallocate() }
 
-  private static func needsDouble(_ group: HeadGroup, keys: [Float]) -> Bool {
-    let dim = group.heads[0].dim
-    let keyNorm = as_max_norm(keys, Int32(group.keys), Int32(dim), Int64(dim))
-    for head in group.heads {
-      guard let query = head.query else { return true }
-      for start in stride(from: 0, to: head.queries, by: 1024) {
-        let rows = query.slice(axis: 0, start..<min(start + 1024, head.queries)).floats()
-        let norm = as_max_norm(rows, Int32(rows.count / max(dim, 1)), Int32(dim), Int64(dim))
-        if !(abs(head.scale) * norm * keyNorm <= floatBound) { return true }
-      }
+  /// Whether the norms of queries and keys leave room for float32; stored maps are always taken in double.
+  private static func needsDouble(_ group: HeadGroup, _ threads: ComputeThreads) -> Bool {
+    guard let key = group.heads[0].queryAndKey?.key else { return true }
+    let keyNorm = largestNorm(key, threads)
+    return group.heads.contains {
+      guard let query = $0.query else { return true }
+      return !(abs($0.scale) * largestNorm(query, threads) * keyNorm <= floatBound)
     }
-    return false
+  }
+
+  private static func largestNorm(_ rows: Tensor, _ threads: ComputeThreads) -> Double {
+    let piece = 2048, dim = rows.shape[1]
+    let norms = Slots<Double>(count: (rows.shape[0] + piece - 1) / piece)
+    threads.forEach(0..<norms.count, isCancelled: { false }) { item in
+      let range = item * piece..<min((item + 1) * piece, rows.shape[0])
+      let floats = rows.slice(axis: 0, range).floats()
+      norms[item] = as_max_norm(floats, Int32(range.count), Int32(dim), Int64(dim))
+    }
+    // Not `max`: NaN must come out as what it is.
+    return (0..<norms.count).reduce(0) { most, item in
+      guard let norm = norms[item] else { return most }
+      return norm > most || norm.isNaN ? norm : most
+    }
+  }
+
+  private static func packed(
+    _ key: Tensor, _ plan: as_plan, keysPerTile: Int, width: Int, _ panelBytes: Int,
+    _ threads: ComputeThreads
+  ) -> UnsafeMutableRawPointer {
+    let keys = key.shape[0], dim = key.shape[1]
+    let tiles = (keys + keysPerTile - 1) / keysPerTile
+    let memory = PackedPanels(byteCount: tiles * panelBytes)
+    let per = max(1, 2048 / max(width, 1))
+    threads.forEach(0..<(tiles + per - 1) / per, isCancelled: { false }) { item in
+      let first = item * per
+      let range = first * keysPerTile..<min((first + per) * keysPerTile, keys)
+      let floats = key.slice(axis: 0, range).floats()
+      as_pack_keys(
+        plan, floats, Int64(dim), Int32(dim), Int32(range.count), Int32(width),
+        memory.base + first * panelBytes)
+    }
+    return memory.base
   }
 
   private static func padded(_ value: Tensor?) -> ([Float], Int, [Int: [Float]]) {
@@ -110,6 +132,15 @@ public final class TilePass: @unchecked Sendable {
       }
     }
     return (out, width, broken)
+  }
+
+  /// Memory that many threads fill, each its own part.
+  private struct PackedPanels: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+
+    init(byteCount: Int) {
+      base = UnsafeMutableRawPointer.allocate(byteCount: max(64, byteCount), alignment: 64)
+    }
   }
 
   var keyTiles: Int { (group.keys + keysPerTile - 1) / keysPerTile }

@@ -2,7 +2,9 @@ import Kernels
 import Tensors
 
 /// Float memory on a cache line, freed with its owner.
-final class Floats {
+///
+/// `@unchecked Sendable`: who shares one among threads gives each of them its own part.
+final class Floats: @unchecked Sendable {
   let base: UnsafeMutablePointer<Float>
   let count: Int
 
@@ -22,8 +24,9 @@ final class Floats {
 final class Strips {
   static let lanes = Int(AS_LANES)
 
-  let rows: TileRows
+  /// Strips, and lanes that are rows.
   let count: Int
+  let used: Int
   let dim: Int
   /// `[strips][dim][32]`
   let query: Floats
@@ -33,18 +36,46 @@ final class Strips {
   let most: [Int]
   private var relative = [Int32](repeating: 0, count: lanes)
 
-  init(_ pass: TilePass, _ rows: TileRows) {
-    self.rows = rows
+  convenience init(_ pass: TilePass, _ rows: TileRows) {
+    self.init(
+      pass, rows: rows.heads.flatMap { head in rows.rows.map { (head, $0) } },
+      pieces: rows.heads.map { ($0, rows.rows) })
+  }
+
+  /// Any rows of one head.
+  convenience init(_ pass: TilePass, head: Int, rows: [Int]) {
+    self.init(
+      pass, rows: rows.map { (head, $0) },
+      pieces: rows.isEmpty ? [] : Self.runs(rows).map { (head, $0) })
+  }
+
+  private static func runs(_ rows: [Int]) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for row in rows {
+      if let last = runs.last, last.upperBound == row {
+        runs[runs.count - 1] = last.lowerBound..<row + 1
+      } else {
+        runs.append(row..<row + 1)
+      }
+    }
+    return runs
+  }
+
+  /// `pieces` are the same rows as runs.
+  private init(
+    _ pass: TilePass, rows: [(head: Int, row: Int)], pieces: [(head: Int, rows: Range<Int>)]
+  ) {
     let lanes = Self.lanes
     let count = (rows.count + lanes - 1) / lanes, dim = pass.group.heads[0].dim
     let query = Floats(count * dim * lanes)
-    (self.count, self.dim, self.query) = (count, dim, query)
+    (self.count, self.dim, self.query, used) = (count, dim, query, rows.count)
     var stacked = [Float](repeating: 0, count: rows.count * dim)
     stacked.withUnsafeMutableBufferPointer { out in
-      let perHead = rows.rows.count * dim
-      for (slot, head) in rows.heads.enumerated() {
-        pass.group.heads[head].query!.slice(axis: 0, rows.rows).copyFloats(
-          into: UnsafeMutableBufferPointer(rebasing: out[slot * perHead..<(slot + 1) * perHead]))
+      var at = 0
+      for (head, rows) in pieces {
+        pass.group.heads[head].query!.slice(axis: 0, rows).copyFloats(
+          into: UnsafeMutableBufferPointer(rebasing: out[at..<at + rows.count * dim]))
+        at += rows.count * dim
       }
       for strip in 0..<count {
         as_wide_query(
@@ -54,9 +85,8 @@ final class Strips {
       }
     }
     var limits = [Int32](repeating: 0, count: count * lanes)
-    for r in 0..<rows.count {
-      let row = rows.rows.lowerBound + r % rows.rows.count
-      limits[r] = Int32(pass.group.visibility.limit(row: row))
+    for (r, row) in rows.enumerated() {
+      limits[r] = Int32(pass.group.visibility.limit(row: row.row))
     }
     self.limits = limits
     most = (0..<count).map { Int(limits[$0 * lanes..<($0 + 1) * lanes].max()!) }
@@ -176,7 +206,7 @@ final class WideTile: OnlineTile {
   }
 
   func takePartial() -> PartialOutput {
-    let lanes = Strips.lanes, dv = pass.group.heads[0].valueDim, rows = strips.rows.count
+    let lanes = Strips.lanes, dv = pass.group.heads[0].valueDim, rows = strips.used
     var out = [Float](repeating: 0, count: rows * dv)
     var lse = [Double](repeating: -.infinity, count: rows)
     out.withUnsafeMutableBufferPointer { out in

@@ -154,7 +154,7 @@ double as_max_norm(const float *rows, int count, int dim, int64_t stride) {
   for (int r = 0; r < count; r++) {
     double sum = 0;
     for (int c = 0; c < dim; c++) sum += (double)rows[r * stride + c] * rows[r * stride + c];
-    best = sum > best ? sum : best;
+    best = sum > best || sum != sum ? sum : best;
   }
   return sqrt(best);
 }

@@ -137,4 +137,48 @@ static void masses(const float *mass, int rows, int tiles, const int32_t *order,
   }
 }
 
-const wide_ops plain_wide_ops = {query, scores, margin, attend, output, sums, finish, fold, margins, masses};
+static void mute(float *S, int keys, int key, float *t) {
+  for (int r = 0; r < L; r++) {
+    S[(size_t)key * L + r] = -INFINITY;
+    t[r] = -INFINITY;
+    for (int k = 0; k < keys; k++)
+      if (S[(size_t)k * L + r] > t[r]) t[r] = S[(size_t)k * L + r];
+  }
+}
+
+static void cells(const float *S, int keys, const float *t, float *m, float *l, int count, const int32_t *bounds,
+                  float *top, float *sum, float *level) {
+  for (int r = 0; r < L; r++) {
+    const float now = t[r] > m[r] ? t[r] : m[r], zero = now == -INFINITY ? 0 : now;
+    double total = l[r] * exp((double)(m[r] - zero));
+    for (int k = 0; k < keys; k++) total += exp((double)(S[(size_t)k * L + r] - zero));
+    for (int c = 0; c < count; c++) {
+      const size_t at = (size_t)c * L + r;
+      double mine = sum[at] * exp((double)(level[at] - zero));
+      for (int k = bounds[c]; k < bounds[c + 1]; k++) {
+        const float s = S[(size_t)k * L + r];
+        if (s > top[at]) top[at] = s;
+        mine += exp((double)(s - zero));
+      }
+      sum[at] = (float)mine;
+      level[at] = zero;
+    }
+    m[r] = now;
+    l[r] = (float)total;
+  }
+}
+
+static void cells_fold(int count, const float *top, const float *sum, const float *level, const float *lse, int from,
+                       int to, float *most, float *mass) {
+  for (int c = 0; c < count; c++)
+    for (int r = from; r < to; r++) {
+      const size_t at = (size_t)c * L + r;
+      const double base = lse[r] == -INFINITY ? 0 : lse[r];
+      const double p = exp(top[at] - base), x = sum[at] * exp(level[at] - base);
+      if (p != p || p > most[c]) most[c] = p != p ? INFINITY : (float)p;
+      mass[c] += x != x ? INFINITY : (float)x;
+    }
+}
+
+const wide_ops plain_wide_ops = {query,   scores,  margin, attend, output, sums,      finish, fold,
+                                 margins, masses, mute,   cells,  cells_fold};

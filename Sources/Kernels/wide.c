@@ -34,6 +34,18 @@ void as_wide_output(as_isa isa, const float *O, const float *l, int count, int d
   ops(isa)->output(O, l, count, dv, out);
 }
 
+void as_wide_mute(as_isa isa, float *S, int keys, int key, float *t) { ops(isa)->mute(S, keys, key, t); }
+
+void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l, int cells,
+                   const int32_t *bounds, float *top, float *sum, float *level) {
+  ops(isa)->cells(S, keys, t, m, l, cells, bounds, top, sum, level);
+}
+
+void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum, const float *level, const float *lse,
+                        int from, int to, float *most, float *mass) {
+  ops(isa)->cells_fold(cells, top, sum, level, lse, from, to, most, mass);
+}
+
 void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum, float *weighted) {
   ops(isa)->sums(S, keys, t, gsum, weighted);
 }

@@ -13,6 +13,10 @@ typedef struct {
   void (*fold)(const float *, int, int, int, int, float *, int64_t);
   void (*margins)(const float *, int, int, int, int, float *, float *);
   void (*masses)(const float *, int, int, const int32_t *, float *, float *, float *, float *);
+  void (*mute)(float *, int, int, float *);
+  void (*cells)(const float *, int, const float *, float *, float *, int, const int32_t *, float *, float *,
+                float *);
+  void (*cells_fold)(int, const float *, const float *, const float *, const float *, int, int, float *, float *);
 } wide_ops;
 
 extern const wide_ops plain_wide_ops, baseline_f32_wide_ops;

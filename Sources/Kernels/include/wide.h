@@ -28,6 +28,19 @@ void as_wide_attend(as_isa isa, float *S, int keys, const float *t, float *m, fl
 /// out[row][dv] <- O / l for `count` lanes; a row that saw nothing gives 0.
 void as_wide_output(as_isa isa, const float *O, const float *l, int count, int dv, float *out);
 
+// --- pooled maps ----------------------------------------------------------------------------------------
+/// S of one key is made -infinity and t taken anew: a muted key.
+void as_wide_mute(as_isa isa, float *S, int keys, int key, float *t);
+/// The online softmax without values, folded to cells: cell c covers keys [bounds[c], bounds[c + 1]) of this tile and
+/// may have begun in an earlier one. top, sum and level [cells][32] are each cell's maximum, its sum of exp(S - level),
+/// and that level; m and l [32] take in the whole tile.
+void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l, int cells,
+                   const int32_t *bounds, float *top, float *sum, float *level);
+/// top <- exp(top - lse), sum <- sum exp(level - lse), folded over lanes [from, to): most = max, mass += sum. A value that
+/// is NaN counts as infinity.
+void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum, const float *level, const float *lse,
+                        int from, int to, float *most, float *mass);
+
 // --- statistics ----------------------------------------------------------------------------------------
 /// gsum[group][lane] = sum of exp(S - t), weighted[lane] = sum of exp(S - t) (S - t), over one key tile.
 void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum, float *weighted);
