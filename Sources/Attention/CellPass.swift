@@ -155,6 +155,20 @@ public final class MapPass: Sendable {
     return (out.maxima, out.sums)
   }
 
+  /// Block tables of several tiles from the keys that are packed already: see `TilePass.tables`.
+  public func tables(
+    _ specs: [TileSpec], lambda: Double = 0, threads: ComputeThreads = .shared,
+    progress: Progress? = nil,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> [BlockTable]? {
+    pass.tables(
+      specs, lambda: lambda, threads: threads, progress: progress, isCancelled: isCancelled)?
+      .map { $0[0] }
+  }
+
+  /// Rows of the pattern.
+  public var rows: PatternRows { PatternRows(pass, head: 0) }
+
   /// `count` rows of a range, evenly spread.
   public static func sample(_ range: Range<Int>, _ count: Int) -> [Int] {
     guard count < range.count else { return Array(range) }

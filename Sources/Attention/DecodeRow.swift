@@ -12,17 +12,25 @@ public final class DecodeRow {
   public private(set) var visible: [Int32]
   public private(set) var skipped: [Int32]
   private let plan = as_plan(isa: InstructionSet.best.rawValue, precision: 0)
+  private static let isa = as_isa(rawValue: UInt32(InstructionSet.best.rawValue))
   private let paddedDim: Int
   private var scores: UnsafeMutablePointer<Float>
   private var weights: UnsafeMutablePointer<Float>
   private var stride = 0
   private let t, m, l, sums: UnsafeMutablePointer<Float>
+  private let screenQuery: ScreenQuery
+  private let strip: Floats
+  /// Blocks skipped on the word of a bound, per head.
+  public private(set) var decidedByBound: [Int32]
 
   public init(heads: Int, dim: Int) {
     (self.heads, self.dim) = (heads, dim)
     paddedDim = (dim + 15) / 16 * 16
     visible = [Int32](repeating: 0, count: heads)
     skipped = visible
+    decidedByBound = visible
+    screenQuery = ScreenQuery(Self.isa, dim: dim)
+    strip = Floats(dim * Strips.lanes)
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
       UnsafeMutableRawPointer.allocate(byteCount: 4 * (count + 16), alignment: 64)
         .initializeMemory(as: Float.self, repeating: 0, count: count + 16)
@@ -37,18 +45,26 @@ public final class DecodeRow {
 
   /// BLASST over `keys.count` keys: the last position looks at all of them. `query` and `output` are `[heads, dim]`.
   ///
-  /// False when the tile is not a multiple of 16 keys: then the general way must go.
+  /// With `screen` int8 blocks are skipped on the word of a bound where it can tell; the results are the same bits. False
+  /// when the general way must go: a tile that is no multiple of 16 keys, the lse criterion, or split-K.
   public func blasst(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ spec: TileSpec, lambda: Double,
-    into output: UnsafeMutablePointer<Float>
+    screen: Screening = .none, into output: UnsafeMutablePointer<Float>
   ) -> Bool {
-    guard spec.keys % 16 == 0, keys.count > 0 else { return false }
+    guard spec.keys % 16 == 0, keys.count > 0, spec.criterion == .max, spec.splits == 1 else {
+      return false
+    }
+    let rows = spec.vote == .group ? heads : 1
+    let isScreened = screen == .int8 && lambda > 0 && rows <= Strips.lanes
+    let screened = isScreened ? keys.screened() : nil
     reserve(min(spec.keys, (keys.count + 15) / 16 * 16))
     let threshold = Lambda.threshold(lambda)
     if spec.vote == .group {
-      unit(0..<heads, query, keys, spec, threshold, output)
+      unit(0..<heads, query, keys, screened, spec, threshold, output)
     } else {
-      for head in 0..<heads { unit(head..<head + 1, query, keys, spec, threshold, output) }
+      for head in 0..<heads {
+        unit(head..<head + 1, query, keys, screened, spec, threshold, output)
+      }
     }
     return true
   }
@@ -67,18 +83,25 @@ public final class DecodeRow {
 
   /// Heads that vote together.
   private func unit(
-    _ unit: Range<Int>, _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ spec: TileSpec,
-    _ threshold: Float, _ output: UnsafeMutablePointer<Float>
+    _ unit: Range<Int>, _ query: UnsafePointer<Float>, _ keys: CachedKeys,
+    _ screened: ScreenedKeys?, _ spec: TileSpec, _ threshold: Float,
+    _ output: UnsafeMutablePointer<Float>
   ) {
     let rows = Int32(unit.count), storage = keys.storage
     let tiles = (keys.count + spec.keys - 1) / spec.keys
     for r in 0..<unit.count { (m[r], l[r]) = (-.infinity, 0) }
     sums.update(repeating: 0, count: unit.count * paddedDim)
-    var dropped: Int32 = 0
+    var dropped: Int32 = 0, decided: Int32 = 0
+    if screened != nil { quantise(query + unit.lowerBound * dim, unit.count) }
     for step in 0..<tiles {
       let j = spec.order == .ascending ? step : tiles - 1 - step
       let start = j * spec.keys, count = min(spec.keys, keys.count - start)
       let ld = (count + 15) / 16 * 16
+      if step > 0, let screened, isBelow(screened, start, count, unit.count, threshold) {
+        dropped += 1
+        decided += 1
+        continue
+      }
       as_scores(
         plan, query + unit.lowerBound * dim, storage.panels + start * dim, rows, Int32(dim),
         Int32(ld / 16), 1 / Double(dim).squareRoot(), scores, Int64(ld))
@@ -94,7 +117,25 @@ public final class DecodeRow {
     }
     for (r, head) in unit.enumerated() {
       (visible[head], skipped[head]) = (Int32(tiles), dropped)
+      decidedByBound[head] = decided
       for x in 0..<dim { output[head * dim + x] = sums[r * paddedDim + x] / l[r] }
+    }
+  }
+
+  private func quantise(_ query: UnsafePointer<Float>, _ rows: Int) {
+    as_wide_query(Self.isa, query, Int64(dim), Int32(rows), Int32(dim), strip.base)
+    screenQuery.set(strip.base)
+  }
+
+  private func isBelow(
+    _ screened: ScreenedKeys, _ start: Int, _ count: Int, _ rows: Int, _ threshold: Float
+  ) -> Bool {
+    withUnsafePointer(to: screened.raw) { keys in
+      withUnsafePointer(to: screenQuery.raw) { query in
+        as_screen_rows_below(
+          Self.isa, keys, Int32(start / 16), Int32(count), query, Int32(rows),
+          Float(1 / Double(dim).squareRoot()), m, threshold) != 0
+      }
     }
   }
 }

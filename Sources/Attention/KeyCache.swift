@@ -1,4 +1,5 @@
 import Kernels
+import Synchronization
 public import Tensors
 
 /// Keys and values of one KV head, growing: laid out so that the tile pass reads them as they are.
@@ -63,6 +64,9 @@ public struct CachedKeys: Sendable {
     CachedKeys(storage: storage, count: min(count, self.count))
   }
 
+  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows can be screened at once.
+  func screened() -> ScreenedKeys { storage.screened(count) }
+
   public var dim: Int { storage.dim }
   public var valueDim: Int { storage.valueDim }
 
@@ -101,6 +105,17 @@ final class KeyStorage: @unchecked Sendable {
   let values: UnsafeMutablePointer<Float>
   let valueBytes: Storage
   private let keep: OwnedStorage
+  private let screen = Mutex<ScreenedKeys?>(nil)
+
+  /// Quantised keys that hold the first `count` positions.
+  func screened(_ count: Int) -> ScreenedKeys {
+    screen.withLock { screen in
+      let keys = screen ?? ScreenedKeys(groups: capacity / 16, dim: dim, isa: as_best_isa())
+      keys.extend(panels, to: (count + 15) / 16, isLastFull: count % 16 == 0)
+      screen = keys
+      return keys
+    }
+  }
 
   init(dim: Int, valueDim: Int, capacity: Int) {
     (self.dim, self.valueDim) = (dim, valueDim)

@@ -1,4 +1,5 @@
 import Kernels
+package import Tensors
 
 /// The online softmax over one tile of rows: its m, l and O, and the scores of the key tile at hand.
 ///
@@ -197,5 +198,21 @@ extension TilePass {
     isDouble
       ? buffer.load(fromByteOffset: 8 * index, as: Double.self)
       : Double(buffer.load(fromByteOffset: 4 * index, as: Float.self))
+  }
+}
+
+extension TilePass {
+  /// Q K^T and the row maxima of every visible block, and nothing after them: what no skipping can save. For benches.
+  package func scoresAlone(_ spec: TileSpec, threads: ComputeThreads) {
+    let rowTiles = (group.queries + spec.rows - 1) / spec.rows
+    threads.forEach(0..<rowTiles, isCancelled: { false }) { [self] item in
+      let i = rowTiles - 1 - item
+      let rows = TileRows(
+        heads: [0], rows: i * spec.rows..<min((i + 1) * spec.rows, group.queries))
+      let tile: any OnlineTile =
+        isWide(rows.count)
+        ? WideTile(self, rows, screen: nil) : NarrowTile(self, rows, kept: nil)
+      for j in visitedTiles(rows, spec.order) { _ = tile.score(j) }
+    }
   }
 }

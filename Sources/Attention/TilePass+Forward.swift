@@ -11,7 +11,7 @@ public struct HeadOutput: Sendable {
 }
 
 /// How blocks may be skipped before their scores are known.
-public enum Screen: String, Sendable, CaseIterable {
+public enum Screening: String, Sendable, CaseIterable {
   case none
   /// An int8 product and a bound on its error; masks and outputs stay those of `none`, bit for bit.
   case int8
@@ -31,7 +31,7 @@ extension TilePass {
   /// Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the arithmetic is that of dense
   /// attention, bit for bit. Nil when cancelled.
   public func forward(
-    _ spec: TileSpec, _ selection: Selection, screen: Screen = .none,
+    _ spec: TileSpec, _ selection: Selection, screen: Screening = .none,
     threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> [HeadOutput]? {

@@ -70,6 +70,8 @@ void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const 
   ops(isa)->masses(masses, rows, tiles, order, sum, max, worst, scratch);
 }
 
+double as_peak(as_isa isa, int64_t rounds, float *sink) { return ops(isa)->peak(rounds, sink); }
+
 // Floats as integers in the same order: negative ones reversed, the others above them.
 static uint32_t rank_of(float x) {
   uint32_t bits;

@@ -17,6 +17,7 @@ typedef struct {
   void (*cells)(const float *, int, const float *, float *, float *, int, const int32_t *, float *, float *,
                 float *);
   void (*cells_fold)(int, const float *, const float *, const float *, const float *, int, int, float *, float *);
+  double (*peak)(int64_t, float *);
 } wide_ops;
 
 extern const wide_ops plain_wide_ops, baseline_f32_wide_ops;

@@ -61,4 +61,6 @@ void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const 
                     float *max, float *worst, float *scratch);
 /// order <- tiles by ascending margin, equal ones by number; scratch holds 4 * count words.
 void as_order(const float *margins, int count, int32_t *order, uint32_t *scratch);
+/// Multiply-adds in registers and nothing else; returns how many operations (two each) it did. For measuring the ceiling.
+double as_peak(as_isa isa, int64_t rounds, float *sink);
 #endif

@@ -1,0 +1,128 @@
+import Attention
+import Backends
+import Canvas
+import Tensors
+
+/// Forward passes of one causal head: dense, BLASST, screened, and the statistics pass.
+struct AttentionBench {
+  let repeats: Int
+  let baseline: Baseline?
+  private let one = ComputeThreads(count: 1)
+  private let peak: [Double]
+
+  init(repeats: Int, baseline: Baseline?) {
+    (self.repeats, self.baseline) = (repeats, baseline)
+    peak = Ceilings.peak(repeats: repeats)
+  }
+
+  private static let spec = TileSpec(rows: 128, keys: 128)
+
+  func figures() -> [Figure] {
+    let shapes = [(4096, 64), (4096, 128), (16384, 64), (16384, 128)]
+    var out = shapes.map { n, d in
+      Figure(
+        suite: "attention", name: "dense n=\(n) d=\(d)", metric: "operations",
+        values: [Self.operations(n, d) / 1e9], unit: "GFLOP", threads: 1)
+    }
+    out.append(
+      Figure(
+        suite: "attention", name: "one core", metric: "FMA peak", values: peak, unit: "GFLOP/s",
+        threads: 1))
+    for (n, d) in shapes {
+      let head = Self.head(n, d)
+      out.append(dense(head, n, d))
+      if n == 16384 { out += sparse(head, n, d) }
+    }
+    return out
+  }
+
+  /// Two products of two operations each for every visible entry.
+  static func operations(_ n: Int, _ d: Int) -> Double { 2 * Double(n) * Double(n + 1) * Double(d) }
+
+  static func head(_ n: Int, _ d: Int, pattern: SyntheticHeads.Pattern = .vertical) -> Head {
+    let made = SyntheticHeads(tokens: n, dim: d, pattern: pattern)
+    return Head(
+      query: made.tensor(made.queries, 0), key: made.tensor(made.keys, 0),
+      value: made.tensor(made.values, 0), causal: true)
+  }
+
+  private func pass(_ head: Head) -> TilePass {
+    TilePass(HeadGroup([head]), keysPerTile: 128, withValues: true, precision: .float)
+  }
+
+  private func dense(_ head: Head, _ n: Int, _ d: Int) -> Figure {
+    let pass = pass(head)
+    var speeds: [Double] = [], ratios: [Double] = []
+    let request = JSON.object([
+      ("suite", .string("attention")), ("case", .string("dense")), ("queries", .integer(n)),
+      ("keys", .integer(n)), ("dim", .integer(d)), ("value_dim", .integer(d)),
+      ("causal", .bool(true)), ("threads", .integer(1)),
+    ])
+    for _ in 0..<repeats {
+      let seconds = Ceilings.timed { _ = pass.forward(Self.spec, .blasst(lambda: 0), threads: one) }
+      speeds.append(Self.operations(n, d) / seconds / 1e9)
+      if let theirs = baseline?.seconds(request) { ratios.append(theirs / seconds) }
+    }
+    return Figure(
+      suite: "attention", name: "dense n=\(n) d=\(d)", metric: "speed", values: speeds,
+      unit: "GFLOP/s", threads: 1, ceiling: Figure.median(peak),
+      against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
+  }
+
+  /// Everything else is measured beside our own dense pass, turn by turn.
+  private func sparse(_ head: Head, _ n: Int, _ d: Int) -> [Figure] {
+    let pass = pass(head), spec = Self.spec
+    let name = "n=\(n) d=\(d)"
+    let table = pass.tables(spec)![0]
+    var out: [Figure] = []
+    func dense(_ threads: ComputeThreads) -> Double {
+      Ceilings.timed { _ = pass.forward(spec, .blasst(lambda: 0), threads: threads) }
+    }
+    func beside(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> Figure {
+      var times: [Double] = [], ratios: [Double] = []
+      for _ in 0..<repeats {
+        let reference = dense(one), seconds = Ceilings.timed(body)
+        times.append(1000 * seconds)
+        ratios.append(reference / seconds)
+      }
+      return Figure(
+        suite: "attention", name: "\(label) \(name)", metric: "time", values: times, unit: "ms",
+        threads: threads, against: "own dense, 1 thread", ratios: ratios)
+    }
+    if ComputeThreads.shared.count > 1 {
+      out.append(beside("dense", ComputeThreads.shared.count) { _ = dense(.shared) })
+    }
+    let scores = beside("Q K^T alone") { pass.scoresAlone(spec, threads: one) }
+    let share = 1 / scores.ratio!
+    out.append(scores)
+    out.append(beside("statistics, all presets") {
+      _ = pass.tables(TilePreset.all.map(\.prefill), threads: one)
+    })
+    for target in [0.72, 0.75] {
+      guard let lambda = table.lambda(forSparsity: target), let exact = try? Lambda(lambda) else {
+        continue
+      }
+      let sparsity = table.sparsity(exact)
+      for screen in [Screening.none, .int8] {
+        let label = screen == .none ? "BLASST" : "screened BLASST"
+        var figure = beside("\(label) \(Numbers.percent(sparsity)) skipped") {
+          _ = pass.forward(spec, .blasst(lambda: lambda), screen: screen, threads: one)
+        }
+        out.append(figure)
+        let ceiling = 1 / (1 - sparsity * (1 - (screen == .none ? share : 0)))
+        figure = Figure(
+          suite: "attention", name: figure.name, metric: "speedup", values: figure.ratios,
+          unit: "x", threads: 1, ceiling: ceiling)
+        out.append(figure)
+      }
+      let output = pass.forward(spec, .blasst(lambda: lambda), screen: .int8)![0]
+      out.append(
+        Figure(
+          suite: "attention", name: "screened BLASST \(Numbers.percent(sparsity)) skipped \(name)",
+          metric: "decided by the bound",
+          values: [Double(output.decidedByBound) / Double(max(1, table.skippedBlocks(exact)))],
+          unit: "of the skipped", threads: 1))
+    }
+    return out
+  }
+}

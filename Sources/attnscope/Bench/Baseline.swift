@@ -1,0 +1,84 @@
+import Foundation
+import Glibc
+
+/// A program that is kept alive and takes turns: one line of JSON out, one line in (see `attnscope bench --help`).
+final class Baseline {
+  let name: String
+  private let child: pid_t
+  private let input: Int32
+  private let output: UnsafeMutablePointer<FILE>
+
+  private struct Greeting: Decodable { let name: String }
+  private struct Reply: Decodable {
+    let seconds: Double?
+    let unsupported: String?
+  }
+
+  /// `command` is run by the shell; throws when it does not say its name.
+  init(_ command: String) throws {
+    var (toChild, fromChild): ([Int32], [Int32]) = ([0, 0], [0, 0])
+    guard pipe(&toChild) == 0, pipe(&fromChild) == 0 else {
+      throw BaselineError("no pipe for the baseline: \(String(cString: strerror(errno)))")
+    }
+    for end in toChild + fromChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
+    posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
+    var pid: pid_t = 0
+    let arguments = ["/bin/sh", "-c", "exec " + command]
+    var argv = arguments.map { strdup($0) } + [nil]
+    defer { for pointer in argv { free(pointer) } }
+    guard posix_spawn(&pid, "/bin/sh", &actions, nil, &argv, environ) == 0 else {
+      throw BaselineError("the baseline cannot be started: \(command)")
+    }
+    close(toChild[0])
+    close(fromChild[1])
+    (child, input) = (pid, toChild[1])
+    output = fdopen(fromChild[0], "r")
+    guard let line = Self.line(output),
+      let greeting = try? JSONDecoder().decode(Greeting.self, from: Data(line.utf8))
+    else {
+      kill(pid, SIGTERM)
+      throw BaselineError(
+        "the baseline did not say {\"name\": ..} on its first line; what it printed to standard error says why: \(command)"
+      )
+    }
+    name = greeting.name
+  }
+
+  /// Seconds of one run, or nil when it does not do such a case or has gone.
+  func seconds(_ request: JSON) -> Double? {
+    let text = request.text() + "\n"
+    guard text.withCString({ write(input, $0, strlen($0)) }) == text.utf8.count,
+      let line = Self.line(output),
+      let reply = try? JSONDecoder().decode(Reply.self, from: Data(line.utf8))
+    else { return nil }
+    // Threads of its own may still spin for a moment: they are not ours to measure.
+    usleep(10_000)
+    return reply.seconds
+  }
+
+  func end() {
+    close(input)
+    fclose(output)
+    kill(child, SIGTERM)
+    var status: Int32 = 0
+    waitpid(child, &status, 0)
+  }
+
+  private static func line(_ file: UnsafeMutablePointer<FILE>) -> String? {
+    var buffer: UnsafeMutablePointer<CChar>?
+    var size = 0
+    defer { free(buffer) }
+    guard getline(&buffer, &size, file) > 0, let buffer else { return nil }
+    return String(cString: buffer)
+  }
+}
+
+struct BaselineError: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Attention
+import Canvas
+import Glibc
+import Tensors
+
+struct BenchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure this machine: operation counts first, then medians with their spread.",
+    discussion: """
+      Suites: attention (forward passes of one head), decode (rows over a long cache), map (131072 tokens on the \
+      screen), engine (a model; only when named), ui (key to frame). Each figure stands beside the ceiling that was \
+      measured in the same run. --against starts a program once and takes turns with it, shape by shape: it prints one \
+      line {"name": ..}, then answers each line {"suite","case","queries","keys","dim","value_dim","causal","threads"} \
+      (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.
+      """)
+
+  enum Suite: String, ExpressibleByArgument, CaseIterable { case attention, decode, map, engine, ui }
+
+  @Argument(help: "Suites to run (default: all but engine).")
+  var suites: [Suite] = [.attention, .decode, .map, .ui]
+  @OptionGroup var model: ModelArguments
+  @OptionGroup var engine: EngineArguments
+  @Option(help: "Repetitions of each figure.") var repeats = 5
+  @Option(help: ArgumentHelp("A baseline to take turns with.", valueName: "command"))
+  var against: String?
+  @Flag(help: "Print a JSON array.") var json = false
+
+  func validate() throws {
+    guard (1...1000).contains(repeats) else { throw ValidationError("--repeats is 1 to 1000.") }
+  }
+
+  func run() async throws {
+    engine.apply()
+    let baseline = try against.map { try Baseline($0) }
+    defer { baseline?.end() }
+    var figures: [Figure] = []
+    for suite in suites {
+      if isatty(2) == 1 { say("\(suite.rawValue)…") }
+      let part = try await self.figures(suite, baseline)
+      if !json {
+        if figures.isEmpty { print(Figure.heading) }
+        print(Figure.table(part))
+        fflush(nil)
+      }
+      figures += part
+    }
+    if json { print(JSON.array(figures.map(\.json)).text(pretty: true)) }
+  }
+
+  private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [Figure] {
+    switch suite {
+    case .attention: AttentionBench(repeats: repeats, baseline: baseline).figures()
+    case .decode: DecodeBench(repeats: repeats, baseline: baseline).figures()
+    case .map: try MapBench(repeats: repeats).figures()
+    case .engine:
+      EngineBench(try engine.open(try model.path()), repeats: repeats, baseline: baseline).figures()
+    case .ui: try await UIBench(repeats: repeats).figures()
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import Attention
+import Kernels
+import Methods
+import Models
+import Tensors
+
+/// How fast the engine reads prompts and decodes, beside the memory bandwidth that bounds it.
+struct EngineBench {
+  let model: LanguageModel
+  let repeats: Int
+  let baseline: Baseline?
+
+  init(_ model: LanguageModel, repeats: Int, baseline: Baseline?) {
+    (self.model, self.repeats, self.baseline) = (model, repeats, baseline)
+  }
+
+  private static let prompt = 512
+  private static let decoded = 128
+
+  func figures() -> [Figure] {
+    let bandwidth = Ceilings.bandwidth(repeats: repeats)
+    var out = [
+      count("a token", "weights read", Double(model.weightBytes) / 1e6, "MB"),
+      count(
+        "a position", "cache", Double(RunState.cacheBytesPerToken(model.config)) / 1e3, "KB"),
+      count(
+        "a position", "queries recorded",
+        Double(QueryRecord.bytesPerPosition(model.config)) / 1e3, "KB"),
+      Figure(
+        suite: "engine", name: "memory", metric: "read", values: bandwidth, unit: "GB/s"),
+    ]
+    let best = bandwidth.sorted()[bandwidth.count / 2]
+    out.append(prefill())
+    for context in [0, 1024] { out.append(decode(after: context, bandwidth: best)) }
+    return out
+  }
+
+  private func count(_ name: String, _ metric: String, _ value: Double, _ unit: String) -> Figure {
+    Figure(
+      suite: "engine", name: name, metric: metric, values: [value], unit: unit)
+  }
+
+  private func timed(_ body: () -> Void) -> Double { Ceilings.timed(body) }
+
+  /// One turn of the baseline, if there is one and it can.
+  private func theirs(_ name: String, _ tokens: Int, context: Int) -> Double? {
+    baseline?.seconds(
+      .object([
+        ("suite", .string("engine")), ("case", .string(name)), ("tokens", .integer(tokens)),
+        ("context", .integer(context)), ("threads", .integer(ComputeThreads.shared.count)),
+      ]))
+  }
+
+  private func plan() -> AttentionPlan {
+    AttentionPlan(prefill: try! Dense(knobs: [:]), decode: try! Dense(knobs: [:]))
+  }
+
+  private func tokens(_ count: Int) -> [Int] {
+    (0..<count).map { 1000 + $0 * 7919 % (model.config.vocabulary / 2) }
+  }
+
+  private func prefill() -> Figure {
+    let tokens = tokens(Self.prompt)
+    _ = state(tokens)
+    var ratios: [Double] = []
+    let speeds = (0..<repeats).map { _ in
+      let seconds = timed { _ = state(tokens) }
+      if let other = theirs("prefill", tokens.count, context: 0) { ratios.append(other / seconds) }
+      return Double(tokens.count) / seconds
+    }
+    return Figure(
+      suite: "engine", name: "prefill \(tokens.count)", metric: "speed", values: speeds,
+      unit: "tokens/s", against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
+  }
+
+  private func state(_ tokens: [Int]) -> RunState {
+    let state = RunState(model)
+    model.prefill(tokens, state, plan())
+    return state
+  }
+
+  /// Every token reads all weights, and the keys and values of all positions before it.
+  private func decode(after context: Int, bandwidth: Double) -> Figure {
+    let start = max(context, 4), plan = plan()
+    var ratios: [Double] = []
+    let speeds = (0..<repeats).map { _ in
+      let state = state(tokens(start))
+      let seconds = timed {
+        state.team.run {
+          for token in tokens(Self.decoded) { model.decode(token, state, plan) }
+        }
+      }
+      if let other = theirs("decode", Self.decoded, context: start) {
+        ratios.append(other / seconds)
+      }
+      return Double(Self.decoded) / seconds
+    }
+    let positions = Double(start + Self.decoded / 2)
+    let bytes =
+      Double(model.weightBytes) + positions * Double(RunState.cacheBytesPerToken(model.config))
+    return Figure(
+      suite: "engine", name: "decode \(Self.decoded) after \(start)", metric: "speed",
+      values: speeds, unit: "tokens/s", ceiling: bandwidth * 1e9 / bytes,
+      against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
+  }
+}

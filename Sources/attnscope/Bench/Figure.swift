@@ -1,0 +1,95 @@
+import Attention
+import Canvas
+import Kernels
+import Tensors
+
+/// One line of a bench.
+struct Figure {
+  let suite: String
+  let name: String
+  let metric: String
+  /// One for each repetition; a single one for a count.
+  var values: [Double]
+  let unit: String
+  var threads = ComputeThreads.shared.count
+  /// What the machine could do at best, in the same unit; 1 for a share.
+  var ceiling: Double?
+  /// The baseline that took turns with it.
+  var against: String?
+  /// How many times as fast as the baseline, turn by turn.
+  var ratios: [Double] = []
+
+  var median: Double { Self.median(values) }
+  var ratio: Double? { ratios.isEmpty ? nil : Self.median(ratios) }
+
+  static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+  var json: JSON {
+    .object([
+      ("suite", .string(suite)), ("case", .string(name)),
+      ("isa", .string(InstructionSet.best.name)), ("threads", .integer(threads)),
+      ("metric", .string(metric)), ("value", .number(median)), ("unit", .string(unit)),
+      ("ceiling_share", .optional(ceiling) { .number(median / $0) }),
+      ("against", .optional(against, JSON.string)), ("ratio", .optional(ratio, JSON.number)),
+      ("least", .number(values.min()!)), ("most", .number(values.max()!)),
+    ])
+  }
+
+  static var heading: String {
+    "\(InstructionSet.best.name), \(ComputeThreads.shared.count) threads; median (least to most)"
+  }
+
+  static func table(_ figures: [Figure]) -> String {
+    let names = figures.map { "\($0.suite): \($0.name), \($0.metric)" }
+    let width = names.map(\.count).max() ?? 0
+    return zip(names, figures).map { name, figure in
+      name + String(repeating: " ", count: width - name.count + 2) + figure.text
+    }.joined(separator: "\n")
+  }
+
+  private var text: String {
+    var line = "\(Numbers.short(median)) \(unit)"
+    if values.count > 1 {
+      line += " (\(Numbers.short(values.min()!)) to \(Numbers.short(values.max()!)))"
+    }
+    if let ceiling { line += ", \(Numbers.percent(median / ceiling)) of \(Numbers.short(ceiling))" }
+    if let against, let ratio { line += ", \(Numbers.fixed(ratio, 2))x \(against)" }
+    return line
+  }
+}
+
+/// What the machine can do at best, measured on the spot.
+enum Ceilings {
+  static func timed(_ body: () -> Void) -> Double { ContinuousClock().measure(body).seconds }
+
+  /// Multiply-adds in registers on one thread, in GFLOP/s.
+  static func peak(repeats: Int) -> [Double] {
+    let isa = as_isa(rawValue: UInt32(InstructionSet.best.rawValue))
+    var sink: [Float] = [0.999, 1e-3, 0]
+    return (0..<max(repeats, 3)).map { _ in
+      var operations = 0.0
+      let seconds = timed { operations = as_peak(isa, 3_000_000, &sink) }
+      return operations / seconds / 1e9
+    }
+  }
+
+  /// Threads reading a buffer far larger than the caches, in GB/s.
+  static func bandwidth(repeats: Int, threads: ComputeThreads = .shared) -> [Double] {
+    let bytes = 256 << 20, parts = threads.count * 4
+    let memory = OwnedStorage(byteCount: bytes) {
+      $0.initializeMemory(as: UInt8.self, repeating: 1)
+    }
+    let isa = InstructionSet.best.rawValue
+    return (0..<max(repeats, 3)).map { _ in
+      let seconds = timed {
+        threads.forEach(0..<parts, isCancelled: { false }) { part in
+          let size = bytes / parts
+          withExtendedLifetime(
+            as_read_through(isa, memory.bytes.baseAddress! + part * size, size)
+          ) {}
+        }
+      }
+      return Double(bytes) / seconds / 1e9
+    }
+  }
+}
