@@ -92,7 +92,7 @@ public final class DecodeRow {
     for r in 0..<unit.count { (m[r], l[r]) = (-.infinity, 0) }
     sums.update(repeating: 0, count: unit.count * paddedDim)
     var dropped: Int32 = 0, decided: Int32 = 0
-    if screened != nil { quantise(query + unit.lowerBound * dim, unit.count) }
+    if let screened { quantise(query + unit.lowerBound * dim, unit.count, screened) }
     for step in 0..<tiles {
       let j = spec.order == .ascending ? step : tiles - 1 - step
       let start = j * spec.keys, count = min(spec.keys, keys.count - start)
@@ -122,9 +122,11 @@ public final class DecodeRow {
     }
   }
 
-  private func quantise(_ query: UnsafePointer<Float>, _ rows: Int) {
+  private func quantise(
+    _ query: UnsafePointer<Float>, _ rows: Int, _ screened: ScreenedKeys
+  ) {
     as_wide_query(Self.isa, query, Int64(dim), Int32(rows), Int32(dim), strip.base)
-    screenQuery.set(strip.base)
+    screenQuery.set(strip.base, screened)
   }
 
   private func isBelow(

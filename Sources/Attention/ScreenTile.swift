@@ -10,6 +10,7 @@ final class ScreenedKeys: @unchecked Sendable {
   private let isa: as_isa
   private let groups: Int
   private(set) var filled = 0
+  private var isCentred = false
 
   init(groups: Int, dim: Int, isa: as_isa) {
     self.isa = isa
@@ -23,18 +24,42 @@ final class ScreenedKeys: @unchecked Sendable {
       panels: memory(groups * (dim + 3) / 4 * 64, of: Int8.self),
       correction: memory(groups * 16, of: Int32.self), scale: memory(groups * 16, of: Float.self),
       residual: memory(groups, of: Float.self), norm: memory(groups, of: Float.self),
-      dim: Int32(dim))
+      centre: memory(dim, of: Float.self), centre_norm: 0, dim: Int32(dim))
+    for c in 0..<dim { raw.centre[c] = 0 }
+  }
+
+  /// The mean of the first `count` keys: any vector would be right, this one leaves the smallest rest.
+  private func setCentre(_ panels: UnsafePointer<Float>, _ count: Int) {
+    let dim = Int(raw.dim), step = max(1, count / 4096)
+    var sums = [Double](repeating: 0, count: dim)
+    var used = 0
+    for key in stride(from: 0, to: count, by: step) {
+      let panel = panels + key / 16 * dim * 16 + key % 16
+      for c in 0..<dim { sums[c] += Double(panel[c * 16]) }
+      used += 1
+    }
+    var norm = 0.0
+    for c in 0..<dim {
+      let mean = Float(sums[c] / Double(max(used, 1)))
+      raw.centre[c] = mean.isFinite ? mean : 0
+      norm += Double(raw.centre[c]) * Double(raw.centre[c])
+    }
+    raw.centre_norm = Float(norm.squareRoot()) * 1.0001
   }
 
   deinit {
     raw.panels.deallocate()
     raw.correction.deallocate()
-    for floats in [raw.scale, raw.residual, raw.norm] { floats!.deallocate() }
+    for floats in [raw.scale, raw.residual, raw.norm, raw.centre] { floats!.deallocate() }
   }
 
   /// Quantises panels up to `groups`, from the first that is not; a last panel that was not full is done again.
   func extend(_ panels: UnsafePointer<Float>, to groups: Int, isLastFull: Bool) {
     guard groups > filled else { return }
+    if !isCentred {
+      setCentre(panels, 16 * groups - (isLastFull ? 0 : 15))
+      isCentred = true
+    }
     as_screen_keys(isa, panels, Int32(filled), Int32(groups - filled), &raw)
     filled = isLastFull ? groups : groups - 1
   }
@@ -46,6 +71,7 @@ final class ScreenedKeys: @unchecked Sendable {
     else { return nil }
     let groups = (pass.group.keys + 15) / 16
     self.init(groups: groups, dim: pass.group.heads[0].dim, isa: pass.isa)
+    setCentre(pass.panel(0), pass.group.keys)
     let piece = 512
     threads.forEach(0..<(groups + piece - 1) / piece, isCancelled: { false }) { [self] item in
       var out = raw
@@ -70,7 +96,7 @@ final class ScreenTile {
   init(_ pass: TilePass, _ keys: ScreenedKeys, _ strips: Strips) {
     (self.pass, self.keys, self.strips) = (pass, keys, strips)
     queries = (0..<strips.count).map {
-      ScreenQuery(pass.isa, strips.query.base + $0 * strips.dim * Strips.lanes, dim: strips.dim)
+      ScreenQuery(pass.isa, strips.query.base + $0 * strips.dim * Strips.lanes, keys)
     }
   }
 
@@ -105,25 +131,27 @@ final class ScreenTile {
 final class ScreenQuery {
   private(set) var raw: as_screen_query
   private let isa: as_isa
-  private let dim: Int
-  private let facts = Floats(3 * Strips.lanes)
+  private let facts = Floats(4 * Strips.lanes)
 
   init(_ isa: as_isa, dim: Int) {
-    (self.isa, self.dim) = (isa, dim)
+    self.isa = isa
     let bytes = UnsafeMutableRawPointer.allocate(
       byteCount: (dim + 3) / 4 * 4 * Strips.lanes, alignment: 64)
     raw = as_screen_query(
       bytes: bytes.assumingMemoryBound(to: UInt8.self), scale: facts.base,
-      residual: facts.base + Strips.lanes, norm: facts.base + 2 * Strips.lanes)
+      residual: facts.base + Strips.lanes, norm: facts.base + 2 * Strips.lanes,
+      offset: facts.base + 3 * Strips.lanes)
   }
 
   /// `query` is `[dim][32]`.
-  convenience init(_ isa: as_isa, _ query: UnsafePointer<Float>, dim: Int) {
-    self.init(isa, dim: dim)
-    set(query)
+  convenience init(_ isa: as_isa, _ query: UnsafePointer<Float>, _ keys: ScreenedKeys) {
+    self.init(isa, dim: Int(keys.raw.dim))
+    set(query, keys)
   }
 
-  func set(_ query: UnsafePointer<Float>) { as_screen_strip(isa, query, Int32(dim), &raw) }
+  func set(_ query: UnsafePointer<Float>, _ keys: ScreenedKeys) {
+    withUnsafePointer(to: keys.raw) { as_screen_strip(isa, query, $0, &raw) }
+  }
 
   deinit { raw.bytes.deallocate() }
 }

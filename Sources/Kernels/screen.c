@@ -23,8 +23,8 @@ void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_sc
   ops(isa)->keys(panels, first, count, out);
 }
 
-void as_screen_strip(as_isa isa, const float *query, int dim, as_screen_query *out) {
-  ops(isa)->strip(query, dim, out);
+void as_screen_strip(as_isa isa, const float *query, const as_screen *keys, as_screen_query *out) {
+  ops(isa)->strip(query, keys, out);
 }
 
 int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,

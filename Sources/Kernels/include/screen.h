@@ -1,13 +1,15 @@
 // Screened Q K^T: an int8 product and a bound on its error decide that a block is skipped, before any float score.
 //
-// With q = sq q8 + eq and k = sk k8 + ek (per-row scales; eq, ek the residuals),
-//   q.k = sq sk (q8.k8) + q.ek + eq.(sk k8)  <=  sq sk (q8.k8) + |q| |ek| + |eq| |sk k8|
-// by Cauchy and Schwarz. The bound is taken once for a block with the largest |ek| and |sk k8| of its keys, and a slack
-// of (dim + 16) 2^-23 |q| |k| covers the rounding of the float scores, and of the bound itself, in any order of
-// summation. So U >= the row maximum t that the exact path would compute, hence fl(U - m) >= fl(t - m): a block whose U
-// is below m + ln(lambda) in every row that sees it is one that the exact path would skip, and a skipped block changes
-// nothing. Masks and outputs are those of the exact path, bit for bit. Rows or keys that are not finite have infinite
-// residuals and are never decided here.
+// Any fixed vector c and any rotation R leave a score what it is: q.k = q.c + (R q).(R (k - c)). With c the mean of the
+// keys and R random signs and a Hadamard transform, no channel stands out, and int8 with one scale a row loses little.
+// Writing R q = sq q8 + eq and R (k - c) = sk k8 + ek,
+//   q.k <= q.c + sq sk (q8.k8) + |q| |ek| + |eq| |sk k8|
+// by Cauchy and Schwarz. The error terms are taken once for 16 keys, with their largest |ek| and |sk k8|; and a slack of
+// (dim + 64) 2^-23 |q| (|sk k8| + |ek| + |c|) covers the rounding of the float scores, of the rotation and of the bound
+// itself, in any order of summation. So U >= the row maximum t that the exact path would compute, hence
+// fl(U - m) >= fl(t - m): a block whose U is below m + ln(lambda) in every row that sees it is one that the exact path
+// would skip, and a skipped block changes nothing. Masks and outputs are those of the exact path, bit for bit. Rows or
+// keys that are not finite have infinite residuals and are never decided here.
 #ifndef ATTNSCOPE_SCREEN_H
 #define ATTNSCOPE_SCREEN_H
 #include "kernels.h"
@@ -19,6 +21,8 @@ typedef struct {
   float *scale;         // [groups * 16]
   float *residual;      // [groups] largest |ek|, rounded up
   float *norm;          // [groups] largest |sk k8|, rounded up
+  float *centre;        // [dim] c; may be anything, must not change
+  float centre_norm;    // |c|, rounded up
   int32_t dim;
 } as_screen;
 
@@ -28,13 +32,14 @@ typedef struct {
   float *scale;     // [32]
   float *residual;  // [32] |eq|, rounded up
   float *norm;      // [32] |q|, rounded up
+  float *offset;    // [32] q.c
 } as_screen_query;
 
 int as_screen_is_fast(as_isa isa);
 /// Quantises groups [first, first + count) of key panels [groups][dim][16].
 void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_screen *out);
-/// Quantises a strip [dim][32].
-void as_screen_strip(as_isa isa, const float *query, int dim, as_screen_query *out);
+/// Quantises a strip [dim][32] for the keys.
+void as_screen_strip(as_isa isa, const float *query, const as_screen *keys, as_screen_query *out);
 /// 1 when every lane with limits > 0 has its bound below m + threshold. `scale` > 0 is that of the scores.
 int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
                           const int32_t *limits, float scale, const float *m, float threshold);

@@ -1,6 +1,7 @@
 import Attention
 import Backends
 import Canvas
+import Formats
 import Tensors
 
 /// Forward passes of one causal head: dense, BLASST, screened, and the statistics pass.
@@ -10,8 +11,10 @@ struct AttentionBench {
   private let one = ComputeThreads(count: 1)
   private let peak: [Double]
 
-  init(repeats: Int, baseline: Baseline?) {
-    (self.repeats, self.baseline) = (repeats, baseline)
+  private let dump: Dump
+
+  init(_ dump: Dump, repeats: Int, baseline: Baseline?) {
+    (self.dump, self.repeats, self.baseline) = (dump, repeats, baseline)
     peak = Ceilings.peak(repeats: repeats)
   }
 
@@ -33,7 +36,30 @@ struct AttentionBench {
       out.append(dense(head, n, d))
       if n == 16384 { out += sparse(head, n, d) }
     }
-    return out
+    return out + screened()
+  }
+
+  /// How often the bound decides, over all heads of a dump of a real model.
+  private func screened() -> [Figure] {
+    let heads = DumpHeads(dump)
+    let spec = Self.spec
+    return [1e-3, 1e-2, 1e-1].map { lambda in
+      var (skipped, decided) = (0, 0)
+      for layer in heads.layers.indices {
+        for number in 0..<heads.heads(layer) {
+          guard let head = heads.head(layer, number), head.value != nil, head.queries > 1,
+            let output = pass(head).forward(spec, .blasst(lambda: lambda), screen: .int8)?[0]
+          else { continue }
+          skipped += output.mask.verdicts.filter { $0 == .skipped }.count
+          decided += output.decidedByBound
+        }
+      }
+      return Figure(
+        suite: "attention",
+        name: "screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), lambda \(Numbers.scientific(lambda))",
+        metric: "decided by the bound", values: [Double(decided) / Double(max(1, skipped))],
+        unit: "of \(skipped) skipped")
+    }
   }
 
   /// Two products of two operations each for every visible entry.
@@ -95,9 +121,14 @@ struct AttentionBench {
     let scores = beside("Q K^T alone") { pass.scoresAlone(spec, threads: one) }
     let share = 1 / scores.ratio!
     out.append(scores)
-    out.append(beside("statistics, all presets") {
+    var statistics = beside("statistics, all presets") {
       _ = pass.tables(TilePreset.all.map(\.prefill), threads: one)
-    })
+    }
+    out.append(statistics)
+    statistics = Figure(
+      suite: "attention", name: statistics.name, metric: "cost",
+      values: statistics.ratios.map { 1 / $0 }, unit: "of own dense", threads: 1)
+    out.append(statistics)
     for target in [0.72, 0.75] {
       guard let lambda = table.lambda(forSparsity: target), let exact = try? Lambda(lambda) else {
         continue

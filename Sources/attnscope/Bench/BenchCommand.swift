@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Canvas
+import Formats
 import Glibc
 import Tensors
 
@@ -25,6 +26,8 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: "Repetitions of each figure.") var repeats = 5
   @Option(help: ArgumentHelp("A baseline to take turns with.", valueName: "command"))
   var against: String?
+  @Option(help: "A dump whose heads the int8 bound is tried on (default: the bundled sample).")
+  var dump: String?
   @Flag(help: "Print a JSON array.") var json = false
 
   func validate() throws {
@@ -51,7 +54,9 @@ struct BenchCommand: AsyncParsableCommand {
 
   private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [Figure] {
     switch suite {
-    case .attention: AttentionBench(repeats: repeats, baseline: baseline).figures()
+    case .attention: try AttentionBench(
+        try Dump.open(try dump ?? Sample.path()), repeats: repeats, baseline: baseline
+      ).figures()
     case .decode: DecodeBench(repeats: repeats, baseline: baseline).figures()
     case .map: try MapBench(repeats: repeats).figures()
     case .engine:
