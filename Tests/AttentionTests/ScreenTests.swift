@@ -1,0 +1,107 @@
+import Attention
+import Glibc
+import Support
+import Tensors
+import Testing
+
+/// Screening must not be seen: the same masks and the same outputs, to the bit, whatever the numbers are.
+@Suite struct ScreenTests {
+  enum Numbers: String, CaseIterable {
+    case plain, sink, outlierChannel, centred, tiny, huge, zeroRows, brokenKey, constant
+
+    /// Keys that all share one large part, channels that dwarf the rest, rows of nothing, NaN.
+    func group(_ random: inout Seeded, dim: Int) -> HeadGroup {
+      let (queries, keys) = (100, 150)
+      var q = (0..<queries * dim).map { _ in random.normal() }
+      var k = (0..<keys * dim).map { _ in random.normal() }
+      switch self {
+      case .plain: break
+      case .sink: for c in 0..<dim { k[c] = 4 * q[c] }
+      case .outlierChannel:
+        for i in 0..<queries { q[i * dim + 3] *= 40 }
+        for j in 0..<keys { k[j * dim + 5] = 60 + random.normal() }
+      case .centred: for j in 0..<keys { for c in 0..<dim { k[j * dim + c] += 9 } }
+      case .tiny: k = k.map { $0 * 1e-20 }
+      case .huge: k = k.map { $0 * 1e4 }
+      case .zeroRows:
+        for c in 0..<dim { (q[7 * dim + c], k[20 * dim + c], k[149 * dim + c]) = (0, 0, 0) }
+      case .brokenKey: (k[60 * dim], k[90 * dim + 1]) = (.nan, .infinity)
+      case .constant: k = k.map { _ in 0.25 }
+      }
+      // One direction that some keys share makes margins spread, so that much can be skipped.
+      for j in 0..<keys where j % 16 < 2 { for c in 0..<dim { k[j * dim + c] *= 2 } }
+      return HeadGroup([
+        Head(
+          query: Tensor(q, shape: [queries, dim]), key: Tensor(k, shape: [keys, dim]),
+          value: random.tensor([keys, dim]), causal: true)
+      ])
+    }
+  }
+
+  private static let dims = [20, 64, 80, 96]
+
+  @Test(arguments: Numbers.allCases, dims) func masksAndOutputsAreTheSameBits(
+    _ numbers: Numbers, _ dim: Int
+  ) throws {
+    var random = Seeded(UInt64(dim) + 7)
+    let group = numbers.group(&random, dim: dim)
+    var decided = 0
+    for isa in InstructionSet.allCases where isa.isAvailable {
+      let pass = TilePass(group, keysPerTile: 16, withValues: true, precision: .float, isa: isa)
+      let spec = TileSpec(rows: 16, keys: 16)
+      // Thresholds right at margins that occur: the closest call there is.
+      let table = try #require(pass.tables(spec))[0]
+      let margins = table.margins.filter { $0 < 0 && $0 > -80 }.sorted()
+      let close = [0.2, 0.5, 0.8].compactMap { share in
+        margins.isEmpty ? nil : Double(margins[Int(Double(margins.count - 1) * share)])
+      }
+      for threshold in close + [-1e-3, -0.5, -3, -12] {
+        let lambda = Double(exactly: threshold).map { exp($0) } ?? 1
+        let selection = Selection.blasst(lambda: min(lambda, 1))
+        let plain = try #require(pass.forward(spec, selection))[0]
+        let screened = try #require(pass.forward(spec, selection, screen: .int8))[0]
+        #expect(plain.mask == screened.mask, "\(isa.name), lambda \(lambda)")
+        #expect(
+          plain.values.map(\.bitPattern) == screened.values.map(\.bitPattern),
+          "\(isa.name), lambda \(lambda)")
+        decided += screened.decidedByBound
+      }
+    }
+    if [.plain, .sink].contains(numbers) {
+      #expect(decided > 0, "the bound never decided: nothing was tested")
+    }
+  }
+
+  /// Decode rows over a growing cache: one row, and as many as vote together.
+  @Test(arguments: [1, 3, 5, 8]) func decodeRowsAreTheSameBits(_ heads: Int) throws {
+    let dim = 32
+    var random = Seeded(77)
+    let cache = KeyCache(dim: dim, valueDim: dim)
+    let row = DecodeRow(heads: heads, dim: dim)
+    var (plain, screened) = ([Float](repeating: 0, count: heads * dim), [Float]())
+    screened = plain
+    var decided = 0
+    for step in 0..<300 {
+      let scale: Float = step % 40 == 0 ? 2 : 0.6
+      let key = (0..<dim).map { _ in random.normal() * scale }
+      let value = (0..<dim).map { _ in random.normal() }
+      cache.append(key: key, value: value)
+      guard step % 7 == 0 else { continue }
+      let query = (0..<heads * dim).map { _ in random.normal() * 2 }
+      for vote in Vote.allCases {
+        let spec = TileSpec(rows: 1, keys: 16, vote: vote)
+        for lambda in [0.9, 0.1, 1e-3] {
+          #expect(row.blasst(query, cache.snapshot, spec, lambda: lambda, into: &plain))
+          let skipped = row.skipped
+          #expect(
+            row.blasst(
+              query, cache.snapshot, spec, lambda: lambda, screen: .int8, into: &screened))
+          #expect(row.skipped == skipped)
+          #expect(plain.map(\.bitPattern) == screened.map(\.bitPattern))
+          decided += Int(row.decidedByBound.reduce(0, +))
+        }
+      }
+    }
+    #expect(decided > 0, "the bound never decided: nothing was tested")
+  }
+}
