@@ -72,7 +72,8 @@ struct CellPass {
   }
 
   private func fold(
-    _ strips: Strips, _ rows: [Int], _ cell: [Int], _ top: Floats, _ sum: Floats, _ level: Floats, _ m: Floats,
+    _ strips: Strips, _ rows: [Int], _ cell: [Int], _ top: Floats, _ sum: Floats, _ level: Floats,
+    _ m: Floats,
     _ l: Floats, _ out: CellSums
   ) {
     let lanes = Strips.lanes, size = cells * lanes

@@ -96,6 +96,25 @@ public struct Head: Sendable {
     }
   }
 
+  /// Some of its queries against its first `keys` keys, as if nothing came after them.
+  public func slice(_ rows: Range<Int>, keys count: Int) -> Head {
+    let offset = visibility.offset + rows.lowerBound, causal = visibility.causal
+    switch source {
+    case .projections(let query, let key, let value):
+      return Head(
+        query: query.slice(axis: 0, rows), key: key.slice(axis: 0, 0..<count),
+        value: value?.slice(axis: 0, 0..<count), causal: causal, offset: offset, scale: scale)
+    case .cached(let query, let keys):
+      return Head(query: query.slice(axis: 0, rows), cached: keys.prefix(count), offset: offset)
+    case .pattern(let map):
+      let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
+      return Head(pattern: part, causal: causal, offset: offset)
+    case .scores(let map):
+      let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
+      return Head(scores: part, causal: causal, offset: offset)
+    }
+  }
+
   public var value: Tensor? {
     switch source {
     case .projections(_, _, let value): value

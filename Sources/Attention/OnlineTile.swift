@@ -49,8 +49,10 @@ struct PartialOutput {
 
 extension TilePass {
   /// One tile of rows through all its key tiles, as blasst.md has it.
-  func forwardRow(_ rows: TileRows, _ spec: TileSpec, _ selection: Selection,
-    screen: ScreenedKeys?)
+  func forwardRow(
+    _ rows: TileRows, _ spec: TileSpec, _ selection: Selection,
+    screen: ScreenedKeys?
+  )
     -> ForwardRow
   {
     var threshold = -Float.infinity

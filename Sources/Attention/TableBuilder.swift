@@ -34,7 +34,9 @@ final class TableBuilder: @unchecked Sendable {
       let tiles = (limit + spec.keys - 1) / spec.keys, groups = (limit + 15) / 16
       guard tiles > 0 else { continue }
       let row = (rows.lowerBound + first) / spec.rows * keyTiles
-      for part in parts { work.margins(isa, part, first, groups, tiles, to: margins[part.head].base + row) }
+      for part in parts {
+        work.margins(isa, part, first, groups, tiles, to: margins[part.head].base + row)
+      }
       if spec.vote == .group { shareMargins(parts.map { margins[$0.head].base + row }, tiles) }
       for part in parts {
         let at = part.head

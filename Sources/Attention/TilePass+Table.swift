@@ -94,7 +94,9 @@ extension TilePass {
   }
 
   /// max over rows of t - (m + ln l)
-  private func levelMargin(_ t: UnsafeMutableRawPointer, _ m: UnsafeMutableRawPointer, _ l: [Double])
+  private func levelMargin(
+    _ t: UnsafeMutableRawPointer, _ m: UnsafeMutableRawPointer, _ l: [Double]
+  )
     -> Float
   {
     var best = -Double.infinity

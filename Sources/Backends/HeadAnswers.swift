@@ -10,7 +10,7 @@ final class HeadAnswers: Sendable {
 
   private struct GroupKey: Hashable {
     let frame: Frame
-    let layer: Int, first: Int, spec: TileSpec
+    let layer: Int, first: Int, spec: TileSpec, lambda: Double
   }
 
   func answer(
@@ -22,8 +22,10 @@ final class HeadAnswers: Sendable {
       case .map(_, let window, let rows, let columns, let muted):
         PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted).map(
           Answer.map)
-      case .table(_, let spec): table(id, frame, head, spec, group).map(Answer.table)
-      case .rowTable(_, let spec, let query): rowTable(head, spec, query, group)
+      case .table(_, let spec, let lambda):
+        table(id, frame, head, spec, lambda, group).map(Answer.table)
+      case .rowTable(_, let spec, let query, let lambda):
+        rowTable(head, spec, query, lambda, group)
       case .summary: Summariser(head).summary().map(Answer.summary)
       case .row(_, let query): row(head, query)
       case .outputError(_, let spec, let lambda):
@@ -35,15 +37,18 @@ final class HeadAnswers: Sendable {
   }
 
   private func table(
-    _ id: HeadID, _ frame: Frame, _ head: Head, _ spec: TileSpec,
+    _ id: HeadID, _ frame: Frame, _ head: Head, _ spec: TileSpec, _ lambda: Double,
     _ group: () -> (HeadGroup, slot: Int)?
   ) -> BlockTable? {
     guard spec.vote == .group, let (group, slot) = group() else {
-      return TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)?[0]
+      return TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec, lambda: lambda)?[0]
     }
-    let key = GroupKey(frame: frame, layer: id.layer, first: id.head - slot, spec: spec)
+    let key = GroupKey(
+      frame: frame, layer: id.layer, first: id.head - slot, spec: spec, lambda: lambda)
     if let tables = groupTables.withLock({ $0[key] }) { return tables[slot] }
-    guard let tables = TilePass(group, keysPerTile: spec.keys).tables(spec) else { return nil }
+    guard let tables = TilePass(group, keysPerTile: spec.keys).tables(spec, lambda: lambda) else {
+      return nil
+    }
     groupTables.withLock { kept in
       if kept.count > 64 { kept = [:] }
       kept[key] = tables
@@ -53,7 +58,8 @@ final class HeadAnswers: Sendable {
 
   /// The table of a single row: what a decode step decided about its blocks.
   private func rowTable(
-    _ head: Head, _ spec: TileSpec, _ query: Int, _ group: () -> (HeadGroup, slot: Int)?
+    _ head: Head, _ spec: TileSpec, _ query: Int, _ lambda: Double,
+    _ group: () -> (HeadGroup, slot: Int)?
   ) -> Answer? {
     guard query >= 0, query < head.queries else {
       return .unavailable("there is no query \(query)")
@@ -61,7 +67,9 @@ final class HeadAnswers: Sendable {
     let (all, slot) = (spec.vote == .group ? group() : nil) ?? (HeadGroup([head]), 0)
     let rows = all.heads.compactMap { $0.row(query) }
     guard rows.count == all.heads.count else { return .unavailable("needs Q and K") }
-    return TilePass(HeadGroup(rows), keysPerTile: spec.keys).tables(spec).map { .table($0[slot]) }
+    return TilePass(HeadGroup(rows), keysPerTile: spec.keys).tables(spec, lambda: lambda).map {
+      .table($0[slot])
+    }
   }
 
   private func row(_ head: Head, _ query: Int) -> Answer? {
@@ -92,8 +100,8 @@ extension Question {
   /// Nil for questions about the source as a whole.
   var head: HeadID? {
     switch self {
-    case .map(let id, _, _, _, _), .table(let id, _), .summary(let id), .row(let id, _),
-      .outputError(let id, _, _), .rowTable(let id, _, _):
+    case .map(let id, _, _, _, _), .table(let id, _, _), .summary(let id), .row(let id, _),
+      .outputError(let id, _, _), .rowTable(let id, _, _, _):
       id
     case .steps, .detail: nil
     }

@@ -49,6 +49,7 @@ public struct ReportRequest: Sendable {
   public var heads: [Int]?
   public var wantsSummary = true
   public var wantsOutput = true
+  public var screen = Screening.none
 
   public init(lambda: Lambda, spec: TileSpec, method: String = "blasst", knobs: Knobs = [:]) {
     (self.lambda, self.spec, self.method, self.knobs) = (lambda, spec, method, knobs)
@@ -97,9 +98,11 @@ extension FileBackend {
     if hasValues { dense = pass.forward(request.spec, .blasst(lambda: 0)) }
     let rows: [MethodRow]
     if request.method == "blasst" {
-      let tables = pass.tables(request.spec)!
+      let tables = pass.tables(request.spec, lambda: request.lambda.value)!
       let sparse =
-        hasValues ? pass.forward(request.spec, .blasst(lambda: request.lambda.value)) : nil
+        hasValues
+        ? pass.forward(
+          request.spec, .blasst(lambda: request.lambda.value), screen: request.screen) : nil
       rows = tables.indices.map { slot in
         MethodRow(
           mask: tables[slot].mask(request.lambda),

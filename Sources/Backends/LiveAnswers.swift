@@ -55,10 +55,10 @@ struct LiveAnswers: Sendable {
       guard let head else { return .unavailable(why) }
       return try answers.answer(
         .row(id, query: query - known.lowerBound), id, at: frame, head, group: { nil })
-    case .rowTable(_, let spec, let query) where isRead && known.contains(query):
+    case .rowTable(_, let spec, let query, let lambda) where isRead && known.contains(query):
       guard let head else { return .unavailable(why) }
       return try answers.answer(
-        .rowTable(id, spec, query: query - known.lowerBound), id, at: frame, head,
+        .rowTable(id, spec, query: query - known.lowerBound, lambda: lambda), id, at: frame, head,
         group: { group(id, frame, store) })
     default: return .unavailable(why)
     }

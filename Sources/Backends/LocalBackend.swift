@@ -209,11 +209,7 @@ extension AttentionChoice {
         }
         return try type.init(knobs: [:])
       }
-      return try BLASST(knobs: [
-        "lambda": .number(max(0, min(1, lambda))), "rows": .number(Double(spec.rows)),
-        "keys": .number(Double(spec.keys)), "vote": .word(spec.vote.rawValue),
-        "order": .word(spec.order.rawValue),
-      ])
+      return try BLASST(knobs: BLASST.knobs(spec, lambda: lambda))
     }
     return AttentionPlan(prefill: try make(prefill), decode: try make(decode))
   }

@@ -38,7 +38,8 @@ public struct SyntheticHeads: Sendable {
 
   /// How strong each part of a head's scores is, in nats at its peak.
   private struct Strength {
-    var sink: Float = 10, local: Float = 6, vertical: Float = 1, slash: Float = 0, landmark: Float = 1
+    var sink: Float = 10, local: Float = 6, vertical: Float = 1, slash: Float = 0,
+      landmark: Float = 1
     var offset = 0
   }
 

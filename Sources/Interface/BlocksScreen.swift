@@ -17,7 +17,7 @@ struct BlocksScreen {
     guard let table = model.table(model.selection.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
       let why =
-        model.refusal(.table(model.selection.head, model.selection.spec))
+        model.refusal(model.tableQuestion(model.selection.head))
         ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return

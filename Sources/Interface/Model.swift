@@ -116,7 +116,7 @@ public struct Model: Sendable {
     guard answers.count > most else { return }
     answers = answers.filter { question, _ in
       switch question {
-      case .table(_, let spec):
+      case .table(_, let spec, _):
         (spec == selection.spec && live == nil) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
       default: wanted.contains(question)
@@ -146,12 +146,19 @@ public struct Model: Sendable {
   }
 
   public func table(_ head: HeadID) -> BlockTable? {
-    guard case .table(let table) = answers[.table(head, selection.spec)]?.answer else { return nil }
+    guard case .table(let table) = answers[tableQuestion(head)]?.answer else { return nil }
     // Of an older frame of a live source it serves as long as it has the same blocks.
     return live == nil
       || (table.rowTiles == (source.queries - 1) / table.spec.rows + 1
         && table.keyTiles == (source.keys - 1) / table.spec.keys + 1)
       ? table : nil
+  }
+
+  /// The lambda that a table is asked for: tables of the lse criterion hold for one, the others for all.
+  private var tableLambda: Double { selection.spec.criterion == .lse ? selection.lambda : 0 }
+
+  func tableQuestion(_ head: HeadID) -> Question {
+    .table(head, selection.spec, lambda: tableLambda)
   }
 
   public func summary(_ head: HeadID) -> HeadSummary? {
@@ -197,7 +204,9 @@ public struct Model: Sendable {
   }
 
   var rowQuestion: Question {
-    .rowTable(selection.head, step?.tile ?? decodeSpec, query: max(0, source.queries - 1))
+    .rowTable(
+      selection.head, step?.tile ?? decodeSpec, query: max(0, source.queries - 1),
+      lambda: tableLambda)
   }
 
   /// The tile that single tokens are decided with, at the preset in use.

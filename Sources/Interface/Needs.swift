@@ -20,20 +20,20 @@ public struct Needs: Sendable {
     switch selection.view {
     case .map:
       if let map = Self.map(model) { now.append(map) }
-      now += [.table(head, selection.spec), .row(head, query: selection.query), .summary(head)]
+      now += [model.tableQuestion(head), .row(head, query: selection.query), .summary(head)]
       now.append(model.errorQuestion)
     case .heads:
       let layout = HeadsLayout(model)
       for item in layout.visible {
         now.append(Self.thumbnail(item, model, layout))
-        now.append(.table(item, selection.spec))
+        now.append(model.tableQuestion(item))
       }
-    case .blocks: now = [.table(head, selection.spec), .summary(head), model.errorQuestion]
+    case .blocks: now = [model.tableQuestion(head), .summary(head), model.errorQuestion]
     case .sinks: now = [.summary(head)]
     case .tokens:
       now =
         model.live == nil
-        ? [.row(head, query: selection.query), .summary(head), .table(head, selection.spec)]
+        ? [.row(head, query: selection.query), .summary(head), model.tableQuestion(head)]
         : [.detail, model.rowQuestion]
     }
     if model.live != nil {
@@ -68,7 +68,7 @@ public struct Needs: Sendable {
 
   private static func everyHead(_ model: Model) -> [Question] {
     let heads = model.source.allHeads
-    return heads.map { .table($0, model.selection.spec) } + heads.map { .summary($0) }
+    return heads.map { model.tableQuestion($0) } + heads.map { .summary($0) }
   }
 
   static func map(_ model: Model) -> Question? {

@@ -74,7 +74,7 @@ struct SidePanel {
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
-      let refusal = model.refusal(.table(model.selection.head, model.selection.spec))
+      let refusal = model.refusal(model.tableQuestion(model.selection.head))
       lines.put(
         refusal ?? (model.isStopped ? "stopped" : "computing…"), paint.dim, on: &grid)
       return

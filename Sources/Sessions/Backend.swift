@@ -78,13 +78,14 @@ public struct SourceDescription: Sendable, Equatable {
 public enum Question: Sendable, Hashable {
   /// The pattern of a window pooled to rows x columns cells.
   case map(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?)
-  case table(HeadID, TileSpec)
+  /// `lambda` matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
+  case table(HeadID, TileSpec, lambda: Double)
   case summary(HeadID)
   /// One row of the pattern.
   case row(HeadID, query: Int)
   case outputError(HeadID, TileSpec, lambda: Double)
   /// The blocks of one row alone, as a decode step decides them.
-  case rowTable(HeadID, TileSpec, query: Int)
+  case rowTable(HeadID, TileSpec, query: Int, lambda: Double)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)
   /// What the pass that gave the newest token of the frame did.

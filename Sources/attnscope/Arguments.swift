@@ -131,8 +131,23 @@ struct TileArguments: ParsableArguments {
   @Option(help: "Order of key blocks: ascending or descending.")
   var order: Order?
 
+  @Option(help: "Compare with the running maximum (max), or the running log-sum-exp (lse).")
+  var criterion: Criterion = .max
+
+  @Option(help: "Split-K: runs of key blocks, each with a running maximum of its own.")
+  var splits = 1
+
+  @Option(
+    help:
+      "none, or int8: skip blocks on the word of an int8 bound, before their scores are known. Nothing else changes, to the bit."
+  )
+  var screen: Screening?
+
   func validate() throws {
     do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
+    guard (1...1 << 20).contains(splits) else {
+      throw ValidationError("--splits is 1 or more.")
+    }
   }
 
   func spec(queries: Int) -> TileSpec {
@@ -147,6 +162,7 @@ struct TileArguments: ParsableArguments {
     }
     if let vote { spec.vote = vote }
     if let order { spec.order = order }
+    (spec.criterion, spec.splits) = (criterion, splits)
     return spec
   }
 }
@@ -191,6 +207,8 @@ struct NumberList: ExpressibleByArgument {
 extension DumpKind: ExpressibleByArgument {}
 extension Vote: ExpressibleByArgument {}
 extension Order: ExpressibleByArgument {}
+extension Criterion: ExpressibleByArgument {}
+extension Screening: ExpressibleByArgument {}
 
 extension SourceDescription {
   /// The place of a layer number, or a sentence that names those there are.

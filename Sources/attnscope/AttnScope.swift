@@ -12,7 +12,8 @@ struct AttnScope: AsyncParsableCommand {
     version: "attnscope 0.1.0",
     subcommands: [
       OpenCommand.self, ReportCommand.self, InfoCommand.self, RenderCommand.self, SliceCommand.self,
-      RunCommand.self, CaptureCommand.self, SynthCommand.self, PerplexityCommand.self, BenchCommand.self,
+      RunCommand.self, CaptureCommand.self, SynthCommand.self, CalibrateCommand.self,
+      PerplexityCommand.self, BenchCommand.self,
       TokenizeCommand.self,
       MethodsCommand.self, DoctorCommand.self,
     ],

@@ -29,7 +29,8 @@ struct MaskFile {
       "kind": "masks", "model": report.dump.model ?? "", "method": report.request.method,
       "lambda": "\(report.request.lambda.value)", "tile": "\(spec.rows)x\(spec.keys)",
       "vote": spec.vote.rawValue,
-      "order": spec.order.rawValue, "criterion": "max", "causal": "\(report.dump.causal)",
+      "order": spec.order.rawValue, "criterion": spec.criterion.rawValue,
+      "splits": "\(spec.splits)", "causal": "\(report.dump.causal)",
       "query_offset": "\(report.about.visibility.offset)",
     ]
   }

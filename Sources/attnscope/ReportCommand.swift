@@ -65,6 +65,7 @@ struct ReportCommand: ParsableCommand {
     }
     var request = ReportRequest(
       lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs(knob))
+    request.screen = tiles.screen ?? .none
     if method == BLASST.card.id, !request.knobs.isEmpty {
       let blasst = try BLASST(knobs: request.knobs)
       request.lambda = try Lambda(blasst.lambda)

@@ -89,12 +89,8 @@ extension TileArguments {
     }
     func make(queries: Int) throws -> any AttentionMethod {
       guard method == BLASST.card.id else { return try type.init(knobs: knobs) }
-      let spec = spec(queries: queries)
-      var all: Knobs = [
-        "lambda": .number(max(0, lambda ?? self.lambda)), "rows": .number(Double(spec.rows)),
-        "keys": .number(Double(spec.keys)), "vote": .word(spec.vote.rawValue),
-        "order": .word(spec.order.rawValue),
-      ]
+      var all = BLASST.knobs(spec(queries: queries), lambda: lambda ?? self.lambda)
+      if let screen { all["screen"] = .word(screen.rawValue) }
       all.merge(knobs) { $1 }
       return try type.init(knobs: all)
     }

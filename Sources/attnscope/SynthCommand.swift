@@ -16,7 +16,8 @@ struct SynthCommand: ParsableCommand {
   @Option(help: "Query heads.") var heads = 5
   @Option(help: "KV heads; query heads share them evenly.") var kvHeads: Int?
   @Option(help: "Width of a head.") var dim = 64
-  @Option(help: "What the heads show; mix gives each head another.") var pattern = SyntheticHeads.Pattern.mix
+  @Option(help: "What the heads show; mix gives each head another.") var pattern = SyntheticHeads
+    .Pattern.mix
   @Option(help: "Layers, each with a seed of its own.") var layers = 1
   @Option(help: "Seed.") var seed: UInt64 = 1
   @Option(help: "Element type: f16 or f32.") var dtype: CaptureCommand.ElementType = .f16

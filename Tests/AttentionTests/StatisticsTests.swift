@@ -30,8 +30,9 @@ import Testing
       for (a, b) in zip(tables, alone) {
         #expect(a.margins.map(\.bitPattern) == b.margins.map(\.bitPattern), "\(spec)")
         #expect(a.visibleRows == b.visibleRows && abs(a.entropy - b.entropy) < 1e-5, "\(spec)")
-        for (x, y) in [(a.massSum, b.massSum), (a.massMax, b.massMax), (a.worstDropped, b.worstDropped)]
-        {
+        for (x, y) in [
+          (a.massSum, b.massSum), (a.massMax, b.massMax), (a.worstDropped, b.worstDropped),
+        ] {
           let worst = zip(x, y).map { abs($0 - $1) }.max()!
           #expect(worst < 2e-5, "\(spec): off by \(worst)")
         }

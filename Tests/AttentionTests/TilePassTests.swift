@@ -67,8 +67,10 @@ import Testing
   }
 
   /// A stored pattern or stored scores of the same head: the same margins, within rounding.
-  @Test(arguments: 
-    Case.all.filter { $0.spec.vote == .head && $0.spec.criterion == .max && $0.spec.splits == 1 }) func storedMapsGiveTheSameMargins(
+  @Test(
+    arguments:
+      Case.all.filter { $0.spec.vote == .head && $0.spec.criterion == .max && $0.spec.splits == 1 })
+  func storedMapsGiveTheSameMargins(
     _ one: Case
   ) throws {
     let head = one.group(seed: 17).heads[0]

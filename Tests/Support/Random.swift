@@ -115,7 +115,8 @@ public struct Case: Sendable, CustomStringConvertible {
     for (rows, splits) in [(1, 1), (16, 1), (32, 2), (5, 1)] {
       let spec = TileSpec(
         rows: rows, keys: 16, vote: rows == 1 ? .group : .head, criterion: .lse, splits: splits)
-      cases.append(Case(heads: 3, queries: rows == 1 ? 1 : 50, keys: 90, spec, lambda: 0.1, scale: 2))
+      cases.append(
+        Case(heads: 3, queries: rows == 1 ? 1 : 50, keys: 90, spec, lambda: 0.1, scale: 2))
     }
     return cases
   }()

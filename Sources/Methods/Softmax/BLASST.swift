@@ -27,12 +27,32 @@ public struct BLASST: AttentionMethod {
       Knob(
         "order", "of key blocks", .words(Order.allCases.map(\.rawValue)),
         standard: .word("ascending")),
+      Knob(
+        "criterion",
+        "what a block's maxima are compared with: the running maximum, or the running log-sum-exp",
+        .words(Criterion.allCases.map(\.rawValue)), standard: .word("max")),
+      Knob(
+        "splits", "split-K: runs of key blocks with a running maximum of their own",
+        .integer(1...1 << 20), standard: .number(1)),
+      Knob(
+        "screen", "skip on the word of an int8 bound where it can tell; results stay the same bits",
+        .words(Screening.allCases.map(\.rawValue)), standard: .word("none")),
     ], denseKnobs: ["lambda": .number(0)])
 
   private let knobs: CheckedKnobs
 
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  /// The knobs of a tile and a lambda.
+  public static func knobs(_ spec: TileSpec, lambda: Double) -> Knobs {
+    [
+      "lambda": .number(max(0, min(1, lambda))), "rows": .number(Double(spec.rows)),
+      "keys": .number(Double(spec.keys)), "vote": .word(spec.vote.rawValue),
+      "order": .word(spec.order.rawValue), "criterion": .word(spec.criterion.rawValue),
+      "splits": .number(Double(spec.splits)),
+    ]
   }
 
   public var lambda: Double { knobs.number("lambda") }
@@ -43,18 +63,24 @@ public struct BLASST: AttentionMethod {
     spec.keys = knobs.integer("keys")
     if let vote = Vote(rawValue: knobs.word("vote")) { spec.vote = vote }
     spec.order = Order(rawValue: knobs.word("order")) ?? .ascending
+    spec.criterion = Criterion(rawValue: knobs.word("criterion")) ?? .max
+    spec.splits = knobs.integer("splits")
     return spec
   }
+
+  private var screen: Screening { Screening(rawValue: knobs.word("screen")) ?? .none }
 
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
     attendByTiles(
-      group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace)
+      group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace, screen: screen)
   }
 
   public func decode(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
     into output: UnsafeMutablePointer<Float>
-  ) -> Bool { row.blasst(query, keys, spec(queries: 1), lambda: lambda, into: output) }
+  ) -> Bool {
+    row.blasst(query, keys, spec(queries: 1), lambda: lambda, screen: screen, into: output)
+  }
 }

@@ -27,12 +27,14 @@ public struct Dense: AttentionMethod {
 /// The forward pass that tile-wise methods share: outputs, masks and costs.
 func attendByTiles(
   _ group: HeadGroup, _ spec: TileSpec, _ selection: Selection, _ state: AttentionState,
-  _ trace: inout Trace
+  _ trace: inout Trace, screen: Screening = .none
 ) -> [[Float]]? {
   let pass = TilePass(
     group, keysPerTile: spec.keys, withValues: group.heads[0].value != nil,
-    precision: state.precision)
-  guard let outputs = pass.forward(spec, selection, threads: state.threads) else { return nil }
+    precision: state.precision, threads: state.threads)
+  guard let outputs = pass.forward(spec, selection, screen: screen, threads: state.threads) else {
+    return nil
+  }
   trace.masks = outputs.map(\.mask)
   for mask in trace.masks { trace.cost.add(mask, group) }
   return outputs.map(\.values)

@@ -56,7 +56,8 @@ struct AttentionBench {
       }
       return Figure(
         suite: "attention",
-        name: "screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), lambda \(Numbers.scientific(lambda))",
+        name:
+          "screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), lambda \(Numbers.scientific(lambda))",
         metric: "decided by the bound", values: [Double(decided) / Double(max(1, skipped))],
         unit: "of \(skipped) skipped")
     }

@@ -17,7 +17,9 @@ struct BenchCommand: AsyncParsableCommand {
       (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.
       """)
 
-  enum Suite: String, ExpressibleByArgument, CaseIterable { case attention, decode, map, engine, ui }
+  enum Suite: String, ExpressibleByArgument, CaseIterable {
+    case attention, decode, map, engine, ui
+  }
 
   @Argument(help: "Suites to run (default: all but engine).")
   var suites: [Suite] = [.attention, .decode, .map, .ui]
@@ -54,7 +56,8 @@ struct BenchCommand: AsyncParsableCommand {
 
   private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [Figure] {
     switch suite {
-    case .attention: try AttentionBench(
+    case .attention:
+      AttentionBench(
         try Dump.open(try dump ?? Sample.path()), repeats: repeats, baseline: baseline
       ).figures()
     case .decode: DecodeBench(repeats: repeats, baseline: baseline).figures()

@@ -39,7 +39,9 @@ struct DecodeBench {
     let row = DecodeRow(heads: heads, dim: dim), snapshot = cache.snapshot
     let spec = TileSpec(rows: 1, keys: 128, vote: .group)
     var output = [Float](repeating: 0, count: heads * dim)
-    func run(_ lambda: Double, _ screen: Screening) -> (seconds: Double, sparsity: Double, decided: Double) {
+    func run(_ lambda: Double, _ screen: Screening) -> (
+      seconds: Double, sparsity: Double, decided: Double
+    ) {
       var skipped = 0, visible = 0, decided = 0
       let seconds = Ceilings.timed {
         for round in 0..<Self.rounds {
@@ -66,7 +68,9 @@ struct DecodeBench {
       ("keys", .integer(Self.keys)), ("dim", .integer(dim)), ("value_dim", .integer(dim)),
       ("causal", .bool(false)), ("threads", .integer(1)),
     ])
-    var (dense, theirs, sparse, screened): ([Double], [Double], [Double], [Double]) = ([], [], [], [])
+    var (dense, theirs, sparse, screened): ([Double], [Double], [Double], [Double]) = (
+      [], [], [], []
+    )
     _ = run(lambda, .int8)
     for _ in 0..<max(repeats, 5) {
       dense.append(run(0, .none).seconds)
@@ -92,7 +96,8 @@ struct DecodeBench {
         suite: "decode", name: "dense \(name)", metric: "keys and values", values: [bytes / 1e6],
         unit: "MB", threads: 1),
       Figure(
-        suite: "decode", name: "dense \(name)", metric: "read", values: dense.map { bytes / $0 / 1e9 },
+        suite: "decode", name: "dense \(name)", metric: "read",
+        values: dense.map { bytes / $0 / 1e9 },
         unit: "GB/s", threads: 1, ceiling: Figure.median(bandwidth),
         against: beside.isEmpty ? nil : baseline?.name, ratios: beside),
       speedup("BLASST", sparse), ceiling, speedup("screened BLASST", screened),

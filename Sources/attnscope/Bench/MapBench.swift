@@ -34,9 +34,12 @@ struct MapBench {
       try FileManager.default.removeItem(atPath: path)
       measured.append((n, runs))
       let name = "n=\(n) d=\(Self.dim)"
-      func line(_ what: String, _ metric: String, _ unit: String, _ value: (Run) -> Double) -> Figure {
+      func line(_ what: String, _ metric: String, _ unit: String, _ value: (Run) -> Double)
+        -> Figure
+      {
         Figure(
-          suite: "map", name: "\(what) \(name)", metric: metric, values: runs.map(value), unit: unit)
+          suite: "map", name: "\(what) \(name)", metric: metric, values: runs.map(value), unit: unit
+        )
       }
       out.append(line("sampled, from opening the file,", "first picture", "ms") { 1000 * $0.first })
       out.append(line("exact, from opening the file,", "picture", "s") { $0.exact })

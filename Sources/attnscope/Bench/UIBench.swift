@@ -16,7 +16,9 @@ struct UIBench {
       nearly.append(1000 * times[keys * 95 / 100])
     }
     return [
-      Figure(suite: "ui", name: "120x40, bundled sample", metric: "keys", values: [Double(keys)], unit: ""),
+      Figure(
+        suite: "ui", name: "120x40, bundled sample", metric: "keys", values: [Double(keys)],
+        unit: ""),
       Figure(
         suite: "ui", name: "120x40, bundled sample", metric: "key to frame, median",
         values: medians, unit: "ms"),

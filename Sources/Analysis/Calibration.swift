@@ -1,0 +1,187 @@
+public import Attention
+import Glibc
+
+/// Which kernel a threshold is for: they are calibrated apart.
+public enum Phase: String, Sendable, CaseIterable {
+  case prefill, decode
+}
+
+/// The exact sparsity(lambda) of one phase at one context length: the empirical distribution of the margins.
+///
+/// sparsity(lambda) = share of visible blocks with margin < ln(lambda), over all heads put together. No trial runs: one
+/// pass that keeps the margins gives every lambda. Paper: BLASST, 2025, arXiv 2512.12087.
+public struct SparsityCurve: Sendable {
+  public let phase: Phase
+  /// Keys of the context.
+  public let length: Int
+  /// Margins of visible blocks, ascending, in nats; +infinity for those that are never skipped.
+  public let margins: [Float]
+
+  public init(phase: Phase, length: Int, margins: [Float]) {
+    (self.phase, self.length) = (phase, length)
+    self.margins = margins.filter { !$0.isNaN }.sorted()
+  }
+
+  /// The first `length` queries and keys of causal prefill tables: the prompt cut off there, exactly, when `length` is a
+  /// multiple of the tile's rows (it is rounded down to one).
+  public init(prefill tables: [BlockTable], length: Int) {
+    let rows = tables[0].spec.rows
+    let tiles = min(max(1, length / rows), tables[0].rowTiles)
+    self.init(
+      phase: .prefill, length: min(tiles * rows, tables[0].keys),
+      margins: tables.flatMap { $0.margins[0..<tiles * $0.keyTiles] })
+  }
+
+  public func sparsity(_ lambda: Double) -> Double {
+    guard !margins.isEmpty, lambda > 0 else { return 0 }
+    let threshold = Float(log(lambda))
+    var low = 0, high = margins.count
+    while low < high {
+      let middle = (low + high) / 2
+      if margins[middle] < threshold { low = middle + 1 } else { high = middle }
+    }
+    return Double(low) / Double(margins.count)
+  }
+
+  /// What lambda = 1 reaches: nothing that raises a running maximum is ever skipped.
+  public var most: Double { sparsity(1) }
+
+  /// The smallest lambda whose sparsity reaches `target`; nil when lambda = 1 does not.
+  public func lambda(for target: Double) -> Double? {
+    let wanted = Int((target * Double(margins.count)).rounded(.up))
+    guard wanted > 0, wanted <= margins.count, margins[wanted - 1] < 0 else { return nil }
+    return min(1, exp(Double(margins[wanted - 1].nextUp)))
+  }
+}
+
+/// One measured point: at this length, this lambda skips this share.
+public struct CalibrationPoint: Sendable, Equatable {
+  public let sparsity: Double
+  public let length: Int
+  public let lambda: Double
+
+  public init(sparsity: Double, length: Int, lambda: Double) {
+    (self.sparsity, self.length, self.lambda) = (sparsity, length, lambda)
+  }
+
+  /// lambda * length: what deployed kernels call `threshold_scale_factor`.
+  public var factor: Double { lambda * Double(length) }
+}
+
+/// factor(S) = a exp(b S), lambda = factor / L: one pair for a phase, as ModelOpt and TensorRT-LLM use it.
+public struct ExponentialFit: Sendable, Equatable {
+  public let a: Double
+  public let b: Double
+  /// Root mean square of factor - fit, and its coefficient of determination.
+  public let rmse: Double
+  public let r2: Double
+  public let points: Int
+
+  /// Points outside are left out, as ModelOpt does.
+  public static let kept = 0.1...0.9
+  private static let exponents = 0.0...20.0
+
+  public func factor(_ sparsity: Double) -> Double { a * exp(b * sparsity) }
+
+  /// Least squares over the points that are kept, with a >= 0 and 0 <= b <= 20; in linear space, or of logarithms. Nil
+  /// with fewer than two different sparsities.
+  public init?(_ points: [(sparsity: Double, factor: Double)], logarithmic: Bool = false) {
+    let kept = points.filter { Self.kept.contains($0.sparsity) && $0.factor > 0 }
+    guard Set(kept.map(\.sparsity)).count >= 2 else { return nil }
+    (a, b) = logarithmic ? Self.logarithmicFit(kept) : Self.linearFit(kept)
+    self.points = kept.count
+    let (a, b) = (a, b)
+    let mean = kept.reduce(0) { $0 + $1.factor } / Double(kept.count)
+    let rest = kept.reduce(0) { $0 + pow($1.factor - a * exp(b * $1.sparsity), 2) }
+    let spread = kept.reduce(0) { $0 + pow($1.factor - mean, 2) }
+    rmse = (rest / Double(kept.count)).squareRoot()
+    r2 = spread > 0 ? 1 - rest / spread : 1
+  }
+
+  /// For a fixed b the best a is a quotient; what remains is a search over b.
+  private static func linearFit(_ points: [(sparsity: Double, factor: Double)]) -> (Double, Double)
+  {
+    func best(_ b: Double) -> (a: Double, rest: Double) {
+      let up = points.reduce(0) { $0 + $1.factor * exp(b * $1.sparsity) }
+      let down = points.reduce(0) { $0 + exp(2 * b * $1.sparsity) }
+      let a = max(0, up / down)
+      return (a, points.reduce(0) { $0 + pow($1.factor - a * exp(b * $1.sparsity), 2) })
+    }
+    let steps = 2000
+    let grid = (0...steps).map { exponents.upperBound * Double($0) / Double(steps) }
+    let start = grid.indices.min { best(grid[$0]).rest < best(grid[$1]).rest }!
+    var (low, high) = (grid[max(0, start - 1)], grid[min(steps, start + 1)])
+    for _ in 0..<80 {
+      let (left, right) = (low + (high - low) / 3, high - (high - low) / 3)
+      if best(left).rest < best(right).rest { high = right } else { low = left }
+    }
+    let b = (low + high) / 2
+    return (best(b).a, b)
+  }
+
+  private static func logarithmicFit(_ points: [(sparsity: Double, factor: Double)])
+    -> (Double, Double)
+  {
+    let n = Double(points.count)
+    let x = points.reduce(0) { $0 + $1.sparsity } / n
+    let y = points.reduce(0) { $0 + log($1.factor) } / n
+    let up = points.reduce(0) { $0 + ($1.sparsity - x) * (log($1.factor) - y) }
+    let down = points.reduce(0) { $0 + pow($1.sparsity - x, 2) }
+    let b = min(max(up / down, exponents.lowerBound), exponents.upperBound)
+    return (exp(y - b * x), b)
+  }
+}
+
+/// lambda(L) = a / L at one target: the model of the BLASST paper.
+public struct InverseFit: Sendable, Equatable {
+  public let target: Double
+  public let a: Double
+  public let rmse: Double
+  public let points: [CalibrationPoint]
+
+  /// Least squares of lambda on 1/L; nil without points.
+  public init?(target: Double, _ points: [CalibrationPoint]) {
+    guard !points.isEmpty else { return nil }
+    let up = points.reduce(0) { $0 + $1.lambda / Double($1.length) }
+    let down = points.reduce(0) { $0 + 1 / (Double($1.length) * Double($1.length)) }
+    let a = up / down
+    (self.target, self.a, self.points) = (target, a, points)
+    let rest = points.reduce(0) { $0 + pow($1.lambda - a / Double($1.length), 2) }
+    rmse = (rest / Double(points.count)).squareRoot()
+  }
+}
+
+/// Both fits of one phase, and the points they stand on.
+public struct Calibration: Sendable {
+  public let phase: Phase
+  public let curves: [SparsityCurve]
+  public let points: [CalibrationPoint]
+  public let exponential: ExponentialFit?
+
+  /// Sparsities at which every curve is read: 10 to 90 %.
+  public static let grid = (2...18).map { Double($0) / 20 }
+
+  public init(_ curves: [SparsityCurve], logarithmic: Bool = false) {
+    phase = curves.first?.phase ?? .prefill
+    self.curves = curves
+    points = curves.flatMap { curve in
+      Self.grid.compactMap { target in
+        curve.lambda(for: target).map {
+          CalibrationPoint(sparsity: target, length: curve.length, lambda: $0)
+        }
+      }
+    }
+    exponential = ExponentialFit(
+      points.map { ($0.sparsity, $0.factor) }, logarithmic: logarithmic)
+  }
+
+  public func inverse(_ target: Double) -> InverseFit? {
+    InverseFit(
+      target: target,
+      curves.compactMap { curve in
+        curve.lambda(for: target).map {
+          CalibrationPoint(sparsity: target, length: curve.length, lambda: $0)
+        }
+      })
+  }
+}

@@ -1,0 +1,271 @@
+import Analysis
+import Attention
+import Canvas
+import Formats
+import Glibc
+
+/// What `calibrate` prints, as text, JSON, and configurations of other programs.
+struct CalibrationReport {
+  let name: String
+  var phases: [PhaseReport]
+  var prices: [ModelPrice] = []
+  /// Of a table of published factors there are fits and nothing else.
+  var fits: [(phase: Phase, fit: ExponentialFit)] = []
+
+  private var allFits: [(phase: Phase, fit: ExponentialFit)] {
+    fits
+      + phases.compactMap { phase in
+        phase.calibration.exponential.map { (phase.calibration.phase, $0) }
+      }
+  }
+
+  // MARK: Warnings
+
+  var warnings: [String] {
+    phases.flatMap { phase -> [String] in
+      let name = phase.calibration.phase.rawValue
+      guard let longest = phase.calibration.curves.last else { return [] }
+      var out = phase.targets.filter { $0.lambda == nil }.map {
+        "\(name): \(Numbers.percent($0.target)) is out of reach: lambda 1 skips \(Numbers.percent(longest.most)) of \(longest.length) tokens, and above 1 lambda means nothing"
+      }
+      if phase.calibration.exponential == nil {
+        out.append(
+          "\(name): fewer than two sparsities between 10 and 90 % were reached; a exp(b S) is not fitted"
+        )
+      }
+      guard let fit = phase.calibration.exponential else { return out }
+      for target in phase.targets where target.lambda != nil {
+        let factor = fit.factor(target.target)
+        let short = phase.calibration.curves.map(\.length).filter { factor > Double($0) }
+        guard !short.isEmpty else { continue }
+        out.append(
+          "\(name): the fitted factor \(Numbers.short(factor)) for \(Numbers.percent(target.target)) is larger than a context of \(short.map(String.init).joined(separator: " or ")): lambda would exceed 1 there, which is clamped to dense here and which kernels take differently; use dense below \(Int(factor.rounded(.up))) tokens"
+        )
+      }
+      return out
+    }
+  }
+
+  // MARK: Text
+
+  var text: String {
+    var lines = [Printable.text(name)]
+    for phase in phases { lines += text(phase) }
+    for (phase, fit) in fits { lines += ["\(phase.rawValue)  " + Self.text(fit)] }
+    if !prices.isEmpty {
+      lines += [
+        "model, last \(prices[0].tokens) tokens, prefill pruned",
+        Self.row(["target", "lambda", "KL", "perplexity", "dense", "same top token"]),
+      ]
+      lines += prices.map {
+        Self.row([
+          Numbers.percent($0.target), Numbers.scientific($0.lambda), Numbers.short($0.divergence),
+          Numbers.fixed(exp($0.sparse), 3), Numbers.fixed(exp($0.dense), 3),
+          Numbers.percent($0.agreement),
+        ])
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private func text(_ phase: PhaseReport) -> [String] {
+    let calibration = phase.calibration
+    let grid = [0.1, 0.3, 0.5, 0.7, 0.9]
+    var lines = ["", "\(calibration.phase.rawValue)  \(phase.spec)"]
+    lines.append(
+      Self.row(["length", "blocks"] + grid.map { "λ at " + Numbers.percent($0) } + ["most at λ=1"]))
+    for curve in calibration.curves {
+      lines.append(
+        Self.row(
+          ["\(curve.length)", "\(curve.margins.count)"]
+            + grid.map { curve.lambda(for: $0).map(Numbers.scientific) ?? "-" }
+            + [Numbers.percent(curve.most)]))
+    }
+    if let fit = calibration.exponential { lines.append("  " + Self.text(fit)) }
+    lines.append(
+      Self.row([
+        "target", "exact λ", "λ = a/L: a", "rmse", "a exp(bS)/L", "dropped", "worst", "error",
+      ]))
+    let length = Double(calibration.curves.last?.length ?? 1)
+    for target in phase.targets {
+      let fitted = calibration.exponential.map { $0.factor(target.target) / length }
+      lines.append(
+        Self.row([
+          Numbers.percent(target.target), target.lambda.map(Numbers.scientific) ?? "-",
+          target.inverse.map { Numbers.short($0.a) } ?? "-",
+          target.inverse.map { Numbers.scientific($0.rmse) } ?? "-",
+          fitted.map { $0 > 1 ? "dense" : Numbers.scientific($0) } ?? "-",
+          target.lambda == nil ? "-" : Numbers.short(target.droppedMean),
+          target.lambda == nil ? "-" : Numbers.short(target.droppedWorst),
+          target.errorMean.map(Numbers.short) ?? "-",
+        ]))
+    }
+    return lines
+  }
+
+  private static func text(_ fit: ExponentialFit) -> String {
+    "λ = a exp(b S) / L: a = \(Numbers.fixed(fit.a, fit.a < 1 ? 4 : fit.a < 100 ? 3 : 1)), b = \(Numbers.fixed(fit.b, 3)); R² \(Numbers.fixed(fit.r2, 4)), rmse \(Numbers.short(fit.rmse)) over \(fit.points) points of 10 to 90 %"
+  }
+
+  private static func row(_ cells: [String]) -> String {
+    "  " + cells.map { $0 + String(repeating: " ", count: max(1, 13 - $0.count)) }.joined()
+  }
+
+  // MARK: JSON
+
+  var json: JSON {
+    .object([
+      ("source", .string(name)), ("phases", .array(phases.map(json))),
+      (
+        "fits",
+        .object(allFits.map { ($0.phase.rawValue, Self.json($0.fit)) })
+      ),
+      (
+        "model",
+        .array(
+          prices.map {
+            .object([
+              ("target", .number($0.target)), ("lambda", .number($0.lambda)),
+              ("tokens", .integer($0.tokens)), ("kl", .number($0.divergence)),
+              ("perplexity", .number(exp($0.sparse))),
+              ("dense_perplexity", .number(exp($0.dense))),
+              ("top1_agreement", .number($0.agreement)),
+            ])
+          })
+      ),
+    ])
+  }
+
+  private func json(_ phase: PhaseReport) -> JSON {
+    .object([
+      ("phase", .string(phase.calibration.phase.rawValue)),
+      ("tile", .array([.integer(phase.spec.rows), .integer(phase.spec.keys)])),
+      ("vote", .string(phase.spec.vote.rawValue)), ("order", .string(phase.spec.order.rawValue)),
+      ("splits", .integer(phase.spec.splits)),
+      (
+        "lengths",
+        .array(
+          phase.calibration.curves.map { curve in
+            .object([
+              ("length", .integer(curve.length)), ("blocks", .integer(curve.margins.count)),
+              ("most", .number(curve.most)),
+              (
+                "points",
+                .array(
+                  phase.calibration.points.filter { $0.length == curve.length }.map {
+                    .object([
+                      ("sparsity", .number($0.sparsity)), ("lambda", .number($0.lambda)),
+                      ("factor", .number($0.factor)),
+                    ])
+                  })
+              ),
+            ])
+          })
+      ),
+      ("exponential", .optional(phase.calibration.exponential, Self.json)),
+      (
+        "targets",
+        .array(
+          phase.targets.map { target in
+            .object([
+              ("target", .number(target.target)),
+              ("lambda", .optional(target.lambda, JSON.number)),
+              ("inverse_a", .optional(target.inverse, { .number($0.a) })),
+              ("inverse_rmse", .optional(target.inverse, { .number($0.rmse) })),
+              ("dropped_mass_mean", target.lambda == nil ? .null : .number(target.droppedMean)),
+              ("dropped_mass_max", target.lambda == nil ? .null : .number(target.droppedWorst)),
+              ("output_error_relative_l2", .optional(target.errorMean, JSON.number)),
+            ])
+          })
+      ),
+    ])
+  }
+
+  private static func json(_ fit: ExponentialFit) -> JSON {
+    .object([
+      ("a", .number(fit.a)), ("b", .number(fit.b)), ("r2", .number(fit.r2)),
+      ("rmse", .number(fit.rmse)), ("points", .integer(fit.points)),
+      ("kept_range", .array([.number(0.1), .number(0.9)])),
+    ])
+  }
+
+  // MARK: Configurations
+
+  /// What TensorRT-LLM takes with --config, or what ModelOpt writes into a checkpoint's config.json.
+  func config(_ format: CalibrateCommand.ConfigFormat, target: Double) throws -> String {
+    let fits = allFits
+    guard !fits.isEmpty else {
+      throw FormatError(
+        .mismatch, "no phase could be fitted: too few sparsities between 10 and 90 % are reached",
+        file: name)
+    }
+    switch format {
+    case .trtllm:
+      let tiles = phases.map { "\($0.calibration.phase.rawValue) \($0.spec)" }.joined(
+        separator: ", ")
+      var lines = [
+        "# skip softmax attention: factors for \(Numbers.percent(target)) of blocks skipped; lambda = factor / length",
+        "# calibrated by attnscope on \(Printable.text(name).replacing("\n", with: " "))\(tiles.isEmpty ? "" : ": " + tiles)",
+        "sparse_attention_config:", "  algorithm: skip_softmax", "  threshold_scale_factor:",
+      ]
+      lines += fits.map { "    \($0.phase.rawValue): \($0.fit.factor(target))" }
+      return lines.joined(separator: "\n") + "\n"
+    case .modelopt:
+      let factors: [(String, JSON)] =
+        [("formula", .string("a * exp(b * target_sparsity)"))]
+        + fits.map {
+          ($0.phase.rawValue, .object([("a", .number($0.fit.a)), ("b", .number($0.fit.b))]))
+        }
+      return JSON.object([
+        (
+          "sparse_attention_config",
+          .object([
+            (
+              "config_groups",
+              .object([("group_0", .object([("sparse_algo", .string("softmax_skip"))]))])
+            ), ("threshold_scale_factor", .object(factors)),
+            ("producer", .object([("name", .string("attnscope")), ("version", .string("0.1.0"))])),
+          ])
+        )
+      ]).text(pretty: true) + "\n"
+    }
+  }
+}
+
+/// Published factors: lines of target sparsity, prefill factor and, if there is one, decode factor.
+struct FactorTable {
+  private let name: String
+  private var columns: [[(sparsity: Double, factor: Double)]] = [[], []]
+
+  init(_ path: String) throws {
+    name = path.split(separator: "/").last.map(String.init) ?? path
+    let text = String(decoding: try readWhole(path), as: UTF8.self)
+    for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+    {
+      let content = line.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)[0]
+      let fields = content.split { ", \t;\r".contains($0) }
+      guard !fields.isEmpty else { continue }
+      let values = fields.map { Double($0) }
+      guard (2...3).contains(values.count), values.allSatisfy({ $0?.isFinite ?? false }) else {
+        throw FormatError(
+          .mismatch,
+          "line \(number + 1) is not: target sparsity, prefill factor, decode factor", file: path)
+      }
+      for (column, value) in values.dropFirst().enumerated() {
+        columns[column].append((values[0]!, value!))
+      }
+    }
+  }
+
+  func report(_ targets: [Double], _ logarithmic: Bool) throws -> CalibrationReport {
+    var report = CalibrationReport(name: name, phases: [])
+    for (phase, points) in zip(Phase.allCases, columns) where !points.isEmpty {
+      guard let fit = ExponentialFit(points, logarithmic: logarithmic) else {
+        throw FormatError(
+          .mismatch, "has fewer than two \(phase.rawValue) points between 10 and 90 %", file: name)
+      }
+      report.fits.append((phase, fit))
+    }
+    return report
+  }
+}

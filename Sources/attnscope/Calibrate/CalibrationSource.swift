@@ -1,0 +1,168 @@
+import Analysis
+import Attention
+import Backends
+import Formats
+import Glibc
+import Methods
+import Models
+import Tensors
+
+/// Where margins come from: groups of query heads that share a KV head.
+protocol CalibrationSource {
+  var name: String { get }
+  /// Keys of the whole context.
+  var tokens: Int { get }
+  /// How many groups there are.
+  var count: Int { get }
+  func group(_ index: Int) throws -> HeadGroup
+}
+
+/// A dump's heads.
+struct DumpSource: CalibrationSource {
+  private let heads: DumpHeads
+  private let places: [(layer: Int, head: Int)]
+
+  init(_ dump: Dump, layers: [Int]?) {
+    let heads = DumpHeads(dump)
+    self.heads = heads
+    places = (layers ?? Array(heads.layers.indices)).flatMap { layer in
+      stride(from: 0, to: heads.heads(layer), by: heads.groupSize(layer)).map { (layer, $0) }
+    }
+  }
+
+  var name: String {
+    heads.dump.path.split(separator: "/").last.map(String.init) ?? heads.dump.path
+  }
+  var tokens: Int { heads.dump.layers[0].positions.keys }
+  var count: Int { places.count }
+
+  func group(_ index: Int) throws -> HeadGroup {
+    guard let group = heads.group(places[index].layer, containing: places[index].head) else {
+      throw FormatError(
+        .mismatch, "layer \(heads.layers[places[index].layer]) lacks heads of a group",
+        file: heads.dump.path)
+    }
+    return group.0
+  }
+}
+
+/// A model that has read a text with dense attention.
+final class ModelSource: CalibrationSource {
+  let model: LanguageModel
+  private let text: [Int]
+  private let layers: [Int]
+  private let state: RunState
+  private let record: QueryRecord
+
+  init(_ model: LanguageModel, tokens: [Int], layers: [Int]?) {
+    (self.model, text) = (model, tokens)
+    self.layers = (layers ?? Array(0..<model.config.layers)).filter { $0 < model.config.layers }
+    record = QueryRecord(model.config, layers: Set(self.layers), budget: .max)
+    state = RunState(model)
+    model.prefill(tokens, state, Self.plan(.dense), observer: record)
+  }
+
+  var name: String { model.config.name }
+  var tokens: Int { text.count }
+  var count: Int { layers.count * model.config.kvHeads }
+
+  func group(_ index: Int) throws -> HeadGroup {
+    let shared = model.config.kvHeads, size = model.config.heads / shared
+    let layer = layers[index / shared], kv = index % shared
+    let keys = state.caches[layer][kv].snapshot
+    return HeadGroup(
+      (kv * size..<(kv + 1) * size).map { head in
+        Head(query: record.tensor(layer, head: head, 0..<text.count)!, cached: keys)
+      })
+  }
+
+  private enum Choice {
+    case dense
+    case sparse(TileSpec, Double)
+  }
+
+  private static func plan(_ choice: Choice) -> AttentionPlan {
+    let dense = try! Dense(knobs: [:])
+    guard case .sparse(let spec, let lambda) = choice else {
+      return AttentionPlan(prefill: dense, decode: dense)
+    }
+    return AttentionPlan(
+      prefill: try! BLASST(knobs: BLASST.knobs(spec, lambda: lambda)), decode: dense)
+  }
+
+  /// Perplexity and divergence of the next-token distributions, over the last positions of the text.
+  func prices(_ phase: PhaseReport, _ spec: TileSpec) throws -> [ModelPrice] {
+    let last = min(256, text.count - 1)
+    guard last > 0 else { return [] }
+    let dense = logits(.dense, last)
+    return phase.targets.compactMap { target -> ModelPrice? in
+      guard let lambda = target.lambda else { return nil }
+      let sparse = logits(.sparse(spec, lambda), last)
+      var price = ModelPrice(target: target.target, lambda: lambda, tokens: last)
+      for (index, row) in dense.enumerated() {
+        let next = text[text.count - last + index], other = sparse[index]
+        let (a, b) = (
+          row.withUnsafeBufferPointer(logSumExp), other.withUnsafeBufferPointer(logSumExp)
+        )
+        price.dense += a - Double(row[next])
+        price.sparse += b - Double(other[next])
+        price.divergence += Self.divergence(row, a, other, b)
+        if row.indices.max(by: { row[$0] < row[$1] })
+          == other.indices.max(by: { other[$0] < other[$1] })
+        {
+          price.agreement += 1
+        }
+      }
+      return price.averaged
+    }
+  }
+
+  /// The logits that predict the last `count` tokens.
+  private func logits(_ choice: Choice, _ count: Int) -> [[Float]] {
+    var out: [[Float]] = []
+    let first = text.count - count - 1
+    model.prefill(
+      text, RunState(model), Self.plan(choice),
+      everyLogit: { position, logits in
+        if position >= first, position < self.text.count - 1 { out.append(Array(logits)) }
+      })
+    return out
+  }
+
+  /// KL(dense || sparse) in nats.
+  private static func divergence(_ p: [Float], _ lseP: Double, _ q: [Float], _ lseQ: Double)
+    -> Double
+  {
+    var sum = 0.0
+    for index in p.indices {
+      let logP = Double(p[index]) - lseP
+      sum += exp(logP) * (logP - (Double(q[index]) - lseQ))
+    }
+    return max(0, sum)
+  }
+}
+
+/// What a threshold does to a model's predictions.
+struct ModelPrice {
+  let target: Double
+  let lambda: Double
+  let tokens: Int
+  /// Mean negative log-likelihood in nats.
+  var dense = 0.0, sparse = 0.0
+  var divergence = 0.0
+  /// Share of positions with the same most likely token.
+  var agreement = 0.0
+
+  init(target: Double, lambda: Double, tokens: Int) {
+    (self.target, self.lambda, self.tokens) = (target, lambda, tokens)
+  }
+
+  var averaged: ModelPrice {
+    var copy = self
+    let n = Double(tokens)
+    (copy.dense, copy.sparse, copy.divergence, copy.agreement) = (
+      dense / n, sparse / n, divergence / n, agreement / n
+    )
+    return copy
+  }
+}

@@ -1,0 +1,123 @@
+import Analysis
+import Attention
+
+/// Gathers the margins of all head groups at several lengths, then the price of each target at the longest.
+struct CalibrationWork {
+  let sources: [any CalibrationSource]
+  let targets: [Double]
+  let lengths: [Int]
+  let decodeRows: Int
+  let logarithmic: Bool
+
+  func run(_ phase: Phase, _ spec: TileSpec) throws -> PhaseReport {
+    var margins = lengths.map { _ in [Float]() }
+    try forEachGroup { group in
+      for (index, part) in try parts(group, phase, spec).enumerated() { margins[index] += part }
+    }
+    let curves = zip(lengths, margins).map {
+      SparsityCurve(phase: phase, length: $0, margins: $1)
+    }
+    let calibration = Calibration(curves, logarithmic: logarithmic)
+    var report = PhaseReport(spec: spec, calibration: calibration, targets: [])
+    for target in targets {
+      report.targets.append(
+        TargetReport(
+          target: target, lambda: curves.last?.lambda(for: target),
+          inverse: calibration.inverse(target)))
+    }
+    try addPrices(&report, phase, spec)
+    return report
+  }
+
+  private func forEachGroup(_ body: (HeadGroup) throws -> Void) throws {
+    for source in sources {
+      for index in 0..<source.count { try body(try source.group(index)) }
+    }
+  }
+
+  /// The margins of one group at every length. Prefill at a shorter length is the table's first rows.
+  private func parts(_ group: HeadGroup, _ phase: Phase, _ spec: TileSpec) throws -> [[Float]] {
+    switch phase {
+    case .prefill:
+      let tables = TilePass(group, keysPerTile: spec.keys).tables(spec)!
+      guard group.visibility.causal, group.visibility.offset == 0 else {
+        return lengths.map { _ in tables.flatMap { $0.margins } }
+      }
+      return lengths.map { SparsityCurve(prefill: tables, length: $0).margins }
+    case .decode:
+      return lengths.map { length in
+        guard let rows = decodeGroup(group, length) else { return [] }
+        return TilePass(rows, keysPerTile: spec.keys).tables(spec)!.flatMap { $0.margins }
+      }
+    }
+  }
+
+  /// The last rows before a length, each as a decode step that looks back; nil where no query was saved there.
+  private func decodeGroup(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
+    let end = min(length - group.visibility.offset, group.queries)
+    let start = max(0, end - decodeRows)
+    guard end > start else { return nil }
+    return HeadGroup(group.heads.map { $0.slice(start..<end, keys: min(length, group.keys)) })
+  }
+
+  /// Dropped mass and output error of every reachable target, at the longest length.
+  private func addPrices(_ report: inout PhaseReport, _ phase: Phase, _ spec: TileSpec) throws {
+    let length = lengths.last ?? 0
+    try forEachGroup { whole in
+      let part = phase == .decode ? decodeGroup(whole, length) : whole
+      guard let group = part else { return }
+      let hasValues = group.heads[0].value != nil
+      let pass = TilePass(group, keysPerTile: spec.keys, withValues: hasValues)
+      let tables = pass.tables(spec)!
+      let dense = hasValues ? pass.forward(spec, .blasst(lambda: 0)) : nil
+      for index in report.targets.indices {
+        guard let lambda = report.targets[index].lambda else { continue }
+        let sparse = hasValues ? pass.forward(spec, .blasst(lambda: lambda)) : nil
+        for head in group.heads.indices {
+          let dropped = tables[head].droppedMass(try Lambda(lambda))
+          report.targets[index].add(
+            dropped: dropped,
+            error: dense.flatMap { dense in
+              sparse.map {
+                OutputError(dense: dense[head].values, sparse: $0[head].values).relativeL2
+              }
+            })
+        }
+      }
+    }
+  }
+}
+
+/// What a target sparsity takes and costs.
+struct TargetReport {
+  let target: Double
+  /// Exact, at the longest length; nil when lambda = 1 does not reach it.
+  let lambda: Double?
+  let inverse: InverseFit?
+  private(set) var droppedMean = 0.0
+  private(set) var droppedWorst = 0.0
+  private(set) var errors: [Double] = []
+  private var heads = 0
+
+  init(target: Double, lambda: Double?, inverse: InverseFit?) {
+    (self.target, self.lambda, self.inverse) = (target, lambda, inverse)
+  }
+
+  mutating func add(dropped: (mean: Double, max: Double), error: Double?) {
+    heads += 1
+    droppedMean += (dropped.mean - droppedMean) / Double(heads)
+    droppedWorst = max(droppedWorst, dropped.max)
+    if let error { errors.append(error) }
+  }
+
+  var errorMean: Double? {
+    errors.isEmpty ? nil : errors.reduce(0, +) / Double(errors.count)
+  }
+}
+
+/// One phase: its curves, fits and prices.
+struct PhaseReport {
+  let spec: TileSpec
+  let calibration: Calibration
+  var targets: [TargetReport]
+}
