@@ -185,3 +185,21 @@ public struct Calibration: Sendable {
       })
   }
 }
+
+/// What one head alone says about thresholds: its curve at three lengths, read off one table.
+public struct HeadCalibration: Sendable {
+  /// Of prefill; nil for tables whose margins do not hold for every lambda, or that are a mask alone.
+  public let calibration: Calibration?
+
+  public init(_ table: BlockTable) {
+    guard table.madeFor == nil, !table.isFixed, table.rowTiles > 0 else {
+      calibration = nil
+      return
+    }
+    let lengths = Set([4, 2, 1].map { table.queries / $0 }).filter { $0 >= table.spec.rows }
+    let curves = (lengths.isEmpty ? [table.queries] : lengths.sorted()).map {
+      SparsityCurve(prefill: [table], length: $0)
+    }
+    calibration = Calibration(curves)
+  }
+}

@@ -14,6 +14,8 @@ public struct HeadSummary: Sendable {
   public let entropy: Double
   public let label: PatternLabel
   public let quality: Quality
+  /// How many rows all of this was read from; nil when from all.
+  public let sampledRows: Int?
 
   /// exp(entropy): how many tokens a row attends to, on the whole.
   public var effectiveTokens: Double { exponential(entropy) }

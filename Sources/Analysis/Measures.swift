@@ -3,8 +3,10 @@ public struct OutputError: Sendable, Equatable {
   /// ||O' - O||_F / ||O||_F
   public let relativeL2: Double
   public let maxAbsolute: Double
+  /// One row tile in so many was looked at; nil when all were.
+  public let sampled: Int?
 
-  public init(dense: [Float], sparse: [Float]) {
+  public init(dense: [Float], sparse: [Float], sampled: Int? = nil) {
     precondition(dense.count == sparse.count, "outputs of different size")
     var difference = 0.0, norm = 0.0, most = 0.0
     for (a, b) in zip(dense, sparse) {
@@ -13,6 +15,7 @@ public struct OutputError: Sendable, Equatable {
       norm += Double(a) * Double(a)
       most = max(most, abs(d))
     }
+    self.sampled = sampled
     relativeL2 = norm > 0 ? (difference / norm).squareRoot() : (difference > 0 ? .infinity : 0)
     maxAbsolute = most
   }

@@ -22,6 +22,8 @@ public struct PooledMap: Sendable, Equatable {
   public let mean: [Float]
   /// The key whose column was muted: left out, its row renormalised.
   public let muted: Int?
+  /// How many rows of each row of cells were looked at; nil when all were.
+  public let sampled: Int?
 
   public var rows: Int { rowEdges.count - 1 }
   public var columns: Int { keyEdges.count - 1 }
@@ -33,10 +35,11 @@ public struct PooledMap: Sendable, Equatable {
   }
 
   public init(
-    window: MapWindow, rowEdges: [Int], keyEdges: [Int], max: [Float], mean: [Float], muted: Int?
+    window: MapWindow, rowEdges: [Int], keyEdges: [Int], max: [Float], mean: [Float], muted: Int?,
+    sampled: Int? = nil
   ) {
     (self.window, self.rowEdges, self.keyEdges) = (window, rowEdges, keyEdges)
-    (self.max, self.mean, self.muted) = (max, mean, muted)
+    (self.max, self.mean, self.muted, self.sampled) = (max, mean, muted, sampled)
   }
 
   /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row), or over the
@@ -75,7 +78,8 @@ public struct PooledMap: Sendable, Equatable {
       }
     }
     return PooledMap(
-      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
+      window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted,
+      sampled: sampled)
   }
 
   /// How many entries of each key cell the rows see, but for a muted key.

@@ -11,28 +11,70 @@ public struct Summariser: Sendable {
     rows = PatternRows(head)
   }
 
+  /// Entries that are looked at: of longer heads strips of rows, evenly spread, stand for all.
+  private static let mostEntries = 1 << 25
+
+  /// Strips of rows that are read.
+  private var strips: [Range<Int>] {
+    guard head.isLong else {
+      let chunk = max(rows.stripRows, (head.queries + 31) / 32)
+      return stride(from: 0, to: head.queries, by: chunk).map {
+        $0..<min($0 + chunk, head.queries)
+      }
+    }
+    let size = rows.stripRows
+    let count = max(8, Self.mostEntries / max(head.keys, 1) / size)
+    let all = (head.queries + size - 1) / size
+    return Set((0..<count).map { (2 * $0 + 1) * all / (2 * count) }).sorted().map {
+      $0 * size..<min(($0 + 1) * size, head.queries)
+    }
+  }
+
+  /// What the label is tried on: of a long head its last rows.
+  private var labelled: (Head, PatternRows) {
+    guard head.isLong else { return (head, rows) }
+    let count = min(head.queries, max(64, Self.mostEntries / max(head.keys, 1)))
+    let last = head.slice(head.queries - count..<head.queries, keys: head.keys)
+    return (last, PatternRows(last))
+  }
+
   /// Nil when cancelled.
   public func summary(
     threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> HeadSummary? {
-    guard let totals = sweep(threads, isCancelled),
-      let label = Labeller(head, rows).label(threads: threads, isCancelled: isCancelled)
+    let strips = strips, (part, partRows) = labelled
+    guard let totals = sweep(strips, threads, isCancelled),
+      let label = Labeller(part, partRows).label(threads: threads, isCancelled: isCancelled)
     else { return nil }
+    let viewers = viewers(strips)
     let seen = max(totals.rowsWithMass, 1)
     var importance = [Float](repeating: 0, count: head.keys)
     for key in 0..<head.keys {
-      let viewers =
-        head.visibility.causal ? head.queries - max(0, key - head.visibility.offset) : head.queries
-      importance[key] = viewers > 0 ? Float(totals.columns[key] / Double(viewers)) : 0
+      importance[key] = viewers[key] > 0 ? Float(totals.columns[key] / Double(viewers[key])) : 0
     }
     var quality = Quality.scan(head)
-    quality.paddingKeys = totals.columns.reversed().prefix { $0 == 0 }.count
+    quality.paddingKeys = head.keys - 1 - (totals.columns.lastIndex { $0 != 0 } ?? -1)
+    // Of keys that no row read here could see nothing is known.
+    if let unseen = viewers.lastIndex(where: { $0 > 0 }), unseen < head.keys - 1 { quality.paddingKeys = 0 }
     if quality.paddingKeys == head.keys { quality.paddingKeys = 0 }
     return HeadSummary(
       importance: importance, columnMass: totals.columns.map { Float($0 / Double(seen)) },
       truncatedImportance: totals.published, entropy: totals.entropy / Double(seen), label: label,
-      quality: quality)
+      quality: quality, sampledRows: head.isLong ? strips.reduce(0) { $0 + $1.count } : nil)
+  }
+
+  /// How many of the rows that were read see each key.
+  private func viewers(_ strips: [Range<Int>]) -> [Int] {
+    var from = [Int](repeating: 0, count: head.keys + 1)
+    for row in strips.joined() { from[head.visibility.limit(row: row)] += 1 }
+    var seen = 0
+    var viewers = [Int](repeating: 0, count: head.keys)
+    for key in stride(from: head.keys - 1, through: 0, by: -1) {
+      seen += from[key + 1]
+      viewers[key] = seen
+    }
+    return viewers
   }
 
   private struct Totals: Sendable {
@@ -42,14 +84,13 @@ public struct Summariser: Sendable {
     var published: Float?
   }
 
-  private func sweep(_ threads: ComputeThreads, _ isCancelled: @escaping @Sendable () -> Bool)
-    -> Totals?
-  {
-    let chunk = max(rows.stripRows, (head.queries + 31) / 32)
-    let chunks = (head.queries + chunk - 1) / chunk
+  private func sweep(
+    _ strips: [Range<Int>], _ threads: ComputeThreads,
+    _ isCancelled: @escaping @Sendable () -> Bool
+  ) -> Totals? {
     let parts = Gathered<Totals>()
-    threads.forEach(0..<chunks, isCancelled: isCancelled) { index in
-      parts.add(index, totals(of: index * chunk..<min((index + 1) * chunk, head.queries)))
+    threads.forEach(0..<strips.count, isCancelled: isCancelled) { index in
+      parts.add(index, totals(of: strips[index]))
     }
     if isCancelled() { return nil }
     var sum = Totals(columns: [Double](repeating: 0, count: head.keys))

@@ -65,6 +65,40 @@ public struct BlockTable: Sendable {
     seal()
   }
 
+  /// Everything but the spec as bytes, for a cache: four floats a block, the entropy, the number of rows.
+  package var packed: [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(16 * margins.count + 24)
+    for values in [margins, massSum, massMax, worstDropped] {
+      values.withUnsafeBytes { bytes.append(contentsOf: $0) }
+    }
+    withUnsafeBytes(of: entropy) { bytes.append(contentsOf: $0) }
+    withUnsafeBytes(of: Int64(visibleRows)) { bytes.append(contentsOf: $0) }
+    withUnsafeBytes(of: madeFor ?? .nan) { bytes.append(contentsOf: $0) }
+    return bytes
+  }
+
+  /// What `packed` gave; nil when the bytes are not as many as this shape needs.
+  package init?(spec: TileSpec, queries: Int, keys: Int, packed bytes: UnsafeRawBufferPointer) {
+    self.init(spec: spec, queries: queries, keys: keys)
+    let count = margins.count
+    guard bytes.count == 16 * count + 24 else { return nil }
+    func floats(_ index: Int) -> [Float] {
+      [Float](unsafeUninitializedCapacity: count) { out, filled in
+        UnsafeMutableRawBufferPointer(out).copyMemory(
+          from: UnsafeRawBufferPointer(
+            rebasing: bytes[4 * count * index..<4 * count * (index + 1)]))
+        filled = count
+      }
+    }
+    (margins, massSum, massMax, worstDropped) = (floats(0), floats(1), floats(2), floats(3))
+    entropy = bytes.loadUnaligned(fromByteOffset: 16 * count, as: Double.self)
+    visibleRows = Int(bytes.loadUnaligned(fromByteOffset: 16 * count + 8, as: Int64.self))
+    let made = bytes.loadUnaligned(fromByteOffset: 16 * count + 16, as: Double.self)
+    if !made.isNaN { madeFor = made }
+    seal()
+  }
+
   mutating func seal() { sortedMargins = margins.filter { !$0.isNaN }.sorted() }
 
   public var visibleBlocks: Int { sortedMargins.count }

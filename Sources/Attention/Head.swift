@@ -115,6 +115,11 @@ public struct Head: Sendable {
     }
   }
 
+  /// So many entries that a screen cannot wait for all of them: it shows a sample first, and says so.
+  public var isLong: Bool { queries * keys >= Head.longEntries }
+
+  public static let longEntries = 1 << 27
+
   public var value: Tensor? {
     switch source {
     case .projections(_, _, let value): value

@@ -28,10 +28,11 @@ public enum Selection: Sendable {
 extension TilePass {
   /// The online softmax over tiles, output included: BLASST exactly as blasst.md says, or attention over kept sets.
   ///
-  /// Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the arithmetic is that of dense
+  /// With `every` 2 and more only the last of so many row tiles is computed; the others stay zero and unseen. Needs V
+  /// (`withValues: true`). With lambda <= 0 no block can be skipped and the arithmetic is that of dense
   /// attention, bit for bit. Nil when cancelled.
   public func forward(
-    _ spec: TileSpec, _ selection: Selection, screen: Screening = .none,
+    _ spec: TileSpec, _ selection: Selection, screen: Screening = .none, every step: Int = 1,
     threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
   ) -> [HeadOutput]? {
@@ -42,6 +43,7 @@ extension TilePass {
     let screened = screen == .int8 ? ScreenedKeys(self, threads: threads) : nil
     let results = Slots<ForwardRow>(count: units.count * rowTiles)
     threads.forEach(0..<results.count, isCancelled: isCancelled) { item in
+      guard item / units.count % step == 0 else { return }
       let i = rowTiles - 1 - item / units.count, unit = units[item % units.count]
       let rows = i * spec.rows..<min((i + 1) * spec.rows, self.group.queries)
       results[item] = self.forwardRow(

@@ -10,9 +10,18 @@ public final class FileBackend: Backend {
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
   private let description: SourceDescription
-  private let answers = HeadAnswers()
+  private let answers: HeadAnswers
+  /// How far long answers are.
+  public let moments: AsyncStream<Moment>
 
-  public init(_ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil) {
+  /// Tables of long heads are kept in `tables`.
+  public init(
+    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil
+  ) {
+    let (moments, told) = AsyncStream.makeStream(
+      of: Moment.self, bufferingPolicy: .bufferingNewest(16))
+    self.moments = moments
+    answers = HeadAnswers(stored: tables) { told.yield($0) }
     heads = DumpHeads(dump)
     let tile = maskTile ?? dump.tile
     storedTile =
@@ -48,9 +57,6 @@ public final class FileBackend: Backend {
 
   public func describe() -> SourceDescription { description }
 
-  /// A file never changes: no moments.
-  public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
-
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     try await ComputeThreads.shared.value { [self] in try compute(question) }
   }
@@ -75,6 +81,9 @@ public final class FileBackend: Backend {
     switch question {
     case .table: return .table(table)
     case .map(_, let window, let rows, let columns, _):
+      return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
+    case .calibration: return .unavailable("needs margins: this file holds block masks alone")
+    case .sketch(_, let window, let rows, let columns, _, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
     case .summary, .row, .rowTable, .steps, .detail:
       return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")

@@ -57,6 +57,13 @@ public func writeText(_ text: String, to path: String, force: Bool) throws(Forma
   try writer.finish()
 }
 
+/// Writes bytes to a new file, whole or not at all.
+public func writeBytes(_ bytes: [UInt8], to path: String, force: Bool) throws(FormatError) {
+  let writer = try FileWriter(path, force: force)
+  try bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  try writer.finish()
+}
+
 /// Refuses at once what writing would refuse in the end: worth asking before a long computation.
 public func checkWritable(_ path: String, force: Bool) throws(FormatError) {
   var status = stat()

@@ -94,7 +94,8 @@ public actor App {
       running[question] = nil
     }
     model.prune(keeping: wanted)
-    for question in needs.foreground where running.count < Self.mostForeground { ask(question) }
+    let most = model.isLong ? 2 : Self.mostForeground
+    for question in needs.foreground where running.count < most { ask(question) }
     guard running.isEmpty, let next = needs.background.first(where: { !model.isKnown($0) }) else {
       return
     }

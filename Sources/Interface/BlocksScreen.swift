@@ -16,19 +16,21 @@ struct BlocksScreen {
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
-      let why =
-        model.refusal(model.tableQuestion(model.selection.head))
-        ?? (model.isStopped ? "stopped" : "computing…")
+      let question = model.tableQuestion(model.selection.head)
+      let why = model.refusal(question) ?? model.waiting(question)
       grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
     }
     guard rect.width >= 70 else { return drawMargins(table, in: rect, on: &grid) }
     let (left, right) = rect.splitLeft(rect.width / 2)
     drawMargins(table, in: left, on: &grid)
-    let (curve, rest) = right.splitTop(max(6, right.height * 2 / 5))
+    let (curve, rest) = right.splitTop(max(6, right.height * 3 / 10))
     drawCurve(table, in: curve, on: &grid)
-    let (histogram, reasons) = rest.splitTop(max(4, rest.height / 3))
+    let height = CalibrationPanel.height
+    let (histogram, below) = rest.splitTop(max(4, (rest.height - height) / 3))
+    let (calibration, reasons) = below.splitTop(height)
     drawHistogram(table, in: histogram, on: &grid)
+    CalibrationPanel(model).draw(in: calibration, on: &grid)
     drawReasons(table, in: reasons, on: &grid)
   }
 

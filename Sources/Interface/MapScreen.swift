@@ -16,7 +16,7 @@ struct MapScreen {
     self.model = model
     paint = Paint(model)
     layout = MapLayout(model)
-    let fresh = Needs.map(model).flatMap(model.map)
+    let fresh = Needs.map(model).flatMap(model.bestMap)
     let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
     // While a live source grows, the picture of a moment ago is near enough until the next one is there.
     let grows = model.live != nil
@@ -39,7 +39,7 @@ struct MapScreen {
     drawCursor(&grid)
     drawSpark(&grid)
     drawLegend(&grid)
-    if isStale { drawWaiting(&grid) }
+    if isStale || map?.sampled != nil { drawWaiting(&grid) }
   }
 
   static func lambdaText(_ lambda: Double) -> String {
@@ -210,10 +210,26 @@ struct MapScreen {
   }
 
   private func drawWaiting(_ grid: inout Grid) {
-    let why = Needs.map(model).flatMap(model.refusal)
-    let text = why ?? (model.isStopped ? "stopped" : "computing…")
+    let question = Needs.map(model)
+    let why = question.flatMap(model.refusal)
+    var text = why ?? (model.isStopped ? "stopped" : "computing…")
+    if why == nil, let question, let map, let sampled = map.sampled, !isStale {
+      let rows = map.window.queries.count / max(1, map.rows * sampled)
+      text = "sampled: 1 row in \(rows)"
+      if let working = model.working, working.question == question, !model.isStopped {
+        text += "  exact: \(bar(working.state.share)) \(working.state.text)"
+      } else if model.isStopped {
+        text += ", stopped"
+      }
+    }
     let x = layout.plot.x + max(0, (layout.plot.width - Width.of(text)) / 2)
     grid.put(" \(text) ", x, layout.plot.y, paint.bar)
+  }
+
+  private func bar(_ share: Double) -> String {
+    let full = Int((Numbers.unit(share) * 10).rounded(.down))
+    return String(repeating: paint.unicode ? "█" : "#", count: full)
+      + String(repeating: paint.unicode ? "░" : ".", count: 10 - full)
   }
 }
 

@@ -42,6 +42,8 @@ public struct Model: Sendable {
   /// Ctrl-C was pressed: nothing is computed until something new is asked for.
   public internal(set) var isStopped = false
   public internal(set) var isQuitting = false
+  /// What takes long right now.
+  var working: (question: Question, state: Working)?
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
   var interruptsInARow = 0
@@ -96,6 +98,12 @@ public struct Model: Sendable {
       return
     }
     answers[question] = (answer, frame)
+    if working?.question == question { working = nil }
+    if case .map(let map) = answer, case .sketch(let head, _, _, _, _, _) = question,
+      head == selection.head
+    {
+      lastMap = (head, map)
+    }
     if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
       if head == selection.head { lastMap = (head, map) }
       if window.keys.count == source.keys, window.queries.count == source.queries {
@@ -112,12 +120,12 @@ public struct Model: Sendable {
 
   /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
   mutating func prune(keeping wanted: Set<Question>) {
-    let most = live == nil ? 4 * source.allHeads.count + 64 : 1024
+    let most = live == nil ? (isLong ? 24 : 4 * source.allHeads.count + 64) : 1024
     guard answers.count > most else { return }
     answers = answers.filter { question, _ in
       switch question {
       case .table(_, let spec, _):
-        (spec == selection.spec && live == nil) || wanted.contains(question)
+        (spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
       default: wanted.contains(question)
       }
@@ -167,6 +175,8 @@ public struct Model: Sendable {
 
   /// Known as soon as the whole map was shown once.
   var wholeTop: Float? { tops[WholeMap(head: selection.head, muted: mutedKey)] }
+
+  func answer(_ question: Question) -> Answer? { answers[question]?.answer }
 
   func map(_ question: Question) -> PooledMap? {
     if case .map(let map) = answers[question]?.answer { map } else { nil }

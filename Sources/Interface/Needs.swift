@@ -1,3 +1,4 @@
+import Attention
 import Canvas
 import Analysis
 public import Sessions
@@ -19,16 +20,28 @@ public struct Needs: Sendable {
     var now: [Question] = []
     switch selection.view {
     case .map:
-      if let map = Self.map(model) { now.append(map) }
-      now += [model.tableQuestion(head), .row(head, query: selection.query), .summary(head)]
-      now.append(model.errorQuestion)
+      let others = [model.tableQuestion(head), .summary(head), model.errorQuestion]
+      let pictures = Self.map(model).map(model.stages) ?? []
+      now = Self.inTurn(pictures, model) + [.row(head, query: selection.query)]
+      // Of a long head the picture goes first, and the rest in turn.
+      if !model.isLong {
+        now += others
+      } else if pictures.allSatisfy(model.isKnown) {
+        now += Self.inTurn(others, model)
+      }
     case .heads:
       let layout = HeadsLayout(model)
       for item in layout.visible {
         now.append(Self.thumbnail(item, model, layout))
-        now.append(model.tableQuestion(item))
+        if !model.isLong { now.append(model.tableQuestion(item)) }
       }
-    case .blocks: now = [model.tableQuestion(head), .summary(head), model.errorQuestion]
+      if model.isLong, now.allSatisfy(model.isKnown) {
+        now += Self.inTurn(layout.visible.map { model.tableQuestion($0) }, model)
+      }
+    case .blocks: 
+      now = [model.tableQuestion(head)]
+      if selection.spec.criterion == .max { now.append(.calibration(head, selection.spec)) }
+      if model.isLong { now = Self.inTurn(now, model) } else { now += [.summary(head), model.errorQuestion] }
     case .sinks: now = [.summary(head)]
     case .tokens:
       now =
@@ -41,7 +54,13 @@ public struct Needs: Sendable {
       now = Self.timelines(model) + (model.frame.tokens > 0 ? now : [])
     }
     foreground = now
-    background = Self.isMoving(model) ? [] : Self.everyHead(model)
+    background = Self.isMoving(model) || model.isLong ? [] : Self.everyHead(model)
+  }
+
+  /// Those that are known, and the first that is not.
+  private static func inTurn(_ questions: [Question], _ model: Model) -> [Question] {
+    guard let next = questions.firstIndex(where: { !model.isKnown($0) }) else { return questions }
+    return Array(questions[...next])
   }
 
   /// Tokens that have come since they were last asked for.
@@ -82,6 +101,9 @@ public struct Needs: Sendable {
 
   static func thumbnail(_ head: HeadID, _ model: Model, _ layout: HeadsLayout) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
-    return .map(head, whole, rows: 2 * layout.thumbHeight, columns: layout.thumbWidth, muted: nil)
+    let (rows, columns) = (2 * layout.thumbHeight, layout.thumbWidth)
+    return model.isLong
+      ? .sketch(head, whole, rows: rows, columns: columns, muted: nil, perCell: 4)
+      : .map(head, whole, rows: rows, columns: columns, muted: nil)
   }
 }

@@ -66,6 +66,13 @@ struct Screen {
   private var state: String {
     if let live = model.live { return liveState(live) }
     if model.isStopped { return paint.unicode ? "■ stopped" : "stopped" }
+    if model.isLong {
+      if let working = model.working {
+        return "\(paint.unicode ? "◐" : "~") \(Numbers.fixed(100 * working.state.share, 0)) %"
+      }
+      let isDone = Needs(model).foreground.allSatisfy(model.isKnown)
+      if !isDone, !model.isWhole { return paint.unicode ? "◐ computing" : "computing" }
+    }
     let (done, total) = model.progress
     if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
     let eighth = total == 0 ? 0 : done * 6 / total

@@ -70,13 +70,13 @@ struct SidePanel {
       "entropy",
       "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys",
       on: &grid)
+    if let rows = summary.sampledRows { lines.field("sampled", "\(rows) rows", paint.dim, on: &grid) }
   }
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
-      let refusal = model.refusal(model.tableQuestion(model.selection.head))
-      lines.put(
-        refusal ?? (model.isStopped ? "stopped" : "computing…"), paint.dim, on: &grid)
+      let question = model.tableQuestion(model.selection.head)
+      lines.put(model.refusal(question) ?? model.waiting(question), paint.dim, on: &grid)
       return
     }
     let lambda = model.lambda
@@ -94,7 +94,9 @@ struct SidePanel {
     } else {
       lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
     }
-    let error = model.outputError.map { "\(Numbers.short($0.relativeL2)) rel L2" }
+    let error = model.outputError.map {
+      "\(Numbers.short($0.relativeL2)) rel L2" + ($0.sampled == nil ? "" : " (sampled)")
+    }
     lines.field("error", error ?? model.refusal(model.errorQuestion) ?? "…", on: &grid)
   }
 

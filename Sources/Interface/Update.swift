@@ -13,6 +13,9 @@ public func update(_ model: inout Model, _ message: Message) -> [Effect] {
     model.message = reason
     return []
   case .moment(.live(let status)): return model.take(status)
+  case .moment(.progress(let question, let share, let seconds)):
+    model.take(progress: question, Working(share: share, seconds: seconds))
+    return []
   case .digitIsOver(let number):
     if model.digits?.number == number { model.digits = nil }
     return []

@@ -78,12 +78,16 @@ public struct SourceDescription: Sendable, Equatable {
 public enum Question: Sendable, Hashable {
   /// The pattern of a window pooled to rows x columns cells.
   case map(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?)
+  /// The same picture from `perCell` rows of each row of cells: at once, and labelled for what it is.
+  case sketch(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?, perCell: Int)
   /// `lambda` matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
   case table(HeadID, TileSpec, lambda: Double)
   case summary(HeadID)
   /// One row of the pattern.
   case row(HeadID, query: Int)
   case outputError(HeadID, TileSpec, lambda: Double)
+  /// What threshold this head alone would need, by both models.
+  case calibration(HeadID, TileSpec)
   /// The blocks of one row alone, as a decode step decides them.
   case rowTable(HeadID, TileSpec, query: Int, lambda: Double)
   /// Tokens of a live source's branch.
@@ -98,6 +102,7 @@ public enum Answer: Sendable {
   case summary(HeadSummary)
   case row([Float])
   case outputError(OutputError)
+  case calibration(HeadCalibration)
   case steps(branch: Int, [Step])
   case detail(StepDetail)
   /// Why the source cannot tell.
@@ -108,4 +113,6 @@ public enum Answer: Sendable {
 public enum Moment: Sendable, Equatable {
   /// A live source has moved on.
   case live(LiveStatus)
+  /// How much of a long answer is there, and how long it has taken.
+  case progress(Question, share: Double, seconds: Double)
 }

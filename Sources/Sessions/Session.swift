@@ -80,7 +80,7 @@ extension Answer {
     case .row(let row): 4 * row.count + 64
     case .steps(_, let steps): 512 * steps.count + 64
     case .detail(let detail): 12 * detail.sink.count + 64
-    case .outputError, .unavailable: 256
+    case .outputError, .calibration, .unavailable: 512
     }
   }
 }

@@ -39,9 +39,20 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   ) {
     guard !items.isEmpty else { return }
     let loop = SharedLoop(items, body: body)
-    for _ in 0..<min(count - 1, items.count - 1) { push { loop.work() } }
+    for _ in 0..<min(count - 1, items.count - 1) { push { self.help(loop) } }
     loop.work(unless: isCancelled)
     loop.wait()
+  }
+
+  /// Works on a loop until it is done, or until something else waits: a cursor move shall not wait for a long map.
+  private func help(_ loop: SharedLoop) {
+    if loop.work(while: { !self.isWaitedFor }) { push { self.help(loop) } }
+  }
+
+  private var isWaitedFor: Bool {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return !queue.isEmpty
   }
 
   /// What `body` computes on one of the threads; cancelling the asker cancels it.
@@ -116,10 +127,13 @@ private final class SharedLoop: @unchecked Sendable {
     pthread_cond_init(&done, nil)
   }
 
-  func work(unless isCancelled: () -> Bool = { false }) {
+  /// True when it stopped although items are left.
+  @discardableResult
+  func work(unless isCancelled: () -> Bool = { false }, while goes: () -> Bool = { true }) -> Bool {
     while true {
+      guard goes() else { return next.load(ordering: .relaxed) < items.upperBound }
       let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
-      guard item < items.upperBound else { return }
+      guard item < items.upperBound else { return false }
       if isCancelled() { stopped.store(true, ordering: .relaxed) }
       if !stopped.load(ordering: .relaxed) { body(item) }
       if unfinished.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 {

@@ -114,6 +114,12 @@ public struct Tensor: Sendable {
     }
   }
 
+  /// The bytes as they lie, row-major; nil when they are strided.
+  public var plainBytes: UnsafeRawBufferPointer? {
+    guard isContiguous, count > 0 else { return nil }
+    return UnsafeRawBufferPointer(start: address(byteOffset), count: count * dtype.byteWidth)
+  }
+
   private func address(_ offset: Int) -> UnsafeRawPointer { storage.bytes.baseAddress! + offset }
 
   public func floats() -> [Float] {

@@ -100,7 +100,7 @@ struct DumpArguments: ParsableArguments {
   }
 
   func backend(_ dump: Dump) -> FileBackend {
-    FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) })
+    FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) }, tables: .standard)
   }
 }
 

@@ -148,9 +148,3 @@ struct RunSummary {
     return lines.joined(separator: "\n")
   }
 }
-
-extension Duration {
-  var seconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
-  }
-}

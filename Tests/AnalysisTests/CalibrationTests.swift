@@ -2,6 +2,7 @@ import Analysis
 import Attention
 import Glibc
 import Support
+import Tensors
 import Testing
 
 @Suite struct CalibrationTests {

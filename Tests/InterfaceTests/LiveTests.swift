@@ -136,7 +136,7 @@ import Testing
       for layer in 0..<2 {
         for head in 0..<4 {
           let question = Question.rowTable(
-            HeadID(layer: layer, head: head), Self.choice.decode, query: 155)
+            HeadID(layer: layer, head: head), Self.choice.decode, query: 155, lambda: 0)
           guard case .table(let table) = try await backend.answer(question, at: Frame(tokens: 156))
           else { continue }
           skipped += table.skippedBlocks(try Lambda(0.01))

@@ -147,7 +147,7 @@ struct OneHead: Backend {
     switch question {
     case .map(_, let window, let rows, let columns, let muted):
       .map(PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)!)
-    case .table(_, let spec):
+    case .table(_, let spec, _):
       .table(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0])
     case .summary: .summary(Summariser(head).summary()!)
     case .row(_, let query):
@@ -155,7 +155,10 @@ struct OneHead: Backend {
         PooledMap.of(
           head, window: MapWindow(queries: query..<query + 1, keys: 0..<head.keys), rows: 1,
           columns: head.keys)!.max)
-    case .outputError, .rowTable, .steps, .detail: .unavailable("needs V")
+    case .calibration(_, let spec):
+      .calibration(
+        HeadCalibration(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0]))
+    case .outputError, .rowTable, .steps, .detail, .sketch: .unavailable("needs V")
     }
   }
 }

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import Glibc
 
 /// A program that is kept alive and takes turns: one line of JSON out, one line in (see `attnscope bench --help`).

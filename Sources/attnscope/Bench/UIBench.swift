@@ -1,3 +1,4 @@
+import Tensors
 import Backends
 import Canvas
 import Formats

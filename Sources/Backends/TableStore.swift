@@ -1,0 +1,121 @@
+import Attention
+import Formats
+import FoundationEssentials
+import Glibc
+import Tensors
+
+/// Block tables of long heads on disk, so that a file is computed once and not once a session.
+///
+/// Lives in `$XDG_CACHE_HOME/attnscope/tables` and touches nothing else. A table is found by what is in its head: a hash of
+/// Q and K and of everything that changes the numbers. Files are written whole and renamed; one that is cut off, damaged
+/// or of another kind is taken for missing. The oldest go when all together pass `budget`.
+public struct TableStore: Sendable {
+  private let folder: String
+  private let budget: Int
+
+  public init(folder: String, budget: Int = 512 << 20) {
+    (self.folder, self.budget) = (folder, budget)
+  }
+
+  /// The user's cache, or nil where there is no home.
+  public static var standard: TableStore? {
+    func variable(_ name: String) -> String? {
+      getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+    }
+    guard let cache = variable("XDG_CACHE_HOME") ?? variable("HOME").map({ $0 + "/.cache" }) else {
+      return nil
+    }
+    return TableStore(folder: cache + "/attnscope/tables")
+  }
+
+  func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
+    guard let name = name(head, spec, lambda),
+      let file = try? MappedFile(name), file.bytes.count >= 16
+    else { return nil }
+    let bytes = file.bytes, payload = UnsafeRawBufferPointer(rebasing: bytes[16...])
+    let (magic, sum) = (
+      bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
+      bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+    )
+    guard magic == Self.magic, sum == ContentHash.of(payload) else { return nil }
+    utimes(name, nil)
+    return BlockTable(spec: spec, queries: head.queries, keys: head.keys, packed: payload)
+  }
+
+  func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
+    guard let name = name(head, spec, lambda), access(name, F_OK) != 0 else { return }
+    try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let payload = table.packed
+    var header = [Self.magic, payload.withUnsafeBytes { ContentHash.of($0) }]
+    let bytes = withUnsafeBytes(of: &header[0]) { Array($0) }
+      + withUnsafeBytes(of: &header[1]) { Array($0) } + payload
+    // A cache that cannot be written is no cache, and nothing is lost.
+    try? writeBytes(bytes, to: name, force: true)
+    removeOldest()
+  }
+
+  private static let magic: UInt64 = 0x3154_4b4c_4254_4e41
+
+  private func name(_ head: Head, _ spec: TileSpec, _ lambda: Double) -> String? {
+    guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes else {
+      return nil
+    }
+    var hash = ContentHash()
+    hash.add(q)
+    hash.add(k)
+    let sight = head.visibility
+    let facts =
+      "\(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1"
+    Array(facts.utf8).withUnsafeBytes { hash.add($0) }
+    let digits = String(hash.value, radix: 16)
+    return "\(folder)/\(String(repeating: "0", count: 16 - digits.count) + digits).table"
+  }
+
+  private func removeOldest() {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return }
+    var files = names.filter { $0.hasSuffix(".table") }.compactMap { name -> (String, Int, Int)? in
+      var status = stat()
+      let path = folder + "/" + name
+      guard stat(path, &status) == 0 else { return nil }
+      return (path, status.st_mtim.tv_sec, Int(status.st_size))
+    }.sorted { $0.1 < $1.1 }
+    var total = files.reduce(0) { $0 + $1.2 }
+    while total > budget, let oldest = files.first {
+      unlink(oldest.0)
+      total -= oldest.2
+      files.removeFirst()
+    }
+  }
+}
+
+/// A fast hash of many bytes (four lanes of multiply and rotate). For finding and for noticing damage; no secret.
+struct ContentHash {
+  private(set) var value: UInt64 = 0x243f_6a88_85a3_08d3
+
+  static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    var hash = ContentHash()
+    hash.add(bytes)
+    return hash.value
+  }
+
+  mutating func add(_ bytes: UnsafeRawBufferPointer) {
+    var lanes: (UInt64, UInt64, UInt64, UInt64) = (value, value ^ 1, value ^ 2, value ^ 3)
+    func mix(_ lane: UInt64, _ word: UInt64) -> UInt64 {
+      let x = (lane ^ word) &* 0x9e37_79b9_7f4a_7c15
+      return x << 31 | x >> 33
+    }
+    var at = 0
+    while at + 32 <= bytes.count {
+      lanes.0 = mix(lanes.0, bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+      lanes.1 = mix(lanes.1, bytes.loadUnaligned(fromByteOffset: at + 8, as: UInt64.self))
+      lanes.2 = mix(lanes.2, bytes.loadUnaligned(fromByteOffset: at + 16, as: UInt64.self))
+      lanes.3 = mix(lanes.3, bytes.loadUnaligned(fromByteOffset: at + 24, as: UInt64.self))
+      at += 32
+    }
+    while at < bytes.count {
+      lanes.0 = mix(lanes.0, UInt64(bytes[at]))
+      at += 1
+    }
+    value = mix(mix(mix(mix(UInt64(bytes.count), lanes.0), lanes.1), lanes.2), lanes.3)
+  }
+}

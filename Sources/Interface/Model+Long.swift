@@ -1,0 +1,54 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// How far a question that takes long has come.
+public struct Working: Sendable, Equatable {
+  public let share: Double
+  public let seconds: Double
+
+  /// `45 %, 3 s left`
+  var text: String {
+    guard share > 0.02, share < 1 else { return Numbers.fixed(100 * share, 0) + " %" }
+    let left = seconds / share * (1 - share)
+    return "\(Numbers.fixed(100 * share, 0)) %, \(Numbers.fixed(left, left < 10 ? 1 : 0)) s left"
+  }
+}
+
+/// Heads so long that a screen shows a sample first: everything about them is asked one after the other, what is on the
+/// screen before the rest.
+extension Model {
+  var isLong: Bool {
+    live == nil && source.storedTile == nil && source.queries * source.keys >= Head.longEntries
+  }
+
+  mutating func take(progress question: Question, _ working: Working) {
+    self.working = isKnown(question) ? nil : (question, working)
+  }
+
+  /// Rows of each row of cells that a first and a second look take.
+  private static let looks = [1, 16]
+
+  /// The pictures of a window in the order of their making; the exact one last.
+  func stages(of map: Question) -> [Question] {
+    guard isLong, case .map(let head, let window, let rows, let columns, let muted) = map,
+      window.queries.count * source.keys >= Head.longEntries / 8
+    else { return [map] }
+    return Self.looks.filter { $0 * 4 < window.queries.count / max(rows, 1) }.map {
+      .sketch(head, window, rows: rows, columns: columns, muted: muted, perCell: $0)
+    } + [map]
+  }
+
+  /// The best picture of a window that is there.
+  func bestMap(_ question: Question) -> PooledMap? {
+    stages(of: question).reversed().lazy.compactMap(map).first
+  }
+
+  /// "computing…", and how far it is where that is known.
+  func waiting(_ question: Question) -> String {
+    if isStopped { return "stopped" }
+    guard let working, working.question == question else { return "computing…" }
+    return "computing… " + working.state.text
+  }
+}
