@@ -80,6 +80,10 @@ let tests: [(name: String, needs: [String])] = [
       "Interface",
     ]
   ),
+  (
+    "BackendTests",
+    ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends"]
+  ),
   ("CommandTests", ["Support", "attnscope"]),
   // The numeric suite and the budgets of the design, also run in release.
   (

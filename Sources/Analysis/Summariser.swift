@@ -56,7 +56,9 @@ public struct Summariser: Sendable {
     var quality = Quality.scan(head)
     quality.paddingKeys = head.keys - 1 - (totals.columns.lastIndex { $0 != 0 } ?? -1)
     // Of keys that no row read here could see nothing is known.
-    if let unseen = viewers.lastIndex(where: { $0 > 0 }), unseen < head.keys - 1 { quality.paddingKeys = 0 }
+    if let unseen = viewers.lastIndex(where: { $0 > 0 }), unseen < head.keys - 1 {
+      quality.paddingKeys = 0
+    }
     if quality.paddingKeys == head.keys { quality.paddingKeys = 0 }
     return HeadSummary(
       importance: importance, columnMass: totals.columns.map { Float($0 / Double(seen)) },

@@ -88,6 +88,15 @@ public struct TilePreset: Sendable {
 }
 
 extension TileSpec {
+  /// The preset that has these sides and this vote, the first of equals.
+  public var presetName: String? {
+    TilePreset.all.first { preset in
+      [preset.prefill, preset.decode].contains {
+        ($0.rows, $0.keys) == (rows, keys) && $0.vote == vote
+      }
+    }?.name
+  }
+
   /// What is used when nothing is said: ModelOpt's tile; heads vote alone in prefill, as a group in decode.
   public static func standard(queries: Int) -> TileSpec {
     queries == 1 ? TileSpec(rows: 1, keys: 128, vote: .group) : TileSpec(rows: 128, keys: 128)

@@ -196,7 +196,9 @@ private final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
   subscript(_ key: Key) -> Value? {
     get {
       state.withLock { state in
-        if let at = state.order.firstIndex(of: key) { state.order.append(state.order.remove(at: at)) }
+        if let at = state.order.firstIndex(of: key) {
+          state.order.append(state.order.remove(at: at))
+        }
         return state.values[key]
       }
     }

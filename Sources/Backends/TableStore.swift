@@ -1,4 +1,4 @@
-import Attention
+package import Attention
 import Formats
 import FoundationEssentials
 import Glibc
@@ -28,7 +28,7 @@ public struct TableStore: Sendable {
     return TableStore(folder: cache + "/attnscope/tables")
   }
 
-  func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
+  package func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
     guard let name = name(head, spec, lambda),
       let file = try? MappedFile(name), file.bytes.count >= 16
     else { return nil }
@@ -42,12 +42,13 @@ public struct TableStore: Sendable {
     return BlockTable(spec: spec, queries: head.queries, keys: head.keys, packed: payload)
   }
 
-  func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
+  package func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
     guard let name = name(head, spec, lambda), access(name, F_OK) != 0 else { return }
     try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let payload = table.packed
     var header = [Self.magic, payload.withUnsafeBytes { ContentHash.of($0) }]
-    let bytes = withUnsafeBytes(of: &header[0]) { Array($0) }
+    let bytes =
+      withUnsafeBytes(of: &header[0]) { Array($0) }
       + withUnsafeBytes(of: &header[1]) { Array($0) } + payload
     // A cache that cannot be written is no cache, and nothing is lost.
     try? writeBytes(bytes, to: name, force: true)
@@ -57,7 +58,8 @@ public struct TableStore: Sendable {
   private static let magic: UInt64 = 0x3154_4b4c_4254_4e41
 
   private func name(_ head: Head, _ spec: TileSpec, _ lambda: Double) -> String? {
-    guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes else {
+    guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
+    else {
       return nil
     }
     var hash = ContentHash()

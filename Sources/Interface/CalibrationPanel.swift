@@ -40,9 +40,9 @@ struct CalibrationPanel {
       return [("the mask was stored: needs margins", paint.dim)]
     }
     let targets = [0.3, 0.5, 0.7].map { target in
-      "\(Int(100 * target)) %: " + (longest.lambda(for: target).map(Numbers.scientific) ?? "-")
+      "\(Int(100 * target))% " + (longest.lambda(for: target).map(Numbers.scientific) ?? "-")
     }
-    var out = [("\(lambda) for " + targets.joined(separator: "  "), Style.plain)]
+    var out = [("\(lambda) " + targets.joined(separator: " "), Style.plain)]
     if let fit = calibration.exponential {
       out.append(
         (

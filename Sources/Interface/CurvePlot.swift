@@ -20,6 +20,12 @@ struct CurvePlot {
         "no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
       return
     }
+    guard table.madeFor == nil else {
+      grid.put(
+        "no curve: lse margins hold for this \(paint.lambda) alone", rect.x + 1, rect.y, paint.dim,
+        limit: rect.width - 2)
+      return
+    }
     let gutter = 6
     let plot = Rect(
       x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)

@@ -137,6 +137,8 @@ public enum KeyTable {
   public static let commands: [(text: String, what: String)] = [
     ("lambda 0.01", "set lambda; 0 is dense"),
     ("tile hopper", "a tile preset, or sides like 64x128"),
+    ("criterion lse", "compare with the running log-sum-exp; max is the rule"),
+    ("splits 4", "split-K: so many runs, each with its own maximum"),
     ("layer 12, head 3", "show a layer, a head"),
     ("query 100, key 5", "move the cursor"),
     ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),

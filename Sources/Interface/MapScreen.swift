@@ -26,7 +26,9 @@ struct MapScreen {
   }
 
   func draw(on grid: inout Grid) {
-    let right = model.selection.spec.description
+    let spec = model.selection.spec
+    let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
+    let right = name + spec.description
     Panel(
       "Map", right: "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
       style: paint.dim, unicode: paint.unicode

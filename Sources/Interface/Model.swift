@@ -224,7 +224,8 @@ public struct Model: Sendable {
     let preset = TilePreset.all.first { $0.prefill == selection.spec }
     var spec = preset?.decode ?? .standard(queries: 1)
     if preset == nil { spec.keys = selection.spec.keys }
-    spec.order = selection.spec.order
+    (spec.order, spec.criterion) = (selection.spec.order, selection.spec.criterion)
+    spec.splits = selection.spec.splits
     if preset == nil || preset?.name == TilePreset.all[0].name { spec.vote = .group }
     return spec
   }

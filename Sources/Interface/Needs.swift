@@ -38,10 +38,14 @@ public struct Needs: Sendable {
       if model.isLong, now.allSatisfy(model.isKnown) {
         now += Self.inTurn(layout.visible.map { model.tableQuestion($0) }, model)
       }
-    case .blocks: 
+    case .blocks:
       now = [model.tableQuestion(head)]
       if selection.spec.criterion == .max { now.append(.calibration(head, selection.spec)) }
-      if model.isLong { now = Self.inTurn(now, model) } else { now += [.summary(head), model.errorQuestion] }
+      if model.isLong {
+        now = Self.inTurn(now, model)
+      } else {
+        now += [.summary(head), model.errorQuestion]
+      }
     case .sinks: now = [.summary(head)]
     case .tokens:
       now =

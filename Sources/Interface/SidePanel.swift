@@ -70,7 +70,9 @@ struct SidePanel {
       "entropy",
       "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys",
       on: &grid)
-    if let rows = summary.sampledRows { lines.field("sampled", "\(rows) rows", paint.dim, on: &grid) }
+    if let rows = summary.sampledRows {
+      lines.field("sampled", "\(rows) rows", paint.dim, on: &grid)
+    }
   }
 
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
@@ -95,7 +97,7 @@ struct SidePanel {
       lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
     }
     let error = model.outputError.map {
-      "\(Numbers.short($0.relativeL2)) rel L2" + ($0.sampled == nil ? "" : " (sampled)")
+      "\(Numbers.short($0.relativeL2)) \($0.sampled == nil ? "rel L2" : "sampled")"
     }
     lines.field("error", error ?? model.refusal(model.errorQuestion) ?? "…", on: &grid)
   }

@@ -127,6 +127,7 @@ extension Model {
     let words = text.split(separator: " ").map(String.init)
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
+      "criterion": "lse", "splits": "4",
     ]
     if words.count == 1, let example = examples[words[0]] {
       return say("Give it a value: \(words[0]) \(example).")
@@ -144,6 +145,16 @@ extension Model {
         )
       }
       return performing { $0.setSpec { ($0.rows, $0.keys) = sides } }
+    case "criterion":
+      guard let criterion = Criterion(rawValue: words[1]) else {
+        return say("A criterion is max (the running maximum) or lse (the running log-sum-exp).")
+      }
+      return performing { $0.setSpec { $0.criterion = criterion } }
+    case "splits":
+      guard let count = Int(words[1]), (1...1 << 20).contains(count) else {
+        return say("Splits are 1 or more: runs of key blocks with a running maximum of their own.")
+      }
+      return performing { $0.setSpec { $0.splits = count } }
     case "layer":
       guard let number = Int(words[1]), let index = source.layers.firstIndex(of: number) else {
         return say(

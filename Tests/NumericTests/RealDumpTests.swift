@@ -228,4 +228,3 @@ enum Real {
     #expect(times.sorted()[10] < 0.016)
   }
 }
-

@@ -103,6 +103,10 @@ public struct Case: Sendable, CustomStringConvertible {
           heads: 1 + number % 2, queries: 45, keys: 70, dim: dims.0, valueDim: dims.1, spec,
           lambda: 0.3, scale: 1))
     }
+    for preset in TilePreset.all {
+      cases.append(Case(heads: 2, queries: 130, keys: 150, preset.prefill, lambda: 0.4, scale: 2))
+      cases.append(Case(heads: 3, queries: 1, keys: 150, preset.decode, lambda: 0.4, scale: 2))
+    }
     for splits in [2, 3, 9] {
       for rows in [1, 16] {
         let spec = TileSpec(

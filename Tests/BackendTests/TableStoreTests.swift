@@ -1,0 +1,109 @@
+import Analysis
+import Attention
+import Foundation
+import Sessions
+import Support
+import Tensors
+import Testing
+
+import Backends
+
+/// Tables on disk: found again by content, and never believed when damaged.
+@Suite struct TableStoreTests {
+  private let one = Case(
+    heads: 1, queries: 96, keys: 96, dim: 8, TileSpec(rows: 16, keys: 16), scale: 2)
+
+  private func scratch(_ body: (String) throws -> Void) throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try body(folder)
+  }
+
+  private func files(_ folder: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).map { folder + "/" + $0 }
+  }
+
+  private func table(_ head: Head) throws -> BlockTable {
+    try #require(TilePass(HeadGroup([head]), keysPerTile: 16).tables(one.spec))[0]
+  }
+
+  @Test func whatWasKeptIsFoundByItsContent() throws {
+    try scratch { folder in
+      let store = TableStore(folder: folder + "/deep/tables")
+      let head = one.group(seed: 4).heads[0], made = try table(head)
+      #expect(store.table(head, one.spec, lambda: 0) == nil)
+      store.keep(made, head, one.spec, lambda: 0)
+      let again = one.group(seed: 4).heads[0]
+      let found = try #require(store.table(again, one.spec, lambda: 0))
+      #expect(found.margins.map(\.bitPattern) == made.margins.map(\.bitPattern))
+      #expect(
+        found.massSum == made.massSum && found.massMax == made.massMax
+          && found.worstDropped == made.worstDropped && found.entropy == made.entropy
+          && found.visibleRows == made.visibleRows && found.visibleBlocks == made.visibleBlocks)
+      // Another head, another tile, another view of the same numbers: each is something else.
+      #expect(store.table(one.group(seed: 5).heads[0], one.spec, lambda: 0) == nil)
+      #expect(store.table(head, TileSpec(rows: 16, keys: 32), lambda: 0) == nil)
+      #expect(store.table(head.slice(0..<48, keys: 96), one.spec, lambda: 0) == nil)
+      let (query, key) = head.queryAndKey!
+      let full = Head(query: query, key: key, value: nil, causal: false)
+      #expect(store.table(full, one.spec, lambda: 0) == nil)
+    }
+  }
+
+  @Test func damageIsNoticed() throws {
+    try scratch { folder in
+      let store = TableStore(folder: folder)
+      let head = one.group(seed: 4).heads[0]
+      store.keep(try table(head), head, one.spec, lambda: 0)
+      let path = try #require(files(folder).first)
+      let whole = try Data(contentsOf: URL(filePath: path))
+      for size in [0, 1, 15, 16, 100, whole.count - 1] {
+        try whole.prefix(size).write(to: URL(filePath: path))
+        #expect(store.table(head, one.spec, lambda: 0) == nil, "\(size) bytes")
+      }
+      for at in [0, 9, 16, 300, whole.count - 1] {
+        var bytes = whole
+        bytes[at] ^= 0x10
+        try bytes.write(to: URL(filePath: path))
+        #expect(store.table(head, one.spec, lambda: 0) == nil, "byte \(at)")
+      }
+      try (whole + Data([0])).write(to: URL(filePath: path))
+      #expect(store.table(head, one.spec, lambda: 0) == nil)
+      try whole.write(to: URL(filePath: path))
+      #expect(store.table(head, one.spec, lambda: 0) != nil)
+    }
+  }
+
+  @Test func theOldestGo() throws {
+    try scratch { folder in
+      let store = TableStore(folder: folder, budget: 3 * 800)
+      let heads = (1...6).map { one.group(seed: $0).heads[0] }
+      for (age, head) in heads.enumerated() {
+        store.keep(try table(head), head, one.spec, lambda: 0)
+        for path in files(folder) {
+          let old = Date(timeIntervalSinceNow: Double(-1000 * (heads.count - age)))
+          let isNew =
+            try FileManager.default.attributesOfItem(atPath: path)[.modificationDate]
+            as? Date ?? .now > Date(timeIntervalSinceNow: -500)
+          if isNew {
+            try FileManager.default.setAttributes([.modificationDate: old], ofItemAtPath: path)
+          }
+        }
+      }
+      let sizes = try files(folder).map {
+        try FileManager.default.attributesOfItem(atPath: $0)[.size] as? Int ?? 0
+      }
+      #expect(sizes.reduce(0, +) <= 3 * 800 && !sizes.isEmpty)
+      #expect(store.table(heads[5], one.spec, lambda: 0) != nil)
+      #expect(store.table(heads[0], one.spec, lambda: 0) == nil)
+    }
+  }
+
+  /// A folder that cannot be made is no error: then there is no cache.
+  @Test func withoutAFolderNothingHappens() throws {
+    let store = TableStore(folder: "/proc/nowhere/tables")
+    let head = one.group(seed: 4).heads[0]
+    store.keep(try table(head), head, one.spec, lambda: 0)
+    #expect(store.table(head, one.spec, lambda: 0) == nil)
+  }
+}
