@@ -46,7 +46,7 @@ final class Pilot: Sendable {
         return false
       }
       group.addTask {
-        try? await Task.sleep(for: .seconds(30))
+        try? await Task.sleep(for: .seconds(120))
         return false
       }
       defer { group.cancelAll() }
