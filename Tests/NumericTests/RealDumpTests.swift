@@ -8,6 +8,7 @@ import Interface
 import Models
 import Sessions
 import Support
+import Synchronization
 import Tensors
 import Testing
 
@@ -70,6 +71,31 @@ enum Real {
           .max()!
         #expect(worst < 2e-5, "output off by \(worst), \(spec), lambda \(lambda)")
       }
+    }
+  }
+
+  /// Over all heads of the real dump the int8 bound decides most skipped blocks, and nothing else changes, to the bit.
+  @Test(.enabled(if: isRelease)) func theBoundDecidesMostBlocks() throws {
+    let heads = DumpHeads(try Dump.open(Real.path))
+    let spec = TileSpec(rows: 128, keys: 128)
+    for (lambda, least) in [(0.01, 0.85), (0.1, 0.9)] {
+      var (skipped, decided) = (0, 0)
+      for layer in heads.layers.indices {
+        for number in 0..<heads.heads(layer) {
+          let head = try #require(heads.head(layer, number))
+          let pass = TilePass(
+            HeadGroup([head]), keysPerTile: 128, withValues: true, precision: .float)
+          let plain = try #require(pass.forward(spec, .blasst(lambda: lambda)))[0]
+          let screened = try #require(
+            pass.forward(spec, .blasst(lambda: lambda), screen: .int8))[0]
+          #expect(plain.mask == screened.mask, "layer \(layer) head \(number)")
+          #expect(plain.values.map(\.bitPattern) == screened.values.map(\.bitPattern))
+          skipped += plain.mask.verdicts.filter { $0 == .skipped }.count
+          decided += screened.decidedByBound
+        }
+      }
+      print("lambda \(lambda): the bound decides \(decided) of \(skipped) skipped blocks")
+      #expect(Double(decided) >= least * Double(skipped))
     }
   }
 
@@ -202,6 +228,53 @@ enum Real {
     )
     #expect(p95 < 0.016)
     #expect(busy > 30, "the kernels were done too soon to measure anything")
+  }
+
+  /// One head of 131072 tokens from a mapped file: a picture at once, and little memory.
+  @Test func aHeadOf131072Tokens() throws {
+    let n = 131072, dim = 64, made = SyntheticHeads(tokens: n, dim: dim, pattern: .vertical)
+    let path = FileManager.default.temporaryDirectory.appending(
+      path: "\(UUID().uuidString).safetensors"
+    ).path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    func array(_ name: String, _ make: @escaping @Sendable (Int, Range<Int>) -> [Float])
+      -> ArrayToWrite
+    {
+      ArrayToWrite(name, shape: [1, n, dim], half: true, parts: 16) {
+        make(0, $0 * n / 16..<($0 + 1) * n / 16)
+      }
+    }
+    try writeSafetensors(
+      [array("layers.0.q", made.queries), array("layers.0.k", made.keys)],
+      metadata: ["causal": "true"], to: path, force: true)
+    let before = anonymousMegabytes(), most = Mutex(before)
+    let watch = Progress { _ in
+      let now = anonymousMegabytes()
+      most.withLock { $0 = max($0, now) }
+    }
+    let start = ContinuousClock.now
+    let head = try #require(DumpHeads(try Dump.open(path)).head(0, 0))
+    let pass = try #require(MapPass(head))
+    let window = MapWindow(queries: 0..<n, keys: 0..<n)
+    _ = try #require(
+      PooledMap.of(head, pass: pass, window: window, rows: 70, columns: 100, sampled: 1))
+    let first = (ContinuousClock.now - start).seconds
+    _ = try #require(
+      PooledMap.of(head, pass: pass, window: window, rows: 70, columns: 100, progress: watch))
+    let exact = (ContinuousClock.now - start).seconds
+    _ = try #require(pass.tables([TileSpec(rows: 128, keys: 128)], progress: watch))
+    let megabytes = most.withLock { $0 } - before
+    print(
+      "131072 tokens, d 64: first picture \(Numbers.fixed(1000 * first, 0)) ms, exact after \(Numbers.fixed(exact, 2)) s, \(Numbers.fixed(megabytes, 0)) MB beyond the file"
+    )
+    #expect(first < 0.2 && exact < 20 && megabytes < 256)
+  }
+
+  /// Memory that belongs to no file.
+  private func anonymousMegabytes() -> Double {
+    let text = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") } ?? ""
+    return line.split { !$0.isNumber }.first.flatMap { Double($0) }.map { $0 / 1024 } ?? 0
   }
 
   /// A lambda step over the table of 131072 tokens: 1024 x 1024 blocks.
