@@ -51,7 +51,9 @@ public final class DecodeRow {
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ spec: TileSpec, lambda: Double,
     screen: Screening = .none, into output: UnsafeMutablePointer<Float>
   ) -> Bool {
-    guard spec.keys % 16 == 0, keys.count > 0, spec.criterion == .max, spec.splits == 1 else {
+    guard spec.keys % 16 == 0, keys.count > 0, keys.dim == dim, keys.valueDim == dim,
+      spec.criterion == .max, spec.splits == 1
+    else {
       return false
     }
     let rows = spec.vote == .group ? heads : 1

@@ -25,67 +25,20 @@ struct DecodeBench {
   }
 
   private func cases(_ heads: Int, _ dim: Int, _ bandwidth: [Double]) -> [Figure] {
-    let made = SyntheticHeads(tokens: Self.keys, dim: dim, pattern: .vertical)
-    let cache = KeyCache(dim: dim, valueDim: dim, capacity: Self.keys)
-    let (keys, values) = (made.keys(0, 0..<Self.keys), made.values(0, 0..<Self.keys))
-    keys.withUnsafeBufferPointer { k in
-      values.withUnsafeBufferPointer { v in
-        for i in 0..<Self.keys {
-          cache.append(key: k.baseAddress! + i * dim, value: v.baseAddress! + i * dim)
-        }
-      }
-    }
-    let queries = made.queries(0, Self.keys - Self.rounds * heads..<Self.keys)
-    let row = DecodeRow(heads: heads, dim: dim), snapshot = cache.snapshot
-    let spec = TileSpec(rows: 1, keys: 128, vote: .group)
-    var output = [Float](repeating: 0, count: heads * dim)
-    func run(_ lambda: Double, _ screen: Screening) -> (
-      seconds: Double, sparsity: Double, decided: Double
-    ) {
-      var skipped = 0, visible = 0, decided = 0
-      let seconds = Ceilings.timed {
-        for round in 0..<Self.rounds {
-          queries.withUnsafeBufferPointer { q in
-            _ = row.blasst(
-              q.baseAddress! + round * heads * dim, snapshot, spec, lambda: lambda, screen: screen,
-              into: &output)
-          }
-          skipped += Int(row.skipped[0])
-          visible += Int(row.visible[0])
-          decided += Int(row.decidedByBound[0])
-        }
-      }
-      return (
-        seconds / Double(Self.rounds), Double(skipped) / Double(visible),
-        Double(decided) / Double(max(skipped, 1))
-      )
-    }
-    let lambda = Self.lambda(for: 0.73) { run($0, .none).sparsity }
-    let name = "\(heads) x \(Self.keys) d=\(dim)"
-    let bytes = Double(2 * Self.keys * dim * 4)
-    let request = JSON.object([
-      ("suite", .string("decode")), ("case", .string("dense")), ("queries", .integer(heads)),
-      ("keys", .integer(Self.keys)), ("dim", .integer(dim)), ("value_dim", .integer(dim)),
-      ("causal", .bool(false)), ("threads", .integer(1)),
-    ])
-    var (dense, theirs, sparse, screened): ([Double], [Double], [Double], [Double]) = (
-      [], [], [], []
-    )
-    _ = run(lambda, .int8)
+    let rows = DecodeRows(heads: heads, dim: dim, keys: Self.keys, rounds: Self.rounds)
+    let lambda = Self.lambda(for: 0.73) { rows.run($0, .none).sparsity }
+    var (dense, theirs, sparse, screened): ([Double], [Double], [Double], [Double]) = ([], [], [], [])
+    let facts = rows.run(lambda, .int8)
     for _ in 0..<max(repeats, 5) {
-      dense.append(run(0, .none).seconds)
-      sparse.append(run(lambda, .none).seconds)
-      screened.append(run(lambda, .int8).seconds)
-      if let seconds = baseline?.seconds(request) { theirs.append(seconds) }
+      dense.append(rows.run(0, .none).seconds)
+      sparse.append(rows.run(lambda, .none).seconds)
+      screened.append(rows.run(lambda, .int8).seconds)
+      if let seconds = baseline?.seconds(request(heads, dim)) { theirs.append(seconds) }
     }
-    let facts = run(lambda, .int8), share = Numbers.percent(facts.sparsity)
+    let name = "\(heads) x \(Self.keys) d=\(dim)", share = Numbers.percent(facts.sparsity)
+    let bytes = Double(2 * Self.keys * dim * 4)
     let beside = theirs.count == dense.count ? zip(theirs, dense).map { $0 / $1 } : []
-    // K is always read, V where a block is computed: what skipping V alone can give.
-    let ceiling = Figure(
-      suite: "decode", name: "BLASST \(share) skipped, \(name)", metric: "speedup",
-      values: zip(dense, sparse).map { $0 / $1 }, unit: "x", threads: 1,
-      ceiling: 2 / (2 - facts.sparsity))
-    func speedup(_ label: String, _ times: [Double]) -> Figure {
+    func time(_ label: String, _ times: [Double]) -> Figure {
       Figure(
         suite: "decode", name: "\(label) \(share) skipped, \(name)", metric: "time",
         values: times.map { 1e6 * $0 }, unit: "us", threads: 1, against: "own dense",
@@ -97,14 +50,28 @@ struct DecodeBench {
         unit: "MB", threads: 1),
       Figure(
         suite: "decode", name: "dense \(name)", metric: "read",
-        values: dense.map { bytes / $0 / 1e9 },
-        unit: "GB/s", threads: 1, ceiling: Figure.median(bandwidth),
-        against: beside.isEmpty ? nil : baseline?.name, ratios: beside),
-      speedup("BLASST", sparse), ceiling, speedup("screened BLASST", screened),
+        values: dense.map { bytes / $0 / 1e9 }, unit: "GB/s", threads: 1,
+        ceiling: Figure.median(bandwidth), against: beside.isEmpty ? nil : baseline?.name,
+        ratios: beside),
+      time("BLASST", sparse),
+      // K is always read, V where a block is computed: what skipping V alone can give.
+      Figure(
+        suite: "decode", name: "BLASST \(share) skipped, \(name)", metric: "speedup",
+        values: zip(dense, sparse).map { $0 / $1 }, unit: "x", threads: 1,
+        ceiling: 2 / (2 - facts.sparsity)),
+      time("screened BLASST", screened),
       Figure(
         suite: "decode", name: "screened BLASST \(share) skipped, \(name)",
         metric: "decided by the bound", values: [facts.decided], unit: "of the skipped", threads: 1),
     ]
+  }
+
+  private func request(_ heads: Int, _ dim: Int) -> JSON {
+    .object([
+      ("suite", .string("decode")), ("case", .string("dense")), ("queries", .integer(heads)),
+      ("keys", .integer(Self.keys)), ("dim", .integer(dim)), ("value_dim", .integer(dim)),
+      ("causal", .bool(false)), ("threads", .integer(1)),
+    ])
   }
 
   /// The lambda that comes nearest to a sparsity, by halving.
@@ -115,5 +82,58 @@ struct DecodeBench {
       if sparsity(exp(middle)) < target { low = middle } else { high = middle }
     }
     return exp(high)
+  }
+}
+
+/// A cache and the last queries of a synthetic head, each round another token's rows.
+private final class DecodeRows {
+  private let row: DecodeRow
+  private let cache: KeyCache
+  private let queries: [Float]
+  private let stride: Int
+  private let rounds: Int
+  private var output: [Float]
+  private let spec = TileSpec(rows: 1, keys: 128, vote: .group)
+
+  init(heads: Int, dim: Int, keys count: Int, rounds: Int) {
+    let made = SyntheticHeads(tokens: count, dim: dim, pattern: .vertical)
+    let cache = KeyCache(dim: dim, valueDim: dim, capacity: count)
+    self.cache = cache
+    let (keys, values) = (made.keys(0, 0..<count), made.values(0, 0..<count))
+    keys.withUnsafeBufferPointer { k in
+      values.withUnsafeBufferPointer { v in
+        for i in 0..<count {
+          cache.append(key: k.baseAddress! + i * dim, value: v.baseAddress! + i * dim)
+        }
+      }
+    }
+    queries = made.queries(0, count - rounds * heads..<count)
+    row = DecodeRow(heads: heads, dim: dim)
+    (stride, self.rounds) = (heads * dim, rounds)
+    output = [Float](repeating: 0, count: heads * dim)
+  }
+
+  /// Seconds of a token, and of its blocks the shares that are skipped, and decided by the bound among those.
+  func run(_ lambda: Double, _ screen: Screening)
+    -> (seconds: Double, sparsity: Double, decided: Double)
+  {
+    var (skipped, visible, decided) = (0, 0, 0)
+    let snapshot = cache.snapshot
+    let seconds = Ceilings.timed {
+      queries.withUnsafeBufferPointer { q in
+        for round in 0..<rounds {
+          _ = row.blasst(
+            q.baseAddress! + round * stride, snapshot, spec, lambda: lambda, screen: screen,
+            into: &output)
+          skipped += Int(row.skipped[0])
+          visible += Int(row.visible[0])
+          decided += Int(row.decidedByBound[0])
+        }
+      }
+    }
+    return (
+      seconds / Double(rounds), Double(skipped) / Double(visible),
+      Double(decided) / Double(max(skipped, 1))
+    )
   }
 }
