@@ -214,18 +214,27 @@ struct MapScreen {
   private func drawWaiting(_ grid: inout Grid) {
     let question = Needs.map(model)
     let why = question.flatMap(model.refusal)
-    var text = why ?? (model.isStopped ? "stopped" : "computing…")
+    var texts = [why ?? (model.isStopped ? "stopped" : "computing…")]
     if why == nil, let question, let map, let sampled = map.sampled, !isStale {
-      let rows = map.window.queries.count / max(1, map.rows * sampled)
-      text = "sampled: 1 row in \(rows)"
-      if let working = model.working, working.question == question, !model.isStopped {
-        text += "  exact: \(bar(working.state.share)) \(working.state.text)"
-      } else if model.isStopped {
-        text += ", stopped"
-      }
+      texts = self.texts(
+        "sampled", rows: map.window.queries.count / max(1, map.rows * sampled), question)
     }
-    let x = layout.plot.x + max(0, (layout.plot.width - Width.of(text)) / 2)
-    grid.put(" \(text) ", x, layout.plot.y, paint.bar)
+    // The longest that fits.
+    let text = texts.first { Width.of($0) + 2 <= layout.plot.width } ?? texts[texts.count - 1]
+    let x = layout.plot.x + max(0, (layout.plot.width - Width.of(text) - 2) / 2)
+    grid.put(" \(text) ", x, layout.plot.y, paint.bar, limit: max(0, layout.plot.maxX - x))
+  }
+
+  /// What a sampled picture says of itself, from long to short.
+  private func texts(_ name: String, rows: Int, _ question: Question) -> [String] {
+    let facts = "\(name): 1 row in \(rows)"
+    if model.isStopped { return [facts + ", stopped", "\(name), stopped"] }
+    guard let working = model.working, working.question == question else { return [facts, name] }
+    let share = working.state.share
+    return [
+      "\(facts)  exact: \(bar(share)) \(working.state.text)",
+      "\(name) \(bar(share)) \(working.state.text)", "\(name) \(bar(share))", name,
+    ]
   }
 
   private func bar(_ share: Double) -> String {
