@@ -79,7 +79,7 @@ public final class FileBackend: Backend {
       let table = heads.storedTable(id.layer, id.head, tile: (tile.rows, tile.keys))
     else { return .unavailable("this head was not stored") }
     switch question {
-    case .table: return .table(table)
+    case .table, .keptTable: return .table(table)
     case .map(_, let window, let rows, let columns, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
     case .calibration: return .unavailable("needs margins: this file holds block masks alone")

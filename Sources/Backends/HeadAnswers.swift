@@ -46,6 +46,8 @@ final class HeadAnswers: Sendable {
         ).map(Answer.map)
       case .table(_, let spec, let lambda):
         table(question, id, frame, head, spec, lambda, group).map(Answer.table)
+      case .keptTable(_, let spec, let lambda):
+        keptTable(id, frame, head, spec, lambda).map(Answer.table) ?? .unavailable("not kept")
       case .rowTable(_, let spec, let query, let lambda):
         rowTable(head, spec, query, lambda, group)
       case .summary: Summariser(head).summary().map(Answer.summary)
@@ -100,10 +102,7 @@ final class HeadAnswers: Sendable {
       for (other, table) in all.enumerated() { tables[key(id.head - slot + other, spec)] = table }
       return all[slot]
     }
-    if head.isLong, let table = stored?.table(head, spec, lambda: lambda) {
-      tables[key(id.head, spec)] = table
-      return table
-    }
+    if let table = keptTable(id, frame, head, spec, lambda) { return table }
     guard let pass = pass(id, frame, head) else {
       return TilePass(HeadGroup([head]), keysPerTile: spec.keys)
         .tables(spec, lambda: lambda, progress: progress(question, head))?[0]
@@ -117,6 +116,19 @@ final class HeadAnswers: Sendable {
       if head.isLong { stored?.keep(table, head, spec, lambda: lambda) }
     }
     return made[0]
+  }
+
+  /// In memory or on disk; tables of voting groups are not kept on disk.
+  private func keptTable(
+    _ id: HeadID, _ frame: Frame, _ head: Head, _ spec: TileSpec, _ lambda: Double
+  ) -> BlockTable? {
+    let key = TableKey(frame: frame, id: id, spec: spec, lambda: lambda)
+    if let table = tables[key] { return table }
+    guard head.isLong, spec.vote == .head,
+      let table = stored?.table(head, spec, lambda: lambda)
+    else { return nil }
+    tables[key] = table
+    return table
   }
 
   /// The presets that a long pass gives at no great cost, so that the next key finds them.
@@ -225,7 +237,7 @@ extension Question {
     switch self {
     case .map(let id, _, _, _, _), .table(let id, _, _), .summary(let id), .row(let id, _),
       .outputError(let id, _, _), .rowTable(let id, _, _, _), .sketch(let id, _, _, _, _, _),
-      .calibration(let id, _):
+      .calibration(let id, _), .keptTable(let id, _, _):
       id
     case .steps, .detail: nil
     }

@@ -21,6 +21,8 @@ public struct HeadReport: Sendable {
   /// `[queries * valueDim]`, nil without V.
   public let output: [Float]?
   public let isDecode: Bool
+  /// Skipped blocks that a screening bound decided without their scores; nil without screening.
+  public var decidedByBound: Int?
 
   /// The same numbers without the arrays that only a mask file needs.
   public var withoutArrays: HeadReport {
@@ -29,7 +31,7 @@ public struct HeadReport: Sendable {
       skippedBlocks: skippedBlocks,
       droppedMass: droppedMass, outputError: outputError, summary: summary, margins: nil,
       output: nil,
-      isDecode: isDecode)
+      isDecode: isDecode, decidedByBound: decidedByBound)
   }
 
   public var sparsity: Double {
@@ -107,7 +109,8 @@ extension FileBackend {
         MethodRow(
           mask: tables[slot].mask(request.lambda),
           dropped: tables[slot].droppedMass(request.lambda),
-          margins: tables[slot].margins, output: sparse?[slot].values)
+          margins: tables[slot].margins, output: sparse?[slot].values,
+          decidedByBound: request.screen == .none ? nil : sparse?[slot].decidedByBound)
       }
     } else {
       rows = try otherMethod(group, request)
@@ -124,7 +127,7 @@ extension FileBackend {
         },
         summary: request.wantsSummary ? Summariser(group.heads[slot]).summary() : nil,
         margins: row.margins,
-        output: row.output, isDecode: group.queries == 1)
+        output: row.output, isDecode: group.queries == 1, decidedByBound: row.decidedByBound)
     }
   }
 
@@ -133,6 +136,7 @@ extension FileBackend {
     let dropped: (mean: Double, max: Double)?
     let margins: [Float]?
     let output: [Float]?
+    var decidedByBound: Int?
   }
 
   private func otherMethod(_ group: HeadGroup, _ request: ReportRequest) throws -> [MethodRow] {

@@ -29,17 +29,26 @@ public struct TableStore: Sendable {
   }
 
   package func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
-    guard let name = name(head, spec, lambda),
-      let file = try? MappedFile(name), file.bytes.count >= 16
-    else { return nil }
-    let bytes = file.bytes, payload = UnsafeRawBufferPointer(rebasing: bytes[16...])
-    let (magic, sum) = (
-      bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self),
-      bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-    )
-    guard magic == Self.magic, sum == ContentHash.of(payload) else { return nil }
+    guard let name = name(head, spec, lambda), let file = try? MappedFile(name) else { return nil }
+    guard let payload = Self.payload(file.bytes),
+      let table = BlockTable(
+        spec: spec, queries: head.queries, keys: head.keys, packed: payload)
+    else {
+      // Damaged: out of the way, so that the next one can be kept.
+      unlink(name)
+      return nil
+    }
     utimes(name, nil)
-    return BlockTable(spec: spec, queries: head.queries, keys: head.keys, packed: payload)
+    return table
+  }
+
+  private static func payload(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+    guard bytes.count >= 16, bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self) == magic else {
+      return nil
+    }
+    let payload = UnsafeRawBufferPointer(rebasing: bytes[16...])
+    let sum = bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+    return sum == ContentHash.of(payload) ? payload : nil
   }
 
   package func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
@@ -75,6 +84,12 @@ public struct TableStore: Sendable {
 
   private func removeOldest() {
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return }
+    // What a killed session left half written.
+    for name in names where name.hasSuffix(".partial") {
+      var status = stat()
+      let path = folder + "/" + name
+      if stat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec > 600 { unlink(path) }
+    }
     var files = names.filter { $0.hasSuffix(".table") }.compactMap { name -> (String, Int, Int)? in
       var status = stat()
       let path = folder + "/" + name

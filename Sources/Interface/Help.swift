@@ -85,7 +85,15 @@ enum PaletteBox {
       grid.put(endingAt: box.maxX - 2, key, y, isChosen ? paint.bar : paint.accent)
     }
     if hits.isEmpty {
-      grid.put("no action has this name", box.x + 2, box.y + 3, paint.dim, limit: width - 4)
+      let word = text.split(separator: " ").first.map(String.init) ?? ""
+      let commands = KeyTable.commands.filter { $0.text.hasPrefix(word) }
+      grid.put(
+        commands.isEmpty ? "no action has this name" : "write it out, then Enter:", box.x + 2,
+        box.y + 3, paint.dim, limit: width - 4)
+      for (line, command) in commands.prefix(max(0, room - 1)).enumerated() {
+        grid.put(
+          "\(command.text)  \(command.what)", box.x + 2, box.y + 4 + line, limit: width - 4)
+      }
     }
   }
 }

@@ -229,7 +229,9 @@ struct MapScreen {
   private func texts(_ name: String, rows: Int, _ question: Question) -> [String] {
     let facts = "\(name): 1 row in \(rows)"
     if model.isStopped { return [facts + ", stopped", "\(name), stopped"] }
-    guard let working = model.working, working.question == question else { return [facts, name] }
+    guard let working = model.workingNow, working.question == question else {
+      return [facts, name]
+    }
     let share = working.state.share
     return [
       "\(facts)  exact: \(bar(share)) \(working.state.text)",

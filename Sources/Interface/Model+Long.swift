@@ -24,8 +24,19 @@ extension Model {
   }
 
   mutating func take(progress question: Question, _ working: Working) {
-    self.working = isKnown(question) ? nil : (question, working)
+    let isWanted = !isKnown(question) && Needs(self).foreground.contains(question)
+    self.working = isWanted ? (question, working) : nil
   }
+
+  /// What takes long and is still wanted: what was cancelled, or is answered, is no longer shown.
+  var workingNow: (question: Question, state: Working)? {
+    guard let working, !isKnown(working.question), Needs(self).foreground.contains(working.question)
+    else { return nil }
+    return working
+  }
+
+  /// What it is, for the header.
+  var workingName: String { workingNow?.question.name ?? "" }
 
   /// Rows of each row of cells that a first and a second look take.
   private static let looks = [1, 16]
@@ -40,6 +51,13 @@ extension Model {
     } + [map]
   }
 
+  func keptQuestion(_ head: HeadID) -> Question {
+    guard case .table(let head, let spec, let lambda) = tableQuestion(head) else {
+      return tableQuestion(head)
+    }
+    return .keptTable(head, spec, lambda: lambda)
+  }
+
   /// The best picture of a window that is there.
   func bestMap(_ question: Question) -> PooledMap? {
     stages(of: question).reversed().lazy.compactMap(map).first
@@ -48,7 +66,22 @@ extension Model {
   /// "computing…", and how far it is where that is known.
   func waiting(_ question: Question) -> String {
     if isStopped { return "stopped" }
-    guard let working, working.question == question else { return "computing…" }
+    guard let working = workingNow, working.question == question else { return "computing…" }
     return "computing… " + working.state.text
+  }
+}
+
+extension Question {
+  /// One word for what is asked.
+  var name: String {
+    switch self {
+    case .map, .sketch: "map"
+    case .table, .rowTable, .keptTable: "blocks"
+    case .summary: "summary"
+    case .row: "row"
+    case .outputError: "error"
+    case .calibration: "calibration"
+    case .steps, .detail: "tokens"
+    }
   }
 }

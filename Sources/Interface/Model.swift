@@ -124,7 +124,7 @@ public struct Model: Sendable {
     guard answers.count > most else { return }
     answers = answers.filter { question, _ in
       switch question {
-      case .table(_, let spec, _):
+      case .table(_, let spec, _), .keptTable(_, let spec, _):
         (spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
       default: wanted.contains(question)
@@ -137,6 +137,11 @@ public struct Model: Sendable {
       return timelines[branch, default: []].count >= range.upperBound
     }
     if let kept = answers[question]?.frame, isNearEnough(kept) { return true }
+    if isLong, case .table(let head, let spec, let lambda) = question,
+      case .table = answers[.keptTable(head, spec, lambda: lambda)]?.answer
+    {
+      return true
+    }
     return failures[question]?.frame == frame
   }
 
@@ -154,7 +159,9 @@ public struct Model: Sendable {
   }
 
   public func table(_ head: HeadID) -> BlockTable? {
-    guard case .table(let table) = answers[tableQuestion(head)]?.answer else { return nil }
+    var found = answers[tableQuestion(head)]?.answer
+    if found == nil, isLong { found = answers[keptQuestion(head)]?.answer }
+    guard case .table(let table) = found else { return nil }
     // Of an older frame of a live source it serves as long as it has the same blocks.
     return live == nil
       || (table.rowTiles == (source.queries - 1) / table.spec.rows + 1

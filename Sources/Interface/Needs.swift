@@ -24,11 +24,8 @@ public struct Needs: Sendable {
       let pictures = Self.map(model).map(model.stages) ?? []
       now = Self.inTurn(pictures, model) + [.row(head, query: selection.query)]
       // Of a long head the picture goes first, and the rest in turn.
-      if !model.isLong {
-        now += others
-      } else if pictures.allSatisfy(model.isKnown) {
-        now += Self.inTurn(others, model)
-      }
+      if !model.isLong { now += others } else { now.append(model.keptQuestion(head)) }
+      if model.isLong, pictures.allSatisfy(model.isKnown) { now += Self.inTurn(others, model) }
     case .heads:
       let layout = HeadsLayout(model)
       for item in layout.visible {
@@ -39,7 +36,7 @@ public struct Needs: Sendable {
         now += Self.inTurn(layout.visible.map { model.tableQuestion($0) }, model)
       }
     case .blocks:
-      now = [model.tableQuestion(head)]
+      now = (model.isLong ? [model.keptQuestion(head)] : []) + [model.tableQuestion(head)]
       if selection.spec.criterion == .max { now.append(.calibration(head, selection.spec)) }
       if model.isLong {
         now = Self.inTurn(now, model)

@@ -67,11 +67,12 @@ struct Screen {
     if let live = model.live { return liveState(live) }
     if model.isStopped { return paint.unicode ? "■ stopped" : "stopped" }
     if model.isLong {
-      if let working = model.working {
-        return "\(paint.unicode ? "◐" : "~") \(Numbers.fixed(100 * working.state.share, 0)) %"
+      let sign = paint.unicode ? "◐" : "~"
+      if let working = model.workingNow {
+        return "\(sign) \(model.workingName) \(Numbers.fixed(100 * working.state.share, 0)) %"
       }
-      let isDone = Needs(model).foreground.allSatisfy(model.isKnown)
-      if !isDone, !model.isWhole { return paint.unicode ? "◐ computing" : "computing" }
+      let missing = Needs(model).foreground.first { !model.isKnown($0) }
+      if let missing, !model.isWhole { return "\(sign) \(missing.name)" }
     }
     let (done, total) = model.progress
     if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }

@@ -261,7 +261,12 @@ extension Model {
       steps.firstIndex {
         ($0.spec.rows, $0.spec.keys) == (selection.spec.rows, selection.spec.keys)
       } ?? -1
-    let next = steps[(here + 1) % steps.count]
+    // A tile too fine for this map is passed over.
+    let next =
+      (1...steps.count).map { steps[(here + $0) % steps.count] }.first {
+        blocks($0.spec) <= Self.mostBlocks
+      }
+      ?? steps[max(here, 0)]
     setSpec { ($0.rows, $0.keys, $0.vote) = (next.spec.rows, next.spec.keys, next.spec.vote) }
     guard source.storedTile == nil else { return }
     let names = next.names.joined(separator: ", ")
@@ -275,13 +280,23 @@ extension Model {
     }
     var spec = selection.spec
     change(&spec)
-    let blocks = ((source.queries - 1) / spec.rows + 1) * ((source.keys - 1) / spec.keys + 1)
-    guard blocks <= 1 << 22 else {
+    guard blocks(spec) <= Self.mostBlocks else {
       message =
-        "A tile of \(spec.rows)x\(spec.keys) makes \(blocks) blocks of this map; 4194304 are the most."
+        "A tile of \(spec.rows)x\(spec.keys) makes \(blocks(spec)) blocks of this map; \(Self.mostBlocks) are the most."
       return
     }
     selection.spec = spec
+    let tiles = (source.keys - 1) / spec.keys + 1
+    if spec.splits > tiles {
+      message =
+        "\(spec.splits) splits of \(tiles) key tiles: every tile is its own, and none is skipped."
+    }
+  }
+
+  private static let mostBlocks = 1 << 22
+
+  private func blocks(_ spec: TileSpec) -> Int {
+    ((source.queries - 1) / spec.rows + 1) * ((source.keys - 1) / spec.keys + 1)
   }
 
   private func exportScreen() -> Effect {

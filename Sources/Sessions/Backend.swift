@@ -82,6 +82,8 @@ public enum Question: Sendable, Hashable {
   case sketch(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?, perCell: Int)
   /// `lambda` matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
   case table(HeadID, TileSpec, lambda: Double)
+  /// The same table if it is there already, from another session or another question; else `.unavailable` at once.
+  case keptTable(HeadID, TileSpec, lambda: Double)
   case summary(HeadID)
   /// One row of the pattern.
   case row(HeadID, query: Int)

@@ -134,7 +134,9 @@ struct TileArguments: ParsableArguments {
   @Option(help: "Compare with the running maximum (max), or the running log-sum-exp (lse).")
   var criterion: Criterion = .max
 
-  @Option(help: "Split-K: runs of key blocks, each with a running maximum of its own.")
+  @Option(
+    parsing: .unconditional,
+    help: "Split-K: runs of key blocks, each with a running maximum of its own.")
   var splits = 1
 
   @Option(

@@ -22,8 +22,12 @@ struct PlainSummary {
     )
     var request = ReportRequest(lambda: lambda, spec: spec)
     request.wantsOutput = false
+    let isLong = about.queries * about.keys >= Head.longEntries
+    var done = 0
     do {
       try backend.report(request) { head in
+        done += 1
+        if isLong { say("\(done) of \(about.allHeads.count) heads") }
         var line =
           "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.sparsity)) of \(head.visibleBlocks) blocks pruned"
         if let dropped = head.droppedMass {

@@ -26,6 +26,8 @@ struct Report {
       ("lambda", isBLASST ? .number(request.lambda.value) : .null),
       ("tile", .array([.integer(spec.rows), .integer(spec.keys)])),
       ("vote", .string(spec.vote.rawValue)), ("order", .string(spec.order.rawValue)),
+      ("criterion", .string(spec.criterion.rawValue)), ("splits", .integer(spec.splits)),
+      ("screen", .string(request.screen.rawValue)),
       ("heads", .array(heads.map(json))), ("total", total),
       ("guesses", .array(about.guesses.map(JSON.string))),
     ])
@@ -36,6 +38,7 @@ struct Report {
       ("layer", .integer(head.layer)), ("head", .integer(head.head)), ("phase", .string(phase)),
       ("visible_blocks", .integer(head.visibleBlocks)),
       ("skipped_blocks", .integer(head.skippedBlocks)),
+      ("decided_by_bound", .optional(head.decidedByBound, JSON.integer)),
       ("sparsity", .number(head.sparsity)), ("dropped_mass", Self.json(dropped: head.droppedMass)),
       ("output_error", Self.json(error: head.outputError)),
       ("entropy", .optional(head.summary?.entropy, JSON.number)),
@@ -160,6 +163,10 @@ extension Report {
   private var footer: String {
     var line =
       "total: \(skipped) of \(visible) visible blocks skipped, \(Numbers.percent(sparsity))"
+    let decided = heads.compactMap(\.decidedByBound)
+    if !decided.isEmpty {
+      line += "; the int8 bound decided \(decided.reduce(0, +)) of them without their scores"
+    }
     if let rates = sinkRates {
       line += "; sink rate (first token takes > 0.3) \(Numbers.percent(rates.all.rate)) of heads"
       if let published = rates.published {
@@ -214,7 +221,7 @@ extension Report {
 
   static let csvHeading =
     "file,layer,head,phase,method,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
-    + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern"
+    + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern,criterion,splits,decided_by_bound"
   private func csvCells(_ head: HeadReport) -> [String] {
     let summary = head.summary
     let quoted = Printable.text(dump.path).split(separator: "\"", omittingEmptySubsequences: false)
@@ -231,7 +238,8 @@ extension Report {
     cells += [number(summary?.entropy), number(summary?.effectiveTokens)]
     cells += [
       summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass),
-      summary?.label.name.rawValue ?? "",
+      summary?.label.name.rawValue ?? "", spec.criterion.rawValue, "\(spec.splits)",
+      head.decidedByBound.map(String.init) ?? "",
     ]
     return cells
   }

@@ -86,6 +86,10 @@ extension ProgramTests {
       let result = try Program.run(
         "calibrate", Program.sample, "--target", "0.9", "--phase", "prefill")
       #expect(result.status == 0 && result.error.contains("out of reach"))
+      let config = try Program.run(
+        "calibrate", Program.sample, "--target", "0.9", "--phase", "prefill", "--write", "trtllm")
+      #expect(config.status == 1 && config.output.isEmpty && config.error.contains("out of reach"))
+      #expect(try Program.run("calibrate", "--points", "x.csv", Program.sample).status == 2)
       #expect(try Program.run("calibrate", "--target", "1.5").status == 2)
       #expect(try Program.run("calibrate", Program.sample, "--lengths", "99999").status == 1)
       let table = try Program.run("calibrate", "--points", Program.sample)

@@ -117,7 +117,8 @@ struct AttentionBench {
         threads: threads, against: "own dense, 1 thread", ratios: ratios)
     }
     if ComputeThreads.shared.count > 1 {
-      out.append(beside("dense", ComputeThreads.shared.count) { _ = dense(.shared) })
+      let count = ComputeThreads.shared.count
+      out.append(beside("dense, \(count) threads,", count) { _ = dense(.shared) })
     }
     let scores = beside("Q K^T alone") { pass.scoresAlone(spec, threads: one) }
     let share = 1 / scores.ratio!

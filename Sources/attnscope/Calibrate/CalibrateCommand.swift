@@ -31,12 +31,17 @@ struct CalibrateCommand: ParsableCommand {
     parsing: .upToNextOption,
     help: "Context lengths (default: a quarter, a half and all of the shortest source).")
   var lengths: [Int] = []
-  @Option(help: "Query rows before each length that count as decode steps.") var decodeRows = 64
+  @Option(
+    parsing: .unconditional, help: "Query rows before each length that count as decode steps.")
+  var decodeRows = 64
   @Option(help: "Query rows that vote x keys, or a preset.") var tile: TileSides?
   @Option(help: "Who decides: head or group (default: head in prefill, group in decode).")
   var vote: Vote?
   @Option(help: "Order of key blocks: ascending or descending.") var order: Order?
-  @Option(help: "Split-K: runs of key blocks with a running maximum of their own.") var splits = 1
+  @Option(
+    parsing: .unconditional,
+    help: "Split-K: runs of key blocks with a running maximum of their own.")
+  var splits = 1
   @Option(help: "Layer numbers, e.g. 0,12,18-20 (default: all).") var layers: NumberList?
   @Flag(help: "Fit logarithms instead of factors.") var logSpace = false
   @Option(
@@ -44,7 +49,8 @@ struct CalibrateCommand: ParsableCommand {
       "Fit a table instead: lines of target sparsity, prefill factor, decode factor.",
       valueName: "file.csv"))
   var points: String?
-  @Option(help: "Print a configuration for the first target: trtllm (YAML) or modelopt (JSON).")
+  @Option(
+    help: "Print a configuration: trtllm (YAML, for the first target) or modelopt (JSON, for any).")
   var write: ConfigFormat?
   @Option(
     name: [.customShort("o"), .long],
@@ -65,6 +71,9 @@ struct CalibrateCommand: ParsableCommand {
     if output != nil, write == nil { throw ValidationError("-o goes with --write.") }
     if json, write != nil, output == nil {
       throw ValidationError("--json and --write share standard output; give -o FILE.")
+    }
+    if points != nil, !dump.isSample || model != nil {
+      throw ValidationError("--points is a table of its own: give no FILE and no --model with it.")
     }
     if model != nil, !dump.isSample {
       throw ValidationError("Calibrate on files or on --model, not both.")
@@ -119,6 +128,7 @@ struct CalibrateCommand: ParsableCommand {
     let model = try engine.open(path)
     let standard = try readWhole(try Sample.path(Sample.text))
     let tokens = try prompt.tokens(model, standard: standard)
+    if try prompt.bytes() == nil { say("on the bundled text; give yours with --prompt-file") }
     let wanted = lengths.max() ?? min(tokens.count, 2048)
     guard wanted <= tokens.count else {
       throw ModelError(

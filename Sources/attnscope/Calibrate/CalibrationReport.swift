@@ -34,6 +34,20 @@ struct CalibrationReport {
         )
       }
       guard let fit = phase.calibration.exponential else { return out }
+      if fit.b >= 19.99 || fit.a == 0 {
+        out.append(
+          "\(name): the fit lies on its bound (b = \(Numbers.fixed(fit.b, 1))): the points, \(fit.points) of them, do not carry it"
+        )
+      } else if fit.r2 < 0.9 {
+        out.append(
+          "\(name): a exp(b S) / L fits badly (R² \(Numbers.fixed(fit.r2, 2))): trust the exact λ of your length more"
+        )
+      }
+      for curve in phase.calibration.curves where curve.length < 2 * phase.spec.keys {
+        out.append(
+          "\(name): a context of \(curve.length) has \(curve.length <= phase.spec.keys ? "one key tile" : "hardly two key tiles") of \(phase.spec.keys): next to nothing can be skipped"
+        )
+      }
       for target in phase.targets where target.lambda != nil {
         let factor = fit.factor(target.target)
         let short = phase.calibration.curves.map(\.length).filter { factor > Double($0) }
@@ -84,7 +98,7 @@ struct CalibrationReport {
     if let fit = calibration.exponential { lines.append("  " + Self.text(fit)) }
     lines.append(
       Self.row([
-        "target", "exact λ", "λ = a/L: a", "rmse", "a exp(bS)/L", "dropped", "worst", "error",
+        "target", "exact λ", "dropped", "worst", "error", "λ = a/L: a", "rmse", "a exp(bS)/L",
       ]))
     let length = Double(calibration.curves.last?.length ?? 1)
     for target in phase.targets {
@@ -92,12 +106,13 @@ struct CalibrationReport {
       lines.append(
         Self.row([
           Numbers.percent(target.target), target.lambda.map(Numbers.scientific) ?? "-",
-          target.inverse.map { Numbers.short($0.a) } ?? "-",
-          target.inverse.map { Numbers.scientific($0.rmse) } ?? "-",
-          fitted.map { $0 > 1 ? "dense" : Numbers.scientific($0) } ?? "-",
           target.lambda == nil ? "-" : Numbers.short(target.droppedMean),
           target.lambda == nil ? "-" : Numbers.short(target.droppedWorst),
           target.errorMean.map(Numbers.short) ?? "-",
+          target.inverse.map { Numbers.short($0.a) } ?? "-",
+          target.inverse.map { $0.points.count < 2 ? "1 length" : Numbers.scientific($0.rmse) }
+            ?? "-",
+          fitted.map { $0 > 1 ? "dense" : Numbers.scientific($0) } ?? "-",
         ]))
     }
     return lines
@@ -193,14 +208,24 @@ struct CalibrationReport {
 
   /// What TensorRT-LLM takes with --config, or what ModelOpt writes into a checkpoint's config.json.
   func config(_ format: CalibrateCommand.ConfigFormat, target: Double) throws -> String {
-    let fits = allFits
-    guard !fits.isEmpty else {
+    guard !allFits.isEmpty else {
       throw FormatError(
         .mismatch, "no phase could be fitted: too few sparsities between 10 and 90 % are reached",
         file: name)
     }
     switch format {
     case .trtllm:
+      // A target that was seen out of reach has no factor, whatever the fit says beyond its points.
+      let unreached = phases.filter { phase in
+        phase.targets.contains { $0.target == target && $0.lambda == nil }
+      }.map(\.calibration.phase)
+      let fits = allFits.filter { !unreached.contains($0.phase) }
+      guard !fits.isEmpty else {
+        throw FormatError(
+          .mismatch,
+          "\(Numbers.percent(target)) is out of reach in \(unreached.map(\.rawValue).joined(separator: " and ")): no configuration; choose a lower --target",
+          file: name)
+      }
       let tiles = phases.map { "\($0.calibration.phase.rawValue) \($0.spec)" }.joined(
         separator: ", ")
       var lines = [
@@ -208,12 +233,17 @@ struct CalibrationReport {
         "# calibrated by attnscope on \(Printable.text(name).replacing("\n", with: " "))\(tiles.isEmpty ? "" : ": " + tiles)",
         "sparse_attention_config:", "  algorithm: skip_softmax", "  threshold_scale_factor:",
       ]
-      lines += fits.map { "    \($0.phase.rawValue): \($0.fit.factor(target))" }
+      lines += fits.map {
+        let factor = $0.fit.factor(target)
+        return
+          "    \($0.phase.rawValue): \(factor)  # dense below \(Int(factor.rounded(.up))) tokens: lambda would exceed 1"
+      }
+      lines += unreached.map { "    # \($0.rawValue): \(Numbers.percent(target)) was out of reach" }
       return lines.joined(separator: "\n") + "\n"
     case .modelopt:
       let factors: [(String, JSON)] =
         [("formula", .string("a * exp(b * target_sparsity)"))]
-        + fits.map {
+        + allFits.map {
           ($0.phase.rawValue, .object([("a", .number($0.fit.a)), ("b", .number($0.fit.b))]))
         }
       return JSON.object([
@@ -250,6 +280,11 @@ struct FactorTable {
         throw FormatError(
           .mismatch,
           "line \(number + 1) is not: target sparsity, prefill factor, decode factor", file: path)
+      }
+      guard (0...1).contains(values[0]!) else {
+        throw FormatError(
+          .mismatch, "line \(number + 1): sparsity is a share between 0 and 1, not \(values[0]!)",
+          file: path)
       }
       for (column, value) in values.dropFirst().enumerated() {
         columns[column].append((values[0]!, value!))
