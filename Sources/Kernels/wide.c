@@ -1,5 +1,8 @@
 // The public rows-in-lanes functions: each hands over to its instruction set.
 #include <string.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "wide.h"
 
@@ -71,6 +74,12 @@ void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const 
 }
 
 double as_peak(as_isa isa, int64_t rounds, float *sink) { return ops(isa)->peak(rounds, sink); }
+
+void as_trim_memory(void) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
 
 // Floats as integers in the same order: negative ones reversed, the others above them.
 static uint32_t rank_of(float x) {

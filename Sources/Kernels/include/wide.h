@@ -63,4 +63,6 @@ void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const 
 void as_order(const float *margins, int count, int32_t *order, uint32_t *scratch);
 /// Multiply-adds in registers and nothing else; returns how many operations (two each) it did. For measuring the ceiling.
 double as_peak(as_isa isa, int64_t rounds, float *sink);
+/// Gives memory that was freed back to the system, where the C library can. For measuring, too.
+void as_trim_memory(void);
 #endif
