@@ -98,17 +98,78 @@ struct AttentionBench {
 
   /// Everything else is measured beside our own dense pass, turn by turn.
   private func sparse(_ head: Head, _ n: Int, _ d: Int) -> [Figure] {
-    let pass = pass(head), spec = Self.spec
-    let name = "n=\(n) d=\(d)"
-    let table = pass.tables(spec)![0]
+    let beside = Beside(pass(head), name: "n=\(n) d=\(d)", repeats: repeats, one: one)
+    let pass = beside.pass, spec = Self.spec
     var out: [Figure] = []
-    func dense(_ threads: ComputeThreads) -> Double {
-      Ceilings.timed { _ = pass.forward(spec, .blasst(lambda: 0), threads: threads) }
+    let count = ComputeThreads.shared.count
+    if count > 1 {
+      out.append(beside.time("dense, \(count) threads,", count) { beside.dense(.shared) })
     }
-    func beside(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> Figure {
+    let scores = beside.time("Q K^T alone") { pass.scoresAlone(spec, threads: one) }
+    let statistics = beside.time("statistics, all presets") {
+      _ = pass.tables(TilePreset.all.map(\.prefill), threads: one)
+    }
+    out += [scores, statistics]
+    out.append(
+      Figure(
+        suite: "attention", name: statistics.name, metric: "cost",
+        values: statistics.ratios.map { 1 / $0 }, unit: "of own dense", threads: 1))
+    let table = pass.tables(spec)![0]
+    for target in [0.72, 0.75] {
+      guard let lambda = table.lambda(forSparsity: target), let exact = try? Lambda(lambda) else {
+        continue
+      }
+      out += skipping(beside, exact, table, share: 1 / scores.ratio!)
+    }
+    return out
+  }
+
+  /// BLASST at one lambda, plain and screened. `share` is that of Q K^T in a dense pass: what skipping cannot save.
+  private func skipping(_ beside: Beside, _ lambda: Lambda, _ table: BlockTable, share: Double)
+    -> [Figure]
+  {
+    let sparsity = table.sparsity(lambda), selection = Selection.blasst(lambda: lambda.value)
+    var out: [Figure] = []
+    for screen in [Screening.none, .int8] {
+      let label = screen == .none ? "BLASST" : "screened BLASST"
+      let figure = beside.time("\(label) \(Numbers.percent(sparsity)) skipped") {
+        _ = beside.pass.forward(Self.spec, selection, screen: screen, threads: one)
+      }
+      out.append(figure)
+      out.append(
+        Figure(
+          suite: "attention", name: figure.name, metric: "speedup", values: figure.ratios,
+          unit: "x", threads: 1,
+          ceiling: 1 / (1 - sparsity * (1 - (screen == .none ? share : 0)))))
+    }
+    let output = beside.pass.forward(Self.spec, selection, screen: .int8)![0]
+    out.append(
+      Figure(
+        suite: "attention", name: out[2].name, metric: "decided by the bound",
+        values: [Double(output.decidedByBound) / Double(max(1, table.skippedBlocks(lambda)))],
+        unit: "of the skipped", threads: 1))
+    return out
+  }
+
+  /// Times something and our own dense pass on one thread in turns.
+  private struct Beside {
+    let pass: TilePass
+    let name: String
+    let repeats: Int
+    let one: ComputeThreads
+
+    init(_ pass: TilePass, name: String, repeats: Int, one: ComputeThreads) {
+      (self.pass, self.name, self.repeats, self.one) = (pass, name, repeats, one)
+    }
+
+    func dense(_ threads: ComputeThreads) {
+      _ = pass.forward(AttentionBench.spec, .blasst(lambda: 0), threads: threads)
+    }
+
+    func time(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> Figure {
       var times: [Double] = [], ratios: [Double] = []
       for _ in 0..<repeats {
-        let reference = dense(one), seconds = Ceilings.timed(body)
+        let reference = Ceilings.timed { dense(one) }, seconds = Ceilings.timed(body)
         times.append(1000 * seconds)
         ratios.append(reference / seconds)
       }
@@ -116,46 +177,5 @@ struct AttentionBench {
         suite: "attention", name: "\(label) \(name)", metric: "time", values: times, unit: "ms",
         threads: threads, against: "own dense, 1 thread", ratios: ratios)
     }
-    if ComputeThreads.shared.count > 1 {
-      let count = ComputeThreads.shared.count
-      out.append(beside("dense, \(count) threads,", count) { _ = dense(.shared) })
-    }
-    let scores = beside("Q K^T alone") { pass.scoresAlone(spec, threads: one) }
-    let share = 1 / scores.ratio!
-    out.append(scores)
-    var statistics = beside("statistics, all presets") {
-      _ = pass.tables(TilePreset.all.map(\.prefill), threads: one)
-    }
-    out.append(statistics)
-    statistics = Figure(
-      suite: "attention", name: statistics.name, metric: "cost",
-      values: statistics.ratios.map { 1 / $0 }, unit: "of own dense", threads: 1)
-    out.append(statistics)
-    for target in [0.72, 0.75] {
-      guard let lambda = table.lambda(forSparsity: target), let exact = try? Lambda(lambda) else {
-        continue
-      }
-      let sparsity = table.sparsity(exact)
-      for screen in [Screening.none, .int8] {
-        let label = screen == .none ? "BLASST" : "screened BLASST"
-        var figure = beside("\(label) \(Numbers.percent(sparsity)) skipped") {
-          _ = pass.forward(spec, .blasst(lambda: lambda), screen: screen, threads: one)
-        }
-        out.append(figure)
-        let ceiling = 1 / (1 - sparsity * (1 - (screen == .none ? share : 0)))
-        figure = Figure(
-          suite: "attention", name: figure.name, metric: "speedup", values: figure.ratios,
-          unit: "x", threads: 1, ceiling: ceiling)
-        out.append(figure)
-      }
-      let output = pass.forward(spec, .blasst(lambda: lambda), screen: .int8)![0]
-      out.append(
-        Figure(
-          suite: "attention", name: "screened BLASST \(Numbers.percent(sparsity)) skipped \(name)",
-          metric: "decided by the bound",
-          values: [Double(output.decidedByBound) / Double(max(1, table.skippedBlocks(exact)))],
-          unit: "of the skipped", threads: 1))
-    }
-    return out
   }
 }
