@@ -115,7 +115,8 @@ struct Labeller {
     threads.forEach(0..<(sampled.count + chunk - 1) / chunk, isCancelled: isCancelled) { index in
       var part = [Measured](repeating: Measured(), count: sets.count)
       let mine = sampled[index * chunk..<min((index + 1) * chunk, sampled.count)]
-      for run in Self.runs(mine) {
+      // Neighbouring rows together, so that strips stay wide.
+      for run in Range.runs(of: mine) {
         rows.withRows(run) { row, p, lse in
           guard lse != -.infinity else { return }
           for (s, set) in sets.enumerated() {
@@ -139,18 +140,5 @@ struct Labeller {
         sum[s].visible += part[s].visible
       }
     }
-  }
-
-  /// Neighbouring rows as ranges, so that strips stay wide.
-  private static func runs(_ rows: ArraySlice<Int>) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    for row in rows {
-      if let last = runs.last, last.upperBound == row {
-        runs[runs.count - 1] = last.lowerBound..<row + 1
-      } else {
-        runs.append(row..<row + 1)
-      }
-    }
-    return runs
   }
 }

@@ -18,19 +18,12 @@ struct CellPass {
 
   var cells: Int { keyEdges.count - 1 }
 
-  /// Adds `rows` of the only head, each given with the row cell it belongs to (ascending), to `out`.
-  func add(_ rows: [Int], cell: [Int], to out: CellSums) {
-    for start in stride(from: 0, to: rows.count, by: Self.strips * Strips.lanes) {
-      let end = min(start + Self.strips * Strips.lanes, rows.count)
-      addBlock(Array(rows[start..<end]), Array(cell[start..<end]), out)
-    }
-  }
-
-  /// Strips that share each tile of keys while it is in the cache.
-  static let strips = 4
+  /// Rows that share each tile of keys while it is in the cache.
+  static let rows = 4 * Strips.lanes
   private static let keys = 128
 
-  private func addBlock(_ rows: [Int], _ cell: [Int], _ out: CellSums) {
+  /// Adds up to `CellPass.rows` rows of the only head, each given with the row cell it belongs to (ascending), to `out`.
+  func add(_ rows: [Int], cell: [Int], to out: CellSums) {
     let lanes = Strips.lanes
     let strips = Strips(pass, head: 0, rows: rows)
     let size = cells * lanes
@@ -140,7 +133,7 @@ public final class MapPass: Sendable {
     let found = isWhole && known == nil ? Floats(head.queries, fill: -.infinity) : nil
     let work = CellPass(pass: pass, keyEdges: keyEdges, muted: muted, lse: known, found: found)
     let out = CellSums(rows: cells, columns: keyEdges.count - 1)
-    let block = CellPass.strips * Strips.lanes, blocks = (rows.count + block - 1) / block
+    let block = CellPass.rows, blocks = (rows.count + block - 1) / block
     let counter = progress?.counter(rows.reduce(0) { $0 + head.visibility.limit(row: $1) })
     let order = (rows, cell)
     threads.forEach(0..<blocks, isCancelled: isCancelled) { item in

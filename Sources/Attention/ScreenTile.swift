@@ -8,20 +8,18 @@ import Tensors
 final class ScreenedKeys: @unchecked Sendable {
   private(set) var raw: as_screen
   private let isa: as_isa
-  private let groups: Int
   private(set) var filled = 0
   private var isCentred = false
 
   init(groups: Int, dim: Int, isa: as_isa) {
     self.isa = isa
-    self.groups = max(groups, 1)
     func memory<T>(_ count: Int, of type: T.Type) -> UnsafeMutablePointer<T> {
       let bytes = UnsafeMutableRawPointer.allocate(
         byteCount: max(64, count * MemoryLayout<T>.stride), alignment: 64)
       return bytes.bindMemory(to: type, capacity: count)
     }
     raw = as_screen(
-      panels: memory(groups * (dim + 3) / 4 * 64, of: Int8.self),
+      panels: memory(groups * ((dim + 3) / 4) * 64, of: Int8.self),
       correction: memory(groups * 16, of: Int32.self), scale: memory(groups * 16, of: Float.self),
       residual: memory(groups, of: Float.self), norm: memory(groups, of: Float.self),
       centre: memory(dim, of: Float.self), centre_norm: 0, dim: Int32(dim))

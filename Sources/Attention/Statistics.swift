@@ -1,17 +1,6 @@
 import Kernels
 public import Tensors
 
-/// How far a long computation is; counts of work, not of items.
-public final class Progress: Sendable {
-  private let tell: @Sendable (Double) -> Void
-
-  /// `tell` is called with the share that is done, from any thread, at most about a thousand times.
-  public init(_ tell: @escaping @Sendable (Double) -> Void) { self.tell = tell }
-
-  /// A counter over `total` units.
-  func counter(_ total: Int) -> WorkCounter { WorkCounter(total: total, tell: tell) }
-}
-
 extension TilePass {
   /// Block tables of every tile given, from one pass over Q K^T: `[spec][head]`. Nil when cancelled.
   ///
@@ -34,7 +23,10 @@ extension TilePass {
     for (index, spec) in specs.enumerated() where results[index] == nil {
       let own =
         spec.keys == keysPerTile
-        ? self : TilePass(group, keysPerTile: spec.keys, precision: precision)
+        ? self
+        : TilePass(
+          group, keysPerTile: spec.keys, precision: precision,
+          isa: InstructionSet(rawValue: plan.isa)!, threads: threads)
       guard
         let tables = own.ownTables(spec, lambda: lambda, threads: threads, isCancelled: isCancelled)
       else { return nil }

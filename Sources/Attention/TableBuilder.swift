@@ -121,19 +121,3 @@ private final class FoldScratch {
       isa, folded.base, Int32(spec.rows), Int32(tiles), order, sum, max, worst, running.base)
   }
 }
-
-/// Adds up work done by many threads and tells the share about a thousand times.
-final class WorkCounter: Sendable {
-  private let total: Int
-  private let tell: @Sendable (Double) -> Void
-  private let done = Atomic<Int>(0)
-
-  init(total: Int, tell: @escaping @Sendable (Double) -> Void) {
-    (self.total, self.tell) = (max(total, 1), tell)
-  }
-
-  func add(_ work: Int) {
-    let now = done.wrappingAdd(work, ordering: .relaxed).newValue
-    if now * 1000 / total != (now - work) * 1000 / total { tell(Double(now) / Double(total)) }
-  }
-}

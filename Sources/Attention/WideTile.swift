@@ -46,19 +46,7 @@ final class Strips {
   convenience init(_ pass: TilePass, head: Int, rows: [Int]) {
     self.init(
       pass, rows: rows.map { (head, $0) },
-      pieces: rows.isEmpty ? [] : Self.runs(rows).map { (head, $0) })
-  }
-
-  private static func runs(_ rows: [Int]) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    for row in rows {
-      if let last = runs.last, last.upperBound == row {
-        runs[runs.count - 1] = last.lowerBound..<row + 1
-      } else {
-        runs.append(row..<row + 1)
-      }
-    }
-    return runs
+      pieces: rows.isEmpty ? [] : Range.runs(of: rows).map { (head, $0) })
   }
 
   /// `pieces` are the same rows as runs.
@@ -232,4 +220,19 @@ extension TilePass {
 
   /// Whether so many stacked rows go the fast float way.
   func isWide(_ rows: Int) -> Bool { !isDouble && hasPanels && rows >= 16 }
+}
+
+extension Range where Bound == Int {
+  /// Ascending numbers with neighbours put together.
+  package static func runs(of rows: some Sequence<Int>) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for row in rows {
+      if let last = runs.last, last.upperBound == row {
+        runs[runs.count - 1] = last.lowerBound..<row + 1
+      } else {
+        runs.append(row..<row + 1)
+      }
+    }
+    return runs
+  }
 }

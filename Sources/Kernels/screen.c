@@ -9,11 +9,11 @@ static int has_vnni(void) {
 #endif
 }
 
-int as_screen_is_fast(as_isa isa) { return isa == AS_ISA_AVX512 && has_vnni(); }
+static int is_fast(as_isa isa) { return isa == AS_ISA_AVX512 && has_vnni(); }
 
 static const screen_ops *ops(as_isa isa) {
 #if defined(__x86_64__)
-  if (as_screen_is_fast(isa)) return &avx512_f32_screen_ops;
+  if (is_fast(isa)) return &avx512_f32_screen_ops;
   if (isa >= AS_ISA_AVX2) return &avx2_f32_screen_ops;
 #endif
   return &baseline_f32_screen_ops;

@@ -139,12 +139,6 @@ struct TileArguments: ParsableArguments {
     help: "Split-K: runs of key blocks, each with a running maximum of its own.")
   var splits = 1
 
-  @Option(
-    help:
-      "none, or int8: skip blocks on the word of an int8 bound, before their scores are known. Nothing else changes, to the bit."
-  )
-  var screen: Screening?
-
   func validate() throws {
     do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
     guard (1...1 << 20).contains(splits) else {
@@ -167,6 +161,15 @@ struct TileArguments: ParsableArguments {
     (spec.criterion, spec.splits) = (criterion, splits)
     return spec
   }
+}
+
+/// How a computation may go faster with the same results.
+struct ScreenArguments: ParsableArguments {
+  @Option(
+    help:
+      "none, or int8: skip blocks on the word of an int8 bound, before their scores are known. Nothing else changes, to the bit."
+  )
+  var screen: Screening = .none
 }
 
 struct TileSides: ExpressibleByArgument {

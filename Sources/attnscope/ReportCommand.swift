@@ -14,6 +14,7 @@ struct ReportCommand: ParsableCommand {
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
+  @OptionGroup var screening: ScreenArguments
   @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
   @Option(
     help: ArgumentHelp(
@@ -65,7 +66,10 @@ struct ReportCommand: ParsableCommand {
     }
     var request = ReportRequest(
       lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs(knob))
-    request.screen = tiles.screen ?? .none
+    if screening.screen != .none, method != BLASST.card.id {
+      throw ValidationError("--screen is of blasst; \(method) has no bound to skip by.")
+    }
+    request.screen = screening.screen
     if method == BLASST.card.id, !request.knobs.isEmpty {
       let blasst = try BLASST(knobs: request.knobs)
       request.lambda = try Lambda(blasst.lambda)

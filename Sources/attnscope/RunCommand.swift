@@ -58,6 +58,7 @@ struct PromptArguments: ParsableArguments {
 /// How attention is computed while the model runs.
 struct AttentionArguments: ParsableArguments {
   @OptionGroup var tiles: TileArguments
+  @OptionGroup var screening: ScreenArguments
   @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
   @Option(
     help: ArgumentHelp(
@@ -65,7 +66,9 @@ struct AttentionArguments: ParsableArguments {
   var knob: [String] = []
 
   func plan() throws -> AttentionPlan {
-    try tiles.plan(method: method, knobs: try parsedKnobs(knob))
+    var knobs = try parsedKnobs(knob)
+    if screening.screen != .none { knobs["screen"] = .word(screening.screen.rawValue) }
+    return try tiles.plan(method: method, knobs: knobs)
   }
 
   static func parsed(_ text: String) throws -> (String, KnobValue) {
@@ -90,7 +93,6 @@ extension TileArguments {
     func make(queries: Int) throws -> any AttentionMethod {
       guard method == BLASST.card.id else { return try type.init(knobs: knobs) }
       var all = BLASST.knobs(spec(queries: queries), lambda: lambda ?? self.lambda)
-      if let screen { all["screen"] = .word(screen.rawValue) }
       all.merge(knobs) { $1 }
       return try type.init(knobs: all)
     }
@@ -138,9 +140,10 @@ struct RunCommand: AsyncParsableCommand {
     guard isatty(0) == 1, isatty(1) == 1 else {
       throw ValidationError("There is no terminal; --plain prints the text.")
     }
-    guard attention.knob.isEmpty else {
+    guard attention.knob.isEmpty, attention.screening.screen == .none else {
       throw ValidationError(
-        "On the screen methods run with their standard settings; --knob goes with --plain.")
+        "On the screen methods run with their standard settings; --knob and --screen go with --plain."
+      )
     }
     // Said when nobody says anything: long enough that there is something to prune.
     var standard: [UInt8] = []

@@ -35,7 +35,6 @@ typedef struct {
   float *offset;    // [32] q.c
 } as_screen_query;
 
-int as_screen_is_fast(as_isa isa);
 /// Quantises groups [first, first + count) of key panels [groups][dim][16].
 void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_screen *out);
 /// Quantises a strip [dim][32] for the keys.
