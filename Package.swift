@@ -19,14 +19,15 @@ let rooms: [(name: String, imports: [String])] = [
     ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
   ),
   ("Canvas", []),
-  ("Interface", ["Attention", "Analysis", "Sessions", "Canvas"]),
+  ("Lessons", ["Canvas"]),
+  ("Interface", ["Attention", "Analysis", "Sessions", "Canvas", "Lessons"]),
   ("CNCurses", []),
   ("NCursesTerminal", ["Canvas", "CNCurses"]),
   (
     "attnscope",
     [
       "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods", "Analysis", "Sessions",
-      "Backends", "Canvas", "Interface", "NCursesTerminal", "ArgumentParser",
+      "Backends", "Canvas", "Lessons", "Interface", "NCursesTerminal", "ArgumentParser",
     ]
   ),
 ]

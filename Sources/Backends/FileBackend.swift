@@ -41,7 +41,7 @@ public final class FileBackend: Backend {
         guesses.append("mask blocks taken as \(tile.rows)x\(tile.keys) (--mask-tile overrides)")
       }
     }
-    return SourceDescription(
+    var about = SourceDescription(
       name: dump.path.split(separator: "/").last.map(String.init) ?? dump.path,
       kind: dump.kind.rawValue,
       model: dump.model, layers: heads.layers,
@@ -53,6 +53,8 @@ public final class FileBackend: Backend {
       tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
       storedTile: tile,
       guesses: guesses)
+    about.path = dump.path
+    return about
   }
 
   public func describe() -> SourceDescription { description }
@@ -82,7 +84,8 @@ public final class FileBackend: Backend {
     case .table, .keptTable: return .table(table)
     case .map(_, let window, let rows, let columns, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
-    case .calibration: return .unavailable("needs margins: this file holds block masks alone")
+    case .calibration, .method:
+      return .unavailable("needs margins: this file holds block masks alone")
     case .sketch(_, let window, let rows, let columns, _, _):
       return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
     case .summary, .row, .rowTable, .steps, .detail:

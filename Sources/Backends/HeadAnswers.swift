@@ -54,6 +54,8 @@ final class HeadAnswers: Sendable {
       case .row(_, let query): row(pass(id, frame, head)?.rows ?? PatternRows(head), query)
       case .outputError(_, let spec, let lambda):
         try outputError(head, spec, Lambda(lambda), group)
+      case .method(_, let name, let spec, let lambda):
+        try method(name, head, spec, Lambda(lambda), group)
       case .calibration(_, let spec):
         table(question, id, frame, head, spec, 0, group).map { .calibration(HeadCalibration($0)) }
       case .steps, .detail: .unavailable("this is not about one head")
@@ -227,19 +229,6 @@ private final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
           }
         }
       }
-    }
-  }
-}
-
-extension Question {
-  /// Nil for questions about the source as a whole.
-  var head: HeadID? {
-    switch self {
-    case .map(let id, _, _, _, _), .table(let id, _, _), .summary(let id), .row(let id, _),
-      .outputError(let id, _, _), .rowTable(let id, _, _, _), .sketch(let id, _, _, _, _, _),
-      .calibration(let id, _), .keptTable(let id, _, _):
-      id
-    case .steps, .detail: nil
     }
   }
 }

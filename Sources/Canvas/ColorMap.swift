@@ -30,6 +30,19 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
   }
 }
 
+/// A ramp for signed values: blue below zero, orange above, both told apart by every eye; neutral in the middle.
+public enum DifferenceColors {
+  private static let dark: [UInt8] = [117, 75, 32, 25, 24, 235, 94, 130, 172, 214, 222]
+  private static let light: [UInt8] = [18, 25, 32, 75, 153, 254, 223, 215, 172, 130, 94]
+
+  /// The palette colour of a value in -1...1.
+  public static func index(_ value: Float, light isLight: Bool) -> UInt8 {
+    let ramp = isLight ? light : dark
+    let at = ((Numbers.unit((Double(value) + 1) / 2)) * Double(ramp.count - 1)).rounded()
+    return ramp[Int(at)]
+  }
+}
+
 /// The colours 16 to 255 that every 256-colour terminal shares.
 public enum Palette {
   static func rgb(_ index: Int) -> (Double, Double, Double) {

@@ -48,3 +48,47 @@ public struct Mouse: Sendable, Hashable {
 
   public init(_ action: Action, x: Int, y: Int) { (self.action, self.x, self.y) = (action, x, y) }
 }
+
+extension Key {
+  private static let names: [(String, Key)] = [
+    ("space", .character(" ")), ("up", .up), ("down", .down), ("left", .left), ("right", .right),
+    ("pgup", .pageUp), ("pgdn", .pageDown), ("home", .home), ("end", .end), ("enter", .enter),
+    ("esc", .escape), ("tab", .tab), ("shift-tab", .backTab), ("backspace", .backspace),
+    ("del", .delete), ("lt", .character("<")), ("gt", .character(">")),
+  ]
+
+  /// `Space`, `PgUp`, `Ctrl-R`, or the character itself.
+  public init?(named text: String) {
+    if let only = text.first, text.count == 1, only != " ", !only.isNewline {
+      self = .character(only)
+      return
+    }
+    let name = text.lowercased()
+    if let known = Self.names.first(where: { $0.0 == name }) {
+      self = known.1
+    } else if name.hasPrefix("ctrl-"), name.count == 6, let letter = name.last, letter.isLetter {
+      self = .control(letter)
+    } else {
+      return nil
+    }
+  }
+
+  /// `<Home>]]:lambda 0.1<Enter>`: names in angle brackets, everything else as it is typed. Nil names what is no key.
+  public static func sequence(_ text: String) -> (keys: [Key], unknown: String?) {
+    var keys: [Key] = []
+    var rest = Substring(text)
+    while let first = rest.first {
+      if first == "<", let end = rest.firstIndex(of: ">"), rest.index(after: rest.startIndex) < end
+      {
+        let name = String(rest[rest.index(after: rest.startIndex)..<end])
+        guard name.count > 1, let key = Key(named: name) else { return (keys, "<\(name)>") }
+        keys.append(key)
+        rest = rest[rest.index(after: end)...]
+      } else {
+        keys.append(.character(first))
+        rest.removeFirst()
+      }
+    }
+    return (keys, nil)
+  }
+}

@@ -44,3 +44,13 @@ public enum Printable {
     return String(out)
   }
 }
+
+extension String {
+  /// Without blanks at both ends.
+  package var trimmed: String {
+    var text = Substring(self)
+    while let c = text.first, c == " " || c == "\t" { text.removeFirst() }
+    while let c = text.last, c == " " || c == "\t" { text.removeLast() }
+    return String(text)
+  }
+}

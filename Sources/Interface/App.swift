@@ -12,27 +12,29 @@ public actor App {
   private let backend: any Backend
   private let session: Session
   private let inbox = Inbox()
-  private let export: @Sendable (String, String) -> String
+  private let surroundings: Surroundings
+  private var metering: Task<Void, Never>?
+  /// A file to open once this app has ended.
+  public private(set) var next: String?
   private var running: [Question: Task<Void, Never>] = [:]
 
   /// What is on the screen may be asked side by side; the rest one at a time.
   private static let mostForeground = 3
 
-  /// `export` writes a text under a name that is free and says where, or why not.
   public init(
-    _ backend: any Backend, terminal: any Terminal, selection: (inout Viewpoint) -> Void = { _ in },
-    export: @escaping @Sendable (_ name: String, _ text: String) -> String = { _, _ in
-      "Export is off."
-    }
+    _ backend: any Backend, terminal: any Terminal, surroundings: Surroundings = Surroundings(),
+    selection: (inout Viewpoint) -> Void = { _ in }
   ) {
     let size = terminal.size
     var model = Model(
       backend.describe(), width: size.width, height: size.height,
-      capabilities: terminal.capabilities)
+      capabilities: terminal.capabilities, keymap: surroundings.keymap)
     selection(&model.selection)
+    (model.marks, model.recent) = (surroundings.marks, surroundings.recent)
+    (model.presents, model.theme) = (surroundings.presents, surroundings.theme)
     self.model = model
     self.terminal = terminal
-    self.export = export
+    self.surroundings = surroundings
     self.backend = backend
     session = Session(backend)
   }
@@ -49,16 +51,21 @@ public actor App {
     }
     let moments = backend.moments
     let follower = Task { for await moment in moments { inbox.add(.moment(moment)) } }
+    if let lesson = surroundings.lesson { handle(model.play(lesson)) }
     schedule()
     terminal.present(view(model))
     for await _ in inbox.signal {
-      for message in inbox.take() { handle(update(&model, message)) }
+      for message in inbox.take() {
+        surroundings.log?(message.logLine)
+        handle(update(&model, message))
+      }
       if model.isQuitting { break }
       schedule()
       terminal.present(view(model))
     }
     listener.cancel()
     follower.cancel()
+    metering?.cancel()
     for task in running.values { task.cancel() }
     await session.cancelAll()
   }
@@ -75,8 +82,46 @@ public actor App {
       case .cancelWork:
         for task in running.values { task.cancel() }
         running = [:]
-      case .export(let name, let text): model.message = export(name, text)
+      case .export(let path): export(path)
       case .send(let command): backend.send(command)
+      case .reopen(let path):
+        // Said here rather than after the screen has gone: a name that cannot be read leaves everything as it is.
+        if let why = surroundings.carry(effect) {
+          model.message = why
+        } else {
+          next = path
+          model.isQuitting = true
+        }
+      case .progress, .keepMarks, .saveState, .tell:
+        if let said = surroundings.carry(effect) { model.message = said }
+      }
+    }
+    meter()
+  }
+
+  private func export(_ path: String) {
+    let model = model, frame = model.frame
+    Task { [session, inbox, surroundings] in
+      let said = await surroundings.export(path, model) { try await session.ask($0, at: frame) }
+      inbox.add(.said(said))
+    }
+  }
+
+  /// While bytes are shown they are read every second.
+  private func meter() {
+    guard model.meter != nil, let sent = surroundings.bytesSent else {
+      metering?.cancel()
+      metering = nil
+      return
+    }
+    guard metering == nil else { return }
+    let start = ContinuousClock.now
+    metering = Task { [inbox] in
+      while !Task.isCancelled {
+        let time = (ContinuousClock.now - start).components
+        inbox.add(
+          .sent(bytes: sent(), at: 1 + Double(time.seconds) + Double(time.attoseconds) * 1e-18))
+        try? await Task.sleep(for: .seconds(1))
       }
     }
   }
@@ -107,7 +152,9 @@ public actor App {
     let frame = model.frame
     running[question] = Task { [session] in
       do {
+        let start = ContinuousClock.now
         let answer = try await session.ask(question, at: frame)
+        surroundings.log?("answer \(question.name) after \(ContinuousClock.now - start)")
         finish(question, .answered(question, frame, answer))
       } catch is CancellationError {
         // Asked again when it is wanted again.

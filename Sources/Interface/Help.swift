@@ -5,8 +5,8 @@ enum Help {
   private static func lines(_ model: Model) -> [(key: String, text: String)] {
     let view = model.selection.view
     var lines: [(String, String)] = [("", view.title + ": " + view.caption), ("", "")]
-    let mine = KeyTable.bindings.filter { $0.views?.contains(view) ?? false }
-    let others = KeyTable.bindings.filter { !($0.views?.contains(view) ?? false) }
+    let mine = model.keymap.bindings.filter { $0.views?.contains(view) ?? false }
+    let others = model.keymap.bindings.filter { !($0.views?.contains(view) ?? false) }
     for (title, bindings) in [("This view", mine), ("", others)] where !bindings.isEmpty {
       var group = ""
       for binding in bindings {
@@ -62,13 +62,36 @@ enum Help {
 
 /// The command palette.
 enum PaletteBox {
+  /// Names to choose from.
+  static func draw(
+    _ model: Model, list: Model.List, _ text: String, _ choice: Int, on grid: inout Grid
+  ) {
+    let hits = Palettes.best(text, model.names(list)) { $0 }
+    draw(
+      model, list.rawValue, text, choice, hits.map { ($0, "") },
+      empty: ["no name is like this"], on: &grid)
+  }
+
   static func draw(_ model: Model, _ text: String, _ choice: Int, on grid: inout Grid) {
+    let hits = Palettes.hits(text, model.keymap.bindings)
+    let word = text.split(separator: " ").first.map(String.init) ?? ""
+    let commands = KeyTable.commands.filter { $0.text.hasPrefix(word) }
+    draw(
+      model, "Command", text, choice, hits.map { ($0.name, $0.keys.first?.name ?? "") },
+      empty: [commands.isEmpty ? "no action has this name" : "write it out, then Enter:"]
+        + commands.map { "\($0.text)  \($0.what)" }, on: &grid)
+  }
+
+  private static func draw(
+    _ model: Model, _ title: String, _ text: String, _ choice: Int,
+    _ hits: [(name: String, key: String)], empty: [String], on grid: inout Grid
+  ) {
     let paint = Paint(model)
-    let hits = Palettes.hits(text)
-    let width = min(model.width - 4, 78), height = min(model.height - 4, hits.count + 4, 16)
+    let width = min(model.width - 4, 78)
+    let height = min(model.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4, 16)
     let box = Rect(x: (model.width - width) / 2, y: 2, width: width, height: max(height, 5))
     grid.fill(box, .blank)
-    Panel("Command", right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
+    Panel(title, right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
       .draw(in: box, on: &grid)
     let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
     grid[end, box.y + 1] = Cell("_", paint.accent)
@@ -80,20 +103,13 @@ enum PaletteBox {
         grid.fill(Rect(x: box.x + 1, y: y, width: width - 2, height: 1), Cell(" ", paint.bar))
       }
       let style = isChosen ? paint.bar : Style.plain
-      let key = hit.keys.first?.name ?? ""
-      grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(key))
-      grid.put(endingAt: box.maxX - 2, key, y, isChosen ? paint.bar : paint.accent)
+      grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(hit.key))
+      grid.put(endingAt: box.maxX - 2, hit.key, y, isChosen ? paint.bar : paint.accent)
     }
-    if hits.isEmpty {
-      let word = text.split(separator: " ").first.map(String.init) ?? ""
-      let commands = KeyTable.commands.filter { $0.text.hasPrefix(word) }
+    guard hits.isEmpty else { return }
+    for (line, text) in empty.prefix(max(1, room)).enumerated() {
       grid.put(
-        commands.isEmpty ? "no action has this name" : "write it out, then Enter:", box.x + 2,
-        box.y + 3, paint.dim, limit: width - 4)
-      for (line, command) in commands.prefix(max(0, room - 1)).enumerated() {
-        grid.put(
-          "\(command.text)  \(command.what)", box.x + 2, box.y + 4 + line, limit: width - 4)
-      }
+        text, box.x + 2, box.y + 3 + line, line == 0 ? paint.dim : .plain, limit: width - 4)
     }
   }
 }

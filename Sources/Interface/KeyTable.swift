@@ -3,7 +3,7 @@ public import Canvas
 /// The screens, by their number key.
 public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
   case map = 1
-  case heads, blocks, sinks, tokens
+  case heads, blocks, sinks, tokens, compare
 
   public var title: String {
     switch self {
@@ -12,6 +12,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .blocks: "Blocks"
     case .sinks: "Sinks"
     case .tokens: "Tokens"
+    case .compare: "Compare"
     }
   }
 
@@ -23,6 +24,8 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
     case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
     case .tokens: "Shaded: how unlikely. ← → step (at the end: one more). Space runs."
+    case .compare:
+      "Two heads, layers, files or methods; one cursor. ( ) other head, x swaps, :compare 12.3"
     }
   }
 }
@@ -36,6 +39,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   case undo, redo, palette, help, export, pause, branch, otherBranch, quit
+  case otherHeadDown, otherHeadUp, nextFile, mark, marks
+  case lessonNext, lessonHint, lessonShow, lessonAgain, lessonSkip, lessonBack, lessonLeave
 }
 
 /// One line of the key table.
@@ -79,9 +84,9 @@ public enum KeyTable {
       .find, char("/"), "find a token by its text (a regular expression) or number", "find", "Move"),
     row(.findNext, char("n"), "next match; without a search: normalise", "", "Move"),
     row(.findPrevious, char("N"), "previous match", "", "Move"),
-    row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map]),
-    row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map]),
-    row(.fit, char("0"), "show everything", "", "Zoom", [.map]),
+    row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map, .compare]),
+    row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map, .compare]),
+    row(.fit, char("0"), "show everything", "", "Zoom", [.map, .compare]),
     row(.lambdaDown, char("["), "lambda down by a quarter decade: prune less", "", "BLASST"),
     row(.lambdaUp, char("]"), "lambda up by a quarter decade: prune more", "", "BLASST"),
     row(.lambdaDecadeDown, char("{"), "lambda down by a decade", "", "BLASST"),
@@ -115,7 +120,12 @@ public enum KeyTable {
     row(.viewBlocks, char("3"), "view 3: Blocks", "", "Views"),
     row(.viewSinks, char("4"), "view 4: Sinks", "", "Views"),
     row(.viewTokens, char("5"), "view 5: Tokens: the text and its timeline", "", "Views"),
-    row(.viewCompare, char("6"), "view 6: Compare (not built yet)", "", "Views"),
+    row(
+      .viewCompare, char("6"), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
+    row(
+      .otherHeadDown, char("("), "compare with the previous head", "", "Head", [.compare]),
+    row(.otherHeadUp, char(")"), "compare with the next head", "other", "Head", [.compare]),
+    row(.nextFile, char("f"), "next file, when several are open", "", "Head"),
     row(.nextView, [.tab], "next view", "", "Views"),
     row(.previousView, [.backTab], "previous view", "", "Views"),
     row(.undo, char("u"), "undo the last change of view", "", "Program"),
@@ -123,12 +133,25 @@ public enum KeyTable {
     row(
       .palette, char(":"), "any action by name; or: lambda 0.01, break sparsity<0.3", "", "Program"
     ),
-    row(.export, char("e"), "export this screen as text with colours", "", "Program"),
+    row(
+      .export, char("e"), "export: SVG, PNG, HTML, text or data, by the ending of the name", "",
+      "Program"),
+    row(.mark, char("M"), "bookmark this view", "", "Program"),
+    row(.marks, char("'"), "bookmarks: go back to one", "", "Program"),
     row(.pause, [.character(" ")], "run or pause a live model", "run", "Live", [.tokens]),
     row(
       .branch, char("B"), "decode anew from this token with this lambda", "branch", "Live",
       [.tokens]),
-    row(.otherBranch, char("x"), "the other branch", "other", "Live", [.tokens]),
+    row(
+      .otherBranch, char("x"), "the other branch; in view 6: swap the sides", "other", "Live",
+      [.tokens, .compare]),
+    row(.lessonNext, char("a"), "lesson: go on, once the task is done (Enter too)", "", "Lesson"),
+    row(.lessonHint, char("H"), "lesson: a hint", "", "Lesson"),
+    row(.lessonShow, char("D"), "lesson: do it for me", "", "Lesson"),
+    row(.lessonAgain, char("R"), "lesson: this step again from its start", "", "Lesson"),
+    row(.lessonSkip, char("K"), "lesson: skip this step", "", "Lesson"),
+    row(.lessonBack, char("F"), "lesson: one step back", "", "Lesson"),
+    row(.lessonLeave, char("X"), "lesson: leave it; progress is kept", "", "Lesson"),
     row(.help, char("?"), "this help", "", "Program"),
     row(.quit, char("q"), "quit (Ctrl-C stops work; twice quits)", "", "Program"),
   ]
@@ -146,41 +169,11 @@ public enum KeyTable {
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
     ("break off", "live: forget all breakpoints"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),
+    ("compare 12.3", "view 6 beside layer 12 head 3; also a-shape, tile 64x64, file 2, desc"),
+    ("mark NAME", "bookmark this view; go NAME comes back"),
+    ("state FILE", "write this view; attnscope --state FILE reopens it"),
+    ("open FILE", "another file; recent lists those of before"),
+    ("zoom 64, cursor 100,5", "any setting of a view by its name"),
+    ("bytes", "what the screen sends a second, on or off"),
   ]
-
-  private static let byKey: [Key: Action] = {
-    var map: [Key: Action] = [:]
-    for binding in bindings { for key in binding.keys { map[key] = binding.action } }
-    return map
-  }()
-
-  /// Actions that a count repeats or aims.
-  static func counts(_ action: Action) -> Bool {
-    ["Move", "Head"].contains(binding(action).group) || binding(action).name.hasPrefix("lambda")
-  }
-
-  public static func action(for key: Key) -> Action? { byKey[key] }
-
-  public static func binding(_ action: Action) -> Binding {
-    bindings.first { $0.action == action }!
-  }
-
-  /// What the footer says, most useful first; the frame drops what does not fit.
-  public static func footer(_ view: ViewKind, isLive: Bool = false) -> [String] {
-    var items = [
-      "? help", "q quit", "arrows move", "[ ] lambda", ", . head", "< > layer", "Tab view",
-    ]
-    if view == .map { items.insert("+ - zoom", at: 3) }
-    if isLive { items.insert("Space run", at: 2) }
-    if view == .tokens {
-      items = [
-        "? help", "q quit", "Space run", "← → step", "B branch", "x other", ": command",
-        "[ ] lambda", "Tab view", ", . head",
-      ]
-    }
-    let extra = bindings.filter { !$0.short.isEmpty && ($0.views?.contains(view) ?? true) }
-    items += extra.map { "\($0.keys[0].name) \($0.short)" }.filter { !items.contains($0) }
-    if !items.contains(": command") { items.append(": command") }
-    return items
-  }
 }

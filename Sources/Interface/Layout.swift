@@ -7,9 +7,11 @@ import Sessions
 struct ScreenLayout {
   static let minimum = (width: 40, height: 12)
 
-  let header: Rect
-  let caption: Rect
-  let footer: Rect
+  private(set) var header: Rect
+  private(set) var caption: Rect
+  private(set) var footer: Rect
+  /// What a lesson says; empty without one.
+  private(set) var lesson = Rect(x: 0, y: 0, width: 0, height: 0)
   /// The view's own area.
   let main: Rect
   /// Numbers beside the map; empty on narrow screens.
@@ -37,9 +39,41 @@ struct ScreenLayout {
 
   init(_ model: Model) {
     let isMap = model.selection.view == .map, isTokens = model.selection.view == .tokens
+    let hasRow = isMap || (isTokens && model.live != nil)
+    guard model.lesson != nil else {
+      self.init(
+        width: model.width, height: model.height, hasSide: isMap || isTokens, hasRow: hasRow)
+      return
+    }
+    // A lesson stands on the right; on a narrow screen below.
+    let wide = model.width >= 120 ? 42 : 38
+    guard model.width - wide >= Self.minimum.width else {
+      let high = min(11, max(0, model.height - Self.minimum.height))
+      self.init(
+        width: model.width, height: model.height - high, hasSide: isMap || isTokens,
+        hasRow: hasRow)
+      lesson = Rect(x: 0, y: footer.y, width: model.width, height: high)
+      footer.y = model.height - 1
+      if !caption.isEmpty {
+        lesson.y = caption.y
+        caption.y = model.height - 2
+      }
+      return
+    }
     self.init(
-      width: model.width, height: model.height, hasSide: isMap || isTokens,
-      hasRow: isMap || (isTokens && model.live != nil))
+      width: model.width - wide, height: model.height, hasSide: isMap || isTokens, hasRow: hasRow)
+    let end = caption.isEmpty ? footer.y : caption.y
+    lesson = Rect(x: model.width - wide, y: 1, width: wide, height: end - 1)
+    for bar in [\ScreenLayout.header, \.caption, \.footer] {
+      self[keyPath: bar].width = model.width
+    }
+  }
+
+  /// Between header and caption.
+  var body: Rect {
+    Rect(
+      x: 0, y: header.maxY, width: header.width,
+      height: (caption.isEmpty ? footer.y : caption.y) - header.maxY)
   }
 }
 
@@ -56,14 +90,18 @@ struct MapLayout {
 
   var pixelRows: Int { plot.height * pixelsPerCell }
 
-  init(_ model: Model) {
-    panel = ScreenLayout(model).main
+  init(_ model: Model) { self.init(model, in: ScreenLayout(model).main) }
+
+  /// `isPlain`: without marginal and token names, for one of several maps.
+  init(_ model: Model, in panel: Rect, isPlain: Bool = false) {
+    self.panel = panel
     let inner = panel.inset()
     let digits = max(4, String(model.source.queries).count)
-    gutter = min(inner.width / 4, MapLayout.showsTokens(model) ? 14 : digits + 2)
+    gutter = min(
+      inner.width / 4, !isPlain && MapLayout.showsTokens(model) ? 14 : digits + (isPlain ? 1 : 2))
     axis = inner.y
     legend = inner.maxY - 1
-    let hasSpark = inner.height >= 10
+    let hasSpark = inner.height >= 10 && !isPlain
     spark = hasSpark ? inner.maxY - 2 : nil
     plot = Rect(
       x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter,
@@ -101,6 +139,42 @@ struct MapLayout {
     return (0..<plot.height).first { queries(plot.y + $0, window).contains(query) }.map {
       plot.y + $0
     }
+  }
+}
+
+/// View 6: two maps and their difference, and the numbers of both.
+struct CompareLayout {
+  let left: MapLayout
+  let right: MapLayout
+  let difference: MapLayout
+  let numbers: Rect
+
+  init(_ model: Model) {
+    let area = ScreenLayout(model).main
+    let least = 7, most = 15
+    if area.height >= 28, area.width < 150 {
+      let (top, bottom) = area.splitTop(area.height / 2)
+      let (a, b) = top.splitLeft(area.width / 2), (c, d) = bottom.splitLeft(area.width / 2)
+      left = MapLayout(model.leftSide, in: a, isPlain: true)
+      right = MapLayout(model.rightSide, in: b, isPlain: true)
+      difference = MapLayout(model.leftSide, in: c, isPlain: true)
+      numbers = d
+      return
+    }
+    let rows = min(most, max(least, area.height / 3))
+    let (maps, below) = area.splitTop(area.height - rows)
+    let (a, rest) = maps.splitLeft(area.width / 3)
+    let (b, c) = rest.splitLeft(area.width / 3)
+    left = MapLayout(model.leftSide, in: a, isPlain: true)
+    right = MapLayout(model.rightSide, in: b, isPlain: true)
+    difference = MapLayout(model.leftSide, in: c, isPlain: true)
+    numbers = below
+  }
+
+  /// Both maps are asked for with the cells of the smaller one, so that they can be subtracted.
+  var cells: (rows: Int, columns: Int) {
+    let all = [left, right, difference]
+    return (all.map(\.pixelRows).min() ?? 0, all.map(\.plot.width).min() ?? 0)
   }
 }
 

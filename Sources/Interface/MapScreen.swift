@@ -10,13 +10,25 @@ struct MapScreen {
   private let layout: MapLayout
   private let scale: HeatScale?
   private let map: PooledMap?
+  private let table: BlockTable?
   private let isStale: Bool
+  private let question: Question?
+  /// One of several: its title, and what stands on the right of it.
+  private let title: (left: String, right: String)?
 
   init(_ model: Model) {
+    self.init(model, MapLayout(model), Needs.map(model), table: model.table(model.selection.head))
+  }
+
+  init(
+    _ model: Model, _ layout: MapLayout, _ question: Question?, table: BlockTable?,
+    title: (left: String, right: String)? = nil
+  ) {
     self.model = model
+    self.layout = layout
+    (self.table, self.question, self.title) = (table, question, title)
     paint = Paint(model)
-    layout = MapLayout(model)
-    let fresh = Needs.map(model).flatMap(model.bestMap)
+    let fresh = question.flatMap(model.bestMap)
     let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
     // While a live source grows, the picture of a moment ago is near enough until the next one is there.
     let grows = model.live != nil
@@ -30,15 +42,15 @@ struct MapScreen {
     let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
     let right = name + spec.description
     Panel(
-      "Map", right: "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
+      title?.left ?? "Map",
+      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
       style: paint.dim, unicode: paint.unicode
     )
     .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
     if scale != nil, model.selection.overlay != .none { drawSkipped(&grid) }
-    drawAxes(&grid)
-    drawCursor(&grid)
+    MapAxes(model, layout).draw(on: &grid)
     drawSpark(&grid)
     drawLegend(&grid)
     if isStale || map?.sampled != nil { drawWaiting(&grid) }
@@ -67,8 +79,7 @@ struct MapScreen {
   }
 
   private func drawSkipped(_ grid: inout Grid) {
-    guard let table = model.table(model.selection.head), table.isFixed || model.selection.lambda > 0
-    else { return }
+    guard let table, table.isFixed || model.selection.lambda > 0 else { return }
     let look = SkipLookup(table, model.lambda)
     let window = model.selection.window, plot = layout.plot
     for y in plot.y..<plot.maxY {
@@ -88,75 +99,6 @@ struct MapScreen {
         grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
       }
     }
-  }
-
-  // MARK: Axes
-
-  private func drawAxes(_ grid: inout Grid) {
-    drawQueryAxis(&grid)
-    let plot = layout.plot, window = model.selection.window
-    let perKey = plot.width / max(window.keys.count, 1)
-    guard perKey >= 4, !model.source.tokens.isEmpty else {
-      for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
-        guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else {
-          continue
-        }
-        if let cursor = layout.column(of: model.selection.key, window),
-          (x...x + "\(key)".count).contains(cursor)
-        {
-          continue
-        }
-        grid.put("\(key)", x, layout.axis, paint.dim)
-      }
-      return
-    }
-    for key in window.keys {
-      guard let x = layout.column(of: key, window), let token = model.token(key) else { continue }
-      grid.put(Self.clipped(token, perKey - 1), x, layout.axis, paint.dim)
-    }
-  }
-
-  private func drawQueryAxis(_ grid: inout Grid) {
-    let plot = layout.plot, window = model.selection.window
-    guard window.queries.count <= plot.height else {
-      for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
-        if let y = layout.line(of: query, window) {
-          grid.put(endingAt: plot.x - 1, "\(query)", y, paint.dim)
-        }
-      }
-      return
-    }
-    for query in window.queries {
-      guard let y = layout.line(of: query, window) else { continue }
-      let label = Self.clipped(
-        (model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
-      grid.put(endingAt: plot.x - 1, label, y, paint.dim)
-    }
-  }
-
-  /// The end of a text, so that it fits in `width` columns.
-  private static func clipped(_ text: String, _ width: Int) -> String {
-    var text = Printable.text(text)
-    while Width.of(text) > width, !text.isEmpty { text.removeFirst() }
-    return text
-  }
-
-  private func drawCursor(_ grid: inout Grid) {
-    let window = model.selection.window
-    guard let x = layout.column(of: model.selection.key, window),
-      let y = layout.line(of: model.selection.query, window)
-    else { return }
-    let style = paint.accent
-    grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
-    grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
-    let query = "\(model.selection.query)"
-    grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
-    grid.put(endingAt: layout.plot.x - 1, query, y, style)
-    let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
-    grid[x, y] =
-      paint.colors == .palette
-      ? paint.mark(glyph, over: grid[x, y], (231, 16))
-      : Cell(glyph, Style(bold: true, reverse: true))
   }
 
   // MARK: Marginal and legend
@@ -212,7 +154,6 @@ struct MapScreen {
   }
 
   private func drawWaiting(_ grid: inout Grid) {
-    let question = Needs.map(model)
     let why = question.flatMap(model.refusal)
     var texts = [why ?? (model.isStopped ? "stopped" : "computing…")]
     if why == nil, let question, let map, let sampled = map.sampled, !isStale {

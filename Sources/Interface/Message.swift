@@ -11,6 +11,8 @@ public enum Message: Sendable {
   case digitIsOver(Int)
   /// An effect has something to say.
   case said(String)
+  /// Bytes that the terminal has been sent so far, and when, in seconds.
+  case sent(bytes: Int, at: Double)
 }
 
 /// What `update` wants done to the world. Work is not listed here: see `Needs`.
@@ -22,6 +24,15 @@ public enum Effect: Sendable, Equatable {
   case awaitDigit(Int)
   /// Tell the source what to do.
   case send(Command)
-  /// Write the screen beside the user under a name that is free.
-  case export(name: String, text: String)
+  /// Write what is shown to a file, in the format that its ending names.
+  case export(path: String)
+  /// Keep where a lesson stands.
+  case progress(lesson: String, step: Int, done: [Int])
+  case keepMarks([Bookmark])
+  /// Write a text that reopens this view.
+  case saveState(path: String, text: String)
+  /// Close this source and open another file.
+  case reopen(path: String)
+  /// Say something to the presenter's second terminal.
+  case tell(String)
 }

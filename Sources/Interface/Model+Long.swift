@@ -81,6 +81,7 @@ extension Question {
     case .row: "row"
     case .outputError: "error"
     case .calibration: "calibration"
+    case .method: "method"
     case .steps, .detail: "tokens"
     }
   }

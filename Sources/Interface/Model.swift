@@ -10,17 +10,30 @@ public struct Model: Sendable {
     case help(scroll: Int)
     case palette(text: String, choice: Int)
     case prompt(Prompt, text: String)
+    /// Names to choose from: bookmarks, or files of before.
+    case list(List, text: String, choice: Int)
   }
+
+  public enum List: String, Sendable, Hashable { case marks = "Bookmarks", recent = "Recent files" }
 
   public enum Prompt: String, Sendable, Hashable {
     case goTo = "go to key"
     case goToQuery = "go to query"
     case find = "find"
     case goToStep = "go to token"
+    case export = "export to (.svg .png .html .txt .ansi .csv .npy)"
+    case mark = "bookmark as"
   }
 
-  /// Of a live source: as of the frame that is looked at.
-  public internal(set) var source: SourceDescription
+  /// One, or files opened together.
+  public internal(set) var sources: [SourceDescription]
+  /// The one that is looked at; of a live source: as of the frame that is looked at.
+  public internal(set) var source: SourceDescription {
+    get { sources[selection.head.source] }
+    set { sources[selection.head.source] = newValue }
+  }
+  public let keymap: Keymap
+  public var theme = Theme.standard
   /// Nil for saved dumps.
   public internal(set) var live: LiveStatus?
   /// What is looked at.
@@ -32,7 +45,7 @@ public struct Model: Sendable {
   public internal(set) var width: Int
   public internal(set) var height: Int
   public internal(set) var capabilities: Capabilities
-  public internal(set) var selection: Viewpoint
+  public package(set) var selection: Viewpoint
   public internal(set) var mode = Mode.normal
   /// Digits typed in a row, while they may yet turn out to be a count.
   public internal(set) var digits: Digits?
@@ -42,6 +55,24 @@ public struct Model: Sendable {
   /// Ctrl-C was pressed: nothing is computed until something new is asked for.
   public internal(set) var isStopped = false
   public internal(set) var isQuitting = false
+  /// Nil when no lesson is playing.
+  public internal(set) var lesson: LessonPlay?
+  /// For the projector: a large cursor, and the keys that were pressed.
+  public var presents = false
+  public internal(set) var pressed: [Key] = []
+  public var marks: [Bookmark] = []
+  /// Paths of files opened before, newest first.
+  public var recent: [String] = []
+  /// Shown while it is not nil.
+  var meter: Meter?
+
+  /// What the terminal is sent.
+  struct Meter: Sendable {
+    var bytes = 0
+    var seconds = 0.0
+    var perSecond = 0.0
+  }
+
   /// What takes long right now.
   var working: (question: Question, state: Working)?
   /// A still picture: everything it shows is there, whatever other heads lack.
@@ -79,9 +110,12 @@ public struct Model: Sendable {
   }
 
   public init(
-    _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init()
+    _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
+    keymap: Keymap = Keymap()
   ) {
-    self.source = source
+    sources = [source] + source.others
+    sources[0].others = []
+    self.keymap = keymap
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
     live = source.live
     selection = Viewpoint(source)

@@ -44,6 +44,7 @@ public struct Needs: Sendable {
         now += [.summary(head), model.errorQuestion]
       }
     case .sinks: now = [.summary(head)]
+    case .compare: now = Self.comparison(model)
     case .tokens:
       now =
         model.live == nil
@@ -93,11 +94,28 @@ public struct Needs: Sendable {
 
   static func map(_ model: Model) -> Question? {
     let layout = MapLayout(model)
-    guard !layout.plot.isEmpty else { return nil }
+    return map(model, rows: layout.pixelRows, columns: layout.plot.width)
+  }
+
+  static func map(_ model: Model, rows: Int, columns: Int) -> Question? {
+    guard rows > 0, columns > 0 else { return nil }
     return .map(
-      model.selection.head, model.selection.window, rows: layout.pixelRows,
-      columns: layout.plot.width,
+      model.selection.head, model.selection.window, rows: rows, columns: columns,
       muted: model.mutedKey)
+  }
+
+  /// Both maps, then the blocks, then the numbers of both sides.
+  private static func comparison(_ model: Model) -> [Question] {
+    let (rows, columns) = CompareLayout(model).cells
+    let sides = [model.leftSide, model.rightSide]
+    let pictures = sides.compactMap { map($0, rows: rows, columns: columns) }
+    var numbers = sides.map { $0.tableQuestion($0.selection.head) }
+    numbers += sides.map { .summary($0.selection.head) } + sides.map(\.errorQuestion)
+    if let method = model.methodQuestion { numbers.append(method) }
+    guard model.isLong else { return pictures + numbers }
+    return inTurn(
+      sides.flatMap { side in map(side, rows: rows, columns: columns).map(side.stages) ?? [] }
+        + numbers, model)
   }
 
   static func thumbnail(_ head: HeadID, _ model: Model, _ layout: HeadsLayout) -> Question {

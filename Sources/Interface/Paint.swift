@@ -1,14 +1,32 @@
 import Analysis
 import Canvas
 
+/// The colours of text and frames; maps have colour maps of their own.
+public enum Theme: String, Sendable, CaseIterable {
+  case standard
+  /// Nothing is dimmed.
+  case contrast
+  case calm
+
+  func accent(_ light: Bool) -> UInt8 {
+    switch self {
+    case .standard: light ? 25 : 75
+    case .contrast: light ? 18 : 229
+    case .calm: light ? 65 : 151
+    }
+  }
+}
+
 /// Colours and glyphs for what a terminal can show.
 struct Paint {
   let colors: Capabilities.Colors
   let unicode: Bool
   let map: ColorMap
   let light: Bool
+  let theme: Theme
 
   init(_ model: Model) {
+    theme = model.theme
     colors = model.capabilities.colors
     unicode = model.capabilities.unicode
     map = model.selection.colors
@@ -20,12 +38,12 @@ struct Paint {
 
   // MARK: Text
 
-  var dim: Style { Style(dim: true) }
+  var dim: Style { theme == .contrast ? .plain : Style(dim: true) }
   /// For the many faint dots of a map: a colour, because an attribute costs twice the bytes.
   var faint: Style { colors == .palette ? Style(.index(light ? 250 : 240)) : dim }
   var strong: Style { Style(bold: true) }
   var accent: Style {
-    colors == .palette ? Style(.index(light ? 25 : 75), bold: true) : Style(bold: true)
+    colors == .palette ? Style(.index(theme.accent(light)), bold: true) : Style(bold: true)
   }
   var warning: Style {
     switch colors {
@@ -65,6 +83,28 @@ struct Paint {
       let (a, b) = (color(top), color(bottom))
       return a == b ? Cell(" ", Style(on: a)) : Cell("▀", Style(a, on: b))
     }
+  }
+
+  var leftOnly: Unicode.Scalar { unicode ? "◂" : "<" }
+  var rightOnly: Unicode.Scalar { unicode ? "▸" : ">" }
+
+  /// A cell of two signed pixels in -1...1: blue for the right side, orange for the left, dark where they agree.
+  func signed(top: Float, bottom: Float) -> Cell {
+    if top.isNaN, bottom.isNaN { return .blank }
+    guard colors == .palette else {
+      let value = top.isNaN ? bottom : (bottom.isNaN || abs(top) >= abs(bottom) ? top : bottom)
+      if abs(value) < 0.15 { return Cell(unicode ? "·" : ".", dim) }
+      let glyph: Unicode.Scalar = value > 0 ? "+" : "-"
+      return Cell(glyph, abs(value) > 0.6 ? strong : .plain)
+    }
+    func color(_ value: Float) -> Color { .index(DifferenceColors.index(value, light: light)) }
+    guard unicode else {
+      return Cell(" ", Style(on: color(abs(top) >= abs(bottom) ? top : bottom)))
+    }
+    if top.isNaN { return Cell("▄", Style(color(bottom))) }
+    if bottom.isNaN { return Cell("▀", Style(color(top))) }
+    let (a, b) = (color(top), color(bottom))
+    return a == b ? Cell(" ", Style(on: a)) : Cell("▀", Style(a, on: b))
   }
 
   /// One value a cell, where colours or half blocks are missing.

@@ -37,11 +37,14 @@ struct Screen {
     case .blocks: BlocksScreen(model).draw(in: layout.main, on: &grid)
     case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
     case .tokens: TokensScreen(model).draw(layout, on: &grid)
+    case .compare: CompareScreen(model).draw(on: &grid)
     }
+    LessonPanel(model).draw(in: layout.lesson, on: &grid)
     drawHeader(&grid)
     drawCaption(&grid)
     drawFooter(&grid)
     drawOverlay(&grid)
+    if model.presents { drawPressed(&grid) }
     return paint.unicode ? grid : grid.inASCII
   }
 
@@ -54,7 +57,11 @@ struct Screen {
     }
     let size = model.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
     if model.width < 64 { head = "L\(model.layerNumber) H\(selection.head.head)" }
-    let right = ([head] + size + [state]).joined(separator: "  ")
+    var parts = [head] + size + [state]
+    if let meter = model.meter {
+      parts.insert("\(Numbers.short(meter.perSecond / 1000)) kB/s", at: 0)
+    }
+    let right = parts.joined(separator: "  ")
     let room = model.width - Width.of(right) - 2
     var at = grid.put(" attnscope", 0, 0, Style(bold: true, reverse: true), limit: room)
     at = grid.put("  \(source.name)", at, 0, paint.bar, limit: max(0, room - at))
@@ -131,16 +138,29 @@ struct Screen {
     if let count = model.digits?.count {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
-    for item in KeyTable.footer(model.selection.view, isLive: model.live != nil) {
+    for item in model.keymap.footer(model.selection.view, isLive: model.live != nil) {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2
     }
+  }
+
+  /// The last keys, large enough for the last row of a room.
+  private func drawPressed(_ grid: inout Grid) {
+    let text = model.pressed.map(\.name).joined(separator: "  ")
+    guard !text.isEmpty else { return }
+    let width = Width.of(text) + 6,
+      rect = Rect(
+        x: max(0, layout.body.maxX - width - 1), y: layout.body.maxY - 4, width: width, height: 3)
+    grid.fill(rect, Cell(" ", paint.bar))
+    grid.put(text, rect.x + 3, rect.y + 1, Style(bold: true, reverse: true))
   }
 
   private func drawOverlay(_ grid: inout Grid) {
     switch model.mode {
     case .help(let scroll): Help.draw(model, scroll, on: &grid)
     case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)
+    case .list(let list, let text, let choice):
+      PaletteBox.draw(model, list: list, text, choice, on: &grid)
     default: break
     }
   }

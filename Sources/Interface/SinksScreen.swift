@@ -38,7 +38,8 @@ struct SinksScreen {
       grid.put("L\(model.source.layers[layer])", inner.x, y, paint.dim, limit: 4)
       for head in firstHead..<min(model.source.heads, firstHead + columns) {
         let place = Rect(x: inner.x + 5 + (head - firstHead) * wide, y: y, width: wide, height: 1)
-        drawHead(HeadID(layer: layer, head: head), in: place, on: &grid)
+        drawHead(
+          HeadID(layer: layer, head: head, source: model.source.index), in: place, on: &grid)
       }
     }
     let left = inner.height - 1 - rows

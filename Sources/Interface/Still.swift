@@ -7,15 +7,39 @@ public enum Still {
     _ backend: any Backend, width: Int, height: Int, capabilities: Capabilities = .init(),
     _ change: (inout Viewpoint) -> Void
   ) async throws -> Grid {
+    view(
+      try await model(
+        backend, width: width, height: height, capabilities: capabilities, change))
+  }
+
+  /// The model of that screen, with every answer that its view shows.
+  public static func model(
+    _ backend: any Backend, width: Int, height: Int, capabilities: Capabilities = .init(),
+    _ change: (inout Viewpoint) -> Void
+  ) async throws -> Model {
     var model = Model(backend.describe(), width: width, height: height, capabilities: capabilities)
     change(&model.selection)
-    let needs = Needs(model)
-    let everything =
-      model.selection.view == .map || model.selection.view == .blocks ? [] : needs.background
-    for question in needs.foreground + everything where !model.isKnown(question) {
-      _ = update(&model, .answered(question, .whole, try await backend.answer(question)))
+    try await complete(&model) { try await backend.answer($0) }
+    return model
+  }
+
+  /// Asks for everything that the view of a model shows and has not got yet.
+  public static func complete(
+    _ model: inout Model, _ ask: (Question) async throws -> Answer
+  ) async throws {
+    let frame = model.frame
+    // An answer can make another question: the key of a muted sink, say.
+    for _ in 0..<4 {
+      let needs = Needs(model)
+      let isOfOne = [.map, .blocks, .tokens, .compare].contains(model.selection.view)
+      let missing = (needs.foreground + (isOfOne ? [] : needs.background)).filter {
+        !model.isKnown($0)
+      }
+      if missing.isEmpty { break }
+      for question in missing {
+        _ = update(&model, .answered(question, frame, try await ask(question)))
+      }
     }
     model.isWhole = true
-    return view(model)
   }
 }

@@ -39,7 +39,16 @@ extension Model {
     case .quit:
       isQuitting = true
       return [.cancelWork, .quit]
-    case .export: return [exportScreen()]
+    case .export: mode = .prompt(.export, text: exportName)
+    case .otherBranch where selection.view == .compare: swapSides()
+    case .otherHeadDown: stepOther(-(repeats ?? 1))
+    case .otherHeadUp: stepOther(repeats ?? 1)
+    case .nextFile: nextFile(repeats ?? 1)
+    case .mark: mode = .prompt(.mark, text: markName)
+    case .marks: showMarks()
+    case .lessonNext, .lessonHint, .lessonShow, .lessonAgain, .lessonSkip, .lessonBack,
+      .lessonLeave:
+      return lessonAction(action)
     case .pause: return togglePause()
     case .branch: return branchHere(attention())
     case .otherBranch: return exchangeBranch()
@@ -71,7 +80,7 @@ extension Model {
     case .previousView:
       let all = ViewKind.allCases
       selection.view = all[(all.firstIndex(of: selection.view)! + all.count - 1) % all.count]
-    case .viewCompare: message = "View 6 (Compare) is not built yet."
+    case .viewCompare: selection.view = .compare
     default: break
     }
     explain(action)
@@ -120,17 +129,16 @@ extension Model {
     switch selection.view {
     case .heads: moveInHeads(action, count)
     case .sinks: moveInSinks(action, count)
-    case .map, .blocks, .tokens: moveCursor(action, count)
+    case .map, .blocks, .tokens, .compare: moveCursor(action, count)
     }
   }
 
   private mutating func moveCursor(_ action: Action, _ count: Int) {
     let isBlocks = selection.view == .blocks
-    let layout = MapLayout(self), window = selection.window
-    let across =
-      isBlocks ? selection.spec.keys : max(1, window.keys.count / max(layout.plot.width, 1))
-    let down =
-      isBlocks ? selection.spec.rows : max(1, window.queries.count / max(layout.plot.height, 1))
+    let window = selection.window
+    let plot = selection.view == .compare ? CompareLayout(self).left.plot : MapLayout(self).plot
+    let across = isBlocks ? selection.spec.keys : max(1, window.keys.count / max(plot.width, 1))
+    let down = isBlocks ? selection.spec.rows : max(1, window.queries.count / max(plot.height, 1))
     let before = (selection.query, selection.key)
     switch action {
     case .left: selection.key -= count * across
@@ -299,11 +307,14 @@ extension Model {
     ((source.queries - 1) / spec.rows + 1) * ((source.keys - 1) / spec.keys + 1)
   }
 
-  private func exportScreen() -> Effect {
-    let view = selection.view.title.lowercased()
-    return .export(
-      name: "attnscope-L\(layerNumber)-H\(selection.head.head)-\(view)",
-      text: Screen(self).grid.ansi)
+  private mutating func nextFile(_ step: Int) {
+    guard sources.count > 1 else {
+      message = "One file is open; attnscope A B opens two, :open FILE another."
+      return
+    }
+    selection.show((selection.head.source + step) % sources.count, sources)
+    clampCursor()
+    message = "File \(selection.head.source + 1) of \(sources.count): \(source.name)."
   }
 }
 

@@ -29,8 +29,9 @@ extension Model {
     case .right: selection.head.head += count
     case .up: selection.head.layer -= count
     case .down: selection.head.layer += count
-    case .pageUp, .home: selection.head = HeadID(layer: 0, head: 0)
-    default: selection.head = HeadID(layer: source.layers.count - 1, head: source.heads - 1)
+    case .pageUp, .home: (selection.head.layer, selection.head.head) = (0, 0)
+    default:
+      (selection.head.layer, selection.head.head) = (source.layers.count - 1, source.heads - 1)
     }
     selection.head.head = min(max(selection.head.head, 0), source.heads - 1)
     selection.head.layer = min(max(selection.head.layer, 0), source.layers.count - 1)
@@ -73,16 +74,24 @@ extension Model {
         selection.head = layout.order[index]
       }
     case .tokens: pointAtToken(mouse)
+    case .compare: pointInComparison(mouse)
     case .blocks, .sinks: break
     }
   }
 
   /// Puts the cursor where the mouse is.
   private mutating func point(_ mouse: Mouse) {
-    let layout = MapLayout(self)
+    point(mouse, MapLayout(self), selection.window)
+  }
+
+  private mutating func pointInComparison(_ mouse: Mouse) {
+    let layout = CompareLayout(self)
+    for map in [layout.left, layout.right, layout.difference] { point(mouse, map, sharedWindow) }
+  }
+
+  private mutating func point(_ mouse: Mouse, _ layout: MapLayout, _ window: MapWindow) {
     guard layout.plot.contains(mouse.x, mouse.y) else { return }
-    let keys = layout.keys(mouse.x, selection.window),
-      queries = layout.queries(mouse.y, selection.window)
+    let keys = layout.keys(mouse.x, window), queries = layout.queries(mouse.y, window)
     selection.key = (keys.lowerBound + keys.upperBound - 1) / 2
     selection.query = (queries.lowerBound + queries.upperBound - 1) / 2
     clampCursor()

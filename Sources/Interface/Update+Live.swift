@@ -141,10 +141,3 @@ extension Breakpoint {
     return nil
   }
 }
-
-extension String {
-  /// Without spaces at both ends.
-  var trimmed: String {
-    String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
-  }
-}

@@ -31,6 +31,10 @@ extension Model {
   private mutating func finish(_ prompt: Prompt, _ text: String) -> [Effect] {
     guard !text.isEmpty else { return [] }
     switch prompt {
+    case .export:
+      message = "Drawing \(text)…"
+      return [.export(path: text)]
+    case .mark: return addMark(text)
     case .goTo, .goToQuery, .goToStep:
       guard let number = Int(text.filter { $0 != " " }) else {
         message = "\"\(text)\" is not a token number; / finds tokens by text."
@@ -99,7 +103,7 @@ extension Model {
   }
 
   mutating func takePaletteKey(_ key: Key, _ text: String, _ choice: Int) -> [Effect] {
-    let hits = Palettes.hits(text)
+    let hits = Palettes.hits(text, keymap.bindings)
     switch key {
     case .escape: mode = .normal
     case .up: mode = .palette(text: text, choice: max(0, choice - 1))
@@ -125,6 +129,7 @@ extension Model {
   private mutating func command(_ text: String) -> [Effect]? {
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
+    if let done = fileCommand(words) { return done }
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
       "criterion": "lse", "splits": "4",
@@ -172,8 +177,80 @@ extension Model {
     case "key", "token", "goto":
       guard let number = Int(words[1]) else { return say("\(words[1]) is not a token number.") }
       return performing { $0.goTo(number) }
+    default: return settingCommand(words[0], words[1])
+    }
+  }
+
+  /// Files, bookmarks and comparisons; nil when the words are none of them.
+  private mutating func fileCommand(_ words: [String]) -> [Effect]? {
+    guard let name = words.first else { return nil }
+    let value = words.dropFirst().joined(separator: " ")
+    switch name {
+    case "compare" where !value.isEmpty: return compareWith(value)
+    case "mark" where !value.isEmpty: return addMark(value)
+    case "go" where !value.isEmpty: return goToMark(value)
+    case "export" where !value.isEmpty:
+      message = "Drawing \(value)…"
+      return [.export(path: value)]
+    case "state":
+      guard !value.isEmpty else { return say("Give it a file: state view.attnscope.") }
+      return [.saveState(path: value, text: stateText)]
+    case "open":
+      guard !value.isEmpty else { return say("Give it a file: open dump.safetensors.") }
+      guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
+      return [.reopen(path: value)]
+    case "recent" where value.isEmpty:
+      guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
+      guard !recent.isEmpty else { return say("No file was opened before this one.") }
+      mode = .list(.recent, text: "", choice: 0)
+      return []
+    case "bytes" where value.isEmpty:
+      meter = meter == nil ? Meter() : nil
+      return say(meter == nil ? "Bytes are not shown." : "Bytes a second stand on the top line.")
     default: return nil
     }
+  }
+
+  /// Any setting of a view by its name; nil when there is none of this name.
+  private mutating func settingCommand(_ name: String, _ value: String) -> [Effect]? {
+    guard ViewSetting.all.contains(where: { $0.name == name }) else { return nil }
+    return performing { model in
+      do throws(SettingError) {
+        try ViewSetting.take(name, value, into: &model.selection, model.sources)
+        model.clampCursor()
+      } catch {
+        model.message = error.description + "."
+      }
+    }
+  }
+
+  mutating func takeListKey(_ key: Key, _ list: List, _ text: String, _ choice: Int) -> [Effect] {
+    let hits = Palettes.best(text, names(list)) { $0 }
+    switch key {
+    case .escape: mode = .normal
+    case .up: mode = .list(list, text: text, choice: max(0, choice - 1))
+    case .down, .tab:
+      mode = .list(list, text: text, choice: min(max(hits.count - 1, 0), choice + 1))
+    case .backspace:
+      mode = text.isEmpty ? .normal : .list(list, text: String(text.dropLast()), choice: 0)
+    case .character(let c) where text.count < 80:
+      mode = .list(list, text: text + String(c), choice: 0)
+    case .enter:
+      mode = .normal
+      message = nil
+      guard choice < hits.count else { return [] }
+      return list == .marks ? goToMark(hits[choice]) : [.reopen(path: hits[choice])]
+    default: break
+    }
+    return []
+  }
+
+  func names(_ list: List) -> [String] { list == .marks ? marks.map(\.name) : recent }
+
+  /// Reopens the source at this view.
+  var stateText: String {
+    let files = sources.compactMap(\.path).map { "source \($0)\n" }.joined()
+    return "# attnscope state 1\n" + files + ViewState.text(selection, sources)
   }
 
   private mutating func setLambda(_ text: String) -> [Effect] {
@@ -195,10 +272,14 @@ extension Model {
 
 /// The palette's list: every action by name, fuzzy, the best hit first.
 enum Palettes {
-  static func hits(_ text: String) -> [Binding] {
+  static func hits(_ text: String, _ bindings: [Binding]) -> [Binding] {
+    best(text, bindings, \.name)
+  }
+
+  static func best<Item>(_ text: String, _ items: [Item], _ name: (Item) -> String) -> [Item] {
     let wanted = text.lowercased().filter { $0 != " " }
-    let scored = KeyTable.bindings.compactMap { binding in
-      score(wanted, binding.name.lowercased()).map { (binding, $0) }
+    let scored = items.compactMap { item in
+      score(wanted, name(item).lowercased()).map { (item, $0) }
     }
     return scored.sorted { $0.1 < $1.1 }.map(\.0)
   }

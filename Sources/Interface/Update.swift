@@ -4,29 +4,37 @@ import Sessions
 
 /// All change enters here: a message turns one model into the next, and what is to be done comes back as values.
 public func update(_ model: inout Model, _ message: Message) -> [Effect] {
-  switch message {
-  case .answered(let question, let frame, let answer):
-    model.store(question, frame, answer)
-    return []
-  case .failed(let question, let reason):
-    model.fail(question, reason)
-    model.message = reason
-    return []
-  case .moment(.live(let status)): return model.take(status)
-  case .moment(.progress(let question, let share, let seconds)):
-    model.take(progress: question, Working(share: share, seconds: seconds))
-    return []
-  case .digitIsOver(let number):
-    if model.digits?.number == number { model.digits = nil }
-    return []
-  case .said(let text):
-    model.message = text
-    return []
-  case .event(let event): return model.take(event)
-  }
+  let effects = model.take(message)
+  return model.lesson == nil ? effects : effects + model.followLesson()
 }
 
 extension Model {
+  fileprivate mutating func take(_ message: Message) -> [Effect] {
+    switch message {
+    case .answered(let question, let frame, let answer): store(question, frame, answer)
+    case .failed(let question, let reason):
+      fail(question, reason)
+      self.message = reason
+    case .moment(.live(let status)): return take(status)
+    case .moment(.progress(let question, let share, let seconds)):
+      take(progress: question, Working(share: share, seconds: seconds))
+    case .digitIsOver(let number): if digits?.number == number { digits = nil }
+    case .said(let text): self.message = text
+    case .sent(let bytes, let seconds): take(bytes, seconds)
+    case .event(let event): return take(event)
+    }
+    return []
+  }
+
+  private mutating func take(_ bytes: Int, _ seconds: Double) {
+    guard let last = meter else { return }
+    let time = seconds - last.seconds
+    guard time >= 0.5 else { return }
+    meter = Meter(
+      bytes: bytes, seconds: seconds,
+      perSecond: last.seconds == 0 ? 0 : Double(bytes - last.bytes) / time)
+  }
+
   mutating func take(_ event: Event) -> [Effect] {
     switch event {
     case .resize(let width, let height):
@@ -41,6 +49,7 @@ extension Model {
       return []
     case .key(let key):
       interruptsInARow = 0
+      if presents { pressed = Array((pressed + [key]).suffix(6)) }
       return takeKey(key)
     }
   }
@@ -79,7 +88,7 @@ extension Model {
     return [.cancelWork, .quit]
   }
 
-  private mutating func takeKey(_ key: Key) -> [Effect] {
+  mutating func takeKey(_ key: Key) -> [Effect] {
     switch mode {
     case .help(let scroll):
       takeHelpKey(key, scroll)
@@ -87,24 +96,26 @@ extension Model {
     case .palette(let text, let choice): return takePaletteKey(key, text, choice)
     case .prompt(let prompt, let text):
       return takePromptKey(key, prompt, text)
+    case .list(let list, let text, let choice): return takeListKey(key, list, text, choice)
     case .normal: break
     }
     message = nil
     if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue {
       return takeDigit(digit, key)
     }
+    if key == .enter, mayGoOn { return lessonAction(.lessonNext) }
     if key == .escape {
       (digits, search) = (nil, nil)
       return []
     }
-    guard let action = KeyTable.action(for: key) else {
-      message = "\(key.name) does nothing here; ? lists the keys."
+    guard let action = keymap.action(for: key) else {
+      message = "\(key.name) does nothing here; \(keymap.key(.help)) lists the keys."
       digits = nil
       return []
     }
     let typed = digits
     digits = nil
-    guard let typed, let count = typed.count, KeyTable.counts(action) else {
+    guard let typed, let count = typed.count, keymap.counts(action) else {
       return perform(action)
     }
     selection = typed.before
@@ -123,7 +134,7 @@ extension Model {
     }
     typed.text.append(String(digit))
     var effects: [Effect] = []
-    if let action = KeyTable.action(for: key) { effects = perform(action) }
+    if let action = keymap.action(for: key) { effects = perform(action) }
     digits = typed
     return effects + [.awaitDigit(digitsSeen)]
   }

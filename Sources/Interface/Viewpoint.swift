@@ -27,8 +27,11 @@ public struct Viewpoint: Sendable, Hashable {
   public var colors = ColorMap.cividis
   public var light = false
   public var sort = Sort.layer
+  /// What view 6 shows on the right; nil is the next head.
+  public var other: Counterpart?
 
   public init(_ source: SourceDescription) {
+    head.source = source.index
     window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     // A live source begins with nothing; what it will hold is a map with many rows.
     spec = source.storedTile ?? .standard(queries: source.live == nil ? source.queries : 2)

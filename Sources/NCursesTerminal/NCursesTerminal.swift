@@ -14,6 +14,8 @@ public struct TerminalOptions: Sendable {
   public var unicode: Bool?
   public var mouse = true
   public var lightBackground: Bool?
+  /// Frames a second at most; nil is ten over SSH and sixty elsewhere.
+  public var framesPerSecond: Int?
 
   public init() {}
 }
@@ -29,6 +31,9 @@ public final class NCursesTerminal: Terminal {
   public let note: String?
   private let input: AsyncStream<Event>.Continuation
   private let mailbox: Mutex<Mailbox>
+  /// Milliseconds between two frames, so that a slow line is never behind by more than one.
+  private let pause: Double
+  private let sent = Mutex(0)
 
   private struct Mailbox {
     var size: (width: Int, height: Int)
@@ -52,12 +57,17 @@ public final class NCursesTerminal: Terminal {
       colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())),
       unicode: options.unicode ?? unicode,
       lightBackground: options.lightBackground ?? TerminalFacts.looksLight)
+    let isFar = TerminalFacts.variable("SSH_CONNECTION") != nil
+    pause = 1000 / Double(max(1, options.framesPerSecond ?? (isFar ? 10 : 60)))
     mailbox = Mutex(Mailbox(size: Self.currentSize()))
     (events, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
     startThread()
   }
 
   public var size: (width: Int, height: Int) { mailbox.withLock { $0.size } }
+
+  /// Bytes that were written to the terminal so far; 0 where the system does not count them.
+  public var bytesSent: Int { sent.withLock { $0 } }
 
   public func present(_ grid: Grid) {
     mailbox.withLock { $0.next = grid }
@@ -96,8 +106,11 @@ public final class NCursesTerminal: Terminal {
 
   private func run() {
     var shown: Grid?
+    let before = Self.bytesWritten()
+    var last = ContinuousClock.now - .seconds(1)
+    var wait: Int32 = -1
     while true {
-      let happened = Int(cn_wait(-1))
+      let happened = Int(cn_wait(wait))
       if happened & CN_RESIZED != 0 {
         cn_resize()
         shown = nil
@@ -110,16 +123,37 @@ public final class NCursesTerminal: Terminal {
         // The terminal is gone: wait to be closed, without spinning on a descriptor that is always ready.
         while !mailbox.withLock({ $0.mustClose }) { usleep(2000) }
       }
-      let (grid, mustClose) = mailbox.withLock { box in
+      let since = (ContinuousClock.now - last).components
+      let passed = Double(since.seconds) * 1e3 + Double(since.attoseconds) * 1e-15
+      let (grid, mustClose, isWaiting) = mailbox.withLock { box -> (Grid?, Bool, Bool) in
+        // What comes too early stays in the box, where something newer may take its place.
+        guard passed >= pause || shown == nil else { return (nil, box.mustClose, box.next != nil) }
         defer { box.next = nil }
-        return (box.next, box.mustClose)
+        return (box.next, box.mustClose, false)
       }
       if mustClose { break }
-      if let grid { draw(grid, over: &shown) }
+      wait = isWaiting ? Int32(max(1, (pause - passed).rounded(.up))) : -1
+      guard let grid else { continue }
+      draw(grid, over: &shown)
+      last = ContinuousClock.now
+      let written = Self.bytesWritten() - before
+      sent.withLock { $0 = written }
     }
     cn_stop()
     input.finish()
     mailbox.withLock { $0.isClosed = true }
+  }
+
+  /// What this thread alone has written: it writes to nothing but the terminal.
+  private static func bytesWritten() -> Int {
+    let file = open("/proc/thread-self/io", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return 0 }
+    defer { Glibc.close(file) }
+    var buffer = [UInt8](repeating: 0, count: 512)
+    let count = read(file, &buffer, buffer.count)
+    let text = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    let line = text.split(separator: "\n").first { $0.hasPrefix("wchar:") }
+    return line.flatMap { Int($0.dropFirst(6).filter(\.isNumber)) } ?? 0
   }
 
   private func resized() {

@@ -91,7 +91,12 @@ public enum TerminalFacts {
         variable("TMUX") == nil
           ? "no" : "yes: set -g mouse on for the mouse, escape-time 10 for a quick Esc"
       ),
-      ("ssh", variable("SSH_CONNECTION") == nil ? "no" : "yes: ssh -C shrinks frames ten times"),
+      (
+        "ssh",
+        variable("SSH_CONNECTION") == nil
+          ? "no: up to 60 frames a second (--fps)"
+          : "yes: up to 10 frames a second (--fps); ssh -C shrinks frames ten times"
+      ),
     ]
   }
 }

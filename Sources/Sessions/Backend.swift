@@ -23,14 +23,20 @@ extension Backend {
   }
 }
 
-/// One query head of a source, by its place in `SourceDescription.layers` and its head number.
+/// One query head, by its place in `SourceDescription.layers` and its head number, and by which of several files opened
+/// together it is in.
 public struct HeadID: Sendable, Hashable, Comparable {
   public var layer: Int
   public var head: Int
+  public var source: Int
 
-  public init(layer: Int, head: Int) { (self.layer, self.head) = (layer, head) }
+  public init(layer: Int, head: Int, source: Int = 0) {
+    (self.layer, self.head, self.source) = (layer, head, source)
+  }
 
-  public static func < (a: HeadID, b: HeadID) -> Bool { (a.layer, a.head) < (b.layer, b.head) }
+  public static func < (a: HeadID, b: HeadID) -> Bool {
+    (a.source, a.layer, a.head) < (b.source, b.layer, b.head)
+  }
 }
 
 /// What a source holds, said once.
@@ -53,6 +59,11 @@ public struct SourceDescription: Sendable, Equatable {
   public var guesses: [String]
   /// Where a live source began.
   public var live: LiveStatus?
+  /// Of the file, to open it again.
+  public var path: String?
+  /// Its place among files opened together, and in the first of them the others.
+  public var index = 0
+  public var others: [SourceDescription] = []
 
   public init(
     name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int,
@@ -70,7 +81,9 @@ public struct SourceDescription: Sendable, Equatable {
   }
 
   public var allHeads: [HeadID] {
-    layers.indices.flatMap { layer in (0..<heads).map { HeadID(layer: layer, head: $0) } }
+    layers.indices.flatMap { layer in
+      (0..<heads).map { HeadID(layer: layer, head: $0, source: index) }
+    }
   }
 }
 
@@ -90,6 +103,8 @@ public enum Question: Sendable, Hashable {
   case outputError(HeadID, TileSpec, lambda: Double)
   /// What threshold this head alone would need, by both models.
   case calibration(HeadID, TileSpec)
+  /// What a method of the library does to the head: its blocks, and what that costs.
+  case method(HeadID, String, TileSpec, lambda: Double)
   /// The blocks of one row alone, as a decode step decides them.
   case rowTable(HeadID, TileSpec, query: Int, lambda: Double)
   /// Tokens of a live source's branch.
@@ -105,10 +120,37 @@ public enum Answer: Sendable {
   case row([Float])
   case outputError(OutputError)
   case calibration(HeadCalibration)
+  case method(MethodEffect)
   case steps(branch: Int, [Step])
   case detail(StepDetail)
   /// Why the source cannot tell.
   case unavailable(String)
+}
+
+/// What one method does to one head.
+public struct MethodEffect: Sendable {
+  /// Its mask, without margins.
+  public let table: BlockTable
+  public let dropped: (mean: Double, max: Double)?
+  /// Nil without V.
+  public let error: OutputError?
+
+  public init(table: BlockTable, dropped: (mean: Double, max: Double)?, error: OutputError?) {
+    (self.table, self.dropped, self.error) = (table, dropped, error)
+  }
+}
+
+extension Question {
+  /// Nil for questions about the source as a whole.
+  public var head: HeadID? {
+    switch self {
+    case .map(let id, _, _, _, _), .table(let id, _, _), .summary(let id), .row(let id, _),
+      .outputError(let id, _, _), .rowTable(let id, _, _, _), .sketch(let id, _, _, _, _, _),
+      .calibration(let id, _), .keptTable(let id, _, _), .method(let id, _, _, _):
+      id
+    case .steps, .detail: nil
+    }
+  }
 }
 
 /// A small event from a backend.

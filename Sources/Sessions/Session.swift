@@ -75,6 +75,7 @@ extension Answer {
   var bytes: Int {
     switch self {
     case .map(let map): 8 * map.max.count + 256
+    case .method(let effect): 20 * effect.table.margins.count + 512
     case .table(let table): 20 * table.margins.count + 256
     case .summary(let summary): 8 * summary.importance.count + 1024
     case .row(let row): 4 * row.count + 64

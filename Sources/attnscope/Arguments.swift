@@ -113,11 +113,13 @@ struct TokenArguments: ParsableArguments {
 /// The flags that say how blocks are decided.
 struct TileArguments: ParsableArguments {
   @Option(
-    parsing: .unconditional,
-    help:
-      "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused."
-  )
-  var lambda: Double = 0.01
+    name: .customLong("lambda"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused (default: 0.01).",
+      valueName: "lambda"))
+  var chosenLambda: Double?
+
+  var lambda: Double { chosenLambda ?? 0.01 }
 
   @Option(
     help: ArgumentHelp(

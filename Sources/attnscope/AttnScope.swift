@@ -15,7 +15,8 @@ struct AttnScope: AsyncParsableCommand {
       RunCommand.self, CaptureCommand.self, SynthCommand.self, CalibrateCommand.self,
       PerplexityCommand.self, BenchCommand.self,
       TokenizeCommand.self,
-      MethodsCommand.self, DoctorCommand.self,
+      MethodsCommand.self, CompareCommand.self, LessonCommand.self, NotesCommand.self,
+      ConfigCommand.self, CompletionsCommand.self, ManCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: OpenCommand.self)
 }

@@ -1,3 +1,4 @@
+import Lessons
 import ArgumentParser
 import Attention
 import Backends
@@ -19,10 +20,20 @@ struct TerminalArguments: ParsableArguments {
   @Option(help: "Colours: auto, 256, 16 or never.") var color: ColorChoice = .auto
   @Option(help: "Colours for a light or a dark background.") var background: Background?
   @Flag(help: "Draw with ASCII characters only.") var ascii = false
-  @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.") var mouse =
-    true
+  @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.")
+  var mouse: Bool?
+  @Option(help: "Frames a second at most (default: 60; 10 over SSH).") var fps: Int?
+  @Option(help: ArgumentHelp("Append what happens to a file, a line an event.", valueName: "file"))
+  var log: String?
+  @Flag(help: "For the projector: a large cursor, and the keys that are pressed.")
+  var present = false
 
-  var options: TerminalOptions {
+  func validate() throws {
+    if let fps, !(1...240).contains(fps) { throw ValidationError("--fps is 1 to 240.") }
+  }
+
+  /// Flags first, then the config file.
+  func options(_ config: Config) -> TerminalOptions {
     var options = TerminalOptions()
     options.colors =
       switch color {
@@ -32,8 +43,9 @@ struct TerminalArguments: ParsableArguments {
       case .never: .mono
       }
     options.unicode = ascii ? false : nil
-    options.mouse = mouse
-    options.lightBackground = background.map { $0 == .light }
+    options.mouse = mouse ?? config.mouse ?? true
+    options.lightBackground = background.map { $0 == .light } ?? config.lightBackground
+    options.framesPerSecond = fps ?? config.framesPerSecond
     return options
   }
 }
@@ -41,7 +53,7 @@ struct TerminalArguments: ParsableArguments {
 struct OpenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "open",
-    abstract: "Explore a dump on the screen; without a terminal, print its summary.")
+    abstract: "Explore dumps on the screen; without a terminal, print a summary.")
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
@@ -49,31 +61,92 @@ struct OpenCommand: AsyncParsableCommand {
   @OptionGroup var terminal: TerminalArguments
   @Option(help: "Layer number to begin with.") var layer: Int?
   @Option(help: "Head number to begin with.") var head: Int?
+  @Option(help: "The view to begin with: map, heads, blocks, sinks, tokens or compare.")
+  var view: String?
+  @Option(help: ArgumentHelp("Reopen a view that :state FILE wrote.", valueName: "file"))
+  var state: String?
+  @Flag(help: "Say in sentences what each view shows; with standard input, a line a command.")
+  var plain = false
+  @Flag(help: "Play the first lesson that is not done yet.") var tutor = false
 
-  func run() async throws {
-    if let file = dump.files.first, dump.files.count == 1, SafetensorsStream.isRecording(file) {
-      return try await replay(file)
+  func validate() throws {
+    if let view, !ViewKind.allCases.contains(where: { $0.title.lowercased() == view }) {
+      throw ValidationError("--view is map, heads, blocks, sinks, tokens or compare.")
     }
-    let dump = try self.dump.one(texts)
-    let backend = self.dump.backend(dump)
-    let start = try Start(dump, backend.describe(), self)
-    guard isatty(0) == 1, isatty(1) == 1 else {
-      print(PlainSummary(dump, backend, lambda: try Lambda(tiles.lambda), spec: start.spec).text)
-      return
-    }
-    try await Screen.run(backend, terminal, begin: { start.apply(to: &$0) })
   }
 
-  private func replay(_ file: String) async throws {
+  func run() async throws {
+    if tutor { return try await Tutor.run(terminal) }
+    let saved = try state.map(SavedState.init)
+    var files = dump.files.isEmpty && dump.query == nil ? (saved?.files ?? []) : dump.files
+    var isFirst = true
+    repeat {
+      guard let next = try await show(files, saved: isFirst ? saved : nil, isFirst: isFirst) else {
+        return
+      }
+      (files, isFirst) = ([next], false)
+    } while true
+  }
+
+  /// Returns the file that is to be opened next.
+  private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
+    if let file = files.first, files.count == 1, SafetensorsStream.isRecording(file) {
+      return try await replay(file)
+    }
+    var named = dump
+    named.files = files
+    if !isFirst { (named.query, named.key, named.value) = (nil, nil, nil) }
+    let dumps = try named.open(texts)
+    let parts = dumps.map(named.backend)
+    let start = try Start(
+      dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
+    guard isatty(0) == 1, isatty(1) == 1 else {
+      guard !plain else {
+        try await PlainSession(SeveralBackends(parts), begin: { begin(&$0, start, saved, parts) })
+          .run()
+        return nil
+      }
+      for (dump, backend) in zip(dumps, parts) {
+        let spec = backend.describe().storedTile ?? tiles.spec(queries: backend.describe().queries)
+        print(PlainSummary(dump, backend, lambda: try Lambda(tiles.lambda), spec: spec).text)
+      }
+      return nil
+    }
+    let backend: any Backend = parts.count == 1 ? parts[0] : SeveralBackends(parts)
+    if plain {
+      try await PlainSession(backend, begin: { begin(&$0, start, saved, parts) }).run()
+      return nil
+    }
+    if !named.isSample { for dump in dumps { Desk.remember(dump.path) } }
+    let surroundings = Surroundings.standard(terminal, source: dumps[0].path)
+    return try await Screen.run(
+      backend, terminal, surroundings, begin: { begin(&$0, start, saved, parts) },
+      note: saved?.note(parts.map { $0.describe() }))
+  }
+
+  private func begin(
+    _ selection: inout Viewpoint, _ start: Start, _ saved: SavedState?, _ parts: [FileBackend]
+  ) {
+    selection.head = start.head
+    Desk.config().apply(to: &selection, sources: parts.map { $0.describe() })
+    start.apply(to: &selection)
+    saved?.apply(to: &selection, SeveralBackends(parts).describe())
+    if let kind = ViewKind.allCases.first(where: { $0.title.lowercased() == view }) {
+      selection.view = kind
+    }
+  }
+
+  private func replay(_ file: String) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file)
     guard isatty(0) == 1, isatty(1) == 1 else {
       print(ReplaySummary(backend).text)
-      return
+      return nil
     }
+    Desk.remember(file)
     let (lambda, spec) = (max(0, tiles.lambda), tiles.spec(queries: 2))
-    try await Screen.run(
-      backend, terminal,
+    return try await Screen.run(
+      backend, terminal, Surroundings.standard(terminal, source: file),
       begin: { selection in
         selection.view = .tokens
         selection.lambda = lambda
@@ -82,19 +155,41 @@ struct OpenCommand: AsyncParsableCommand {
   }
 }
 
+/// `--tutor`
+enum Tutor {
+  static func run(_ terminal: TerminalArguments) async throws {
+    let progress = Desk.progress()
+    let lessons = LessonFiles.names().compactMap { try? LessonFiles.lesson($0) }
+    guard let first = lessons.first else {
+      throw Problem(
+        "no lessons are beside the program; set ATTNSCOPE_SAMPLES to the folder samples")
+    }
+    let next = lessons.first { (progress[$0.name]?.done.count ?? 0) < $0.steps.count } ?? first
+    let model = try ModelArguments.parse([])
+    try await LessonRun(next, present: terminal.present, model, terminal).run()
+  }
+}
+
 /// An app on the real terminal, from first frame to the way out.
 enum Screen {
+  /// Returns the file that the user asked for in its place.
   static func run(
-    _ backend: any Backend, _ arguments: TerminalArguments,
-    begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {}
-  ) async throws {
-    let terminal = try NCursesTerminal(options: arguments.options)
+    _ backend: any Backend, _ arguments: TerminalArguments, _ surroundings: Surroundings,
+    begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {},
+    note: String? = nil
+  ) async throws -> String? {
+    let config = Desk.config()
+    let terminal = try NCursesTerminal(options: arguments.options(config))
     Crash.ifAsked()
-    let app = App(backend, terminal: terminal, selection: begin, export: Exporter.write)
-    if let note = terminal.note { await app.say(note) }
+    var all = surroundings
+    all.bytesSent = { terminal.bytesSent }
+    let app = App(backend, terminal: terminal, surroundings: all, selection: begin)
+    let wrong = config.problems.first.map { "The config file, \($0)" }
+    if let note = note ?? wrong ?? terminal.note { await app.say(note) }
     whenReady()
     await app.run()
     terminal.close()
+    return await app.next
   }
 }
 
@@ -102,14 +197,13 @@ enum Screen {
 private struct Start: Sendable {
   let head: HeadID
   let spec: TileSpec
-  let lambda: Double
+  let lambda: Double?
 
-  init(_ dump: Dump, _ about: SourceDescription, _ command: OpenCommand) throws {
+  init(_ dump: Dump, _ about: SourceDescription, _ command: OpenCommand, isSample: Bool) throws {
     spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
-    lambda = max(0, command.tiles.lambda)
+    lambda = command.tiles.chosenLambda.map { max(0, $0) }
     var layer = about.layers.count > 1 ? about.layers.count / 2 : 0
     // The sample opens on a head of which BLASST prunes a good part.
-    let isSample = command.dump.isSample
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
     head = HeadID(
       layer: layer,
@@ -117,25 +211,46 @@ private struct Start: Sendable {
   }
 
   func apply(to selection: inout Viewpoint) {
-    selection.head = head
     selection.spec = spec
-    selection.lambda = lambda
+    if let lambda { selection.lambda = lambda }
   }
 }
 
-/// Writes an exported screen beside the user, under a name that is free.
-enum Exporter {
-  @Sendable static func write(_ name: String, _ text: String) -> String {
-    for number in 1...999 {
-      let path = number == 1 ? "\(name).ansi" : "\(name)-\(number).ansi"
-      do throws(FormatError) {
-        try writeText(text, to: path, force: false)
-        return "Written to \(path); cat shows it."
-      } catch {
-        if error.code != .exists { return "\(error)" }
-      }
+/// A file that `:state` wrote: the files it was about, and the lines of its view.
+struct SavedState: Sendable {
+  let files: [String]
+  private let lines: String
+
+  init(_ path: String) throws {
+    let bytes = try readWhole(path)
+    guard bytes.count <= 1 << 20, let text = String(validating: bytes, as: UTF8.self) else {
+      throw FormatError(.malformed, "is no state file: a short text in UTF-8", file: path)
     }
-    return "There are 999 exports of this name already."
+    var files: [String] = []
+    // A line that names a file stays as a comment, so that numbers of lines are those of the file.
+    lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+      guard line.hasPrefix("source ") else { return String(line) }
+      files.append(String(line.dropFirst(7)))
+      return "#"
+    }.joined(separator: "\n")
+    self.files = files
+  }
+
+  func apply(to selection: inout Viewpoint, _ about: SourceDescription) {
+    _ = ViewState.read(lines, into: &selection, [about] + about.others)
+  }
+
+  func note(_ sources: [SourceDescription]) -> String? {
+    var scratch = Viewpoint(sources[0])
+    return ViewState.read(lines, into: &scratch, sources).first.map { "The state file, \($0)" }
+  }
+}
+
+extension Config {
+  func apply(to selection: inout Viewpoint, sources: [SourceDescription]) {
+    for (name, value) in view {
+      try? ViewSetting.take(name, value, into: &selection, sources)
+    }
   }
 }
 

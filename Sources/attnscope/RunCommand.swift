@@ -159,8 +159,8 @@ struct RunCommand: AsyncParsableCommand {
       LocalBackend.Options(
         attention: choice, sampler: sampling.settings, maxTokens: maxTokens ?? .max,
         hasShadow: shadow == .dense, startsPaused: paused))
-    try await Screen.run(
-      backend, self.terminal,
+    _ = try await Screen.run(
+      backend, self.terminal, Surroundings.standard(self.terminal, source: model.path),
       begin: { selection in
         selection.view = .tokens
         selection.lambda = choice.lambda

@@ -1,0 +1,41 @@
+public import Sessions
+
+/// Several saved dumps as one source: a question goes to the file whose number its head carries.
+public struct SeveralBackends: Backend {
+  private let parts: [any Backend]
+  private let descriptions: [SourceDescription]
+  public let moments: AsyncStream<Moment>
+
+  /// At least one; live sources stand alone.
+  public init(_ parts: [any Backend]) {
+    precondition(!parts.isEmpty, "there is no source")
+    self.parts = parts
+    descriptions = parts.enumerated().map { index, part in
+      var about = part.describe()
+      about.index = index
+      return about
+    }
+    let (moments, told) = AsyncStream.makeStream(
+      of: Moment.self, bufferingPolicy: .bufferingNewest(16))
+    self.moments = moments
+    let streams = parts.map(\.moments)
+    let listeners = streams.map { stream in
+      Task { for await moment in stream { told.yield(moment) } }
+    }
+    told.onTermination = { _ in for listener in listeners { listener.cancel() } }
+  }
+
+  public func describe() -> SourceDescription {
+    var first = descriptions[0]
+    first.others = Array(descriptions.dropFirst())
+    return first
+  }
+
+  public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    let number = question.head?.source ?? 0
+    guard parts.indices.contains(number) else {
+      return .unavailable("there is no file \(number + 1)")
+    }
+    return try await parts[number].answer(question, at: frame)
+  }
+}

@@ -1,0 +1,145 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// View 6: two maps with one cursor, their signed difference, and the numbers of both sides.
+struct CompareScreen {
+  private let model: Model
+  private let paint: Paint
+  private let layout: CompareLayout
+  private let comparison: Comparison
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+    layout = CompareLayout(model)
+    comparison = Comparison(model)
+  }
+
+  func draw(on grid: inout Grid) {
+    let (rows, columns) = layout.cells
+    let (left, right) = (model.leftSide, model.rightSide)
+    MapScreen(
+      left, layout.left, Needs.map(left, rows: rows, columns: columns),
+      table: left.table(left.selection.head), title: ("Left", comparison.left)
+    ).draw(on: &grid)
+    MapScreen(
+      right, layout.right, Needs.map(right, rows: rows, columns: columns), table: model.otherTable,
+      title: ("Right", comparison.right)
+    ).draw(on: &grid)
+    drawDifference(on: &grid)
+    drawNumbers(on: &grid)
+  }
+
+  // MARK: The difference
+
+  private func drawDifference(on grid: inout Grid) {
+    let map = layout.difference, plot = map.plot
+    Panel("Left - right", style: paint.dim, unicode: paint.unicode).draw(in: map.panel, on: &grid)
+    guard !plot.isEmpty else { return }
+    guard let heat = comparison.heat else {
+      grid.put(comparison.waiting, plot.x, plot.y, paint.dim, limit: plot.width)
+      return
+    }
+    for y in 0..<plot.height {
+      for x in 0..<plot.width {
+        let column = x * heat.columns / plot.width
+        func value(_ pixel: Int) -> Float {
+          heat[min(heat.rows - 1, pixel * heat.rows / max(map.pixelRows, 1)), column]
+        }
+        let first = y * map.pixelsPerCell
+        grid[plot.x + x, plot.y + y] = paint.signed(
+          top: value(first), bottom: value(first + map.pixelsPerCell - 1))
+      }
+    }
+    if model.selection.overlay != .none { drawMasks(map, on: &grid) }
+    MapAxes(model.leftSide, map).draw(on: &grid)
+    drawLegend(heat, map, on: &grid)
+  }
+
+  /// Blocks that one side skips and the other does not.
+  private func drawMasks(_ map: MapLayout, on grid: inout Grid) {
+    guard let left = model.table(model.selection.head), let right = model.otherTable else { return }
+    let (a, b) = (SkipLookup(left, model.lambda), SkipLookup(right, model.lambda))
+    let window = model.sharedWindow
+    for y in map.plot.y..<map.plot.maxY where y % 2 == 0 {
+      let queries = map.queries(y, window)
+      for x in map.plot.x..<map.plot.maxX where (x + y) % 2 == 0 {
+        let keys = map.keys(x, window)
+        switch (a.share(queries, keys) != .none, b.share(queries, keys) != .none) {
+        case (true, false): grid[x, y] = paint.mark(paint.leftOnly, over: grid[x, y], (231, 16))
+        case (false, true): grid[x, y] = paint.mark(paint.rightOnly, over: grid[x, y], (231, 16))
+        default: break
+        }
+      }
+    }
+  }
+
+  private func drawLegend(_ heat: SignedScale, _ map: MapLayout, on grid: inout Grid) {
+    let y = map.legend, end = map.panel.maxX - 1
+    var x = grid.put("right ", map.panel.x + 1, y, paint.dim, limit: map.panel.width - 2)
+    for step in 0..<9 where x < end {
+      grid[x, y] = paint.signed(top: Float(step - 4) / 4, bottom: Float(step - 4) / 4)
+      x += 1
+    }
+    func put(_ text: String, _ style: Style) {
+      if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
+    }
+    put(" left, ±\(Numbers.short(heat.top))", paint.dim)
+    put("  \(paint.leftOnly)", paint.pruned)
+    put(" only left skips", paint.dim)
+    put("  \(paint.rightOnly)", paint.pruned)
+    put(" only right", paint.dim)
+  }
+
+  // MARK: Numbers
+
+  private func drawNumbers(on grid: inout Grid) {
+    let rect = layout.numbers
+    Panel(
+      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))",
+      style: paint.dim, unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    guard inner.width > 12 else { return }
+    // As many columns of rows as fit: a low wide panel shows them side by side.
+    let name = 9, column = max(9, min(20, (inner.width - name) / 2))
+    let blocks = max(1, inner.width / (name + 2 * column + 2))
+    let perBlock = max(1, blocks == 1 ? inner.height : max(1, inner.height - 1))
+    for (index, row) in comparison.rows.prefix(blocks * perBlock).enumerated() {
+      let x = inner.x + index / perBlock * (name + 2 * column + 2)
+      let y = inner.y + index % perBlock
+      grid.put(row.name, x, y, paint.dim, limit: name - 1)
+      if let right = row.right {
+        grid.put(row.left, x + name, y, limit: column - 1)
+        grid.put(right, x + name + column, y, row.left == right ? paint.dim : .plain, limit: column)
+      } else {
+        grid.put(row.left, x + name, y, paint.strong, limit: inner.maxX - x - name)
+      }
+    }
+  }
+}
+
+/// A difference turned into -1...1 for colouring.
+struct SignedScale {
+  let values: [Float]
+  let rows: Int
+  let columns: Int
+  /// What ±1 stands for, in probability.
+  let top: Double
+
+  init(_ difference: MapDifference, _ scale: Viewpoint.Scale) {
+    (rows, columns) = (difference.rows, difference.columns)
+    let top = difference.values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
+    self.top = Double(top)
+    values = difference.values.map { value in
+      guard value.isFinite, top > 0 else { return value.isNaN ? .nan : 0 }
+      let share = abs(value) / top
+      let size = scale == .linear ? share : max(0, 1 + Float(Scale.log10(Double(share))) / 3)
+      return value < 0 ? -size : size
+    }
+  }
+
+  subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
+}

@@ -1,0 +1,79 @@
+public import Attention
+public import Sessions
+
+/// The right side of view 6: another head, layer, file, method or tile; what is not named is as on the left.
+public struct Counterpart: Sendable, Hashable {
+  public var head: HeadID
+  /// A method of the library; nil is BLASST with the lambda of the left.
+  public var method: String?
+  /// Nil is the tile of the left.
+  public var spec: TileSpec?
+
+  public init(_ head: HeadID, method: String? = nil, spec: TileSpec? = nil) {
+    (self.head, self.method, self.spec) = (head, method, spec)
+  }
+
+  /// Reads `12.3`, `head 4`, `layer 18`, `file 2`, `a-shape`, `tile 64x64`, `desc`, and several of them: `file 2 12.3`.
+  package init(_ text: String, beside view: Viewpoint, _ sources: [SourceDescription])
+    throws(SettingError)
+  {
+    self.init(view.head)
+    var spec = view.spec
+    var words = text.split(separator: " ").map(String.init)[...]
+    while let word = words.popFirst() {
+      switch word {
+      case "file":
+        var place = view
+        try ViewSetting.take("file", words.popFirst() ?? "", into: &place, sources)
+        head = place.head
+      case "layer", "head":
+        try setHead(word, words.popFirst() ?? "", sources)
+      case "tile", "vote", "order", "criterion", "splits":
+        var place = view
+        place.spec = spec
+        try ViewSetting.take(word, words.popFirst() ?? "", into: &place, sources)
+        spec = place.spec
+      case "asc", "ascending": spec.order = .ascending
+      case "desc", "descending": spec.order = .descending
+      default:
+        let numbers = word.split(separator: ".").map(String.init)
+        if numbers.count == 2, numbers.allSatisfy({ Int($0) != nil }) {
+          try setHead("layer", numbers[0], sources)
+          try setHead("head", numbers[1], sources)
+        } else if word.first?.isLetter ?? false {
+          method = word == "blasst" ? nil : word
+        } else {
+          throw SettingError(
+            "'\(word)' is nothing to compare with: 12.3, head 4, layer 18, file 2, a-shape, tile 64x64, desc"
+          )
+        }
+      }
+    }
+    if spec != view.spec { self.spec = spec }
+  }
+
+  private mutating func setHead(_ name: String, _ value: String, _ sources: [SourceDescription])
+    throws(SettingError)
+  {
+    var place = Viewpoint(sources[head.source])
+    place.head = head
+    try ViewSetting.take(name, value, into: &place, sources)
+    head = place.head
+  }
+
+  /// What `init` reads.
+  func text(_ sources: [SourceDescription]) -> String {
+    let about = sources[head.source]
+    var words: [String] = []
+    if sources.count > 1 { words.append("file \(head.source + 1)") }
+    words.append("\(about.layers[head.layer]).\(head.head)")
+    if let method { words.append(method) }
+    if let spec {
+      words.append(
+        "tile \(spec.rows)x\(spec.keys) vote \(spec.vote.rawValue) order \(spec.order.rawValue)")
+      if spec.criterion != .max { words.append("criterion \(spec.criterion.rawValue)") }
+      if spec.splits > 1 { words.append("splits \(spec.splits)") }
+    }
+    return words.joined(separator: " ")
+  }
+}

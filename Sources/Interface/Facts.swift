@@ -1,0 +1,149 @@
+import Analysis
+import Attention
+import Canvas
+import Lessons
+import Sessions
+
+/// What a lesson's check may ask of the model; nil while it is not known.
+struct Facts {
+  private let model: Model
+
+  init(_ model: Model) { self.model = model }
+
+  subscript(name: String) -> Fact? {
+    let selection = model.selection
+    switch Fact.kinds[name] {
+    case .truth: return truth(name).map(Fact.truth)
+    case .text: return text(name).map(Fact.text)
+    case .number:
+      if let setting = setting(name) { return .number(setting) }
+      return (measure(name) ?? place(name) ?? live(name)).map(Fact.number)
+    case nil:
+      _ = selection
+      return nil
+    }
+  }
+
+  /// In a few words, for the line "now:".
+  func phrase(_ name: String) -> String {
+    switch self[name] {
+    case .number(let value):
+      let shares = ["sparsity", "sink.mass", "step.sparsity", "other.sparsity", "cursor.p"]
+      if shares.contains(name) { return "\(name) \(Numbers.percent(value))" }
+      return value.rounded() == value && abs(value) < 1e6
+        ? "\(name) \(Int(value))" : "\(name) \(Numbers.short(value))"
+    case .text(let value): return "\(name) \(value.isEmpty ? "none" : value)"
+    case .truth(let value): return value ? name : "not \(name)"
+    case nil: return "\(name) …"
+    }
+  }
+
+  // MARK: Texts and truths
+
+  private func text(_ name: String) -> String? {
+    let selection = model.selection
+    switch name {
+    case "label": return model.summary(selection.head)?.label.name.rawValue
+    case "cursor.token": return model.token(selection.key)
+    case "search": return model.search ?? ""
+    case "other.method": return model.counterpart.method ?? "blasst"
+    default:
+      return ViewSetting.all.first { $0.name == name }?.get(selection, model.sources)
+    }
+  }
+
+  private func truth(_ name: String) -> Bool? {
+    let selection = model.selection
+    switch name {
+    case "mute": return selection.mute
+    case "running": return model.live?.phase == .running
+    case "cursor.visible":
+      return selection.key < model.source.visibility.limit(row: selection.query)
+    default:
+      guard let margin else { return nil }
+      switch name {
+      case "block.visible": return !margin.isNaN
+      case "block.first": return margin == .infinity
+      default: return margin < model.lambda.threshold && selection.lambda > 0
+      }
+    }
+  }
+
+  // MARK: Numbers
+
+  private func setting(_ name: String) -> Double? {
+    let selection = model.selection
+    switch name {
+    case "layer": return Double(model.layerNumber)
+    case "head": return Double(selection.head.head)
+    case "file": return Double(selection.head.source + 1)
+    case "lambda": return selection.lambda
+    case "tile.rows": return Double(selection.spec.rows)
+    case "tile.keys": return Double(selection.spec.keys)
+    case "splits": return Double(selection.spec.splits)
+    case "other.layer":
+      return Double(
+        model.sources[model.counterpart.head.source].layers[model.counterpart.head.layer])
+    case "other.head": return Double(model.counterpart.head.head)
+    default: return nil
+    }
+  }
+
+  private func place(_ name: String) -> Double? {
+    let selection = model.selection
+    switch name {
+    case "cursor.query": return Double(selection.query)
+    case "cursor.key": return Double(selection.key)
+    case "cursor.p":
+      guard let row = model.row(selection.query), selection.key < row.count else { return nil }
+      return Double(row[selection.key])
+    case "block.row": return Double(selection.query / selection.spec.rows)
+    case "block.key": return Double(selection.key / selection.spec.keys)
+    case "block.margin": return margin.map(Double.init)
+    case "zoom": return Double(model.source.keys) / Double(max(1, selection.window.keys.count))
+    default: return nil
+    }
+  }
+
+  private func measure(_ name: String) -> Double? {
+    let head = model.selection.head
+    switch name {
+    case "sparsity": return model.table(head)?.sparsity(model.lambda)
+    case "dropped": return model.table(head)?.droppedMass(model.lambda).mean
+    case "dropped.worst": return model.table(head)?.droppedMass(model.lambda).max
+    case "error": return model.outputError?.relativeL2
+    case "label.recall": return model.summary(head)?.label.winner?.recall
+    case "entropy": return model.summary(head)?.entropy
+    case "keys": return model.summary(head)?.effectiveTokens
+    case "sink.key": return model.summary(head).map { Double($0.sink.position) }
+    case "sink.mass": return model.summary(head)?.sink.mass
+    case "other.sparsity": return model.otherTable?.sparsity(model.lambda)
+    default: return nil
+    }
+  }
+
+  private func live(_ name: String) -> Double? {
+    guard let live = model.live else { return nil }
+    switch name {
+    case "tokens": return Double(model.frame.tokens)
+    case "length": return Double(model.length)
+    case "prompt": return Double(live.promptTokens)
+    case "decoded": return Double(max(0, model.length - live.promptTokens))
+    case "branches": return Double(live.branches.count)
+    case "branch": return Double(model.frame.branch)
+    case "divergence":
+      guard let other = model.otherBranch else { return -1 }
+      return Double(model.divergence(model.frame.branch, other) ?? -1)
+    case "step.sparsity": return model.step?.sparsity
+    case "kl": return model.step?.divergence
+    default: return nil
+    }
+  }
+
+  private var margin: Float? {
+    guard let table = model.table(model.selection.head) else { return nil }
+    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    guard i < table.rowTiles, j < table.keyTiles else { return nil }
+    return table.margins[i * table.keyTiles + j]
+  }
+}

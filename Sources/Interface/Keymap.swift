@@ -1,0 +1,69 @@
+public import Canvas
+
+/// The key table as this user has it: the standard one, with what the config file binds anew.
+public struct Keymap: Sendable {
+  public let bindings: [Binding]
+  private let byKey: [Key: Action]
+
+  /// A key that is bound anew leaves the action that had it.
+  public init(_ bound: [Action: [Key]] = [:]) {
+    let taken = Set(bound.values.joined())
+    bindings = KeyTable.bindings.map { row in
+      Binding(
+        action: row.action, keys: bound[row.action] ?? row.keys.filter { !taken.contains($0) },
+        name: row.name, short: row.short, group: row.group, views: row.views)
+    }
+    var map: [Key: Action] = [:]
+    for binding in bindings { for key in binding.keys { map[key] = binding.action } }
+    byKey = map
+  }
+
+  public func action(for key: Key) -> Action? { byKey[key] }
+
+  public func binding(_ action: Action) -> Binding { bindings.first { $0.action == action }! }
+
+  /// The name of the first key of an action.
+  public func key(_ action: Action) -> String { binding(action).keys.first?.name ?? "-" }
+
+  /// Actions that a count repeats or aims.
+  func counts(_ action: Action) -> Bool {
+    let row = binding(action)
+    return ["Move", "Head"].contains(row.group) || row.name.hasPrefix("lambda")
+  }
+
+  private func pair(_ a: Action, _ b: Action, _ word: String) -> String {
+    "\(key(a)) \(key(b)) \(word)"
+  }
+
+  /// What the footer says, most useful first; the frame drops what does not fit.
+  public func footer(_ view: ViewKind, isLive: Bool = false) -> [String] {
+    let help = "\(key(.help)) help", quit = "\(key(.quit)) quit",
+      command = "\(key(.palette)) command"
+    let lambda = pair(.lambdaDown, .lambdaUp, "lambda")
+    let head = pair(.previousHead, .nextHead, "head")
+    let next = "\(key(.nextView)) view"
+    var items = [
+      help, quit, "arrows move", lambda, head, pair(.previousLayer, .nextLayer, "layer"), next,
+    ]
+    if view == .map || view == .compare { items.insert(pair(.zoomIn, .zoomOut, "zoom"), at: 3) }
+    if view == .compare {
+      items.insert(pair(.otherHeadDown, .otherHeadUp, "other head"), at: 4)
+      items.insert("\(key(.otherBranch)) swap", at: 5)
+    }
+    if isLive { items.insert("\(key(.pause)) run", at: 2) }
+    if view == .tokens {
+      items = [
+        help, quit, "\(key(.pause)) run", pair(.left, .right, "step"), "\(key(.branch)) branch",
+        "\(key(.otherBranch)) other", command, lambda, next, head,
+      ]
+      if !isLive { items = [help, quit, "arrows move", head, lambda, "\(key(.find)) find", next] }
+    }
+    let extra = bindings.filter {
+      !$0.short.isEmpty && !$0.keys.isEmpty && ($0.views?.contains(view) ?? true)
+        && ($0.group != "Live" || isLive)
+    }
+    items += extra.map { "\($0.keys[0].name) \($0.short)" }.filter { !items.contains($0) }
+    if !items.contains(command) { items.append(command) }
+    return items
+  }
+}

@@ -1,0 +1,123 @@
+import Canvas
+import Lessons
+
+/// Beside the screen a lesson is about: what to read, what to do, and what was to be seen.
+struct LessonPanel {
+  private let model: Model
+  private let paint: Paint
+
+  init(_ model: Model) {
+    self.model = model
+    paint = Paint(model)
+  }
+
+  private typealias Line = (text: String, style: Style)
+
+  func draw(in rect: Rect, on grid: inout Grid) {
+    guard let lesson = model.lesson, !rect.isEmpty else { return }
+    grid.fill(rect, .blank)
+    let count = lesson.lesson.steps.count
+    let place =
+      lesson.current == nil
+      ? "\(lesson.done.count)/\(count) done" : "step \(lesson.step + 1)/\(count)"
+    Panel(
+      "Lesson", right: place, style: paint.accent, unicode: paint.unicode
+    ).draw(in: rect, on: &grid)
+    let inner = rect.inset(2, 1)
+    let title = lesson.current?.title ?? lesson.lesson.title
+    grid.put(title, inner.x, inner.y, paint.strong, limit: inner.width)
+    let below = wrapped(bottom(lesson), inner.width)
+    let keys = wrapped([(keyLine(lesson), paint.dim)], inner.width)
+    let room = max(0, inner.height - 2 - keys.count)
+    // What there is to do stands below what there is to read, and is never cut off first.
+    let lower = Array(below.prefix(room))
+    var upper = wrapped(top(lesson), inner.width, spaced: true)
+    let free = room - lower.count - 1
+    if upper.count > free, free >= 0 {
+      upper = Array(upper.prefix(max(0, free - 1))) + (free > 0 ? [("…", paint.dim)] : [])
+    }
+    var y = inner.y + 2
+    for line in upper where free > 0 {
+      grid.put(line.text, inner.x, y, line.style, limit: inner.width)
+      y += 1
+    }
+    if !upper.isEmpty, free > 0 { y += 1 }
+    for line in lower {
+      grid.put(line.text, inner.x, y, line.style, limit: inner.width)
+      y += 1
+    }
+    for (index, line) in keys.enumerated() {
+      grid.put(
+        line.text, inner.x, inner.maxY - keys.count + index, line.style, limit: inner.width)
+    }
+  }
+
+  private func top(_ lesson: LessonPlay) -> [Line] {
+    if let step = lesson.current { return step.text.map { ($0, .plain) } }
+    if lesson.isOver {
+      let missing = lesson.lesson.steps.count - lesson.done.count
+      return [
+        ("This is the end of the lesson.", .plain),
+        (
+          missing == 0
+            ? "You have done every step."
+            : "\(missing) step\(missing == 1 ? " was" : "s were") skipped; \(model.keymap.key(.lessonBack)) goes back.",
+          .plain
+        ),
+        ("attnscope lesson lists the lessons and what you have done.", .plain),
+      ]
+    }
+    return lesson.lesson.introduction.map { ($0, Style.plain) }
+      + [("About \(lesson.lesson.minutes) minutes, \(lesson.lesson.steps.count) steps.", paint.dim)]
+  }
+
+  private func bottom(_ lesson: LessonPlay) -> [Line] {
+    guard let step = lesson.current else { return [] }
+    var lines: [Line] = []
+    let sign = paint.unicode ? (lesson.isDone ? "✓" : "▸") : (lesson.isDone ? "*" : ">")
+    lines.append(("\(sign) \(step.task)", lesson.isDone ? paint.dim : paint.accent))
+    if !lesson.isDone {
+      let facts = Facts(model)
+      let names = step.check.names.filter { !$0.hasPrefix(Fact.startPrefix) }
+      lines.append(("now: " + names.map(facts.phrase).joined(separator: ", "), paint.dim))
+    }
+    for hint in step.hints.prefix(lesson.hints) where !lesson.isDone {
+      lines.append(("Hint: " + hint, paint.warning))
+    }
+    if lesson.isDone {
+      lines.append((lesson.wasShown ? "Shown." : "Done.", paint.strong))
+      if !step.notice.isEmpty { lines.append((step.notice, .plain)) }
+    }
+    return lines
+  }
+
+  private func keyLine(_ lesson: LessonPlay) -> String {
+    let keys = model.keymap
+    let leave = "\(keys.key(.lessonLeave)) leave"
+    if lesson.isOver { return "Enter: look around, \(keys.key(.lessonBack)) back" }
+    if lesson.current == nil { return "Enter begins, \(leave)" }
+    let again = "\(keys.key(.lessonAgain)) again", back = "\(keys.key(.lessonBack)) back"
+    if lesson.isDone { return "Enter goes on, \(again), \(back), \(leave)" }
+    return
+      "\(keys.key(.lessonHint)) hint, \(keys.key(.lessonShow)) show me, \(again), \(keys.key(.lessonSkip)) skip, \(back), \(leave)"
+  }
+
+  /// Broken between words; a word longer than a line is cut.
+  private func wrapped(_ lines: [Line], _ width: Int, spaced: Bool = false) -> [Line] {
+    var out: [Line] = []
+    for (index, line) in lines.enumerated() {
+      if spaced, index > 0 { out.append(("", .plain)) }
+      var current = ""
+      // Backticks mark keys in the file; on the screen the key itself is enough.
+      for word in line.text.split(separator: " ").map({ $0.filter { $0 != "`" } }) {
+        if !current.isEmpty, Width.of(current) + 1 + Width.of(word) > width {
+          out.append((current, line.style))
+          current = ""
+        }
+        current += (current.isEmpty ? "" : " ") + word
+      }
+      out.append((current, line.style))
+    }
+    return out
+  }
+}

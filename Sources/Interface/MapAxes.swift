@@ -1,0 +1,99 @@
+import Analysis
+import Canvas
+import Sessions
+
+/// The axes of a map, in tokens, and the cross-hair.
+struct MapAxes {
+  private let model: Model
+  private let paint: Paint
+  private let layout: MapLayout
+
+  init(_ model: Model, _ layout: MapLayout) {
+    (self.model, self.layout) = (model, layout)
+    paint = Paint(model)
+  }
+
+  func draw(on grid: inout Grid) {
+    drawKeyAxis(&grid)
+    drawQueryAxis(&grid)
+    drawCursor(&grid)
+  }
+
+  private func drawKeyAxis(_ grid: inout Grid) {
+    let plot = layout.plot, window = model.selection.window
+    let perKey = plot.width / max(window.keys.count, 1)
+    guard perKey >= 4, !model.source.tokens.isEmpty else {
+      for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
+        guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else {
+          continue
+        }
+        if let cursor = layout.column(of: model.selection.key, window),
+          (x...x + "\(key)".count).contains(cursor)
+        {
+          continue
+        }
+        grid.put("\(key)", x, layout.axis, paint.dim)
+      }
+      return
+    }
+    for key in window.keys {
+      guard let x = layout.column(of: key, window), let token = model.token(key) else { continue }
+      grid.put(Self.clipped(token, perKey - 1), x, layout.axis, paint.dim)
+    }
+  }
+
+  private func drawQueryAxis(_ grid: inout Grid) {
+    let plot = layout.plot, window = model.selection.window
+    guard window.queries.count <= plot.height else {
+      for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
+        if let y = layout.line(of: query, window) {
+          grid.put(endingAt: plot.x - 1, "\(query)", y, paint.dim)
+        }
+      }
+      return
+    }
+    for query in window.queries {
+      guard let y = layout.line(of: query, window) else { continue }
+      let label = Self.clipped(
+        (model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
+      grid.put(endingAt: plot.x - 1, label, y, paint.dim)
+    }
+  }
+
+  /// The end of a text, so that it fits in `width` columns.
+  private static func clipped(_ text: String, _ width: Int) -> String {
+    var text = Printable.text(text)
+    while Width.of(text) > width, !text.isEmpty { text.removeFirst() }
+    return text
+  }
+
+  private func drawCursor(_ grid: inout Grid) {
+    let window = model.selection.window
+    guard let x = layout.column(of: model.selection.key, window),
+      let y = layout.line(of: model.selection.query, window)
+    else { return }
+    let style = paint.accent
+    if model.presents { drawLines(x, y, &grid) }
+    grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
+    grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
+    let query = "\(model.selection.query)"
+    grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
+    grid.put(endingAt: layout.plot.x - 1, query, y, style)
+    let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
+    grid[x, y] =
+      paint.colors == .palette
+      ? paint.mark(glyph, over: grid[x, y], (231, 16))
+      : Cell(glyph, Style(bold: true, reverse: true))
+  }
+
+  /// A cross-hair that the last row of a room can see.
+  private func drawLines(_ x: Int, _ y: Int, _ grid: inout Grid) {
+    let plot = layout.plot
+    for column in stride(from: plot.x, to: plot.maxX, by: 2) where abs(column - x) > 1 {
+      grid[column, y] = paint.mark(paint.unicode ? "─" : "-", over: grid[column, y], (231, 16))
+    }
+    for line in plot.y..<plot.maxY where line != y {
+      grid[x, line] = paint.mark(paint.unicode ? "│" : "|", over: grid[x, line], (231, 16))
+    }
+  }
+}

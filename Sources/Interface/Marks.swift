@@ -1,0 +1,73 @@
+public import Sessions
+
+/// A view as text: a line a setting. State files and bookmarks are this, and nothing in them is trusted.
+public enum ViewState {
+  /// `view map`, `layer 12`, ...
+  public static func text(_ view: Viewpoint, _ sources: [SourceDescription]) -> String {
+    // The window says what zoom would.
+    ViewSetting.all.filter { $0.name != "zoom" }.map { "\($0.name) \($0.get(view, sources))" }
+      .joined(separator: "\n") + "\n"
+  }
+
+  /// Takes the lines into a view; what is wrong with any of them, with its number, is returned and passed over.
+  public static func read(
+    _ text: String, into view: inout Viewpoint, _ sources: [SourceDescription], firstLine: Int = 1
+  ) -> [String] {
+    var problems: [String] = []
+    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+    {
+      let parts = line.split(whereSeparator: { $0 == " " || $0 == "\r" }).map(String.init)
+      guard let name = parts.first, !name.hasPrefix("#") else { continue }
+      guard problems.count < 20 else { break }
+      do throws(SettingError) {
+        try ViewSetting.take(
+          name, parts.dropFirst().joined(separator: " "), into: &view, sources)
+      } catch {
+        problems.append("line \(index + firstLine): \(error)")
+      }
+    }
+    return problems
+  }
+}
+
+/// A view kept under a name.
+public struct Bookmark: Sendable, Equatable {
+  public let name: String
+  /// As `ViewState` writes it.
+  public let state: String
+
+  public init(name: String, state: String) { (self.name, self.state) = (name, state) }
+}
+
+extension Model {
+  var markName: String {
+    "L\(layerNumber)-H\(selection.head.head)-\(selection.view.title.lowercased())"
+  }
+
+  mutating func addMark(_ name: String) -> [Effect] {
+    let mark = Bookmark(name: name, state: ViewState.text(selection, sources))
+    marks.removeAll { $0.name == name }
+    marks.append(mark)
+    message = "Bookmarked as \(name); \(keymap.key(.marks)) lists bookmarks."
+    return [.keepMarks(marks)]
+  }
+
+  mutating func showMarks() {
+    guard !marks.isEmpty else {
+      message = "There are no bookmarks yet; \(keymap.key(.mark)) makes one."
+      return
+    }
+    mode = .list(.marks, text: "", choice: 0)
+  }
+
+  mutating func goToMark(_ name: String) -> [Effect] {
+    guard let mark = marks.last(where: { $0.name == name }) else {
+      return say("There is no bookmark \"\(name)\"; \(keymap.key(.marks)) lists them.")
+    }
+    return performing { model in
+      let problems = ViewState.read(mark.state, into: &model.selection, model.sources)
+      model.clampCursor()
+      model.message = problems.first.map { "The bookmark does not fit this file: \($0)" }
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import Analysis
+import Attention
+import Sessions
+
+/// What view 6 puts side by side.
+extension Model {
+  /// The right side; without a choice it is the next head.
+  var counterpart: Counterpart {
+    if let other = selection.other, sources.indices.contains(other.head.source) {
+      let about = sources[other.head.source]
+      if other.head.layer < about.layers.count, other.head.head < about.heads { return other }
+    }
+    var head = selection.head
+    head.head = head.head + 1 < source.heads ? head.head + 1 : max(0, head.head - 1)
+    return Counterpart(head)
+  }
+
+  /// What both sides can show: tokens that both have.
+  var sharedWindow: MapWindow {
+    let other = sources[counterpart.head.source]
+    func shared(_ range: Range<Int>, _ limit: Int) -> Range<Int> {
+      let end = min(range.upperBound, limit)
+      return min(range.lowerBound, end - 1)..<end
+    }
+    return MapWindow(
+      queries: shared(selection.window.queries, other.queries),
+      keys: shared(selection.window.keys, other.keys))
+  }
+
+  /// The model as either side sees it: its own head and tile, the shared window, cursor and lambda.
+  var leftSide: Model {
+    var side = self
+    side.selection.window = sharedWindow
+    return side
+  }
+
+  var rightSide: Model {
+    var side = self
+    let other = counterpart
+    side.selection.window = sharedWindow
+    side.selection.head = other.head
+    side.selection.spec = other.spec ?? sources[other.head.source].storedTile ?? selection.spec
+    if other.spec == nil, source.storedTile != nil, sources[other.head.source].storedTile == nil {
+      side.selection.spec = .standard(queries: sources[other.head.source].queries)
+    }
+    side.selection.query = min(selection.query, sources[other.head.source].queries - 1)
+    side.selection.key = min(selection.key, sources[other.head.source].keys - 1)
+    return side
+  }
+
+  /// Of the right side, when it is another method.
+  var methodQuestion: Question? {
+    counterpart.method.map {
+      .method(counterpart.head, $0, rightSide.selection.spec, lambda: selection.lambda)
+    }
+  }
+
+  var methodEffect: MethodEffect? {
+    if let question = methodQuestion, case .method(let effect) = answer(question) {
+      effect
+    } else {
+      nil
+    }
+  }
+
+  /// The blocks of the right side: of its method, or of BLASST.
+  var otherTable: BlockTable? {
+    counterpart.method == nil ? rightSide.table(counterpart.head) : methodEffect?.table
+  }
+
+  mutating func stepOther(_ step: Int) {
+    var other = counterpart
+    let heads = sources[other.head.source].heads
+    let wanted = other.head.head + step
+    if !(0..<heads).contains(wanted) {
+      message = "Heads are 0 to \(heads - 1); :compare 18.0 takes another layer."
+    }
+    other.head.head = min(max(wanted, 0), heads - 1)
+    selection.other = other
+  }
+
+  /// Left becomes right and right becomes left, as far as the right is a BLASST of its own.
+  mutating func swapSides() {
+    var other = counterpart
+    guard other.method == nil else {
+      message = "The right side is \(other.method!): the left one is always BLASST."
+      return
+    }
+    let mine = Counterpart(selection.head, spec: other.spec == nil ? nil : selection.spec)
+    if let spec = other.spec { selection.spec = spec }
+    other.spec = nil
+    if other.head.source != selection.head.source {
+      selection.show(other.head.source, sources)
+    }
+    selection.head = other.head
+    selection.other = mine
+    clampCursor()
+  }
+
+  /// `:compare ..`
+  mutating func compareWith(_ text: String) -> [Effect] {
+    do throws(SettingError) {
+      let other = try Counterpart(text, beside: selection, sources)
+      return performing {
+        $0.selection.other = other
+        $0.selection.view = .compare
+      }
+    } catch {
+      return say(error.description + ".")
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// What a view shows, in sentences: for screen readers, logs and pipes. No boxes, no colours, nothing that only a place
+/// on the screen would tell.
+public struct PlainText {
+  private let model: Model
+
+  public init(_ model: Model) { self.model = model }
+
+  public var sentences: [String] {
+    let head =
+      "Layer \(model.layerNumber) head \(model.selection.head.head) of \(model.source.name)"
+    var lines: [String] = []
+    switch model.selection.view {
+    case .map: lines = [head + ", the map."] + map
+    case .heads: lines = heads
+    case .blocks: lines = [head + ", its blocks."] + blocks
+    case .sinks: lines = [head + ", where its attention goes."] + sinks
+    case .tokens: lines = [head + ", the text."] + tokens
+    case .compare: lines = compare
+    }
+    if let message = model.message { lines.append(message) }
+    return lines.map(Printable.text)
+  }
+
+  // MARK: Parts
+
+  private func named(_ key: Int) -> String {
+    "key \(key)" + (model.token(key).map { " \"\($0)\"" } ?? "")
+  }
+
+  private var pattern: String {
+    guard let summary = model.summary(model.selection.head) else {
+      return model.refusal(.summary(model.selection.head)) ?? "Its pattern is not known yet."
+    }
+    let recall = Numbers.percent(summary.label.winner?.recall ?? 0)
+    return
+      "It is \(summary.label.name.rawValue): \(recall) of its attention lies on \(Int(summary.label.budget * 100)) % of the entries. "
+      + "The sink is \(named(summary.sink.position)) with \(Numbers.percent(summary.sink.mass)). "
+      + "A row attends to about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens."
+  }
+
+  private var pruning: String {
+    guard let table = model.table(model.selection.head) else {
+      return model.refusal(model.tableQuestion(model.selection.head)) ?? "Blocks are not known yet."
+    }
+    var text =
+      "With lambda \(MapScreen.lambdaText(model.selection.lambda)) and tile \(model.selection.spec.description), "
+      + "\(table.skippedBlocks(model.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(model.lambda)))."
+    if table.visibleRows > 0 {
+      let dropped = table.droppedMass(model.lambda)
+      text +=
+        " That drops \(Numbers.short(dropped.mean)) of the attention on average, \(Numbers.short(dropped.max)) in the worst row."
+    }
+    if let error = model.outputError {
+      text += " The output is off by \(Numbers.short(error.relativeL2)) (relative L2)."
+    }
+    return text
+  }
+
+  private var cursor: String {
+    let selection = model.selection
+    var text = "The cursor is on query \(selection.query)"
+    if let token = model.queryToken(selection.query) { text += " \"\(token)\"" }
+    text += " and \(named(selection.key))"
+    if selection.key >= model.source.visibility.limit(row: selection.query) {
+      return text + ", which comes later and is not visible."
+    }
+    if let row = model.row(selection.query), selection.key < row.count {
+      text += ": probability \(Numbers.short(Double(row[selection.key])))"
+    }
+    let reason = Reason(model).lines.map(\.text).joined(separator: ", ")
+    return text + "." + (reason.isEmpty ? "" : " The \(reason).")
+  }
+
+  private var heaviest: String {
+    guard let row = model.row(model.selection.query) else { return "" }
+    let best = row.indices.filter { row[$0] > 0 }.sorted { row[$0] > row[$1] }.prefix(6)
+    let items = best.map { "\(named($0)) \(Numbers.short(Double(row[$0])))" }
+    return "Query \(model.selection.query) attends most to \(items.joined(separator: ", "))."
+  }
+
+  // MARK: Views
+
+  private var map: [String] {
+    let window = model.selection.window
+    let shown =
+      "Queries \(window.queries.lowerBound) to \(window.queries.upperBound - 1) by keys "
+      + "\(window.keys.lowerBound) to \(window.keys.upperBound - 1) are looked at."
+    return [shown, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
+  }
+
+  private var heads: [String] {
+    let layout = HeadsLayout(model)
+    var lines = [
+      "\(layout.order.count) heads of \(model.source.name), by \(model.selection.sort.rawValue), lambda \(MapScreen.lambdaText(model.selection.lambda))."
+    ]
+    for head in layout.order {
+      var text = "Layer \(model.source.layers[head.layer]) head \(head.head)"
+      if head == model.selection.head { text += " (chosen)" }
+      if let table = model.table(head) {
+        text += ": \(Numbers.percent(table.sparsity(model.lambda))) skipped"
+      }
+      if let summary = model.summary(head) {
+        text +=
+          ", \(summary.label.name.rawValue), \(Numbers.percent(summary.sink.mass)) on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens a row"
+      }
+      lines.append(text + ".")
+    }
+    return lines
+  }
+
+  private var blocks: [String] {
+    guard let table = model.table(model.selection.head), !table.isFixed else { return [pruning] }
+    let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
+    var lines = [pruning]
+    let targets = [0.3, 0.5, 0.7].compactMap { target in
+      table.lambda(forSparsity: target).map {
+        "\(Int(100 * target)) % at lambda \(Numbers.scientific($0))"
+      }
+    }
+    if !targets.isEmpty { lines.append("Sparsity: \(targets.joined(separator: ", ")).") }
+    lines.append("Query tile \(i), block by block:")
+    for tile in 0..<table.keyTiles {
+      let margin = table.margins[i * table.keyTiles + tile]
+      guard !margin.isNaN else { continue }
+      let end = min(table.keys, (tile + 1) * table.spec.keys) - 1
+      let verdict =
+        margin == .infinity
+        ? "visited first, computed"
+        : "margin \(Numbers.fixed(Double(margin), 2)), \(margin < model.lambda.threshold ? "skipped" : "computed")"
+      lines.append("Keys \(tile * table.spec.keys) to \(end): \(verdict).")
+    }
+    return lines
+  }
+
+  private var sinks: [String] {
+    guard let summary = model.summary(model.selection.head) else { return [pattern] }
+    let order = summary.columnMass.indices.sorted {
+      summary.columnMass[$0] > summary.columnMass[$1]
+    }
+    let keys = order.prefix(8).map {
+      "\(named($0)) \(Numbers.percent(Double(summary.columnMass[$0])))"
+    }
+    let heads = model.source.allHeads.compactMap { head in
+      model.summary(head)?.importance.first.map {
+        "\(model.source.layers[head.layer]).\(head.head) \(Numbers.percent(Double($0)))"
+      }
+    }
+    return [
+      "Most attention goes to \(keys.joined(separator: ", ")).",
+      "On the first token, by layer and head: \(heads.joined(separator: ", ")).",
+    ]
+  }
+
+  private var tokens: [String] {
+    let query = model.selection.query
+    let position = model.source.visibility.position(row: query)
+    let around = max(0, position - 40)..<max(0, min(model.source.tokens.count, position + 1))
+    let text = around.isEmpty ? "" : model.source.tokens[around].joined()
+    return ["Up to query \(query) the text reads: \(text)", heaviest, cursor].filter { !$0.isEmpty }
+  }
+
+  private var compare: [String] {
+    let comparison = Comparison(model)
+    return ["Left is \(comparison.left), right is \(comparison.right)."]
+      + comparison.rows.map { row in
+        row.right.map { "\(row.name): left \(row.left), right \($0)." }
+          ?? "\(row.name): \(row.left)."
+      }
+  }
+}

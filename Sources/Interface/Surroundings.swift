@@ -1,0 +1,46 @@
+import Canvas
+public import Sessions
+
+/// What an app finds around it beside terminal and source: the user's settings, and how the world is reached.
+public struct Surroundings: Sendable {
+  public typealias Ask = @Sendable (Question) async throws -> Answer
+
+  public var keymap = Keymap()
+  public var marks: [Bookmark] = []
+  public var recent: [String] = []
+  public var lesson: LessonPlay?
+  public var presents = false
+  public var theme = Theme.standard
+  /// Writes what is shown to a file and says where, or why not.
+  public var export:
+    @Sendable (_ path: String, _ model: Model, _ ask: @escaping Ask) async -> String = {
+      _, _, _ in "Export is off."
+    }
+  /// Carries out `progress`, `keepMarks`, `saveState`, `tell` and the first half of `reopen` (can the file be read?);
+  /// returns a sentence when there is something to say.
+  public var carry: @Sendable (Effect) -> String? = { _ in nil }
+  public var log: (@Sendable (String) -> Void)?
+  /// How many bytes the terminal has been sent.
+  public var bytesSent: (@Sendable () -> Int)?
+
+  public init() {}
+}
+
+extension Message {
+  /// What `--log` writes of it.
+  var logLine: String {
+    switch self {
+    case .event(.key(let key)): "key \(key.name)"
+    case .event(.mouse(let mouse)): "mouse \(mouse.action) \(mouse.x),\(mouse.y)"
+    case .event(let event): "\(event)"
+    case .answered(let question, _, _): "take \(question.name)"
+    case .failed(let question, let reason): "failed \(question.name): \(reason)"
+    case .moment(.live(let status)): "live \(status.frame.tokens) tokens, \(status.phase)"
+    case .moment(.progress(let question, let share, _)):
+      "progress \(question.name) \(Numbers.fixed(100 * share, 0)) %"
+    case .digitIsOver: "digit over"
+    case .said(let text): "said \(text)"
+    case .sent(let bytes, _): "sent \(bytes) bytes"
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import Analysis
+import Attention
+import Canvas
+public import Sessions
+
+/// Why a setting was not taken: a sentence that says what would be.
+public struct SettingError: Error, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// Everything about a view that has a name and a text: what state files, bookmarks, lessons and the palette write.
+///
+/// Example: `head 3`, `cursor 831,0`, `zoom all`. The order of the table is the order in which settings must be taken:
+/// a file before its layers, a size before a place.
+public struct ViewSetting: Sendable {
+  public let name: String
+  /// What may stand behind the name.
+  public let values: String
+  let get: @Sendable (Viewpoint, [SourceDescription]) -> String
+  let set: @Sendable (inout Viewpoint, String, [SourceDescription]) throws(SettingError) -> Void
+
+  public static let all: [ViewSetting] = place + decision + picture
+
+  /// Takes a text into a view.
+  public static func take(
+    _ name: String, _ value: String, into view: inout Viewpoint, _ sources: [SourceDescription]
+  ) throws(SettingError) {
+    guard let setting = all.first(where: { $0.name == name }) else {
+      throw SettingError(
+        "there is no setting '\(name)'; there are \(all.map(\.name).joined(separator: ", "))")
+    }
+    try setting.set(&view, value, sources)
+  }
+
+  private static func about(_ view: Viewpoint, _ sources: [SourceDescription]) -> SourceDescription
+  {
+    sources[min(max(view.head.source, 0), sources.count - 1)]
+  }
+
+  // MARK: Where
+
+  private static let place: [ViewSetting] = [
+    ViewSetting(name: "file", values: "the number of an open file, from 1") { view, _ in
+      "\(view.head.source + 1)"
+    } set: { (view, text, sources) throws(SettingError) in
+      guard let number = Int(text), sources.indices.contains(number - 1) else {
+        throw SettingError("file is 1 to \(sources.count), not '\(text)'")
+      }
+      view.show(number - 1, sources)
+    },
+    choice("view", \.view, ViewKind.allCases.map { ($0.title.lowercased(), $0) }),
+    ViewSetting(name: "layer", values: "a layer number of the file") { view, sources in
+      "\(about(view, sources).layers[view.head.layer])"
+    } set: { (view, text, sources) throws(SettingError) in
+      let layers = about(view, sources).layers
+      guard let number = Int(text), let index = layers.firstIndex(of: number) else {
+        throw SettingError(
+          "this file has layers \(layers.map(String.init).joined(separator: ", ")), not '\(text)'")
+      }
+      view.head.layer = index
+    },
+    ViewSetting(name: "head", values: "a head number") { view, _ in
+      "\(view.head.head)"
+    } set: { (view, text, sources) throws(SettingError) in
+      let heads = about(view, sources).heads
+      guard let number = Int(text), (0..<heads).contains(number) else {
+        throw SettingError("heads are 0 to \(heads - 1), not '\(text)'")
+      }
+      view.head.head = number
+    },
+    ViewSetting(name: "window", values: "query rows and keys, like 0-831,0-831") { view, _ in
+      let (q, k) = (view.window.queries, view.window.keys)
+      return "\(q.lowerBound)-\(q.upperBound - 1),\(k.lowerBound)-\(k.upperBound - 1)"
+    } set: { (view, text, sources) throws(SettingError) in
+      let about = about(view, sources)
+      let ends = text.split(separator: ",").map { part in
+        part.split(separator: "-").compactMap { Int($0) }
+      }
+      guard ends.count == 2, ends.allSatisfy({ $0.count == 2 && $0[0] >= 0 && $0[0] <= $0[1] }),
+        ends[0][1] < about.queries, ends[1][1] < about.keys
+      else {
+        throw SettingError(
+          "a window is like 0-\(about.queries - 1),0-\(about.keys - 1), not '\(text)'")
+      }
+      view.window = MapWindow(
+        queries: ends[0][0]..<ends[0][1] + 1, keys: ends[1][0]..<ends[1][1] + 1)
+    },
+    ViewSetting(name: "cursor", values: "a query row and a key, like 100,5") { view, _ in
+      "\(view.query),\(view.key)"
+    } set: { (view, text, sources) throws(SettingError) in
+      let about = about(view, sources)
+      let numbers = text.split(separator: ",").map { Int($0) }
+      guard numbers.count == 2, let query = numbers[0], let key = numbers[1],
+        (0..<about.queries).contains(query), (0..<about.keys).contains(key)
+      else {
+        throw SettingError(
+          "a cursor is QUERY,KEY up to \(about.queries - 1),\(about.keys - 1), not '\(text)'")
+      }
+      (view.query, view.key) = (query, key)
+    },
+    ViewSetting(name: "zoom", values: "all, or how many tokens on a side around the cursor") {
+      view, sources in
+      let about = about(view, sources)
+      return view.window.keys.count == about.keys && view.window.queries.count == about.queries
+        ? "all" : "\(view.window.keys.count)"
+    } set: { (view, text, sources) throws(SettingError) in
+      let about = about(view, sources)
+      if text == "all" {
+        view.window = MapWindow(queries: 0..<about.queries, keys: 0..<about.keys)
+        return
+      }
+      guard let size = Int(text), size >= 8 else {
+        throw SettingError("zoom is all, or a number of tokens from 8 on, not '\(text)'")
+      }
+      func around(_ place: Int, _ limit: Int) -> Range<Int> {
+        let size = min(size, limit), start = min(max(place - size / 2, 0), limit - size)
+        return start..<start + size
+      }
+      view.window = MapWindow(
+        queries: around(view.query, about.queries), keys: around(view.key, about.keys))
+    },
+  ]
+
+  // MARK: What decides
+
+  private static let decision: [ViewSetting] = [
+    ViewSetting(name: "lambda", values: "0 (dense) to 1") { view, _ in
+      "\(view.lambda)"
+    } set: { (view, text, _) throws(SettingError) in
+      guard let value = Double(text), value.isFinite, value <= 1 else {
+        throw SettingError("lambda is 0 (dense) to 1, not '\(text)'")
+      }
+      view.lambda = max(value, 0)
+    },
+    ViewSetting(name: "tile", values: "query rows x keys, or a preset") { view, _ in
+      "\(view.spec.rows)x\(view.spec.keys)"
+    } set: { (view, text, sources) throws(SettingError) in
+      let preset = TilePreset.named(text).map {
+        about(view, sources).queries == 1 ? $0.decode : $0.prefill
+      }
+      guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(text) else {
+        throw SettingError(
+          "a tile is like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", ")), not '\(text)'"
+        )
+      }
+      guard about(view, sources).storedTile == nil else { return }
+      (view.spec.rows, view.spec.keys) = sides
+    },
+    choice("vote", \.spec.vote, Vote.allCases.map { ($0.rawValue, $0) }),
+    choice("order", \.spec.order, Order.allCases.map { ($0.rawValue, $0) }),
+    choice("criterion", \.spec.criterion, Criterion.allCases.map { ($0.rawValue, $0) }),
+    ViewSetting(name: "splits", values: "1 or more") { view, _ in
+      "\(view.spec.splits)"
+    } set: { (view, text, _) throws(SettingError) in
+      guard let count = Int(text), (1...1 << 20).contains(count) else {
+        throw SettingError("splits are 1 or more, not '\(text)'")
+      }
+      view.spec.splits = count
+    },
+  ]
+
+  // MARK: How it looks
+
+  private static let picture: [ViewSetting] = [
+    choice("scale", \.scale, Viewpoint.Scale.allCases.map { ($0.rawValue, $0) }),
+    choice("pooling", \.pooling, Viewpoint.Pooling.allCases.map { ($0.rawValue, $0) }),
+    choice("normalise", \.normaliseRows, [("global", false), ("row", true)]),
+    choice("mute", \.mute, [("off", false), ("on", true)]),
+    choice("overlay", \.overlay, Viewpoint.Overlay.allCases.map { ($0.rawValue, $0) }),
+    choice("colormap", \.colors, ColorMap.allCases.map { ($0.rawValue, $0) }),
+    choice("background", \.light, [("dark", false), ("light", true)]),
+    choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
+    ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")
+    {
+      view, sources in
+      view.other.map { $0.text(sources) } ?? "next"
+    } set: { (view, text, sources) throws(SettingError) in
+      view.other = text == "next" ? nil : try Counterpart(text, beside: view, sources)
+    },
+  ]
+
+  private static func choice<Value: Equatable & Sendable>(
+    _ name: String, _ path: any WritableKeyPath<Viewpoint, Value> & Sendable,
+    _ values: [(String, Value)]
+  ) -> ViewSetting {
+    let words = values.map(\.0).joined(separator: ", ")
+    return ViewSetting(name: name, values: words) { view, _ in
+      values.first { $0.1 == view[keyPath: path] }?.0 ?? ""
+    } set: { (view, text, _) throws(SettingError) in
+      guard let value = values.first(where: { $0.0 == text.lowercased() }) else {
+        throw SettingError("\(name) is one of \(words), not '\(text)'")
+      }
+      view[keyPath: path] = value.1
+    }
+  }
+}
+
+extension Viewpoint {
+  /// Turns to another open file, keeping what both have.
+  mutating func show(_ index: Int, _ sources: [SourceDescription]) {
+    guard sources.indices.contains(index), index != head.source else { return }
+    let old = sources[head.source], new = sources[index]
+    let wasAll = window.keys.count == old.keys && window.queries.count == old.queries
+    let layer = old.layers.indices.contains(head.layer) ? old.layers[head.layer] : 0
+    head.source = index
+    head.layer = new.layers.firstIndex(of: layer) ?? min(head.layer, new.layers.count - 1)
+    head.head = min(head.head, new.heads - 1)
+    query = min(query, new.queries - 1)
+    key = min(key, new.keys - 1)
+    func fitted(_ range: Range<Int>, _ limit: Int) -> Range<Int> {
+      let size = min(range.count, limit), start = min(range.lowerBound, limit - size)
+      return start..<start + size
+    }
+    window =
+      wasAll
+      ? MapWindow(queries: 0..<new.queries, keys: 0..<new.keys)
+      : MapWindow(
+        queries: fitted(window.queries, new.queries), keys: fitted(window.keys, new.keys))
+    if let tile = new.storedTile {
+      spec = tile
+    } else if old.storedTile != nil {
+      spec = .standard(queries: new.queries)
+    }
+  }
+}

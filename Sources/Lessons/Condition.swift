@@ -1,0 +1,106 @@
+/// Why a check cannot be read: a sentence, and the column where.
+public struct ConditionError: Error, CustomStringConvertible {
+  public let description: String
+}
+
+/// A condition on the program's state: `sparsity >= 0.5 and error < 0.01`, `view == blocks`, `not block.skipped`,
+/// `lambda > start.lambda`.
+///
+/// A fact that is not known yet makes a comparison unknown (nil), neither true nor false; `and` and `or` are those of
+/// three values.
+public struct Condition: Sendable {
+  indirect enum Node: Sendable {
+    case and(Node, Node), or(Node, Node), not(Node)
+    /// A truth by itself.
+    case isTrue(String)
+    case compare(String, Operator, Operand)
+  }
+
+  enum Operator: String, Sendable {
+    case equal = "==", unequal = "!=", less = "<", atMost = "<=", more = ">", atLeast = ">="
+  }
+
+  enum Operand: Sendable {
+    case fact(String)
+    case constant(Fact)
+  }
+
+  public let text: String
+  private let root: Node
+
+  public init(_ text: String) throws(ConditionError) {
+    self.text = text
+    var parser = try ConditionParser(text)
+    root = try parser.whole()
+  }
+
+  /// The facts it reads, in order, without repeats; `start.` ones under their full name.
+  public var names: [String] {
+    var names: [String] = []
+    func add(_ name: String) { if !names.contains(name) { names.append(name) } }
+    func walk(_ node: Node) {
+      switch node {
+      case .and(let a, let b), .or(let a, let b):
+        walk(a)
+        walk(b)
+      case .not(let a): walk(a)
+      case .isTrue(let name): add(name)
+      case .compare(let name, _, let operand):
+        add(name)
+        if case .fact(let other) = operand { add(other) }
+      }
+    }
+    walk(root)
+    return names
+  }
+
+  /// Nil while something that matters is unknown.
+  public func holds(_ facts: (String) -> Fact?) -> Bool? { Self.value(root, facts) }
+
+  private static func value(_ node: Node, _ facts: (String) -> Fact?) -> Bool? {
+    switch node {
+    case .and(let a, let b):
+      let (x, y) = (value(a, facts), value(b, facts))
+      if x == false || y == false { return false }
+      return x == nil || y == nil ? nil : true
+    case .or(let a, let b):
+      let (x, y) = (value(a, facts), value(b, facts))
+      if x == true || y == true { return true }
+      return x == nil || y == nil ? nil : false
+    case .not(let a): return value(a, facts).map { !$0 }
+    case .isTrue(let name):
+      guard case .truth(let value) = facts(name) else { return nil }
+      return value
+    case .compare(let name, let sign, let operand):
+      var right: Fact?
+      switch operand {
+      case .fact(let other): right = facts(other)
+      case .constant(let fact): right = fact
+      }
+      guard let left = facts(name), let right else { return nil }
+      return compare(left, sign, right)
+    }
+  }
+
+  private static func compare(_ left: Fact, _ sign: Operator, _ right: Fact) -> Bool? {
+    switch (left, right) {
+    case (.number(let a), .number(let b)):
+      // Numbers of a screen have about six digits; equality beyond that would be luck.
+      let near = a == b || abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+      switch sign {
+      case .equal: return near
+      case .unequal: return !near
+      case .less: return a < b && !near
+      case .atMost: return a <= b || near
+      case .more: return a > b && !near
+      case .atLeast: return a >= b || near
+      }
+    case (.text(let a), .text(let b)):
+      let isSame = a.lowercased() == b.lowercased()
+      return sign == .equal ? isSame : (sign == .unequal ? !isSame : nil)
+    case (.truth(let a), .truth(let b)):
+      return sign == .equal ? a == b : (sign == .unequal ? a != b : nil)
+    default: return nil
+    }
+  }
+}

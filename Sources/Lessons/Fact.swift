@@ -1,0 +1,34 @@
+/// One thing that is so on the screen right now.
+public enum Fact: Sendable, Hashable {
+  case number(Double)
+  case text(String)
+  case truth(Bool)
+
+  public enum Kind: String, Sendable { case number, text, truth }
+
+  /// Every name that a check may use. Who plays a lesson answers for each of them.
+  public static let kinds: [String: Kind] = {
+    let texts = [
+      "view", "label", "cursor.token", "vote", "order", "criterion", "scale", "pooling",
+      "normalise", "overlay", "colormap", "sort", "search", "other.method",
+    ]
+    let truths = [
+      "cursor.visible", "block.skipped", "block.first", "block.visible", "mute", "running",
+    ]
+    let numbers = [
+      "layer", "head", "file", "lambda", "sparsity", "dropped", "dropped.worst", "error",
+      "label.recall", "entropy", "keys", "sink.key", "sink.mass", "cursor.query", "cursor.key",
+      "cursor.p", "block.row", "block.key", "block.margin", "zoom", "tile.rows", "tile.keys",
+      "splits", "other.layer", "other.head", "other.sparsity", "tokens", "length", "prompt",
+      "decoded", "branches", "branch", "divergence", "step.sparsity", "kl",
+    ]
+    var kinds: [String: Kind] = [:]
+    for name in texts { kinds[name] = .text }
+    for name in truths { kinds[name] = .truth }
+    for name in numbers { kinds[name] = .number }
+    return kinds
+  }()
+
+  /// What stands in front of a name to mean its value when the step began.
+  public static let startPrefix = "start."
+}

@@ -1,0 +1,96 @@
+import ArgumentParser
+import Backends
+import Canvas
+import Formats
+import Interface
+import Sessions
+
+struct CompareCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "compare",
+    abstract: "Two heads, layers, files, methods or tiles side by side, as a table.",
+    discussion: """
+      A side is FILE, FILE@LAYER.HEAD, LAYER.HEAD, a method's name, or words as behind :compare, such as "tile 64x64" or \
+      desc; what the second side does not say is as in the first. Without a file the bundled sample is meant.
+      """)
+
+  @Argument(help: "The first side.") var left: String
+  @Argument(help: "The second side.") var right: String
+  @OptionGroup var tiles: TileArguments
+  @Option(help: "Layer number, where a side names none.") var layer: Int?
+  @Option(help: "Head number, where a side names none.") var head: Int?
+  @Flag(help: "Print JSON.") var json = false
+
+  /// A side in parts.
+  private struct Side {
+    var file: String?
+    var words: String
+
+    init(_ text: String) {
+      let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
+      let looksLikeFile =
+        parts.count == 2 || [".safetensors", ".npz", ".npy"].contains { text.hasSuffix($0) }
+        || text.contains("/")
+      file = looksLikeFile && !text.hasPrefix("@") ? parts.first : nil
+      words =
+        looksLikeFile
+        ? (text.hasPrefix("@") ? String(text.dropFirst()) : (parts.count == 2 ? parts[1] : ""))
+        : text
+    }
+  }
+
+  func run() async throws {
+    let sides = (Side(left), Side(right))
+    let first = try Dump.open(try sides.0.file ?? Sample.path())
+    var parts = [FileBackend(first, tables: .standard)]
+    if let file = sides.1.file, file != sides.0.file {
+      parts.append(FileBackend(try Dump.open(file), tables: .standard))
+    }
+    let backend = SeveralBackends(parts)
+    let about = backend.describe()
+    var view = Viewpoint(about)
+    view.view = .compare
+    view.lambda = max(0, tiles.lambda)
+    view.spec = about.storedTile ?? tiles.spec(queries: about.queries)
+    let sources = [about] + about.others
+    view.head.layer =
+      try layer.map { try about.layerIndex($0, file: first.path) } ?? about.layers.count / 2
+    view.head.head = try about.checkedHead(head ?? 0, file: first.path)
+    do {
+      if !sides.0.words.isEmpty {
+        let one = try Counterpart(sides.0.words, beside: view, sources)
+        guard one.method == nil || one.method == "blasst" else {
+          throw ValidationError("The first side is always BLASST; put \(one.method!) second.")
+        }
+        view.head = one.head
+        if let spec = one.spec { view.spec = spec }
+      }
+      let words = [parts.count > 1 ? "file 2" : "", sides.1.words].filter { !$0.isEmpty }
+      let other = try Counterpart(words.joined(separator: " "), beside: view, sources)
+      if other == Counterpart(view.head) { throw ValidationError("Both sides are the same.") }
+      view.other = other
+    } catch let error as SettingError {
+      throw ValidationError("\(error)")
+    }
+    let chosen = view
+    let model = try await Still.model(backend, width: 400, height: 300) { $0 = chosen }
+    let table = ComparisonTable(model)
+    print(json ? Self.json(table).text(pretty: true) : table.text, terminator: json ? "\n" : "")
+  }
+
+  private static func json(_ table: ComparisonTable) -> JSON {
+    .object([
+      ("left", .string(table.left)), ("right", .string(table.right)),
+      (
+        "rows",
+        .array(
+          table.rows.map { row in
+            .object([
+              ("name", .string(row.name)), ("left", .string(row.left)),
+              ("right", row.right.map(JSON.string) ?? .null),
+            ])
+          })
+      ),
+    ])
+  }
+}

@@ -1,0 +1,147 @@
+import Formats
+import Glibc
+import Interface
+import Lessons
+
+/// Where the user's settings and the program's memory lie, by the XDG rules: `config` under the configuration folder,
+/// bookmarks, lesson progress and recent files under the state folder. What cannot be read is as if it were not there;
+/// what cannot be written is said, and nothing else is lost by it.
+enum Desk {
+  private static func folder(_ variable: String, _ standard: String) -> String {
+    // Relative paths are to be ignored, says the specification.
+    if let value = getenv(variable).map({ String(cString: $0) }), value.hasPrefix("/") {
+      return value + "/attnscope"
+    }
+    return (getenv("HOME").map { String(cString: $0) } ?? ".") + "/" + standard + "/attnscope"
+  }
+
+  static var configPath: String { folder("XDG_CONFIG_HOME", ".config") + "/config" }
+  static func statePath(_ name: String) -> String {
+    folder("XDG_STATE_HOME", ".local/state") + "/" + name
+  }
+
+  /// For the presenter's notes: one user's own folder.
+  static var notesPath: String {
+    if let run = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), run.hasPrefix("/") {
+      return run + "/attnscope-notes"
+    }
+    return statePath("notes.socket")
+  }
+
+  /// Nil when there is no such file; at most `most` bytes of it.
+  static func text(_ path: String, most: Int = 1 << 20) -> String? {
+    guard access(path, R_OK) == 0, let bytes = try? readWhole(path) else { return nil }
+    return String(decoding: bytes.prefix(most), as: UTF8.self)
+  }
+
+  /// Writes a file, and the folders it needs; nil, or a sentence that says what went wrong.
+  static func write(_ text: String, to path: String) -> String? {
+    makeFolders(path)
+    do throws(FormatError) {
+      try writeText(text, to: path, force: true)
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  static func makeFolders(_ path: String) {
+    var at = path.startIndex
+    while let slash = path[path.index(after: at)...].firstIndex(of: "/") {
+      mkdir(String(path[..<slash]), 0o700)
+      at = slash
+    }
+  }
+
+  static func config() -> Config {
+    if let path = getenv("ATTNSCOPE_CONFIG").map({ String(cString: $0) }), !path.isEmpty {
+      return Config(text(path) ?? "")
+    }
+    return Config(text(configPath) ?? "")
+  }
+
+  // MARK: Recent files
+
+  private static let mostRecent = 20
+
+  static var recent: [String] {
+    (text(statePath("recent")) ?? "").split(separator: "\n").map(String.init).filter {
+      $0.hasPrefix("/") && $0.utf8.count < 4096
+    }
+  }
+
+  /// Puts a file in front; that it cannot be remembered is no reason to say anything.
+  static func remember(_ path: String) {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    guard realpath(path, &buffer) != nil else { return }
+    let full = String(
+      decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    guard !full.contains("\n") else { return }
+    let all = [full] + recent.filter { $0 != full }
+    _ = write(all.prefix(mostRecent).map { $0 + "\n" }.joined(), to: statePath("recent"))
+  }
+
+  // MARK: Bookmarks
+
+  /// `[name] path`, then the lines of the view.
+  private static func allMarks() -> [(path: String, mark: Bookmark)] {
+    var marks: [(path: String, mark: Bookmark)] = []
+    for line in (text(statePath("bookmarks")) ?? "").split(separator: "\n").map(String.init) {
+      if line.hasPrefix("["), let end = line.firstIndex(of: "]") {
+        let name = String(line[line.index(after: line.startIndex)..<end])
+        marks.append(
+          (
+            String(line[line.index(after: end)...].drop { $0 == " " }),
+            Bookmark(name: name, state: "")
+          ))
+      } else if let last = marks.last {
+        marks[marks.count - 1].mark = Bookmark(
+          name: last.mark.name, state: last.mark.state + line + "\n")
+      }
+      if marks.count > 1000 { break }
+    }
+    return marks
+  }
+
+  static func marks(of path: String) -> [Bookmark] {
+    allMarks().filter { $0.path == path }.map(\.mark)
+  }
+
+  static func keep(_ marks: [Bookmark], of path: String) -> String? {
+    let others = allMarks().filter { $0.path != path }
+    let all = others + marks.map { (path, $0) }
+    return write(
+      all.map { entry in
+        let name = entry.mark.name.filter { $0 != "]" && $0 != "\n" }
+        return "[\(name)] \(entry.path)\n\(entry.mark.state)"
+      }.joined(), to: statePath("bookmarks")
+    ).map { "The bookmark holds for this session only: \($0)" }
+  }
+
+  // MARK: Lessons
+
+  /// `name step done,done,..` a line.
+  static func progress() -> [String: (step: Int, done: Set<Int>)] {
+    var all: [String: (step: Int, done: Set<Int>)] = [:]
+    for line in (text(statePath("lessons")) ?? "").split(separator: "\n") {
+      let words = line.split(separator: " ").map(String.init)
+      guard words.count >= 2, let step = Int(words[1]), (-1...10_000).contains(step) else {
+        continue
+      }
+      let done = words.count > 2 ? words[2].split(separator: ",").compactMap { Int($0) } : []
+      all[words[0]] = (step, Set(done))
+    }
+    return all
+  }
+
+  static func keep(lesson: String, step: Int, done: [Int]) -> String? {
+    var all = progress()
+    all[lesson] = (step, Set(done))
+    let lines = all.sorted { $0.key < $1.key }.map { name, value in
+      "\(name) \(value.step) \(value.done.sorted().map(String.init).joined(separator: ","))\n"
+    }
+    return write(lines.joined(), to: statePath("lessons")).map {
+      "Progress is not kept: \($0)"
+    }
+  }
+}

@@ -1,0 +1,181 @@
+import Attention
+import ArgumentParser
+import Backends
+import Canvas
+import Formats
+import Glibc
+import Interface
+import Lessons
+import Models
+import Sessions
+
+struct LessonCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "lesson",
+    abstract:
+      "Lessons on the real screens: without a name they are listed, with what you have done.",
+    discussion:
+      "A lesson goes on where it was left. attnscope lesson check FILE says what is wrong with a lesson of your own.",
+    subcommands: [Play.self, Check.self], defaultSubcommand: Play.self)
+
+  struct Play: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "play", abstract: "List the lessons, or play one.")
+
+    @Argument(help: "A lesson's name, number or file.") var name: String?
+    @Flag(help: "Begin with the first step, whatever was done before.") var restart = false
+    @Flag(
+      help:
+        "For the projector: a large cursor, the keys that are pressed, notes for attnscope notes.")
+    var present = false
+    @OptionGroup var model: ModelArguments
+    @OptionGroup var terminal: TerminalArguments
+
+    func run() async throws {
+      guard let name else { return Self.list() }
+      let lesson = try LessonFiles.lesson(name)
+      try await LessonRun(lesson, restart: restart, present: present, model, terminal).run()
+    }
+
+    static func list() {
+      let progress = Desk.progress()
+      let names = LessonFiles.names()
+      if names.isEmpty {
+        print("No lessons are beside the program; set ATTNSCOPE_SAMPLES to the folder samples.")
+      }
+      for name in names {
+        guard let lesson = try? LessonFiles.lesson(name) else {
+          print("\(name)  cannot be read; attnscope lesson check tells why")
+          continue
+        }
+        let done = progress[name]?.done.filter { $0 < lesson.steps.count }.count ?? 0
+        let state =
+          done == lesson.steps.count
+          ? "done" : (done > 0 ? "\(done) of \(lesson.steps.count) steps" : "")
+        let needs = lesson.needs == .model ? "needs the model" : ""
+        let parts = ["\(lesson.minutes) minutes", needs, state].filter { !$0.isEmpty }
+        print("\(name)\n    \(Printable.text(lesson.title)) (\(parts.joined(separator: ", ")))")
+      }
+      if !names.isEmpty { print("\nPlay one with: attnscope lesson 1") }
+    }
+  }
+
+  struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "check", abstract: "Say what is wrong with lesson files, with line numbers.")
+
+    @Argument(help: "Lesson files.") var files: [String]
+
+    func run() throws {
+      var isFine = true
+      for file in files {
+        let reader = try LessonFiles.read(file)
+        var problems = reader.problems
+        if let lesson = reader.lesson { problems += LessonCheck.problems(lesson) }
+        for problem in problems {
+          print("\(Printable.text(file)):\(problem.line): \(Printable.text(problem.text))")
+        }
+        if let lesson = reader.lesson, problems.isEmpty {
+          print("\(Printable.text(file)): \(lesson.steps.count) steps, nothing wrong")
+        }
+        isFine = isFine && problems.isEmpty
+      }
+      if !isFine { throw ExitCode(1) }
+    }
+  }
+}
+
+/// What reading alone cannot find: settings that the lesson's source does not have.
+enum LessonCheck {
+  static func problems(_ lesson: Lesson) -> [LessonProblem] {
+    var about: SourceDescription?
+    if lesson.needs == .sample, let path = try? Sample.path(), let dump = try? Dump.open(path) {
+      about = FileBackend(dump).describe()
+    }
+    var problems: [LessonProblem] = []
+    for step in lesson.steps {
+      for setting in step.show
+      where about != nil || !["layer", "head", "cursor", "zoom", "window"].contains(setting.name) {
+        let source = about ?? Self.anything
+        var view = Viewpoint(source)
+        do throws(SettingError) {
+          try ViewSetting.take(setting.name, setting.value, into: &view, [source])
+        } catch {
+          problems.append(LessonProblem(line: setting.line, text: "show, \(error)"))
+        }
+      }
+    }
+    return problems
+  }
+
+  private static let anything = SourceDescription(
+    name: "", kind: "", model: nil, layers: [0], heads: 1, kvHeads: 1, queries: 1, keys: 1,
+    headDim: 1, visibility: .init(causal: true, queries: 1, keys: 1), tokens: [], hasValues: false)
+}
+
+/// A lesson on the screen.
+struct LessonRun {
+  private let lesson: Lesson
+  private let restart: Bool
+  private let present: Bool
+  private let model: ModelArguments
+  private let terminal: TerminalArguments
+
+  init(
+    _ lesson: Lesson, restart: Bool = false, present: Bool = false, _ model: ModelArguments,
+    _ terminal: TerminalArguments
+  ) {
+    (self.lesson, self.restart, self.present) = (lesson, restart, present)
+    (self.model, self.terminal) = (model, terminal)
+  }
+
+  func run() async throws {
+    guard isatty(0) == 1, isatty(1) == 1 else { return print(text) }
+    var surroundings = Surroundings.standard(terminal, source: lesson.name)
+    let kept = restart ? nil : Desk.progress()[lesson.name]
+    let isOver = (kept?.done.count ?? 0) >= lesson.steps.count
+    surroundings.lesson = LessonPlay(
+      lesson, step: isOver ? -1 : (kept?.step ?? -1), done: kept?.done ?? [])
+    surroundings.presents = present
+    let notes = present ? NotesServer() : nil
+    if let notes { surroundings.tell(to: notes) }
+    defer { notes?.close() }
+    if lesson.needs == .model { return try await live(surroundings) }
+    let dump = try Dump.open(try Sample.path())
+    let backend = FileBackend(dump, tables: .standard)
+    _ = try await Screen.run(backend, terminal, surroundings, begin: { $0.head.head = Sample.head })
+  }
+
+  /// Reads the sample's text and waits: every token is the learner's.
+  private func live(_ surroundings: Surroundings) async throws {
+    let model = try LanguageModel(try self.model.path(), precision: .int8)
+    let tokens = model.tokenizer.encode(try readWhole(try Sample.path(Sample.text)), special: true)
+    let spec = { TileSpec.standard(queries: $0) }
+    let choice = AttentionChoice(
+      lambda: 0, prefill: spec(2), decode: spec(1))
+    let backend = try LocalBackend(
+      model, prompt: tokens,
+      LocalBackend.Options(
+        attention: choice, sampler: .init(temperature: 0, topK: 0, topP: 1, seed: 0),
+        maxTokens: .max, hasShadow: true, startsPaused: true))
+    _ = try await Screen.run(
+      backend, terminal, surroundings,
+      begin: { selection in
+        selection.view = .tokens
+        selection.lambda = choice.lambda
+        selection.spec = choice.prefill
+        selection.head.layer = model.config.layers / 2
+      }, whenReady: { backend.start() })
+    await backend.finish()
+  }
+
+  /// Without a terminal: the lesson as a text.
+  private var text: String {
+    var lines = [lesson.title] + lesson.introduction
+    for (number, step) in lesson.steps.enumerated() {
+      lines += ["", "\(number + 1). \(step.title)"] + step.text + ["Task: \(step.task)"]
+    }
+    return Printable.lines(
+      (lines + ["", "With a terminal, the same command plays it."]).joined(separator: "\n"))
+  }
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import Formats
+import Glibc
+import Interface
+import Lessons
+
+/// The lessons beside the program, and one named by hand.
+enum LessonFiles {
+  /// Names in order: `1-reading-a-map`, ...
+  static func names() -> [String] {
+    guard let folder = try? Sample.path("lessons"), let open = opendir(folder) else { return [] }
+    defer { closedir(open) }
+    var names: [String] = []
+    while let entry = readdir(open) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name.hasSuffix(".md"), name.first?.isNumber ?? false {
+        names.append(String(name.dropLast(3)))
+      }
+    }
+    return names.sorted {
+      (Int($0.prefix(while: \.isNumber)) ?? 0, $0) < (Int($1.prefix(while: \.isNumber)) ?? 0, $1)
+    }
+  }
+
+  static func read(_ path: String) throws -> LessonReader {
+    let bytes = try readWhole(path)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw FormatError(.malformed, "is not a text in UTF-8", file: path)
+    }
+    let file = path.split(separator: "/").last.map(String.init) ?? path
+    return LessonReader(text, name: file.hasSuffix(".md") ? String(file.dropLast(3)) : file)
+  }
+
+  /// A lesson by its name, its number, a part of its name, or its file; with every problem in the error.
+  static func lesson(_ wanted: String) throws -> Lesson {
+    var path = wanted
+    if !wanted.hasSuffix(".md") {
+      let all = names()
+      let hit =
+        all.first { $0 == wanted } ?? all.first { $0.hasPrefix(wanted + "-") }
+        ?? all.first { $0.contains(wanted.lowercased()) }
+      guard let hit else {
+        throw FormatError(
+          .missing,
+          all.isEmpty
+            ? "no lessons are beside the program; set ATTNSCOPE_SAMPLES to their folder's parent"
+            : "there is no lesson of this name; there are \(all.joined(separator: ", "))",
+          file: wanted)
+      }
+      path = try Sample.path("lessons/\(hit).md")
+    }
+    let reader = try read(path)
+    guard let lesson = reader.lesson else {
+      throw FormatError(
+        .malformed, reader.problems.map(\.description).joined(separator: "\n  "), file: path)
+    }
+    return lesson
+  }
+}

@@ -1,0 +1,153 @@
+import ArgumentParser
+import Canvas
+import Glibc
+import Interface
+import Synchronization
+
+/// Tells the presenter's other terminal where the lesson is: whoever connects gets the present notes, then each new one.
+///
+/// The socket lies in the user's own folder and only the user may open it. A reader that does not read is dropped.
+final class NotesServer: Sendable {
+  private struct State {
+    var text = ""
+    var readers: [Int32] = []
+  }
+
+  private let state = Mutex(State())
+  private let socket: Int32
+  /// Why there are no notes, if so.
+  let problem: String?
+
+  init(path: String = Desk.notesPath) {
+    Desk.makeFolders(path)
+    let file = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    unlink(path)
+    let mask = umask(0o077)
+    let isBound = Unix.withAddress(path) { bind(file, $0, $1) } == 0 && listen(file, 8) == 0
+    umask(mask)
+    socket = isBound ? file : -1
+    problem =
+      isBound ? nil : "no notes: the socket could not be made (\(String(cString: strerror(errno))))"
+    if !isBound { Glibc.close(file) } else { start() }
+  }
+
+  private func start() {
+    var thread = pthread_t()
+    pthread_create(
+      &thread, nil,
+      { raw in
+        Unmanaged<NotesServer>.fromOpaque(raw!).takeRetainedValue().accept()
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
+    pthread_detach(thread)
+  }
+
+  private func accept() {
+    while true {
+      let reader = Glibc.accept(socket, nil, nil)
+      if reader < 0 {
+        if errno == EINTR { continue }
+        return
+      }
+      state.withLock { state in
+        if Self.send(state.text, to: reader) {
+          state.readers.append(reader)
+        } else {
+          Glibc.close(reader)
+        }
+      }
+    }
+  }
+
+  func tell(_ text: String) {
+    state.withLock { state in
+      state.text = text
+      state.readers = state.readers.filter { reader in
+        let isThere = Self.send(text, to: reader)
+        if !isThere { Glibc.close(reader) }
+        return isThere
+      }
+    }
+  }
+
+  /// A message ends with a zero byte.
+  private static func send(_ text: String, to reader: Int32) -> Bool {
+    let bytes = Array(text.utf8) + [0]
+    return Glibc.send(reader, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+      == bytes.count
+  }
+
+  func close() {
+    shutdown(socket, Int32(SHUT_RDWR))
+    Glibc.close(socket)
+    unlink(Desk.notesPath)
+    state.withLock { for reader in $0.readers { Glibc.close(reader) } }
+  }
+}
+
+enum Unix {
+  /// Nil-like -1 when the path is too long for a socket.
+  static func withAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32)
+    -> Int32
+  {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8CString)
+    guard bytes.count <= MemoryLayout.size(ofValue: address.sun_path) else { return -1 }
+    withUnsafeMutableBytes(of: &address.sun_path) { place in
+      bytes.withUnsafeBytes { place.copyMemory(from: $0) }
+    }
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+  }
+}
+
+struct NotesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "notes",
+    abstract:
+      "In a second terminal: the presenter's notes of a lesson that is played with --present.")
+
+  @Flag(help: "Print the present notes and end.") var once = false
+
+  func run() throws {
+    let file = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(file) }
+    guard Unix.withAddress(Desk.notesPath, { connect(file, $0, $1) }) == 0 else {
+      throw Problem("no lesson is being presented; start one with: attnscope lesson 1 --present")
+    }
+    var text: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = recv(file, &buffer, buffer.count, 0)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return }
+      for byte in buffer.prefix(count) {
+        guard byte == 0 else {
+          text.append(byte)
+          continue
+        }
+        show(String(decoding: text, as: UTF8.self))
+        text = []
+        if once { return }
+      }
+    }
+  }
+
+  private func show(_ text: String) {
+    // A screen of its own each time, when there is one.
+    if isatty(1) == 1 { print("\u{1b}[H\u{1b}[2J", terminator: "") }
+    print(Printable.lines(text) + "\n")
+    fflush(nil)
+  }
+}
+
+/// A sentence for standard error.
+struct Problem: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}

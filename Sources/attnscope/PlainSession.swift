@@ -1,0 +1,80 @@
+import Canvas
+import Glibc
+import Interface
+import Sessions
+
+/// `--plain`: says in sentences what the view shows, then takes a line a command and says what is there now.
+///
+/// A line is what stands behind `:` on the screen (`lambda 0.1`, `next head`, `compare 12.3`), the name of a view, or keys
+/// (`]]`, `<Down>`). An empty line says it again; `help` lists the commands; `quit`, or the end of the input, ends.
+struct PlainSession {
+  private let backend: any Backend
+  private var model: Model
+
+  init(_ backend: any Backend, begin: (inout Viewpoint) -> Void) {
+    self.backend = backend
+    model = Model(backend.describe(), width: 120, height: 40)
+    begin(&model.selection)
+  }
+
+  func run() async throws {
+    var session = self
+    try await session.say()
+    if isatty(0) == 1 { print("A line is a command; help lists them, quit ends.") }
+    fflush(nil)
+    while let line = readLine() {
+      let text = line.trimmed
+      if text == "quit" || text == "q" { return }
+      if text == "help" {
+        print(Self.help)
+      } else if try await session.take(text) {
+        return
+      } else {
+        try await session.say()
+      }
+      fflush(nil)
+    }
+  }
+
+  private mutating func say() async throws {
+    try await Still.complete(&model) { [backend] in try await backend.answer($0) }
+    print(PlainText(model).sentences.joined(separator: "\n"))
+  }
+
+  /// True when the session is over.
+  private mutating func take(_ text: String) async throws -> Bool {
+    guard !text.isEmpty else { return false }
+    var effects: [Effect] = []
+    let isView = ViewKind.allCases.contains { $0.title.lowercased() == text.lowercased() }
+    if !isView, !text.contains(" "), text.count <= 2 || text.hasPrefix("<") {
+      for key in Key.sequence(text).keys { effects += update(&model, .event(.key(key))) }
+    } else {
+      let command = ":" + (isView ? "view " : "") + text.lowercased(ifView: isView)
+      for character in command {
+        effects += update(&model, .event(.key(.character(character))))
+      }
+      effects += update(&model, .event(.key(.enter)))
+    }
+    for effect in effects {
+      switch effect {
+      case .quit: return true
+      case .export(let path):
+        print(await Exporter.write(path, model) { [backend] in try await backend.answer($0) })
+      default: break
+      }
+    }
+    return false
+  }
+
+  private static var help: String {
+    let actions = KeyTable.bindings.map { "\($0.keys.first?.name ?? "")  \($0.name)" }
+    let commands = KeyTable.commands.map { "\($0.text)  \($0.what)" }
+    return
+      (["Views: map, heads, blocks, sinks, tokens, compare.", "Actions, by key or by name:"]
+      + actions + ["Commands:"] + commands).joined(separator: "\n")
+  }
+}
+
+extension String {
+  fileprivate func lowercased(ifView: Bool) -> String { ifView ? lowercased() : self }
+}

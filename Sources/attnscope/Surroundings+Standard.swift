@@ -1,0 +1,77 @@
+import Canvas
+import Formats
+import Glibc
+import Interface
+import NCursesTerminal
+import Synchronization
+
+extension Surroundings {
+  /// The user's own: config, bookmarks of a source, recent files, and files that are written for real.
+  static func standard(_ terminal: TerminalArguments, source: String) -> Surroundings {
+    var all = Surroundings()
+    let config = Desk.config()
+    (all.keymap, all.theme) = (Keymap(config.keys), config.theme)
+    all.marks = Desk.marks(of: source)
+    all.recent = Desk.recent
+    all.presents = terminal.present
+    all.export = Exporter.write
+    all.log = terminal.log.map(Log.init).map { log in { log.write($0) } }
+    all.carry = { effect in
+      switch effect {
+      case .progress(let lesson, let step, let done):
+        Desk.keep(lesson: lesson, step: step, done: done)
+      case .keepMarks(let marks): Desk.keep(marks, of: source)
+      case .saveState(let path, let text): Self.save(text, path)
+      case .reopen(let path): Self.cannotOpen(path)
+      default: nil
+      }
+    }
+    return all
+  }
+
+  /// A file that is not there must not end what is on the screen.
+  private static func cannotOpen(_ path: String) -> String? {
+    do {
+      if SafetensorsStream.isRecording(path) { return nil }
+      _ = try Dump.open(path)
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  private static func save(_ text: String, _ path: String) -> String {
+    do throws(FormatError) {
+      try writeText(text, to: path, force: false)
+      return "Written to \(path); attnscope --state \(path) reopens this view."
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  mutating func tell(to notes: NotesServer) {
+    let others = carry
+    carry = { effect in
+      guard case .tell(let text) = effect else { return others(effect) }
+      notes.tell(text)
+      return nil
+    }
+  }
+}
+
+/// `--log FILE`: a line an event, with the seconds since the start.
+private final class Log: Sendable {
+  private let file: Mutex<Int32>
+  private let start = ContinuousClock.now
+
+  init(_ path: String) {
+    file = Mutex(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600))
+  }
+
+  func write(_ text: String) {
+    let seconds = (ContinuousClock.now - start).components
+    let time = Double(seconds.seconds) + Double(seconds.attoseconds) * 1e-18
+    let line = Array("\(Numbers.fixed(time, 3)) \(Printable.text(text))\n".utf8)
+    file.withLock { file in if file >= 0 { _ = Glibc.write(file, line, line.count) } }
+  }
+}
