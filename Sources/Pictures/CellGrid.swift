@@ -26,6 +26,9 @@ struct CellGrid {
 
   func top(_ row: Int) -> Double { y + stride * Double(row) }
 
+  /// The columns that can have a colour: `columns`, unless there are fewer colours than that.
+  var drawnColumns: Int { min(columns, colors.count) }
+
   /// The runs of one colour in a row, from the left; cells that are not drawn are in none.
   func runs(_ row: Int) -> [(columns: Range<Int>, color: RGB)] {
     var out: [(columns: Range<Int>, color: RGB)] = []
