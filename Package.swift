@@ -18,6 +18,8 @@ let rooms: [(name: String, imports: [String])] = [
     "Backends",
     ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
   ),
+  ("CPng", []),
+  ("Pictures", ["CPng"]),
   ("Canvas", []),
   ("Lessons", ["Canvas"]),
   ("Interface", ["Attention", "Analysis", "Sessions", "Canvas", "Lessons"]),
@@ -47,6 +49,10 @@ let swift: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+// ATTNSCOPE_STATIC=1: libpng and zlib go into the binary, for machines that have neither.
+let pngLibraries =
+  Context.environment["ATTNSCOPE_STATIC"] == "1" ? [":libpng16.a", ":libz.a"] : ["png", "z"]
+
 func target(_ room: (name: String, imports: [String])) -> Target {
   let needs = room.imports.map { outside[$0] ?? .byName(name: $0) }
   switch room.name {
@@ -55,6 +61,10 @@ func target(_ room: (name: String, imports: [String])) -> Target {
   case "CNCurses":
     // ncursesw, the terminal library the screen stands on; from the system.
     return .target(name: room.name, linkerSettings: [.linkedLibrary("ncursesw")])
+  case "CPng":
+    // libpng, for figures as .png files; from the system (libpng-dev).
+    return .target(
+      name: room.name, linkerSettings: (pngLibraries + ["m"]).map { .linkedLibrary($0) })
   case "CZlib":
     // zlib, for deflated members of .npz files (np.savez_compressed); from the system.
     return .systemLibrary(name: room.name, providers: [.apt(["zlib1g-dev"])])
@@ -74,6 +84,7 @@ let tests: [(name: String, needs: [String])] = [
   ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
   ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
   ("CanvasTests", ["Canvas"]),
+  ("PicturesTests", ["Pictures"]),
   (
     "InterfaceTests",
     [

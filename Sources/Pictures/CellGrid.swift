@@ -1,0 +1,46 @@
+/// A grid of cells of one size that can be drawn: where its edges are and which neighbours share a colour.
+struct CellGrid {
+  let x, y, width, height: Double
+  let columns, rows: Int
+  let colors: [RGB?]
+
+  /// nil when there is nothing to draw. A cell without an entry in `colors` is not drawn.
+  init?(
+    x: Double, y: Double, width: Double, height: Double, columns: Int, rows: Int, colors: [RGB?]
+  ) {
+    guard Shape.areNumbers(x, y, width, height), width > 0, height > 0, columns > 0, rows > 0 else {
+      return nil
+    }
+    (self.x, self.y, self.width, self.height) = (x, y, width, height)
+    self.columns = columns
+    // Rows beyond the last colour would be empty: a count out of all proportion costs nothing.
+    self.rows = colors.isEmpty ? 0 : min(rows, (colors.count - 1) / columns + 1)
+    self.colors = colors
+    stride = height / Double(rows)
+  }
+
+  private let stride: Double
+
+  /// The left edge of a column; of `columns`, the right edge of the grid.
+  func left(_ column: Int) -> Double { x + width * Double(column) / Double(columns) }
+
+  func top(_ row: Int) -> Double { y + stride * Double(row) }
+
+  /// The columns that can have a colour: `columns`, unless there are fewer colours than that.
+  var drawnColumns: Int { min(columns, colors.count) }
+
+  /// The runs of one colour in a row, from the left; cells that are not drawn are in none.
+  func runs(_ row: Int) -> [(columns: Range<Int>, color: RGB)] {
+    var out: [(columns: Range<Int>, color: RGB)] = []
+    let first = row * columns
+    for column in 0..<min(columns, max(0, colors.count - first)) {
+      guard let color = colors[first + column] else { continue }
+      if let last = out.last, last.color == color, last.columns.upperBound == column {
+        out[out.count - 1].columns = last.columns.lowerBound..<column + 1
+      } else {
+        out.append((column..<column + 1, color))
+      }
+    }
+    return out
+  }
+}
