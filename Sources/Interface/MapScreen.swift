@@ -79,7 +79,10 @@ struct MapScreen {
   }
 
   private func drawSkipped(_ grid: inout Grid) {
-    guard let table, table.isFixed || model.selection.lambda > 0 else { return }
+    guard let table else { return }
+    guard table.isFixed || model.selection.lambda > 0 || model.selection.overlay == .grid else {
+      return
+    }
     let look = SkipLookup(table, model.lambda)
     let window = model.selection.window, plot = layout.plot
     for y in plot.y..<plot.maxY {

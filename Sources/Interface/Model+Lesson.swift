@@ -87,7 +87,7 @@ extension Model {
     (play.start, play.moves) = ([:], [])
     lesson = play
     mode = .normal
-    message = nil
+    (message, digits) = (nil, nil)
     var effects = apply(play.current?.show ?? [])
     if let step = play.current {
       for name in step.check.names where name.hasPrefix(Fact.startPrefix) { noteStart(name) }

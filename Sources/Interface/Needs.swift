@@ -51,12 +51,28 @@ public struct Needs: Sendable {
         ? [.row(head, query: selection.query), .summary(head), model.tableQuestion(head)]
         : [.detail, model.rowQuestion]
     }
+    if let lesson = model.lesson { now += Self.facts(lesson, model) }
     if model.live != nil {
       // Nothing can be asked before the first layer of a prompt is there.
       now = Self.timelines(model) + (model.frame.tokens > 0 ? now : [])
     }
     foreground = now
     background = Self.isMoving(model) || model.isLong ? [] : Self.everyHead(model)
+  }
+
+  /// What a lesson's check and its "now:" line read, whatever the view.
+  private static func facts(_ lesson: LessonPlay, _ model: Model) -> [Question] {
+    let names = Set(lesson.current?.check.names ?? [])
+    let head = model.selection.head
+    var wanted: [Question] = []
+    func reads(_ prefixes: String...) -> Bool {
+      names.contains { name in prefixes.contains { name.hasPrefix($0) || name == "start." + $0 } }
+    }
+    if reads("sparsity", "dropped", "block.") { wanted.append(model.tableQuestion(head)) }
+    if reads("label", "entropy", "keys", "sink.") || model.selection.mute { wanted.append(.summary(head)) }
+    if reads("error") { wanted.append(model.errorQuestion) }
+    if reads("cursor.p") { wanted.append(.row(head, query: model.selection.query)) }
+    return wanted
   }
 
   /// Those that are known, and the first that is not.

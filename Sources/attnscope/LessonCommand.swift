@@ -24,17 +24,13 @@ struct LessonCommand: AsyncParsableCommand {
 
     @Argument(help: "A lesson's name, number or file.") var name: String?
     @Flag(help: "Begin with the first step, whatever was done before.") var restart = false
-    @Flag(
-      help:
-        "For the projector: a large cursor, the keys that are pressed, notes for attnscope notes.")
-    var present = false
     @OptionGroup var model: ModelArguments
     @OptionGroup var terminal: TerminalArguments
 
     func run() async throws {
       guard let name else { return Self.list() }
       let lesson = try LessonFiles.lesson(name)
-      try await LessonRun(lesson, restart: restart, present: present, model, terminal).run()
+      try await LessonRun(lesson, restart: restart, model, terminal).run()
     }
 
     static func list() {
@@ -122,10 +118,10 @@ struct LessonRun {
   private let terminal: TerminalArguments
 
   init(
-    _ lesson: Lesson, restart: Bool = false, present: Bool = false, _ model: ModelArguments,
+    _ lesson: Lesson, restart: Bool = false, _ model: ModelArguments,
     _ terminal: TerminalArguments
   ) {
-    (self.lesson, self.restart, self.present) = (lesson, restart, present)
+    (self.lesson, self.restart, self.present) = (lesson, restart, terminal.present)
     (self.model, self.terminal) = (model, terminal)
   }
 
@@ -136,7 +132,6 @@ struct LessonRun {
     let isOver = (kept?.done.count ?? 0) >= lesson.steps.count
     surroundings.lesson = LessonPlay(
       lesson, step: isOver ? -1 : (kept?.step ?? -1), done: kept?.done ?? [])
-    surroundings.presents = present
     let notes = present ? NotesServer() : nil
     if let notes { surroundings.tell(to: notes) }
     defer { notes?.close() }

@@ -166,7 +166,7 @@ enum Tutor {
     }
     let next = lessons.first { (progress[$0.name]?.done.count ?? 0) < $0.steps.count } ?? first
     let model = try ModelArguments.parse([])
-    try await LessonRun(next, present: terminal.present, model, terminal).run()
+    try await LessonRun(next, model, terminal).run()
   }
 }
 
