@@ -1,3 +1,4 @@
+import Lessons
 import Attention
 import Canvas
 import Analysis
@@ -69,7 +70,9 @@ public struct Needs: Sendable {
       names.contains { name in prefixes.contains { name.hasPrefix($0) || name == "start." + $0 } }
     }
     if reads("sparsity", "dropped", "block.") { wanted.append(model.tableQuestion(head)) }
-    if reads("label", "entropy", "keys", "sink.") || model.selection.mute { wanted.append(.summary(head)) }
+    if reads("label", "entropy", "keys", "sink.") || model.selection.mute {
+      wanted.append(.summary(head))
+    }
     if reads("error") { wanted.append(model.errorQuestion) }
     if reads("cursor.p") { wanted.append(.row(head, query: model.selection.query)) }
     return wanted

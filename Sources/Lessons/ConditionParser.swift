@@ -133,8 +133,8 @@ struct ConditionParser {
     case (.number(let value), .number): return .constant(.number(value))
     case (.string(let text), .text): return .constant(.text(text))
     case (.number(let value), .text): return .constant(.text("\(Int(exactly: value) ?? 0)"))
-    case (.name("true"), .truth): return .constant(.truth(true))
-    case (.name("false"), .truth): return .constant(.truth(false))
+    case (.name("true"), .truth), (.name("on"), .truth): return .constant(.truth(true))
+    case (.name("false"), .truth), (.name("off"), .truth): return .constant(.truth(false))
     case (.name(let word), .text):
       return word.hasPrefix(Fact.startPrefix)
         ? .fact(try checked(word, .text)) : .constant(.text(word))
