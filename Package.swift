@@ -22,14 +22,14 @@ let rooms: [(name: String, imports: [String])] = [
   ("Pictures", ["CPng"]),
   ("Canvas", []),
   ("Lessons", ["Canvas"]),
-  ("Interface", ["Attention", "Analysis", "Sessions", "Canvas", "Lessons"]),
+  ("Interface", ["Attention", "Analysis", "Sessions", "Canvas", "Pictures", "Lessons"]),
   ("CNCurses", []),
   ("NCursesTerminal", ["Canvas", "CNCurses"]),
   (
     "attnscope",
     [
       "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods", "Analysis", "Sessions",
-      "Backends", "Canvas", "Lessons", "Interface", "NCursesTerminal", "ArgumentParser",
+      "Backends", "Canvas", "Pictures", "Lessons", "Interface", "NCursesTerminal", "ArgumentParser",
     ]
   ),
 ]

@@ -24,6 +24,31 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
     return ramp[light ? ramp.count - 1 - step : step]
   }
 
+  /// Colours of the published maps at even steps from little to much.
+  private var anchors: [UInt32] {
+    switch self {
+    case .cividis:
+      [
+        0x00224e, 0x123570, 0x3b496c, 0x575d6d, 0x707173, 0x8a8678, 0xa59c74, 0xc3b369, 0xe1cc55,
+        0xfee838,
+      ]
+    case .viridis:
+      [
+        0x440154, 0x482878, 0x3e4989, 0x31688e, 0x26828e, 0x1f9e89, 0x35b779, 0x6ece58, 0xb5de2b,
+        0xfde725,
+      ]
+    case .magma:
+      [
+        0x000004, 0x180f3d, 0x440f76, 0x721f81, 0x9e2f7f, 0xcd4071, 0xf1605d, 0xfd9668, 0xfeca8d,
+        0xfcfdbf,
+      ]
+    case .gray: [0x000000, 0xffffff]
+    }
+  }
+
+  /// The true colour for t in 0...1, for figures.
+  public func rgb(_ t: Double) -> (UInt8, UInt8, UInt8) { Palette.between(anchors, t) }
+
   public var next: ColorMap {
     let all = Self.allCases
     return all[(all.firstIndex(of: self)! + 1) % all.count]
@@ -43,6 +68,18 @@ public enum DifferenceColors {
   }
 }
 
+extension DifferenceColors {
+  /// The true colour of a value in -1...1, for figures.
+  public static func rgb(_ value: Double, light isLight: Bool) -> (UInt8, UInt8, UInt8) {
+    let middle: UInt32 = isLight ? 0xf7f7f7 : 0x22252a
+    let ends: [UInt32] =
+      isLight
+      ? [0x053061, 0x2166ac, 0x67a9cf, middle, 0xfdb863, 0xd9760f, 0x7f3b08]
+      : [0xa6d8ff, 0x4393c3, 0x1f4e79, middle, 0x8a4b08, 0xe08214, 0xfee0b6]
+    return Palette.between(ends, (value + 1) / 2)
+  }
+}
+
 /// The colours 16 to 255 that every 256-colour terminal shares.
 public enum Palette {
   static func rgb(_ index: Int) -> (Double, Double, Double) {
@@ -53,6 +90,17 @@ public enum Palette {
     let levels: [Double] = [0, 95, 135, 175, 215, 255]
     let cube = index - 16
     return (levels[cube / 36], levels[cube / 6 % 6], levels[cube % 6])
+  }
+
+  /// Linear between neighbours of evenly spaced colours.
+  static func between(_ anchors: [UInt32], _ t: Double) -> (UInt8, UInt8, UInt8) {
+    let at = Numbers.unit(t) * Double(anchors.count - 1)
+    let low = min(Int(at), anchors.count - 2), part = at - Double(low)
+    func channel(_ shift: UInt32) -> UInt8 {
+      let (a, b) = (anchors[low] >> shift & 255, anchors[low + 1] >> shift & 255)
+      return UInt8((Double(a) + part * (Double(b) - Double(a))).rounded())
+    }
+    return (channel(16), channel(8), channel(0))
   }
 
   /// Luma in 0...255.

@@ -111,15 +111,15 @@ public struct Model: Sendable {
 
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
-    keymap: Keymap = Keymap()
+    keymap: Keymap = Keymap(), selection chosen: Viewpoint? = nil
   ) {
     sources = [source] + source.others
     sources[0].others = []
     self.keymap = keymap
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
     live = source.live
-    selection = Viewpoint(source)
-    selection.light = capabilities.lightBackground
+    selection = chosen ?? Viewpoint(source)
+    if chosen == nil { selection.light = capabilities.lightBackground }
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }
 

@@ -44,12 +44,18 @@ public struct PlainText {
   }
 
   private var pruning: String {
-    guard let table = model.table(model.selection.head) else {
+    guard let effect else {
       return model.refusal(model.tableQuestion(model.selection.head)) ?? "Blocks are not known yet."
     }
+    return
+      "Lambda is \(MapScreen.lambdaText(model.selection.lambda)), the tile \(model.selection.spec.description). "
+      + effect
+  }
+
+  private var effect: String? {
+    guard let table = model.table(model.selection.head) else { return nil }
     var text =
-      "With lambda \(MapScreen.lambdaText(model.selection.lambda)) and tile \(model.selection.spec.description), "
-      + "\(table.skippedBlocks(model.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(model.lambda)))."
+      "\(table.skippedBlocks(model.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(model.lambda)))."
     if table.visibleRows > 0 {
       let dropped = table.droppedMass(model.lambda)
       text +=
@@ -59,6 +65,11 @@ public struct PlainText {
       text += " The output is off by \(Numbers.short(error.relativeL2)) (relative L2)."
     }
     return text
+  }
+
+  /// What BLASST does to the chosen head and what shape it has, for captions.
+  var outcome: String {
+    effect.map { $0 + " " + pattern } ?? pattern
   }
 
   private var cursor: String {

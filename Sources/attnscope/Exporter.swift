@@ -1,13 +1,145 @@
 import Canvas
 import Formats
 import Interface
+import Pictures
 import Sessions
 
-/// Writes what is on the screen to a file, in the format that its ending names.
+/// The formats of pictures, by the ending of a name.
+enum PictureFormat: String, CaseIterable {
+  case svg, png, html, txt, ansi, csv, npy
+
+  /// Nil for an ending that is none of them.
+  init?(path: String) {
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return nil }
+    self.init(rawValue: name[name.index(after: dot)...].lowercased())
+  }
+
+  static var list: String { allCases.map { "." + $0.rawValue }.joined(separator: " ") }
+}
+
+/// Writes a figure, or the numbers behind it, in any format; nothing is replaced unless told so.
+struct FigureFile {
+  let path: String
+  let format: PictureFormat
+  var force = false
+  /// Device pixels to a point, of PNG.
+  var scale = 2.0
+
+  func write(_ figure: Figure, table: @autoclosure () throws -> String = "") throws {
+    switch format {
+    case .svg: try writeText(figure.picture.svg, to: path, force: force)
+    case .png:
+      let picture = figure.picture
+      try writeBytes(
+        try picture.pixels(scale: scale).png(dpi: 96 * scale, title: picture.title), to: path,
+        force: force)
+    case .html: try writeText(Page.html(figure, table: try table()), to: path, force: force)
+    case .csv: try writeText(try data(figure).csv, to: path, force: force)
+    case .npy:
+      guard let matrix = try data(figure).matrix else {
+        throw FormatError(
+          .unsupported, "this figure is no array; a .csv holds its table", file: path)
+      }
+      try writeNpy(
+        ArrayToWrite("figure", floats: matrix.values, shape: matrix.shape), to: path, force: force)
+    case .txt, .ansi: throw FormatError(.unsupported, "text is drawn from the screen", file: path)
+    }
+  }
+
+  private func data(_ figure: Figure) throws -> FigureData {
+    let data = figure.data
+    guard !data.columns.isEmpty else {
+      throw FormatError(.unsupported, "there are no numbers behind this figure", file: path)
+    }
+    return data
+  }
+}
+
+/// A page of its own: the figure, and the numbers of every head.
+enum Page {
+  static func html(_ figure: Figure, table: String) -> String {
+    let picture = figure.picture
+    let svg = picture.svg
+    // The XML declaration stands in files, not in pages.
+    let body = svg.firstRange(of: "?>").map { String(svg[$0.upperBound...]) } ?? svg
+    let (page, text, line) =
+      figure.isDark ? ("#14161a", "#e8e8e6", "#4a4f58") : ("#ffffff", "#1b1d21", "#d5d8dd")
+    return """
+      <!DOCTYPE html>
+      <html lang="en">
+      <head>
+      <meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <title>\(escaped(picture.title))</title>
+      <style>
+      body { background: \(page); color: \(text); font: 14px/1.5 Inter, Helvetica, Arial, sans-serif; margin: 2em auto; max-width: \(Int(picture.width) + 40)px; padding: 0 1em }
+      svg { max-width: 100%; height: auto }
+      table { border-collapse: collapse; font-size: 13px } th, td { padding: 3px 10px; border-bottom: 1px solid \(line); text-align: right }
+      </style>
+      </head>
+      <body>
+      \(body)
+      \(table)
+      </body>
+      </html>
+
+      """
+  }
+
+  /// A CSV-like table as HTML.
+  static func table(_ columns: [String], _ rows: [[String]]) -> String {
+    guard !columns.isEmpty else { return "" }
+    func line(_ cells: [String], _ tag: String) -> String {
+      "<tr>" + cells.map { "<\(tag)>\(escaped($0))</\(tag)>" }.joined() + "</tr>\n"
+    }
+    return "<table>\n<thead>" + line(columns, "th") + "</thead>\n<tbody>\n"
+      + rows.map { line($0, "td") }.joined() + "</tbody>\n</table>"
+  }
+
+  static func escaped(_ text: String) -> String {
+    Printable.text(text).replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(
+      ">", with: "&gt;"
+    ).replacing("\"", with: "&quot;")
+  }
+}
+
+/// `e` and `:export`: what is on the screen, in the format that the ending of the name says.
 enum Exporter {
   @Sendable static func write(
     _ path: String, _ model: Model, _ ask: @escaping Surroundings.Ask
   ) async -> String {
-    "\(path): not yet"
+    guard let format = PictureFormat(path: path) else {
+      return "The name ends in one of \(PictureFormat.list)."
+    }
+    do {
+      if format == .txt || format == .ansi {
+        let grid = view(model)
+        let text = format == .ansi ? grid.ansi : grid.lines.joined(separator: "\n") + "\n"
+        try writeText(text, to: path, force: false)
+      } else {
+        try checkWritable(path, force: false)
+        var figure = Figure(model, isDark: !model.selection.light)
+        try await figure.complete(ask)
+        let done = figure
+        let table = format == .html ? try await Self.heads(done, ask) : ""
+        try FigureFile(path: path, format: format).write(done, table: table)
+      }
+      return "Written to \(path)."
+    } catch is CancellationError {
+      return "Export was stopped."
+    } catch {
+      return "Not written: \(error)"
+    }
+  }
+
+  /// The report table under a figure in a page.
+  static func heads(_ figure: Figure, _ ask: (Question) async throws -> Answer) async throws
+    -> String
+  {
+    var all = figure.of(.heads)
+    try await all.complete(ask)
+    let data = all.data
+    return Page.table(data.columns, data.rows)
   }
 }

@@ -1,91 +1,156 @@
-import ArgumentParser
+import Pictures
+public import ArgumentParser
 import Attention
 import Backends
 import Canvas
 import Formats
+import Glibc
 import Interface
 import Sessions
 
 struct RenderCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "render",
-    abstract: "Draw a view into a file or to standard output, as text or with ANSI colours.")
+    abstract: "Draw a figure: SVG, PNG, HTML, text or ANSI, and the numbers behind it.",
+    discussion: """
+      The ending of -o says the format. --set takes any setting of a view by its name, as behind : on the screen: \
+      --set zoom=64 --set cursor=100,5 --set mute=on --set other="12.3".
+      """)
 
-  enum View: String, ExpressibleByArgument, CaseIterable {
-    case map, blocks, heads, sinks
-
-    var kind: ViewKind {
-      switch self {
-      case .map: .map
-      case .blocks: .blocks
-      case .heads: .heads
-      case .sinks: .sinks
-      }
-    }
-  }
-
-  enum Format: String, ExpressibleByArgument, CaseIterable { case txt, ansi }
+  enum Theme: String, ExpressibleByArgument, CaseIterable { case light, dark }
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @Option(help: "Layer number (default: the middle one).") var layer: Int?
-  @Option(help: "Head number.") var head = 0
-  @Option(help: "map, blocks, heads or sinks.") var view: View = .map
-  @Option(help: "txt or ansi (default: by the ending of -o, else ansi).") var format: Format?
-  @Option(help: "Columns.") var width = 120
-  @Option(help: "Lines.") var height = 40
-  @Option(name: .customLong("map-scale"), help: "log, linear or rank.") var scale = "log"
-  @Option(help: "max or mean.") var pool = "max"
+  @Option(help: "Head number.") var head: Int?
+  @Option(help: "map, heads, blocks, sinks, row, curve or compare.") var view: FigureKind = .map
+  @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
+  var format: String?
+  @Option(help: "Of text: columns.") var width = 120
+  @Option(help: "Of text: lines.") var height = 40
+  @Option(help: "Of figures: width in points.") var points = 760.0
+  @Option(help: "Of PNG: pixels to a point.") var pngScale = 2.0
+  @Option(help: "Of figures: light or dark.") var theme: Theme = .light
+  @Option(name: .customLong("map-scale"), help: "log, linear or rank.") var scale: String?
+  @Option(help: "max or mean.") var pool: String?
+  @Option(help: "cividis, viridis, magma or gray.") var colors: String?
+  @Option(help: ArgumentHelp("Any setting of a view; may be repeated.", valueName: "name=value"))
+  var set: [String] = []
   @Option(name: .shortAndLong, help: "File to write; standard output otherwise.") var output:
     String?
-  @Flag(help: "Replace an existing file.") var force = false
+  @Option(
+    help: ArgumentHelp("Write the numbers behind the figure: .csv or .npy.", valueName: "file"))
+  var data: String?
+  @Flag(help: "Replace existing files.") var force = false
 
   func validate() throws {
     guard (40...500).contains(width), (12...300).contains(height) else {
       throw ValidationError("--width is 40 to 500 and --height 12 to 300.")
     }
-    guard Viewpoint.Scale(rawValue: scale) != nil else {
-      throw ValidationError("--map-scale is log, linear or rank.")
+    guard (480...4000).contains(points), (0.5...8).contains(pngScale) else {
+      throw ValidationError("--points is 480 to 4000 and --png-scale 0.5 to 8.")
     }
-    guard Viewpoint.Pooling(rawValue: pool) != nil else {
-      throw ValidationError("--pool is max or mean.")
+    guard let chosen else {
+      throw ValidationError(
+        "The format is one of svg, png, html, txt, ansi; by the ending of -o or by --format.")
     }
-    if let output, ["png", "svg"].contains(Self.ending(output)) {
-      throw ValidationError("\(Self.ending(output)) is not written yet; name a .txt or .ansi file.")
+    if [.csv, .npy].contains(chosen) { throw ValidationError("Numbers are written by --data.") }
+    if let data, ![.csv, .npy].contains(PictureFormat(path: data)) {
+      throw ValidationError("--data ends in .csv or .npy.")
+    }
+    if chosen == .png, output == nil, isatty(1) == 1 {
+      throw ValidationError("A PNG needs -o FILE.")
+    }
+    for text in set where !text.contains("=") {
+      throw ValidationError("--set \(text) is not name=value.")
     }
   }
 
-  private static func ending(_ path: String) -> String {
-    path.split(separator: ".").last.map { $0.lowercased() } ?? ""
+  private var chosen: PictureFormat? {
+    if let format { return PictureFormat(rawValue: format) }
+    return output.map { PictureFormat(path: $0) } ?? .ansi
   }
 
   func run() async throws {
-    let dump = try self.dump.one(texts)
-    let backend = self.dump.backend(dump)
-    let about = backend.describe()
-    let index =
-      try layer.map { try about.layerIndex($0, file: dump.path) } ?? about.layers.count / 2
-    let head = try about.checkedHead(head, file: dump.path)
-    let spec = about.storedTile ?? tiles.spec(queries: about.queries)
-    let text = format == .txt || (format == nil && output.map(Self.ending) == "txt")
-    let grid = try await Still.grid(
-      backend, width: width, height: height,
-      capabilities: Capabilities(colors: text ? .mono : .palette)
-    ) { selection in
-      selection.head = HeadID(layer: index, head: head)
-      selection.view = view.kind
-      selection.spec = spec
-      selection.lambda = max(0, tiles.lambda)
-      selection.scale = Viewpoint.Scale(rawValue: scale)!
-      selection.pooling = Viewpoint.Pooling(rawValue: pool)!
+    for file in [output, data].compactMap({ $0 }) { try checkWritable(file, force: force) }
+    let parts = try dump.open(texts).map(dump.backend)
+    let backend = SeveralBackends(parts)
+    let selection = try selection(backend.describe())
+    let format = chosen ?? .ansi
+    if format == .txt || format == .ansi {
+      let grid = try await Still.grid(
+        backend, width: width, height: height,
+        capabilities: Capabilities(colors: format == .txt ? .mono : .palette)
+      ) { $0 = selection }
+      try deliver(format == .txt ? grid.lines.joined(separator: "\n") + "\n" : grid.ansi)
+      if data == nil { return }
     }
-    let picture = text ? grid.lines.joined(separator: "\n") + "\n" : grid.ansi
-    if let output {
-      try writeText(picture, to: output, force: force)
-      say("written to \(Printable.text(output))")
-    } else {
-      print(picture, terminator: "")
+    let model = Model(backend.describe(), width: 160, height: 60, selection: selection)
+    var figure = Figure(model, view, isDark: theme == .dark, width: points)
+    try await figure.complete { try await backend.answer($0) }
+    if format != .txt, format != .ansi { try await write(figure, format, backend) }
+    if let data, let format = PictureFormat(path: data) {
+      try FigureFile(path: data, format: format, force: force).write(figure)
+      say("written to \(Printable.text(data))")
     }
   }
+
+  private func write(_ figure: Figure, _ format: PictureFormat, _ backend: SeveralBackends)
+    async throws
+  {
+    let table =
+      format == .html ? try await Exporter.heads(figure) { try await backend.answer($0) } : ""
+    if let output {
+      try FigureFile(path: output, format: format, force: force, scale: pngScale).write(
+        figure, table: table)
+      say("written to \(Printable.text(output))")
+    } else if format == .png {
+      let bytes = try figure.picture.pixels(scale: pngScale).png(
+        dpi: 96 * pngScale, title: figure.picture.title)
+      bytes.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, stdoutFile) }
+    } else {
+      print(format == .svg ? figure.picture.svg : Page.html(figure, table: table), terminator: "")
+    }
+  }
+
+  private func deliver(_ text: String) throws {
+    guard let output else { return print(text, terminator: "") }
+    try writeText(text, to: output, force: force)
+    say("written to \(Printable.text(output))")
+  }
+
+  private func selection(_ about: SourceDescription) throws -> Viewpoint {
+    var selection = Viewpoint(about)
+    selection.head.layer =
+      try layer.map { try about.layerIndex($0, file: about.name) } ?? about.layers.count / 2
+    selection.head.head = try about.checkedHead(
+      head ?? (dump.isSample ? Sample.head : 0), file: about.name)
+    selection.spec = about.storedTile ?? tiles.spec(queries: about.queries)
+    selection.lambda = max(0, tiles.lambda)
+    selection.light = theme == .light
+    // On a terminal a figure is dark unless told otherwise.
+    if [.txt, .ansi].contains(chosen), theme == .light { selection.light = false }
+    selection.view = view.view
+    var settings = set.map { text in
+      let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      return (String(parts[0]), String(parts[1]))
+    }
+    if let scale { settings.append(("scale", scale)) }
+    if let pool { settings.append(("pooling", pool)) }
+    if let colors { settings.append(("colormap", colors)) }
+    for (name, value) in settings {
+      do throws(SettingError) {
+        try ViewSetting.take(name, value, into: &selection, [about] + about.others)
+      } catch {
+        throw ValidationError("\(error.description).")
+      }
+    }
+    return selection
+  }
 }
+
+extension FigureKind: ExpressibleByArgument {}
+
+/// Standard output as a stream of bytes.
+nonisolated(unsafe) private let stdoutFile: UnsafeMutablePointer<FILE> = fdopen(1, "w")!

@@ -20,15 +20,15 @@ struct AttentionBench {
 
   private static let spec = TileSpec(rows: 128, keys: 128)
 
-  func figures() -> [Figure] {
+  func figures() -> [BenchFigure] {
     let shapes = [(4096, 64), (4096, 128), (16384, 64), (16384, 128)]
     var out = shapes.map { n, d in
-      Figure(
+      BenchFigure(
         suite: "attention", name: "dense n=\(n) d=\(d)", metric: "operations",
         values: [Self.operations(n, d) / 1e9], unit: "GFLOP", threads: 1)
     }
     out.append(
-      Figure(
+      BenchFigure(
         suite: "attention", name: "one core", metric: "FMA peak", values: peak, unit: "GFLOP/s",
         threads: 1))
     for (n, d) in shapes {
@@ -40,7 +40,7 @@ struct AttentionBench {
   }
 
   /// How often the bound decides, over all heads of a dump of a real model.
-  private func screened() -> [Figure] {
+  private func screened() -> [BenchFigure] {
     let heads = DumpHeads(dump)
     let spec = Self.spec
     return [1e-3, 1e-2, 1e-1].map { lambda in
@@ -54,7 +54,7 @@ struct AttentionBench {
           decided += output.decidedByBound
         }
       }
-      return Figure(
+      return BenchFigure(
         suite: "attention",
         name:
           "screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), lambda \(Numbers.scientific(lambda))",
@@ -77,7 +77,7 @@ struct AttentionBench {
     TilePass(HeadGroup([head]), keysPerTile: 128, withValues: true, precision: .float)
   }
 
-  private func dense(_ head: Head, _ n: Int, _ d: Int) -> Figure {
+  private func dense(_ head: Head, _ n: Int, _ d: Int) -> BenchFigure {
     let pass = pass(head)
     var speeds: [Double] = [], ratios: [Double] = []
     let request = JSON.object([
@@ -90,17 +90,17 @@ struct AttentionBench {
       speeds.append(Self.operations(n, d) / seconds / 1e9)
       if let theirs = baseline?.seconds(request) { ratios.append(theirs / seconds) }
     }
-    return Figure(
+    return BenchFigure(
       suite: "attention", name: "dense n=\(n) d=\(d)", metric: "speed", values: speeds,
-      unit: "GFLOP/s", threads: 1, ceiling: Figure.median(peak),
+      unit: "GFLOP/s", threads: 1, ceiling: BenchFigure.median(peak),
       against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
   }
 
   /// Everything else is measured beside our own dense pass, turn by turn.
-  private func sparse(_ head: Head, _ n: Int, _ d: Int) -> [Figure] {
+  private func sparse(_ head: Head, _ n: Int, _ d: Int) -> [BenchFigure] {
     let beside = Beside(pass(head), name: "n=\(n) d=\(d)", repeats: repeats, one: one)
     let pass = beside.pass, spec = Self.spec
-    var out: [Figure] = []
+    var out: [BenchFigure] = []
     let count = ComputeThreads.shared.count
     if count > 1 {
       out.append(beside.time("dense, \(count) threads,", count) { beside.dense(.shared) })
@@ -111,7 +111,7 @@ struct AttentionBench {
     }
     out += [scores, statistics]
     out.append(
-      Figure(
+      BenchFigure(
         suite: "attention", name: statistics.name, metric: "cost",
         values: statistics.ratios.map { 1 / $0 }, unit: "of own dense", threads: 1))
     let table = pass.tables(spec)![0]
@@ -126,10 +126,10 @@ struct AttentionBench {
 
   /// BLASST at one lambda, plain and screened. `share` is that of Q K^T in a dense pass: what skipping cannot save.
   private func skipping(_ beside: Beside, _ lambda: Lambda, _ table: BlockTable, share: Double)
-    -> [Figure]
+    -> [BenchFigure]
   {
     let sparsity = table.sparsity(lambda), selection = Selection.blasst(lambda: lambda.value)
-    var out: [Figure] = []
+    var out: [BenchFigure] = []
     for screen in [Screening.none, .int8] {
       let label = screen == .none ? "BLASST" : "screened BLASST"
       let figure = beside.time("\(label) \(Numbers.percent(sparsity)) skipped") {
@@ -137,14 +137,14 @@ struct AttentionBench {
       }
       out.append(figure)
       out.append(
-        Figure(
+        BenchFigure(
           suite: "attention", name: figure.name, metric: "speedup", values: figure.ratios,
           unit: "x", threads: 1,
           ceiling: 1 / (1 - sparsity * (1 - (screen == .none ? share : 0)))))
     }
     let output = beside.pass.forward(Self.spec, selection, screen: .int8)![0]
     out.append(
-      Figure(
+      BenchFigure(
         suite: "attention", name: out[2].name, metric: "decided by the bound",
         values: [Double(output.decidedByBound) / Double(max(1, table.skippedBlocks(lambda)))],
         unit: "of the skipped", threads: 1))
@@ -166,14 +166,14 @@ struct AttentionBench {
       _ = pass.forward(AttentionBench.spec, .blasst(lambda: 0), threads: threads)
     }
 
-    func time(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> Figure {
+    func time(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> BenchFigure {
       var times: [Double] = [], ratios: [Double] = []
       for _ in 0..<repeats {
         let reference = Ceilings.timed { dense(one) }, seconds = Ceilings.timed(body)
         times.append(1000 * seconds)
         ratios.append(reference / seconds)
       }
-      return Figure(
+      return BenchFigure(
         suite: "attention", name: "\(label) \(name)", metric: "time", values: times, unit: "ms",
         threads: threads, against: "own dense, 1 thread", ratios: ratios)
     }

@@ -40,13 +40,13 @@ struct BenchCommand: AsyncParsableCommand {
     engine.apply()
     let baseline = try against.map { try Baseline($0) }
     defer { baseline?.end() }
-    var figures: [Figure] = []
+    var figures: [BenchFigure] = []
     for suite in suites {
       if isatty(2) == 1 { say("\(suite.rawValue)…") }
       let part = try await self.figures(suite, baseline)
       if !json {
-        if figures.isEmpty { print(Figure.heading) }
-        print(Figure.table(part))
+        if figures.isEmpty { print(BenchFigure.heading) }
+        print(BenchFigure.table(part))
         fflush(nil)
       }
       figures += part
@@ -54,7 +54,7 @@ struct BenchCommand: AsyncParsableCommand {
     if json { print(JSON.array(figures.map(\.json)).text(pretty: true)) }
   }
 
-  private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [Figure] {
+  private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [BenchFigure] {
     switch suite {
     case .attention:
       AttentionBench(

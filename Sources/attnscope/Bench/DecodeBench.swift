@@ -13,10 +13,10 @@ struct DecodeBench {
   /// Rows are taken from the last part of a synthetic head, so that each is another query.
   private static let rounds = 16
 
-  func figures() -> [Figure] {
+  func figures() -> [BenchFigure] {
     let bandwidth = Ceilings.bandwidth(repeats: repeats, threads: ComputeThreads(count: 1))
     var out = [
-      Figure(
+      BenchFigure(
         suite: "decode", name: "one core", metric: "read bandwidth, 256 MB", values: bandwidth,
         unit: "GB/s", threads: 1)
     ]
@@ -24,7 +24,7 @@ struct DecodeBench {
     return out
   }
 
-  private func cases(_ heads: Int, _ dim: Int) -> [Figure] {
+  private func cases(_ heads: Int, _ dim: Int) -> [BenchFigure] {
     let rows = DecodeRows(heads: heads, dim: dim, keys: Self.keys, rounds: Self.rounds)
     let lambda = Self.lambda(for: 0.73) { rows.run($0, .none).sparsity }
     var (dense, theirs, sparse, screened): ([Double], [Double], [Double], [Double]) = (
@@ -40,17 +40,17 @@ struct DecodeBench {
     let name = "\(heads) x \(Self.keys) d=\(dim)", share = Numbers.percent(facts.sparsity)
     let bytes = Double(2 * Self.keys * dim * 4)
     let beside = theirs.count == dense.count ? zip(theirs, dense).map { $0 / $1 } : []
-    func time(_ label: String, _ times: [Double]) -> Figure {
-      Figure(
+    func time(_ label: String, _ times: [Double]) -> BenchFigure {
+      BenchFigure(
         suite: "decode", name: "\(label) \(share) skipped, \(name)", metric: "time",
         values: times.map { 1e6 * $0 }, unit: "us", threads: 1, against: "own dense",
         ratios: zip(dense, times).map { $0 / $1 })
     }
     return [
-      Figure(
+      BenchFigure(
         suite: "decode", name: "dense \(name)", metric: "keys and values", values: [bytes / 1e6],
         unit: "MB", threads: 1),
-      Figure(
+      BenchFigure(
         suite: "decode", name: "dense \(name)", metric: "read",
         values: dense.map { bytes / $0 / 1e9 }, unit: "GB/s", threads: 1,
         against: beside.isEmpty ? nil : baseline?.name,
@@ -58,12 +58,12 @@ struct DecodeBench {
       time("BLASST", sparse),
       // K is always read, V where a block is computed: what skipping V alone can give while bytes decide. A cache that
       // fits the last level better without the V that is skipped goes beyond it.
-      Figure(
+      BenchFigure(
         suite: "decode", name: "BLASST \(share) skipped, \(name)", metric: "speedup",
         values: zip(dense, sparse).map { $0 / $1 }, unit: "x", threads: 1,
         ceiling: 2 / (2 - facts.sparsity)),
       time("screened BLASST", screened),
-      Figure(
+      BenchFigure(
         suite: "decode", name: "screened BLASST \(share) skipped, \(name)",
         metric: "decided by the bound", values: [facts.decided], unit: "of the skipped", threads: 1),
     ]

@@ -17,7 +17,7 @@ struct EngineBench {
   private static let prompt = 512
   private static let decoded = 128
 
-  func figures() -> [Figure] {
+  func figures() -> [BenchFigure] {
     let bandwidth = Ceilings.bandwidth(repeats: repeats)
     var out = [
       count("a token", "weights read", Double(model.weightBytes) / 1e6, "MB"),
@@ -26,7 +26,7 @@ struct EngineBench {
       count(
         "a position", "queries recorded",
         Double(QueryRecord.bytesPerPosition(model.config)) / 1e3, "KB"),
-      Figure(
+      BenchFigure(
         suite: "engine", name: "memory", metric: "read", values: bandwidth, unit: "GB/s"),
     ]
     let best = bandwidth.sorted()[bandwidth.count / 2]
@@ -35,8 +35,10 @@ struct EngineBench {
     return out
   }
 
-  private func count(_ name: String, _ metric: String, _ value: Double, _ unit: String) -> Figure {
-    Figure(
+  private func count(_ name: String, _ metric: String, _ value: Double, _ unit: String)
+    -> BenchFigure
+  {
+    BenchFigure(
       suite: "engine", name: name, metric: metric, values: [value], unit: unit)
   }
 
@@ -59,7 +61,7 @@ struct EngineBench {
     (0..<count).map { 1000 + $0 * 7919 % (model.config.vocabulary / 2) }
   }
 
-  private func prefill() -> Figure {
+  private func prefill() -> BenchFigure {
     let tokens = tokens(Self.prompt)
     _ = state(tokens)
     var ratios: [Double] = []
@@ -68,7 +70,7 @@ struct EngineBench {
       if let other = theirs("prefill", tokens.count, context: 0) { ratios.append(other / seconds) }
       return Double(tokens.count) / seconds
     }
-    return Figure(
+    return BenchFigure(
       suite: "engine", name: "prefill \(tokens.count)", metric: "speed", values: speeds,
       unit: "tokens/s", against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
   }
@@ -80,7 +82,7 @@ struct EngineBench {
   }
 
   /// Every token reads all weights, and the keys and values of all positions before it.
-  private func decode(after context: Int, bandwidth: Double) -> Figure {
+  private func decode(after context: Int, bandwidth: Double) -> BenchFigure {
     let start = max(context, 4), plan = plan()
     var ratios: [Double] = []
     let speeds = (0..<repeats).map { _ in
@@ -98,7 +100,7 @@ struct EngineBench {
     let positions = Double(start + Self.decoded / 2)
     let bytes =
       Double(model.weightBytes) + positions * Double(RunState.cacheBytesPerToken(model.config))
-    return Figure(
+    return BenchFigure(
       suite: "engine", name: "decode \(Self.decoded) after \(start)", metric: "speed",
       values: speeds, unit: "tokens/s", ceiling: bandwidth * 1e9 / bytes,
       against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)

@@ -15,15 +15,15 @@ struct MapBench {
   private static let lengths = [16384, 32768, 65536, 131072]
   private static let dim = 64
 
-  func figures() throws -> [Figure] {
+  func figures() throws -> [BenchFigure] {
     let folder = FileManager.default.temporaryDirectory.appending(
       path: "attnscope-bench-\(getpid())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     let threads = ComputeThreads.shared.count
-    let peak = Figure.median(Ceilings.peak(repeats: repeats)) * Double(threads)
+    let peak = BenchFigure.median(Ceilings.peak(repeats: repeats)) * Double(threads)
     var out = Self.lengths.map {
-      Figure(
+      BenchFigure(
         suite: "map", name: "exact n=\($0) d=\(Self.dim)", metric: "operations of Q K^T",
         values: [Double($0) * Double($0 + 1) * Double(Self.dim) / 1e9], unit: "GFLOP")
     }
@@ -36,9 +36,9 @@ struct MapBench {
       measured.append((n, runs))
       let name = "n=\(n) d=\(Self.dim)"
       func line(_ what: String, _ metric: String, _ unit: String, _ value: (Run) -> Double)
-        -> Figure
+        -> BenchFigure
       {
-        Figure(
+        BenchFigure(
           suite: "map", name: "\(what) \(name)", metric: metric, values: runs.map(value), unit: unit
         )
       }
@@ -56,9 +56,9 @@ struct MapBench {
     for (metric, value) in [
       ("time", { (run: Run) in run.exact }), ("memory", { (run: Run) in run.megabytes }),
     ] {
-      let points = measured.map { (log(Double($0.n)), log(Figure.median($0.runs.map(value)))) }
+      let points = measured.map { (log(Double($0.n)), log(BenchFigure.median($0.runs.map(value)))) }
       out.append(
-        Figure(
+        BenchFigure(
           suite: "map", name: "exact, all lengths", metric: "\(metric) grows as n to the power",
           values: [Self.slope(points)], unit: ""))
     }
@@ -129,7 +129,7 @@ struct MapBench {
             _ = (tables[0].mask(exact), tables[0].droppedMass(exact), tables[0].sparsity(exact))
           })
       }
-      step = Figure.median(times)
+      step = BenchFigure.median(times)
       megabytes = max(most.withLock { $0 }, Self.anonymousMegabytes()) - before
     }
 

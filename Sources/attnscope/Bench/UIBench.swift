@@ -8,7 +8,7 @@ import Interface
 struct UIBench {
   let repeats: Int
 
-  func figures() async throws -> [Figure] {
+  func figures() async throws -> [BenchFigure] {
     let keys = 120
     var medians: [Double] = [], nearly: [Double] = []
     for _ in 0..<repeats {
@@ -17,13 +17,13 @@ struct UIBench {
       nearly.append(1000 * times[keys * 95 / 100])
     }
     return [
-      Figure(
+      BenchFigure(
         suite: "ui", name: "120x40, bundled sample", metric: "keys", values: [Double(keys)],
         unit: ""),
-      Figure(
+      BenchFigure(
         suite: "ui", name: "120x40, bundled sample", metric: "key to frame, median",
         values: medians, unit: "ms"),
-      Figure(
+      BenchFigure(
         suite: "ui", name: "120x40, bundled sample", metric: "key to frame, p95", values: nearly,
         unit: "ms", ceiling: nil),
     ]

@@ -4,7 +4,7 @@ import Kernels
 import Tensors
 
 /// One line of a bench.
-struct Figure {
+struct BenchFigure {
   let suite: String
   let name: String
   let metric: String
@@ -39,7 +39,7 @@ struct Figure {
     "\(InstructionSet.best.name), \(ComputeThreads.shared.count) threads; median (least to most)"
   }
 
-  static func table(_ figures: [Figure]) -> String {
+  static func table(_ figures: [BenchFigure]) -> String {
     let names = figures.map { "\($0.suite): \($0.name), \($0.metric)" }
     let width = names.map(\.count).max() ?? 0
     return zip(names, figures).map { name, figure in

@@ -1,0 +1,162 @@
+import Analysis
+import Attention
+import Canvas
+public import Pictures
+public import Sessions
+
+/// What a figure shows.
+public enum FigureKind: String, Sendable, CaseIterable {
+  case map, heads, blocks, sinks, row, curve, compare
+
+  /// What a view exports as.
+  init(_ view: ViewKind) {
+    switch view {
+    case .map: self = .map
+    case .heads: self = .heads
+    case .blocks: self = .blocks
+    case .sinks: self = .sinks
+    case .tokens: self = .row
+    case .compare: self = .compare
+    }
+  }
+
+  /// The view whose questions it needs.
+  public var view: ViewKind {
+    switch self {
+    case .map, .row: .map
+    case .heads: .heads
+    case .blocks, .curve: .blocks
+    case .sinks: .sinks
+    case .compare: .compare
+    }
+  }
+}
+
+/// A figure to publish: the same numbers, scales and masks as the screen, on a page of its own.
+///
+/// Example: `var figure = Figure(model, .map); try await figure.complete(ask); figure.picture.svg`.
+public struct Figure: Sendable {
+  public let kind: FigureKind
+  public let isDark: Bool
+  /// Points, without the caption.
+  public let width: Double
+  var model: Model
+
+  /// Cells on the longer side of a map: finer than that no page shows.
+  static let mostCells = 512
+
+  public init(_ model: Model, _ kind: FigureKind? = nil, isDark: Bool? = nil, width: Double = 760) {
+    self.kind = kind ?? FigureKind(model.selection.view)
+    self.isDark = isDark ?? false
+    self.width = min(max(width, 480), 4000)
+    var still = model
+    still.selection.view = self.kind.view
+    // A page is no terminal: what a figure shows does not depend on the size of a window.
+    (still.width, still.height, still.lesson) = (160, 60, nil)
+    (still.mode, still.isStopped) = (.normal, false)
+    self.model = still
+  }
+
+  /// Another figure of the same model, with its answers.
+  public func of(_ kind: FigureKind) -> Figure {
+    Figure(model, kind, isDark: isDark, width: width)
+  }
+
+  /// Asks for all that it shows and that the model has not got.
+  public mutating func complete(_ ask: (Question) async throws -> Answer) async throws {
+    try await Still.complete(&model, ask)
+    for question in questions where !model.isKnown(question) {
+      model.store(question, model.frame, try await ask(question))
+    }
+    // What a view cannot show it says; a figure without its map is none.
+    if let why = questions.first.flatMap(model.refusal) { throw FigureError(why) }
+  }
+
+  private var questions: [Question] {
+    switch kind {
+    case .map: [mapQuestion(model)]
+    case .compare: [mapQuestion(model.leftSide), mapQuestion(model.rightSide)]
+    case .curve: model.isLong ? [] : model.source.allHeads.map { model.tableQuestion($0) }
+    case .heads:
+      model.source.allHeads.flatMap {
+        [thumbnailQuestion($0), model.tableQuestion($0), .summary($0)]
+      }
+    case .blocks, .row, .sinks: []
+    }
+  }
+
+  func mapQuestion(_ side: Model) -> Question {
+    let window = side.selection.window
+    return .map(
+      side.selection.head, window, rows: min(window.queries.count, Self.mostCells),
+      columns: min(window.keys.count, Self.mostCells), muted: side.mutedKey)
+  }
+
+  func thumbnailQuestion(_ head: HeadID) -> Question {
+    let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
+    let cells = min(model.source.keys, 96)
+    return .map(head, whole, rows: min(model.source.queries, cells), columns: cells, muted: nil)
+  }
+
+  /// The finished page.
+  public var picture: Picture {
+    switch kind {
+    case .map: MapFigure(self).picture
+    case .heads: HeadsFigure(self).picture
+    case .blocks: BlocksFigure(self).picture
+    case .sinks: SinksFigure(self).picture
+    case .row: RowFigure(self).picture
+    case .curve: CurveFigure(self).picture
+    case .compare: CompareFigure(self).picture
+    }
+  }
+
+  // MARK: Words
+
+  var ink: Ink { Ink(isDark: isDark) }
+
+  var headName: String { "layer \(model.layerNumber) head \(model.selection.head.head)" }
+
+  var title: String { "\(model.source.name), \(headName)" }
+
+  /// Everything that a reader needs to make the figure again.
+  func caption(_ parts: [String] = []) -> String {
+    let selection = model.selection
+    var words = ["File \(model.source.name)"]
+    if let name = model.source.model { words.append("model \(name)") }
+    words.append("\(model.source.queries) queries by \(model.source.keys) keys")
+    words += parts
+    let spec = selection.spec
+    words.append(
+      "λ = \(MapScreen.lambdaText(selection.lambda)), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), order \(spec.order.rawValue)"
+    )
+    if spec.criterion != .max { words.append("criterion \(spec.criterion.rawValue)") }
+    if spec.splits > 1 { words.append("\(spec.splits) splits") }
+    return words.joined(separator: "; ") + "."
+  }
+
+  var looks: String {
+    let selection = model.selection
+    var text =
+      "scale \(selection.scale.rawValue), pooling \(selection.pooling.rawValue), colours \(selection.colors.rawValue)"
+    if selection.normaliseRows { text += ", each row by its own maximum" }
+    if let muted = model.mutedKey { text += ", key \(muted) left out" }
+    return text
+  }
+
+  /// What BLASST does to the chosen head, in a sentence.
+  var outcome: String { PlainText(model).outcome }
+
+  func page(_ sheet: Sheet, height: Double, title: String, summary: String) -> Picture {
+    Picture(
+      width: width, height: height, background: ink.page, title: title, summary: summary,
+      shapes: sheet.shapes)
+  }
+}
+
+/// Why there is no figure.
+public struct FigureError: Error, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,162 @@
+import Analysis
+import Attention
+import Canvas
+import Sessions
+
+/// The numbers behind a figure: a table for people and spreadsheets, and, where it is one, an array.
+public struct FigureData: Sendable {
+  public let columns: [String]
+  public let rows: [[String]]
+  /// Row-major, NaN where nothing is visible; nil for figures that are no matrix.
+  public let matrix: (shape: [Int], values: [Float])?
+
+  /// RFC 4180, one line a row.
+  public var csv: String {
+    ([columns] + rows).map { $0.map(Self.field).joined(separator: ",") + "\n" }.joined()
+  }
+
+  private static func field(_ text: String) -> String {
+    guard text.contains(where: { "\",\n\r".contains($0) }) else { return text }
+    return "\"" + text.replacing("\"", with: "\"\"") + "\""
+  }
+}
+
+extension Figure {
+  public var data: FigureData {
+    switch kind {
+    case .map: map
+    case .compare: comparison
+    case .blocks: blocks
+    case .heads: heads
+    case .sinks: sinks
+    case .row: row
+    case .curve: curve
+    }
+  }
+
+  private func number(_ value: Float) -> String { value.isNaN ? "" : "\(value)" }
+
+  private var map: FigureData {
+    guard let map = model.map(mapQuestion(model)) else {
+      return FigureData(columns: [], rows: [], matrix: nil)
+    }
+    var rows: [[String]] = []
+    for r in 0..<map.rows {
+      for c in 0..<map.columns where !map.max[r * map.columns + c].isNaN {
+        rows.append(
+          [map.rowEdges[r], map.rowEdges[r + 1] - 1, map.keyEdges[c], map.keyEdges[c + 1] - 1].map(
+            String.init) + [
+              number(map.max[r * map.columns + c]), number(map.mean[r * map.columns + c]),
+            ])
+      }
+    }
+    return FigureData(
+      columns: ["query_first", "query_last", "key_first", "key_last", "max", "mean"], rows: rows,
+      matrix: ([map.rows, map.columns], model.selection.pooling == .max ? map.max : map.mean))
+  }
+
+  private var comparison: FigureData {
+    let sides = [model.leftSide, model.rightSide]
+    guard let a = sides[0].map(mapQuestion(sides[0])), let b = sides[1].map(mapQuestion(sides[1])),
+      let difference = MapDifference(
+        a, b, usesMean: model.selection.pooling == .mean, model.source.visibility)
+    else { return FigureData(columns: [], rows: [], matrix: nil) }
+    let (x, y) = model.selection.pooling == .mean ? (a.mean, b.mean) : (a.max, b.max)
+    var rows: [[String]] = []
+    for r in 0..<a.rows {
+      for c in 0..<a.columns where !difference.values[r * a.columns + c].isNaN {
+        let at = r * a.columns + c
+        rows.append(
+          [
+            "\(a.rowEdges[r])", "\(a.keyEdges[c])", number(x[at]), number(y[at]),
+            number(difference.values[at]),
+          ])
+      }
+    }
+    return FigureData(
+      columns: ["query_first", "key_first", "left", "right", "difference"], rows: rows,
+      matrix: ([a.rows, a.columns], difference.values))
+  }
+
+  private var blocks: FigureData {
+    guard let table = model.table(model.selection.head) else {
+      return FigureData(columns: [], rows: [], matrix: nil)
+    }
+    let mask = table.mask(model.lambda)
+    var rows: [[String]] = []
+    for i in 0..<table.rowTiles {
+      for j in 0..<table.keyTiles where mask[i, j] != .invisible {
+        let at = i * table.keyTiles + j
+        rows.append([
+          "\(i)", "\(j)", "\(i * table.spec.rows)",
+          "\(min(table.queries, (i + 1) * table.spec.rows) - 1)", "\(j * table.spec.keys)",
+          "\(min(table.keys, (j + 1) * table.spec.keys) - 1)",
+          table.margins[at] == .infinity ? "inf" : number(table.margins[at]),
+          table.isFixed ? "" : number(table.massSum[at]),
+          mask[i, j] == .skipped ? "skipped" : "computed",
+        ])
+      }
+    }
+    return FigureData(
+      columns: [
+        "row_tile", "key_tile", "query_first", "query_last", "key_first", "key_last", "margin",
+        "mass", "verdict",
+      ], rows: rows, matrix: ([table.rowTiles, table.keyTiles], table.margins))
+  }
+
+  private var heads: FigureData {
+    let rows = HeadsLayout(model).order.map { head -> [String] in
+      let table = model.table(head), summary = model.summary(head)
+      let dropped = table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
+      return [
+        "\(model.source.layers[head.layer])", "\(head.head)",
+        table.map { "\($0.visibleBlocks)" } ?? "",
+        table.map { "\($0.skippedBlocks(model.lambda))" } ?? "",
+        table.map { "\($0.sparsity(model.lambda))" } ?? "", dropped.map { "\($0.mean)" } ?? "",
+        dropped.map { "\($0.max)" } ?? "", summary.map { "\($0.entropy)" } ?? "",
+        summary.map { "\($0.sink.position)" } ?? "", summary.map { "\($0.sink.mass)" } ?? "",
+        summary?.label.name.rawValue ?? "",
+      ]
+    }
+    return FigureData(
+      columns: [
+        "layer", "head", "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean",
+        "dropped_max", "entropy", "sink_key", "sink_mass", "pattern",
+      ], rows: rows, matrix: nil)
+  }
+
+  private var sinks: FigureData {
+    let mass = model.summary(model.selection.head)?.columnMass ?? []
+    return FigureData(
+      columns: ["key", "token", "mass"],
+      rows: mass.indices.map { ["\($0)", model.token($0) ?? "", number(mass[$0])] },
+      matrix: ([mass.count], mass))
+  }
+
+  private var row: FigureData {
+    let row = model.row(model.selection.query) ?? []
+    return FigureData(
+      columns: ["key", "token", "probability"],
+      rows: row.indices.map { ["\($0)", model.token($0) ?? "", number(row[$0])] },
+      matrix: ([row.count], row))
+  }
+
+  private var curve: FigureData {
+    guard let table = model.table(model.selection.head), table.madeFor == nil else {
+      return FigureData(columns: [], rows: [], matrix: nil)
+    }
+    let rows = stride(from: CurvePlot.left, through: 0, by: 0.125).map { exponent -> [String] in
+      let lambda = (try? Lambda(Scale.pow10(exponent))) ?? (try! Lambda(1))
+      let dropped = table.visibleRows > 0 ? table.droppedMass(lambda) : nil
+      return [
+        "\(lambda.value)", "\(table.sparsity(lambda))", dropped.map { "\($0.mean)" } ?? "",
+        dropped.map { "\($0.max)" } ?? "",
+      ]
+    }
+    return FigureData(
+      columns: ["lambda", "sparsity", "dropped_mean", "dropped_max"], rows: rows,
+      matrix: (
+        [rows.count, 4], rows.flatMap { $0.map { Float($0) ?? .nan } }
+      ))
+  }
+}

@@ -1,0 +1,196 @@
+import Analysis
+import Attention
+import Canvas
+import Pictures
+import Sessions
+
+/// A heat map on a page: cells, block grid, crosses on skipped blocks, axes with numbers or tokens.
+struct HeatPlate {
+  let model: Model
+  let area: Area
+  let rows: Int
+  let columns: Int
+  /// Of each cell; nil is not visible.
+  let colors: [RGB?]
+  let table: BlockTable?
+  var crossID = "skipped-blocks"
+  var cellID = "map"
+  var labels = true
+
+  /// Tokens are named when there is room for each.
+  static let mostNamed = 48
+
+  func draw(on sheet: inout Sheet) {
+    sheet.rect(area, fill: sheet.ink.absent)
+    sheet.add(
+      .cells(
+        x: area.x, y: area.y, width: area.width, height: area.height, columns: columns, rows: rows,
+        colors: colors, id: cellID))
+    drawOver(on: &sheet)
+  }
+
+  /// Grid, crosses and axes, over cells that are there already.
+  func drawOver(on sheet: inout Sheet) {
+    if let table, model.selection.overlay != .none { drawBlocks(table, on: &sheet) }
+    sheet.rect(area, stroke: sheet.ink.grid, width: 0.75)
+    if labels { drawAxes(on: &sheet) }
+  }
+
+  // MARK: Blocks
+
+  private func x(_ key: Int) -> Double {
+    let keys = model.selection.window.keys
+    return area.x + Double(key - keys.lowerBound) / Double(keys.count) * area.width
+  }
+
+  private func y(_ query: Int) -> Double {
+    let queries = model.selection.window.queries
+    return area.y + Double(query - queries.lowerBound) / Double(queries.count) * area.height
+  }
+
+  private func drawBlocks(_ table: BlockTable, on sheet: inout Sheet) {
+    let window = model.selection.window, mask = table.mask(model.lambda)
+    let wide = area.width * Double(table.spec.keys) / Double(window.keys.count)
+    let high = area.height * Double(table.spec.rows) / Double(window.queries.count)
+    if min(wide, high) >= 9 { drawGrid(table, on: &sheet) }
+    guard table.isFixed || model.selection.lambda > 0 else { return }
+    var marks: [Mark] = []
+    for i in window.queries.lowerBound / table.spec.rows..<table.rowTiles {
+      let (top, bottom) = (i * table.spec.rows, min((i + 1) * table.spec.rows, table.queries))
+      guard top < window.queries.upperBound else { break }
+      for j in window.keys.lowerBound / table.spec.keys..<table.keyTiles {
+        let (left, right) = (j * table.spec.keys, min((j + 1) * table.spec.keys, table.keys))
+        guard left < window.keys.upperBound else { break }
+        guard mask[i, j] == .skipped else { continue }
+        let (x1, x2) = (max(x(left), area.x), min(x(right), area.maxX))
+        let (y1, y2) = (max(y(top), area.y), min(y(bottom), area.maxY))
+        marks.append(Mark(row: i, column: j, x: x1, y: y1, width: x2 - x1, height: y2 - y1))
+      }
+    }
+    sheet.add(
+      .crosses(marks, color: sheet.ink.pruned, halo: sheet.ink.halo, id: crossID))
+  }
+
+  private func drawGrid(_ table: BlockTable, on sheet: inout Sheet) {
+    let window = model.selection.window
+    for key in stride(from: table.spec.keys, to: table.keys, by: table.spec.keys)
+    where window.keys.contains(key) && key > window.keys.lowerBound {
+      sheet.line(x(key), area.y, x(key), area.maxY, sheet.ink.grid, width: 0.4)
+    }
+    for row in stride(from: table.spec.rows, to: table.queries, by: table.spec.rows)
+    where window.queries.contains(row) && row > window.queries.lowerBound {
+      sheet.line(area.x, y(row), area.maxX, y(row), sheet.ink.grid, width: 0.4)
+    }
+  }
+
+  // MARK: Axes
+
+  private func drawAxes(on sheet: inout Sheet) {
+    let window = model.selection.window
+    let isNamed = !model.source.tokens.isEmpty
+    if isNamed, window.queries.count <= Self.mostNamed {
+      for query in window.queries {
+        let middle = (y(query) + y(query + 1)) / 2 + 3
+        let name = Sheet.clipped(model.queryToken(query) ?? "", width: 56, size: 9)
+        sheet.text("\(name) \(query)", area.x - 5, middle, size: 9, .end, sheet.ink.dim)
+      }
+    } else {
+      for query in Ticks.of(window.queries, most: 9) {
+        sheet.line(area.x - 4, y(query), area.x, y(query))
+        sheet.text("\(query)", area.x - 7, y(query) + 4, size: 10, .end, sheet.ink.dim)
+      }
+    }
+    if isNamed, window.keys.count <= Self.mostNamed {
+      for key in window.keys {
+        let middle = (x(key) + x(key + 1)) / 2 + 3
+        let name = Sheet.clipped(model.token(key) ?? "", width: 56, size: 9)
+        sheet.text(
+          "\(key) \(name)", middle, area.maxY + 5, size: 9, .end, sheet.ink.dim, rotation: -90)
+      }
+    } else {
+      for key in Ticks.of(window.keys, most: 9) {
+        sheet.line(x(key), area.maxY, x(key), area.maxY + 4)
+        sheet.text("\(key)", x(key), area.maxY + 16, size: 10, .middle, sheet.ink.dim)
+      }
+    }
+    let named = isNamed && window.keys.count <= Self.mostNamed
+    sheet.text(
+      "key (token)", area.x + area.width / 2, area.maxY + (named ? 92 : 33), size: 11, .middle)
+    let left = isNamed && window.queries.count <= Self.mostNamed ? 92.0 : 46
+    sheet.text(
+      "query (token)", area.x - left, area.y + area.height / 2, size: 11, .middle, rotation: -90)
+  }
+
+  /// Room that the axes take at the left and below.
+  static func margins(_ model: Model) -> (left: Double, below: Double) {
+    let window = model.selection.window, isNamed = !model.source.tokens.isEmpty
+    return (
+      isNamed && window.queries.count <= mostNamed ? 112 : 66,
+      isNamed && window.keys.count <= mostNamed ? 104 : 44
+    )
+  }
+}
+
+/// The map of one head.
+struct MapFigure {
+  private let figure: Figure
+
+  init(_ figure: Figure) { self.figure = figure }
+
+  var picture: Picture {
+    let model = figure.model, ink = figure.ink, selection = model.selection
+    var sheet = Sheet(ink)
+    let (left, below) = HeatPlate.margins(model)
+    let side = figure.width - left - 96
+    let area = Area(
+      x: left, y: 46, width: side,
+      height: (side * Double(selection.window.queries.count)
+        / Double(max(1, selection.window.keys.count))).clamped(60, side))
+    sheet.text(figure.title, left, 26, size: 15, bold: true)
+    guard let map = model.map(figure.mapQuestion(model)) else {
+      return figure.page(sheet, height: 120, title: figure.title, summary: "")
+    }
+    let scale = HeatScale(map, selection, wholeTop: model.wholeTop)
+    let colors = scale.values.map { $0.isNaN ? nil : selection.colors.tone($0, ink) }
+    HeatPlate(
+      model: model, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
+      table: model.table(selection.head)
+    ).draw(on: &sheet)
+    sheet.colorBar(
+      Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
+      low: selection.scale == .log ? "≤ \(Numbers.short(scale.low))" : "0",
+      high: selection.scale == .rank ? "top" : Numbers.short(scale.high),
+      title: "attention, \(selection.scale.rawValue)"
+    ) { selection.colors.tone(Float($0), ink) }
+    var y = area.maxY + below + 22
+    y = legend(&sheet, left, y)
+    let caption = figure.caption([figure.headName, figure.looks])
+    y = sheet.paragraph(caption + " " + figure.outcome, left, y, width: figure.width - left - 20)
+    return figure.page(
+      sheet, height: y + 8, title: "Attention map: \(figure.title)",
+      summary: caption + " " + figure.outcome)
+  }
+
+  private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
+    var x = x
+    let ink = figure.ink
+    if figure.model.selection.overlay != .none {
+      sheet.add(
+        .crosses(
+          [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,
+          halo: ink.halo, id: "legend-cross"))
+      sheet.text("block skipped by BLASST", x + 17, y, size: 10.5, ink.dim)
+      x += 17 + Strokes.width("block skipped by BLASST", size: 10.5, bold: false) + 22
+    }
+    if figure.model.source.visibility.causal {
+      sheet.rect(
+        Area(x: x, y: y - 9, width: 11, height: 11), fill: ink.absent, stroke: ink.grid, width: 0.5)
+      sheet.text("not visible (later keys)", x + 17, y, size: 10.5, ink.dim)
+    }
+    return y + 20
+  }
+}
+
+extension Double {
+  func clamped(_ low: Double, _ high: Double) -> Double { Swift.min(Swift.max(self, low), high) }
+}
