@@ -1,4 +1,5 @@
 // swift-tools-version: 6.1
+import Foundation
 import PackageDescription
 
 // The plan of the house: every room and the rooms it may import, and nothing else may be imported.
@@ -49,9 +50,23 @@ let swift: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-// ATTNSCOPE_STATIC=1: libpng and zlib go into the binary, for machines that have neither.
-let pngLibraries =
-  Context.environment["ATTNSCOPE_STATIC"] == "1" ? [":libpng16.a", ":libz.a"] : ["png", "z"]
+// ATTNSCOPE_STATIC=1 links these libraries from their archives, where the archives are, so that the program runs
+// on a machine without them (`samples/install.sh`). Without it, and where an archive is missing, they are shared.
+let staticLinking = Context.environment["ATTNSCOPE_STATIC"] == "1"
+let archiveFolders = [
+  "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib",
+  "/usr/local/lib",
+]
+
+// One library, then those its archive needs that a shared library would bring itself: `link("ncursesw", "tinfo")`.
+func link(_ name: String, _ needs: String...) -> [LinkerSetting] {
+  let archives = ([name] + needs).map { "lib\($0).a" }
+  let there = archives.allSatisfy { file in
+    archiveFolders.contains { FileManager.default.fileExists(atPath: "\($0)/\(file)") }
+  }
+  guard staticLinking && there else { return [.linkedLibrary(name)] }
+  return archives.map { .linkedLibrary(":\($0)") }
+}
 
 func target(_ room: (name: String, imports: [String])) -> Target {
   let needs = room.imports.map { outside[$0] ?? .byName(name: $0) }
@@ -60,14 +75,18 @@ func target(_ room: (name: String, imports: [String])) -> Target {
     return .target(name: room.name, linkerSettings: [.linkedLibrary("m")])
   case "CNCurses":
     // ncursesw, the terminal library the screen stands on; from the system.
-    return .target(name: room.name, linkerSettings: [.linkedLibrary("ncursesw")])
+    return .target(name: room.name, linkerSettings: link("ncursesw", "tinfo"))
   case "CPng":
     // libpng, for figures as .png files; from the system (libpng-dev).
     return .target(
-      name: room.name, linkerSettings: (pngLibraries + ["m"]).map { .linkedLibrary($0) })
+      name: room.name, linkerSettings: link("png", "z") + [.linkedLibrary("m")])
   case "CZlib":
-    // zlib, for deflated members of .npz files (np.savez_compressed); from the system.
+    // zlib, for deflated members of .npz files (np.savez_compressed); from the system. Its module map names no
+    // library: `Formats`, which alone imports it, does.
     return .systemLibrary(name: room.name, providers: [.apt(["zlib1g-dev"])])
+  case "Formats":
+    return .target(
+      name: room.name, dependencies: needs, swiftSettings: swift, linkerSettings: link("z"))
   case "attnscope":
     return .executableTarget(name: room.name, dependencies: needs, swiftSettings: swift)
   default:
