@@ -22,14 +22,24 @@ struct CompareScreen {
     let (left, right) = (model.leftSide, model.rightSide)
     MapScreen(
       left, layout.left, Needs.map(left, rows: rows, columns: columns),
-      table: left.table(left.selection.head), title: ("Left", comparison.left)
+      table: left.table(left.selection.head), title: title("Left", comparison.left, layout.left)
     ).draw(on: &grid)
     MapScreen(
       right, layout.right, Needs.map(right, rows: rows, columns: columns), table: model.otherTable,
-      title: ("Right", comparison.right)
+      title: title("Right", comparison.right, layout.right)
     ).draw(on: &grid)
     drawDifference(on: &grid)
     drawNumbers(on: &grid)
+  }
+
+  /// As much of a name as fits on the frame.
+  private func title(_ side: String, _ name: String, _ map: MapLayout) -> (
+    left: String, right: String
+  ) {
+    let room = map.panel.width - Width.of(side) - 8
+    var words = name.split(separator: " ").map(String.init)
+    while words.count > 1, Width.of(words.joined(separator: " ")) > room { words.removeLast() }
+    return (side, words.joined(separator: " "))
   }
 
   // MARK: The difference
@@ -83,14 +93,14 @@ struct CompareScreen {
       grid[x, y] = paint.signed(top: Float(step - 4) / 4, bottom: Float(step - 4) / 4)
       x += 1
     }
-    func put(_ text: String, _ style: Style) {
-      if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
+    let scale = " left, ±\(Numbers.short(heat.top))"
+    if x + Width.of(scale) <= end { x = grid.put(scale, x, y, paint.dim) }
+    // What a mark means stands with it, or not at all.
+    for (mark, words) in [(paint.leftOnly, " only left skips"), (paint.rightOnly, " only right")]
+    where x + 3 + Width.of(words) <= end {
+      x = grid.put("  \(mark)", x, y, paint.pruned)
+      x = grid.put(words, x, y, paint.dim)
     }
-    put(" left, ±\(Numbers.short(heat.top))", paint.dim)
-    put("  \(paint.leftOnly)", paint.pruned)
-    put(" only left skips", paint.dim)
-    put("  \(paint.rightOnly)", paint.pruned)
-    put(" only right", paint.dim)
   }
 
   // MARK: Numbers
@@ -104,7 +114,9 @@ struct CompareScreen {
     let inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
     // As many columns of rows as fit: a low wide panel shows them side by side.
-    let name = 9, column = max(9, min(20, (inner.width - name) / 2))
+    let isLow = inner.height < comparison.rows.count
+    let name = isLow ? 8 : 9
+    let column = max(9, min(isLow ? 14 : 20, (inner.width - name) / 2))
     let blocks = max(1, inner.width / (name + 2 * column + 2))
     let perBlock = max(1, blocks == 1 ? inner.height : max(1, inner.height - 1))
     for (index, row) in comparison.rows.prefix(blocks * perBlock).enumerated() {

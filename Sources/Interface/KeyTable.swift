@@ -40,7 +40,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   case undo, redo, palette, help, export, pause, branch, otherBranch, quit
   case otherHeadDown, otherHeadUp, nextFile, mark, marks
-  case lessonNext, lessonHint, lessonShow, lessonAgain, lessonSkip, lessonBack, lessonLeave
+  case lessonNext, lessonHint, lessonShow, lessonAgain, lessonSkip, lessonBack, lessonTurn,
+    lessonLeave
 }
 
 /// One line of the key table.
@@ -151,6 +152,7 @@ public enum KeyTable {
     row(.lessonAgain, char("R"), "lesson: this step again from its start", "", "Lesson"),
     row(.lessonSkip, char("K"), "lesson: skip this step", "", "Lesson"),
     row(.lessonBack, char("F"), "lesson: one step back", "", "Lesson"),
+    row(.lessonTurn, char("T"), "lesson: turn the page of a long text", "", "Lesson"),
     row(.lessonLeave, char("X"), "lesson: leave it; progress is kept", "", "Lesson"),
     row(.help, char("?"), "this help", "", "Program"),
     row(.quit, char("q"), "quit (Ctrl-C stops work; twice quits)", "", "Program"),

@@ -31,11 +31,8 @@ struct LessonPanel {
     let room = max(0, inner.height - 2 - keys.count)
     // What there is to do stands below what there is to read, and is never cut off first.
     let lower = Array(below.prefix(room))
-    var upper = wrapped(top(lesson), inner.width, spaced: true)
     let free = room - lower.count - 1
-    if upper.count > free, free >= 0 {
-      upper = Array(upper.prefix(max(0, free - 1))) + (free > 0 ? [("…", paint.dim)] : [])
-    }
+    let upper = page(wrapped(top(lesson), inner.width, spaced: true), free, lesson.page)
     var y = inner.y + 2
     for line in upper where free > 0 {
       grid.put(line.text, inner.x, y, line.style, limit: inner.width)
@@ -50,6 +47,15 @@ struct LessonPanel {
       grid.put(
         line.text, inner.x, inner.maxY - keys.count + index, line.style, limit: inner.width)
     }
+  }
+
+  /// What fits of a text, and how to turn to the rest.
+  private func page(_ lines: [Line], _ room: Int, _ number: Int) -> [Line] {
+    guard room > 0 else { return [] }
+    guard lines.count > room else { return lines }
+    let each = max(1, room - 1), pages = (lines.count + each - 1) / each, at = number % pages
+    let turn = "(\(at + 1)/\(pages), \(model.keymap.key(.lessonTurn)) turns)"
+    return Array(lines[at * each..<min(lines.count, (at + 1) * each)]) + [(turn, paint.dim)]
   }
 
   private func top(_ lesson: LessonPlay) -> [Line] {
@@ -98,8 +104,12 @@ struct LessonPanel {
     if lesson.current == nil { return "Enter begins, \(leave)" }
     let again = "\(keys.key(.lessonAgain)) again", back = "\(keys.key(.lessonBack)) back"
     if lesson.isDone { return "Enter goes on, \(again), \(back), \(leave)" }
-    return
-      "\(keys.key(.lessonHint)) hint, \(keys.key(.lessonShow)) show me, \(again), \(keys.key(.lessonSkip)) skip, \(back), \(leave)"
+    let hint = "\(keys.key(.lessonHint)) hint", show = "\(keys.key(.lessonShow)) show me"
+    let skip = "\(keys.key(.lessonSkip)) skip"
+    // A key and its word stay together.
+    return [hint, show, again, skip, back, leave].map {
+      $0.replacing(" ", with: "\u{a0}")
+    }.joined(separator: ", ")
   }
 
   /// Broken between words; a word longer than a line is cut.
@@ -118,6 +128,7 @@ struct LessonPanel {
       }
       out.append((current, line.style))
     }
+    for index in out.indices { out[index].text = out[index].text.replacing("\u{a0}", with: " ") }
     return out
   }
 }

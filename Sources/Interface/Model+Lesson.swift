@@ -11,6 +11,8 @@ public struct LessonPlay: Sendable {
   /// Steps whose check was met, now or in an earlier session.
   public internal(set) var done: Set<Int>
   var hints = 0
+  /// Of a text too long for its panel.
+  var page = 0
   /// The step was shown, not done.
   var wasShown = false
   /// Facts as they were when the step began.
@@ -56,6 +58,9 @@ extension Model {
       return lesson.isOver ? leaveLesson() : beginStep(lesson.step + 1)
     case .lessonSkip:
       return lesson.isOver ? leaveLesson() : beginStep(lesson.step + 1)
+    case .lessonTurn:
+      self.lesson?.page += 1
+      return []
     case .lessonBack: return beginStep(max(-1, lesson.step - 1))
     case .lessonAgain: return beginStep(lesson.step)
     case .lessonHint:
@@ -83,7 +88,7 @@ extension Model {
   private mutating func beginStep(_ number: Int) -> [Effect] {
     guard var play = lesson else { return [] }
     play.step = min(max(number, -1), play.lesson.steps.count)
-    (play.isDone, play.hints, play.wasShown) = (false, 0, false)
+    (play.isDone, play.hints, play.page, play.wasShown) = (false, 0, 0, false)
     (play.start, play.moves) = ([:], [])
     lesson = play
     mode = .normal

@@ -47,7 +47,7 @@ extension Model {
     case .mark: mode = .prompt(.mark, text: markName)
     case .marks: showMarks()
     case .lessonNext, .lessonHint, .lessonShow, .lessonAgain, .lessonSkip, .lessonBack,
-      .lessonLeave:
+      .lessonTurn, .lessonLeave:
       return lessonAction(action)
     case .pause: return togglePause()
     case .branch: return branchHere(attention())
