@@ -135,7 +135,7 @@ public enum KeyTable {
       .palette, char(":"), "any action by name; or: lambda 0.01, break sparsity<0.3", "", "Program"
     ),
     row(
-      .export, char("e"), "export: SVG, PNG, HTML, text or data, by the ending of the name", "",
+      .export, char("e"), "export: SVG, PNG, HTML, text or data, by the name's ending", "",
       "Program"),
     row(.mark, char("M"), "bookmark this view", "", "Program"),
     row(.marks, char("'"), "bookmarks: go back to one", "", "Program"),

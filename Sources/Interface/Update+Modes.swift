@@ -214,6 +214,8 @@ extension Model {
   /// Any setting of a view by its name; nil when there is none of this name.
   private mutating func settingCommand(_ name: String, _ value: String) -> [Effect]? {
     guard ViewSetting.all.contains(where: { $0.name == name }) else { return nil }
+    // `view 3` is the name of an action.
+    if name == "view", Int(value) != nil { return nil }
     return performing { model in
       do throws(SettingError) {
         try ViewSetting.take(name, value, into: &model.selection, model.sources)

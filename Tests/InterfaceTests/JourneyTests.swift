@@ -37,8 +37,10 @@ import Testing
     pilot.terminal.press(.tab)
     await pilot.sees("Sparsity(λ)")
     pilot.terminal.press(.tab, .tab, .tab)
+    await pilot.sees("Left - right")
+    pilot.terminal.press(.tab)
     await pilot.sees("┌ Map ")
-    pilot.terminal.press(.backTab)
+    pilot.terminal.press(.backTab, .backTab)
     await pilot.sees("┌ Text ")
     pilot.press("4")
     await pilot.sees("Mass on the first token")
@@ -129,17 +131,20 @@ import Testing
       ("n", "Each row scaled"), ("o", "Overlay: grid."),
       ("c", "Colours: viridis."), ("v", "decide together"), ("r", "local first"), ("t", "(hopper)"),
       ("m", "left out"),
-      (" ", "Nothing is live here"), ("6", "not built yet"),
-      ("e", "Written to attnscope-L0-H0-map."), ("%", "% does nothing here"),
+      (" ", "Nothing is live here"), ("%", "% does nothing here"),
     ] {
       pilot.press(key)
       await pilot.sees(text)
     }
+    pilot.press("e")
+    await pilot.sees("export to (.svg .png .html .txt .ansi .csv .npy): attnscope-L0-H0-map.")
+    pilot.terminal.press(.enter)
+    await pilot.sees("Written to attnscope-L0-H0-map.")
     await pilot.quit()
   }
 
   @Test func helpIsMadeFromTheKeyTable() async {
-    let pilot = Pilot(width: 100, height: 90)
+    let pilot = Pilot(width: 100, height: 120)
     pilot.press("?")
     await pilot.sees("This view")
     let screen = pilot.screen
@@ -216,7 +221,7 @@ import Testing
     }
     let keys = KeyTable.bindings.flatMap(\.keys)
     #expect(Set(keys).count == keys.count, "a key has two meanings")
-    for key in keys { #expect(KeyTable.action(for: key) != nil) }
+    for key in keys { #expect(Keymap().action(for: key) != nil) }
   }
 
   /// Any key in any order: a sentence or a change, never a trap.

@@ -12,18 +12,31 @@ final class Pilot: Sendable {
 
   init(
     _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30,
-    capabilities: Capabilities = .init(),
-    export: @escaping @Sendable (String, String) -> String = { name, _ in "Written to \(name)." }
+    capabilities: Capabilities = .init(), surroundings: Surroundings = Pilot.surroundings,
+    selection: @Sendable (inout Viewpoint) -> Void = { _ in }
   ) {
     let terminal = VirtualTerminal(width: width, height: height, capabilities: capabilities)
-    let app = App(backend, terminal: terminal, export: export)
+    let app = App(backend, terminal: terminal, surroundings: surroundings, selection: selection)
     (self.terminal, self.app) = (terminal, app)
     running = Task { await app.run() }
+  }
+
+  /// Exports go nowhere and say so.
+  static var surroundings: Surroundings {
+    var all = Surroundings()
+    all.export = { path, _, _ in "Written to \(path)." }
+    return all
   }
 
   var screen: String { terminal.lastGrid?.lines.joined(separator: "\n") ?? "" }
 
   func press(_ text: String) { terminal.type(text) }
+
+  /// A line behind `:`, and Enter.
+  func command(_ text: String) {
+    press(":" + text)
+    terminal.press(.enter)
+  }
 
   /// Waits until the screen holds a text: for a frame, never for a time; the limit only ends a broken test.
   @discardableResult func sees(_ text: String, sourceLocation: SourceLocation = #_sourceLocation)

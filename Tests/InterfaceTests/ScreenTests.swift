@@ -158,7 +158,8 @@ struct OneHead: Backend {
     case .calibration(_, let spec):
       .calibration(
         HeadCalibration(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0]))
-    case .outputError, .rowTable, .steps, .detail, .sketch, .keptTable: .unavailable("needs V")
+    case .outputError, .rowTable, .steps, .detail, .sketch, .keptTable, .method:
+      .unavailable("needs V")
     }
   }
 }
