@@ -72,6 +72,10 @@ enum Program {
     for name in ["NO_COLOR", "TMUX", "COLORFGBG", "SSH_CONNECTION"] { variables[name] = nil }
     variables["LC_ALL"] = "C.UTF-8"
     variables["TERM"] = "xterm-256color"
+    // What the user of this machine has set is not what is tested.
+    let desk = FileManager.default.temporaryDirectory.path + "/attnscope-tests-\(getpid())"
+    variables["XDG_CONFIG_HOME"] = desk + "/config"
+    variables["XDG_STATE_HOME"] = desk + "/state"
     variables.merge(environment) { $1 }
     var argv = arguments.map { strdup($0) } + [nil]
     var envp = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
