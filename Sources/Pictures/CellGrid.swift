@@ -16,10 +16,13 @@ struct CellGrid {
     // Rows beyond the last colour would be empty: a count out of all proportion costs nothing.
     self.rows = colors.isEmpty ? 0 : min(rows, (colors.count - 1) / columns + 1)
     self.colors = colors
+    allRows = rows
     stride = height / Double(rows)
   }
 
   private let stride: Double
+  /// With those that have no colours.
+  let allRows: Int
 
   /// The left edge of a column; of `columns`, the right edge of the grid.
   func left(_ column: Int) -> Double { x + width * Double(column) / Double(columns) }

@@ -83,24 +83,24 @@ extension Shape {
 }
 
 extension CellGrid {
-  /// A group with one group for each row, and in it a box for each run of one colour.
+  /// A drawing in units of cells, stretched over the grid, with one path a colour: a box for each run of it. Coordinates
+  /// are then small whole numbers, and a map of many thousand runs stays a small file.
   func svg(id: String) -> String {
     var out =
-      "<g\(XML.id(id)) data-columns=\"\(columns)\" data-rows=\"\(rows)\""
+      "<svg\(XML.id(id))" + Shape.box(x, y, x + width, top(allRows))
+      + " viewBox=\"0 0 \(columns) \(allRows)\" preserveAspectRatio=\"none\""
       + " shape-rendering=\"crispEdges\">\n"
+    var paths: [RGB: String] = [:]
+    var order: [RGB] = []
     for row in 0..<rows {
-      let runs = runs(row)
-      guard !runs.isEmpty else { continue }
-      out += "<g data-row=\"\(row)\">"
-      for run in runs {
-        out += "<rect"
-        out += Shape.box(
-          left(run.columns.lowerBound), top(row), left(run.columns.upperBound), top(row + 1))
-        out += " fill=\"\(run.color.hex)\"/>"
+      for run in runs(row) {
+        if paths[run.color] == nil { order.append(run.color) }
+        let count = run.columns.count
+        paths[run.color, default: ""] += "M\(run.columns.lowerBound) \(row)h\(count)v1h-\(count)z"
       }
-      out += "</g>\n"
     }
-    return out + "</g>\n"
+    for color in order { out += "<path fill=\"\(color.hex)\" d=\"\(paths[color]!)\"/>\n" }
+    return out + "</svg>\n"
   }
 }
 

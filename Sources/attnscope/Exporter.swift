@@ -140,6 +140,12 @@ enum Exporter {
     var all = figure.of(.heads)
     try await all.complete(ask)
     let data = all.data
-    return Page.table(data.columns, data.rows)
+    // For people: three digits. --data has them all.
+    let rows = data.rows.map { row in
+      row.map { cell in
+        cell.contains(".") ? Double(cell).map(Numbers.short) ?? cell : cell
+      }
+    }
+    return Page.table(data.columns.map { $0.replacing("_", with: " ") }, rows)
   }
 }

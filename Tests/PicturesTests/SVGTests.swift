@@ -71,7 +71,7 @@ final class Elements: NSObject, XMLParserDelegate {
     #expect(elements.failure == nil)
     #expect(
       elements.all.map(\.name) == [
-        "svg", "title", "desc", "rect", "rect", "g", "g", "rect", "path", "g", "path", "line",
+        "svg", "title", "desc", "rect", "rect", "svg", "path", "path", "g", "path", "line",
         "polyline", "text",
       ])
     #expect(elements.named("line")[0].attributes["x2"] == "0.33")
@@ -100,30 +100,31 @@ final class Elements: NSObject, XMLParserDelegate {
 
   @Test func runsOfCellsAreTheNaiveColours() throws {
     let colors = RGB.dice(13 * 9, choices: 3)
-    let (width, height) = (100.0, 50.0)
     let elements = Elements(
       Self.picture(
         .cells(
-          x: 3.3, y: 7.7, width: width, height: height, columns: 13, rows: 9, colors: colors,
+          x: 3.3, y: 7.7, width: 100, height: 50, columns: 13, rows: 9, colors: colors,
           id: "m")
       ).svg)
     var read = [RGB?](repeating: nil, count: colors.count)
     var boxes = 0
-    for rect in elements.named("rect").dropFirst() {
-      let box = try ["x", "y", "width", "height"].map {
-        try #require(Double(rect.attributes[$0] ?? ""))
-      }
-      let row = Int(((box[1] - 7.7) / (height / 9)).rounded())
-      let first = Int(((box[0] - 3.3) / (width / 13)).rounded())
-      let count = Int((box[2] / (width / 13)).rounded())
-      let fill = rect.attributes["fill"] ?? ""
+    for path in elements.named("path") {
+      let fill = path.attributes["fill"] ?? ""
       let value = try #require(UInt32(fill.dropFirst(), radix: 16))
-      for column in first..<first + count {
-        #expect(read[row * 13 + column] == nil)
-        read[row * 13 + column] = RGB(hex: value)
+      for run in (path.attributes["d"] ?? "").split(separator: "z") {
+        let numbers = run.split { "Mhv ".contains($0) }.compactMap { Int($0) }
+        #expect(numbers.count == 5 && numbers[3] == 1 && numbers[4] == -numbers[2])
+        for column in numbers[0]..<numbers[0] + numbers[2] {
+          #expect(read[numbers[1] * 13 + column] == nil)
+          read[numbers[1] * 13 + column] = RGB(hex: value)
+        }
+        boxes += 1
       }
-      boxes += 1
     }
+    let inner = elements.named("svg")[1].attributes
+    #expect(inner["viewBox"] == "0 0 13 9" && inner["preserveAspectRatio"] == "none")
+    #expect(inner["x"] == "3.3" && inner["y"] == "7.7")
+    #expect(inner["width"] == "100" && inner["height"] == "50")
     #expect(read == colors)
     #expect(boxes < colors.compactMap { $0 }.count)
   }

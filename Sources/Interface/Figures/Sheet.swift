@@ -134,7 +134,10 @@ extension Sheet {
 extension ColorMap {
   /// The true colour of t in 0...1, dark and light on the same side as on the screen; on a white page the lowest third
   /// fades into the page.
+  ///
+  /// In 48 steps: finer than an eye tells apart on a page, and neighbours of one colour make small files.
   func tone(_ t: Float, _ ink: Ink) -> RGB {
+    let t = (t * 47).rounded() / 47
     let (r, g, b) = rgb(ink.isDark ? Double(t) : 1 - Double(t))
     guard !ink.isDark, t < 0.34 else { return RGB(r, g, b) }
     let share = 0.05 + 0.95 * (Double(t).clamped(0, 1) / 0.34)
@@ -146,7 +149,7 @@ extension ColorMap {
 extension DifferenceColors {
   /// The true colour of a value in -1...1.
   static func tone(_ value: Float, _ ink: Ink) -> RGB {
-    let (r, g, b) = rgb(Double(value), light: !ink.isDark)
+    let (r, g, b) = rgb((Double(value) * 24).rounded() / 24, light: !ink.isDark)
     return RGB(r, g, b)
   }
 }
