@@ -9,6 +9,8 @@ public struct Lesson: Sendable {
   public var title: String
   public var minutes: Int
   public var needs: Need
+  /// Dumps to open instead of the sample, beside the lesson's file or among the samples.
+  public var files: [String]
   public var introduction: [String]
   public var steps: [LessonStep]
 }

@@ -42,6 +42,7 @@ public struct LessonReader {
     lesson = Lesson(
       name: name, title: title, minutes: Int(front["minutes"]?.value ?? "") ?? 10,
       needs: Lesson.Need(rawValue: front["needs"]?.value ?? "sample") ?? .sample,
+      files: (front["files"]?.value ?? "").split(separator: ",").map { String($0).trimmed },
       introduction: introduction, steps: steps)
   }
 
@@ -66,8 +67,9 @@ public struct LessonReader {
       }
       if line.trimmed.isEmpty { continue }
       let parts = line.split(separator: ":", maxSplits: 1).map { String($0).trimmed }
-      guard parts.count == 2, ["title", "minutes", "needs"].contains(parts[0]) else {
-        problem(index + 1, "here stand title, minutes and needs, as in 'title: Reading a map'")
+      guard parts.count == 2, ["title", "minutes", "needs", "files"].contains(parts[0]) else {
+        problem(
+          index + 1, "here stand title, minutes, needs and files, as in 'title: Reading a map'")
         continue
       }
       front[parts[0]] = Item(name: parts[0], value: parts[1], line: index + 1)

@@ -57,14 +57,16 @@ public final class NCursesTerminal: Terminal {
       colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())),
       unicode: options.unicode ?? unicode,
       lightBackground: options.lightBackground ?? TerminalFacts.looksLight)
-    let isFar = TerminalFacts.variable("SSH_CONNECTION") != nil
-    pause = 1000 / Double(max(1, options.framesPerSecond ?? (isFar ? 10 : 60)))
+    pause = 1000 / Double(max(1, options.framesPerSecond ?? Self.standardRate))
     mailbox = Mutex(Mailbox(size: Self.currentSize()))
     (events, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
     startThread()
   }
 
   public var size: (width: Int, height: Int) { mailbox.withLock { $0.size } }
+
+  /// Frames a second at most when nobody says anything: few over SSH.
+  public static var standardRate: Int { TerminalFacts.variable("SSH_CONNECTION") != nil ? 10 : 60 }
 
   /// Bytes that were written to the terminal so far; 0 where the system does not count them.
   public var bytesSent: Int { sent.withLock { $0 } }

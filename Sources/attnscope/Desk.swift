@@ -60,6 +60,16 @@ enum Desk {
     return Config(text(configPath) ?? "")
   }
 
+  /// For `doctor`.
+  static var configNote: String {
+    guard access(configPath, R_OK) == 0 else {
+      return "none; attnscope config init writes \(configPath)"
+    }
+    let problems = config().problems.count
+    return configPath
+      + (problems == 0 ? "" : ": \(problems) lines cannot be read, attnscope config names them")
+  }
+
   // MARK: Recent files
 
   private static let mostRecent = 20

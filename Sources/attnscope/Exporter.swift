@@ -1,5 +1,6 @@
 import Canvas
 import Formats
+import Glibc
 import Interface
 import Pictures
 import Sessions
@@ -107,11 +108,12 @@ enum Page {
 /// `e` and `:export`: what is on the screen, in the format that the ending of the name says.
 enum Exporter {
   @Sendable static func write(
-    _ path: String, _ model: Model, _ ask: @escaping Surroundings.Ask
+    _ wanted: String, _ model: Model, _ ask: @escaping Surroundings.Ask
   ) async -> String {
-    guard let format = PictureFormat(path: path) else {
+    guard let format = PictureFormat(path: wanted) else {
       return "The name ends in one of \(PictureFormat.list)."
     }
+    let path = free(wanted, format)
     do {
       if format == .txt || format == .ansi {
         let grid = view(model)
@@ -131,6 +133,16 @@ enum Exporter {
     } catch {
       return "Not written: \(error)"
     }
+  }
+
+  /// The name, or with a number when there is a file of this name: nothing is ever replaced.
+  private static func free(_ path: String, _ format: PictureFormat) -> String {
+    let stem = path.dropLast(format.rawValue.count + 1)
+    for number in 1...999 {
+      let name = number == 1 ? path : "\(stem)-\(number).\(format.rawValue)"
+      if access(name, F_OK) != 0 { return name }
+    }
+    return path
   }
 
   /// The report table under a figure in a page.

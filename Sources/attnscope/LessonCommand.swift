@@ -84,18 +84,24 @@ struct LessonCommand: AsyncParsableCommand {
 /// What reading alone cannot find: settings that the lesson's source does not have.
 enum LessonCheck {
   static func problems(_ lesson: Lesson) -> [LessonProblem] {
-    var about: SourceDescription?
-    if lesson.needs == .sample, let path = try? Sample.path(), let dump = try? Dump.open(path) {
-      about = FileBackend(dump).describe()
+    var sources: [SourceDescription] = []
+    if lesson.needs == .sample {
+      do {
+        let backend = SeveralBackends(try LessonFiles.dumps(lesson).map { FileBackend($0) })
+        sources = [backend.describe()] + backend.describe().others
+      } catch {
+        return [LessonProblem(line: 1, text: "\(error)")]
+      }
     }
+    if sources.isEmpty { sources = [anything] }
+    let isKnown = lesson.needs == .sample
     var problems: [LessonProblem] = []
     for step in lesson.steps {
+      var view = Viewpoint(sources[0])
       for setting in step.show
-      where about != nil || !["layer", "head", "cursor", "zoom", "window"].contains(setting.name) {
-        let source = about ?? Self.anything
-        var view = Viewpoint(source)
+      where isKnown || !["layer", "head", "cursor", "zoom", "window"].contains(setting.name) {
         do throws(SettingError) {
-          try ViewSetting.take(setting.name, setting.value, into: &view, [source])
+          try ViewSetting.take(setting.name, setting.value, into: &view, sources)
         } catch {
           problems.append(LessonProblem(line: setting.line, text: "show, \(error)"))
         }
@@ -136,9 +142,13 @@ struct LessonRun {
     if let notes { surroundings.tell(to: notes) }
     defer { notes?.close() }
     if lesson.needs == .model { return try await live(surroundings) }
-    let dump = try Dump.open(try Sample.path())
-    let backend = FileBackend(dump, tables: .standard)
-    _ = try await Screen.run(backend, terminal, surroundings, begin: { $0.head.head = Sample.head })
+    let parts = try LessonFiles.dumps(lesson).map { FileBackend($0, tables: .standard) }
+    let backend = SeveralBackends(parts)
+    _ = try await Screen.run(
+      backend, terminal, surroundings,
+      begin: { selection in
+        if lesson.files.isEmpty { selection.head.head = Sample.head }
+      })
   }
 
   /// Reads the sample's text and waits: every token is the learner's.

@@ -3,6 +3,7 @@ import Formats
 import Glibc
 import Interface
 import Lessons
+import Synchronization
 
 /// The lessons beside the program, and one named by hand.
 enum LessonFiles {
@@ -30,8 +31,23 @@ enum LessonFiles {
       throw FormatError(.malformed, "is not a text in UTF-8", file: path)
     }
     let file = path.split(separator: "/").last.map(String.init) ?? path
-    return LessonReader(text, name: file.hasSuffix(".md") ? String(file.dropLast(3)) : file)
+    let name = file.hasSuffix(".md") ? String(file.dropLast(3)) : file
+    folders.withLock { $0[name] = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "." }
+    return LessonReader(text, name: name)
   }
+
+  /// What a lesson is about: the sample, or the files it names.
+  static func dumps(_ lesson: Lesson) throws -> [Dump] {
+    guard !lesson.files.isEmpty else { return [try Dump.open(try Sample.path())] }
+    return try lesson.files.map { file in
+      let beside = (folders.withLock { $0[lesson.name] } ?? ".") + "/" + file
+      if file.hasPrefix("/") { return try Dump.open(file) }
+      return try Dump.open(access(beside, R_OK) == 0 ? beside : try Sample.path(file))
+    }
+  }
+
+  /// Where the lessons that were read lie.
+  private static let folders = Mutex<[String: String]>([:])
 
   /// A lesson by its name, its number, a part of its name, or its file; with every problem in the error.
   static func lesson(_ wanted: String) throws -> Lesson {

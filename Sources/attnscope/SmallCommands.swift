@@ -1,5 +1,9 @@
 import ArgumentParser
 import Attention
+import Backends
+import Formats
+import Interface
+import Sessions
 import Canvas
 import Glibc
 import Methods
@@ -46,14 +50,28 @@ struct MethodsCommand: ParsableCommand {
   }
 }
 
-struct DoctorCommand: ParsableCommand {
+struct DoctorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
     abstract: "What this terminal and this machine can do, with what to change.")
 
-  func run() {
+  /// What the screen costs a line: a whole frame of the sample, and at most how many of them a second.
+  private static func traffic() async throws -> String {
+    let dump = try Dump.open(try Sample.path())
+    let grid = try await Still.grid(FileBackend(dump), width: 120, height: 40) {
+      $0.head = HeadID(layer: dump.layers.count / 2, head: Sample.head)
+    }
+    let rate = NCursesTerminal.standardRate
+    let kilobytes = Double(grid.ansi.utf8.count) / 1000
+    return
+      "a whole frame of the sample at 120x40 is \(Numbers.fixed(kilobytes, 1)) kB, at most \(Numbers.fixed(kilobytes * Double(rate), 0)) kB/s at \(rate) frames a second; only rows that change are sent, and :bytes shows how much"
+  }
+
+  func run() async {
     let facts =
       TerminalFacts.report() + [
+        ("traffic", (try? await Self.traffic()) ?? "not known: the sample is not here"),
+        ("config", Desk.configNote),
         (
           "kernels",
           InstructionSet.best.name + " of "
