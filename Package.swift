@@ -104,11 +104,12 @@ let tests: [(name: String, needs: [String])] = [
   ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
   ("CanvasTests", ["Canvas"]),
   ("PicturesTests", ["Pictures"]),
+  ("LessonsTests", ["Support", "Canvas", "Lessons"]),
   (
     "InterfaceTests",
     [
-      "Support", "Tensors", "Attention", "Models", "Analysis", "Sessions", "Backends", "Canvas",
-      "Interface",
+      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Sessions", "Backends",
+      "Canvas", "Lessons", "Interface",
     ]
   ),
   (

@@ -46,6 +46,11 @@ public enum Printable {
 }
 
 extension String {
+  /// Its lines without their ends. `\r\n` is one `Character`, which a split at `\n` would not find.
+  package var textLines: [String] {
+    split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
+  }
+
   /// Without blanks at both ends.
   package var trimmed: String {
     var text = Substring(self)

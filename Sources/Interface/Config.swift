@@ -22,9 +22,8 @@ public struct Config: Sendable {
   public init() {}
 
   public init(_ text: String) {
-    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
-    {
-      let line = String(line.last == "\r" ? line.dropLast() : line).trimmed
+    for (index, line) in text.textLines.enumerated() {
+      let line = line.trimmed
       if line.isEmpty || line.hasPrefix("#") { continue }
       let parts = line.split(separator: "=", maxSplits: 1).map { String($0).trimmed }
       let why = parts.count == 2 ? take(parts[0], parts[1]) : "a line is 'name = value'"

@@ -1,31 +1,28 @@
 import Analysis
 import Attention
 import Canvas
-import Lessons
+package import Lessons
 import Sessions
 
 /// What a lesson's check may ask of the model; nil while it is not known.
-struct Facts {
+package struct Facts {
   private let model: Model
 
-  init(_ model: Model) { self.model = model }
+  package init(_ model: Model) { self.model = model }
 
-  subscript(name: String) -> Fact? {
-    let selection = model.selection
+  package subscript(name: String) -> Fact? {
     switch Fact.kinds[name] {
     case .truth: return truth(name).map(Fact.truth)
     case .text: return text(name).map(Fact.text)
     case .number:
       if let setting = setting(name) { return .number(setting) }
       return (measure(name) ?? place(name) ?? live(name)).map(Fact.number)
-    case nil:
-      _ = selection
-      return nil
+    case nil: return nil
     }
   }
 
   /// In a few words, for the line "now:".
-  func phrase(_ name: String) -> String {
+  package func phrase(_ name: String) -> String {
     switch self[name] {
     case .number(let value):
       let shares = ["sparsity", "sink.mass", "step.sparsity", "other.sparsity", "cursor.p"]

@@ -1,3 +1,4 @@
+import Canvas
 public import Sessions
 
 /// A view as text: a line a setting. State files and bookmarks are this, and nothing in them is trusted.
@@ -14,9 +15,8 @@ public enum ViewState {
     _ text: String, into view: inout Viewpoint, _ sources: [SourceDescription], firstLine: Int = 1
   ) -> [String] {
     var problems: [String] = []
-    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
-    {
-      let parts = line.split(whereSeparator: { $0 == " " || $0 == "\r" }).map(String.init)
+    for (index, line) in text.textLines.enumerated() {
+      let parts = line.split(separator: " ").map(String.init)
       guard let name = parts.first, !name.hasPrefix("#") else { continue }
       guard problems.count < 20 else { break }
       do throws(SettingError) {

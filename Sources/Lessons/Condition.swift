@@ -86,7 +86,9 @@ public struct Condition: Sendable {
     switch (left, right) {
     case (.number(let a), .number(let b)):
       // Numbers of a screen have about six digits; equality beyond that would be luck.
-      let near = a == b || abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+      // A first block's margin is infinite, and near to nothing.
+      let apart = abs(a - b)
+      let near = a == b || (apart.isFinite && apart <= 1e-6 * max(abs(a), abs(b)))
       switch sign {
       case .equal: return near
       case .unequal: return !near

@@ -55,6 +55,9 @@ struct ConditionParser {
     }
   }
 
+  /// A chain of comparisons is walked by recursion, so a line of a megabyte must not become one.
+  private static let mostTokens = 1000
+
   private static func error(_ text: String, _ column: Int) -> ConditionError {
     ConditionError(description: "column \(column): \(text)")
   }
@@ -63,6 +66,9 @@ struct ConditionParser {
 
   mutating func whole() throws(ConditionError) -> Condition.Node {
     guard !tokens.isEmpty else { throw Self.error("the condition is empty", 1) }
+    guard tokens.count <= Self.mostTokens else {
+      throw Self.error("the condition is too long", tokens[Self.mostTokens].column)
+    }
     let node = try either()
     guard at == tokens.count else { throw Self.error("'and' or 'or' is missing here", column) }
     return node
@@ -132,7 +138,11 @@ struct ConditionParser {
     switch (token, kind) {
     case (.number(let value), .number): return .constant(.number(value))
     case (.string(let text), .text): return .constant(.text(text))
-    case (.number(let value), .text): return .constant(.text("\(Int(exactly: value) ?? 0)"))
+    case (.number(let value), .text):
+      guard let whole = Int(exactly: value) else {
+        throw Self.error("\(name) is a text: put it in quotes", place)
+      }
+      return .constant(.text("\(whole)"))
     case (.name("true"), .truth), (.name("on"), .truth): return .constant(.truth(true))
     case (.name("false"), .truth), (.name("off"), .truth): return .constant(.truth(false))
     case (.name(let word), .text):

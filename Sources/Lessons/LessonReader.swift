@@ -30,14 +30,13 @@ public struct LessonReader {
       problems.append(LessonProblem(line: 1, text: "a lesson is a text of at most 1 MB"))
       return
     }
-    var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-      line.hasSuffix("\r") ? String(line.dropLast()) : String(line)
-    }
+    var lines = text.textLines
     if let first = lines.first, first.hasPrefix("\u{feff}") { lines[0] = String(first.dropFirst()) }
     guard let (front, after) = frontMatter(lines) else { return }
     let (introduction, drafts) = body(lines, from: after)
     let steps = drafts.compactMap { step($0) }
     if drafts.isEmpty { problem(lines.count, "a lesson has at least one step: a line '## Title'") }
+    problems.sort { $0.line < $1.line }
     guard problems.isEmpty, let title = front["title"]?.value, !title.isEmpty else { return }
     lesson = Lesson(
       name: name, title: title, minutes: Int(front["minutes"]?.value ?? "") ?? 10,

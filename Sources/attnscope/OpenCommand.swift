@@ -228,8 +228,8 @@ struct SavedState: Sendable {
     }
     var files: [String] = []
     // A line that names a file stays as a comment, so that numbers of lines are those of the file.
-    lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-      guard line.hasPrefix("source ") else { return String(line) }
+    lines = text.textLines.map { line in
+      guard line.hasPrefix("source ") else { return line }
       files.append(String(line.dropFirst(7)))
       return "#"
     }.joined(separator: "\n")

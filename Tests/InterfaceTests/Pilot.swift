@@ -2,6 +2,7 @@ import Backends
 import Canvas
 import Interface
 import Sessions
+import Synchronization
 import Testing
 
 /// A robot user: an app on a virtual terminal whose keys it presses and whose screen it reads, waiting for text to appear.
@@ -9,6 +10,7 @@ final class Pilot: Sendable {
   let terminal: VirtualTerminal
   let app: App
   private let running: Task<Void, Never>
+  private let keysTaken: Counter
 
   init(
     _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30,
@@ -16,7 +18,14 @@ final class Pilot: Sendable {
     selection: @Sendable (inout Viewpoint) -> Void = { _ in }
   ) {
     let terminal = VirtualTerminal(width: width, height: height, capabilities: capabilities)
-    let app = App(backend, terminal: terminal, surroundings: surroundings, selection: selection)
+    let keysTaken = Counter()
+    var all = surroundings
+    all.log = { line in
+      if line.hasPrefix("key ") { keysTaken.add() }
+      surroundings.log?(line)
+    }
+    let app = App(backend, terminal: terminal, surroundings: all, selection: selection)
+    self.keysTaken = keysTaken
     (self.terminal, self.app) = (terminal, app)
     running = Task { await app.run() }
   }
@@ -31,6 +40,13 @@ final class Pilot: Sendable {
   var screen: String { terminal.lastGrid?.lines.joined(separator: "\n") ?? "" }
 
   func press(_ text: String) { terminal.type(text) }
+
+  /// Presses a key and waits until the app has taken it in.
+  func pressAndWait(_ key: Key) async {
+    let before = keysTaken.value
+    terminal.press(key)
+    while keysTaken.value == before { await pause() }
+  }
 
   /// A line behind `:`, and Enter.
   func command(_ text: String) {
@@ -80,4 +96,10 @@ final class Pilot: Sendable {
   }
 
   func ended() async { await running.value }
+}
+
+final class Counter: Sendable {
+  private let count = Mutex(0)
+  var value: Int { count.withLock { $0 } }
+  func add() { count.withLock { $0 += 1 } }
 }
