@@ -25,7 +25,7 @@ package struct Facts {
   package func phrase(_ name: String) -> String {
     switch self[name] {
     case .number(let value):
-      let shares = ["sparsity", "sink.mass", "step.sparsity", "other.sparsity", "cursor.p"]
+      let shares = ["sparsity", "sink.mass", "step.sparsity", "other.sparsity"]
       if shares.contains(name) { return "\(name) \(Numbers.percent(value))" }
       return value.rounded() == value && abs(value) < 1e6
         ? "\(name) \(Int(value))" : "\(name) \(Numbers.short(value))"

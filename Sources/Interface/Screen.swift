@@ -150,7 +150,8 @@ struct Screen {
     guard !text.isEmpty else { return }
     let width = Width.of(text) + 6,
       rect = Rect(
-        x: max(0, layout.body.maxX - width - 1), y: layout.body.maxY - 4, width: width, height: 3)
+        x: max(0, layout.main.maxX - width - 1), y: max(1, layout.main.maxY - 4), width: width,
+        height: 3)
     grid.fill(rect, Cell(" ", paint.bar))
     grid.put(text, rect.x + 3, rect.y + 1, Style(bold: true, reverse: true))
   }

@@ -46,7 +46,7 @@ struct SidePanel {
       let why =
         model.refusal(.summary(model.selection.head))
         ?? (model.isStopped ? "stopped" : "computing…")
-      for line in wrapped(why, lines.width) { lines.put(line, paint.dim, on: &grid) }
+      lines.wrap(why, paint.dim, on: &grid)
       return
     }
     let label = summary.label
@@ -123,16 +123,6 @@ struct SidePanel {
     return lines
   }
 
-  private func wrapped(_ text: String, _ width: Int) -> [String] {
-    var lines = [""]
-    for word in text.split(separator: " ") {
-      if lines[lines.count - 1].count + word.count + 1 > width, !lines[lines.count - 1].isEmpty {
-        lines.append("")
-      }
-      lines[lines.count - 1] += (lines[lines.count - 1].isEmpty ? "" : " ") + word
-    }
-    return lines
-  }
 }
 
 /// The rule of blasst.md with this block's numbers in it.
@@ -192,6 +182,19 @@ struct Lines {
   mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
     if y < rect.maxY - 1 { grid.put(text, rect.x + 2, y, style, limit: width) }
     y += 1
+  }
+
+  /// A text over as many lines as it takes.
+  mutating func wrap(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
+    var line = ""
+    for word in text.split(separator: " ") {
+      if !line.isEmpty, line.count + word.count + 1 > width {
+        put(line, style, on: &grid)
+        line = ""
+      }
+      line += (line.isEmpty ? "" : " ") + word
+    }
+    put(line, style, on: &grid)
   }
 
   mutating func field(_ name: String, _ value: String, _ style: Style = .plain, on grid: inout Grid)

@@ -162,7 +162,7 @@ struct StepPanel {
     let name = "\"\(Printable.text(step.text))\""
     lines.field("token", "\(name) id \(step.token)", paint.strong, on: &grid)
     if step.isPrompt {
-      lines.put("of the prompt: nothing was chosen here", paint.dim, on: &grid)
+      lines.wrap("of the prompt: nothing was chosen here", paint.dim, on: &grid)
     } else {
       choice(step, &lines, &grid)
     }
@@ -194,7 +194,7 @@ struct StepPanel {
 
   private func pruned(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let sparsity = step.sparsity else {
-      lines.put("prompt rows are pruned in tiles: see the Map", paint.dim, on: &grid)
+      lines.wrap("prompt rows are pruned in tiles: see the Map", paint.dim, on: &grid)
       return
     }
     lines.field(
@@ -259,7 +259,7 @@ struct StepPanel {
       let why =
         model.live?.hasShadow == true
         ? "prompt tokens are not compared" : "run --shadow dense shows it"
-      lines.put(why, paint.dim, on: &grid)
+      lines.wrap(why, paint.dim, on: &grid)
       return
     }
     lines.field("KL", "\(Numbers.short(divergence)) nats", on: &grid)

@@ -59,7 +59,8 @@ extension ProgramTests {
         for line in Self.lines {
           var words = Array(words(line).dropFirst())
           // Baselines are other projects' packages; where they are not installed, there is nothing to measure against.
-          if line.contains("--against"), !hasModule(line.contains("torch") ? "torch" : "llama_cpp") {
+          if line.contains("--against"), !hasModule(line.contains("torch") ? "torch" : "llama_cpp")
+          {
             continue
           }
           if !hasModel, ["run", "capture", "perplexity", "tokenize"].contains(words[0]) {
