@@ -25,7 +25,9 @@ public struct Config: Sendable {
     for (index, line) in text.textLines.enumerated() {
       let line = line.trimmed
       if line.isEmpty || line.hasPrefix("#") { continue }
-      let parts = line.split(separator: "=", maxSplits: 1).map { String($0).trimmed }
+      let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
+        String($0).trimmed
+      }
       let why = parts.count == 2 ? take(parts[0], parts[1]) : "a line is 'name = value'"
       if let why, problems.count < 20 { problems.append("line \(index + 1): \(why)") }
     }

@@ -62,7 +62,7 @@ public struct Counterpart: Sendable, Hashable {
   }
 
   /// What `init` reads.
-  func text(_ sources: [SourceDescription]) -> String {
+  package func text(_ sources: [SourceDescription]) -> String {
     let about = sources[head.source]
     var words: [String] = []
     if sources.count > 1 { words.append("file \(head.source + 1)") }
@@ -70,9 +70,8 @@ public struct Counterpart: Sendable, Hashable {
     if let method { words.append(method) }
     if let spec {
       words.append(
-        "tile \(spec.rows)x\(spec.keys) vote \(spec.vote.rawValue) order \(spec.order.rawValue)")
-      if spec.criterion != .max { words.append("criterion \(spec.criterion.rawValue)") }
-      if spec.splits > 1 { words.append("splits \(spec.splits)") }
+        "tile \(spec.rows)x\(spec.keys) vote \(spec.vote.rawValue) order \(spec.order.rawValue) "
+          + "criterion \(spec.criterion.rawValue) splits \(spec.splits)")
     }
     return words.joined(separator: " ")
   }

@@ -121,6 +121,8 @@ package struct Facts {
 
   private func live(_ name: String) -> Double? {
     guard let live = model.live else { return nil }
+    // A prompt that is being read grows by itself; a step begins when it is there.
+    if case .prefill = live.phase { return nil }
     switch name {
     case "tokens": return Double(model.frame.tokens)
     case "length": return Double(model.length)

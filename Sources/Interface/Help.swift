@@ -16,7 +16,8 @@ enum Help {
           lines.append(("", heading))
           group = heading
         }
-        lines.append((binding.keys.map(\.name).joined(separator: " "), binding.name))
+        let keys = binding.keys.map(\.name).joined(separator: " ")
+        lines.append((keys.isEmpty ? "-" : keys, binding.name))
       }
       lines.append(("", ""))
     }

@@ -272,7 +272,7 @@ extension Model {
     // A tile too fine for this map is passed over.
     let next =
       (1...steps.count).map { steps[(here + $0) % steps.count] }.first {
-        blocks($0.spec) <= Self.mostBlocks
+        source.blocks($0.spec) <= TileLimit.blocks
       }
       ?? steps[max(here, 0)]
     setSpec { ($0.rows, $0.keys, $0.vote) = (next.spec.rows, next.spec.keys, next.spec.vote) }
@@ -288,9 +288,9 @@ extension Model {
     }
     var spec = selection.spec
     change(&spec)
-    guard blocks(spec) <= Self.mostBlocks else {
+    guard source.blocks(spec) <= TileLimit.blocks else {
       message =
-        "A tile of \(spec.rows)x\(spec.keys) makes \(blocks(spec)) blocks of this map; \(Self.mostBlocks) are the most."
+        "A tile of \(spec.rows)x\(spec.keys) makes \(source.blocks(spec)) blocks of this map; \(TileLimit.blocks) are the most."
       return
     }
     selection.spec = spec
@@ -299,12 +299,6 @@ extension Model {
       message =
         "\(spec.splits) splits of \(tiles) key tiles: every tile is its own, and none is skipped."
     }
-  }
-
-  private static let mostBlocks = 1 << 22
-
-  private func blocks(_ spec: TileSpec) -> Int {
-    ((source.queries - 1) / spec.rows + 1) * ((source.keys - 1) / spec.keys + 1)
   }
 
   private mutating func nextFile(_ step: Int) {

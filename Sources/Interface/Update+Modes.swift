@@ -114,7 +114,10 @@ extension Model {
     case .enter:
       mode = .normal
       message = nil
-      if let done = command(text) { return done }
+      if choice == 0 {
+        if let action = action(named: text) { return perform(action) }
+        if let done = command(text) { return done }
+      }
       guard choice < hits.count else {
         message = text.isEmpty ? nil : "There is no command \"\(text)\"."
         return []
@@ -123,6 +126,14 @@ extension Model {
     default: break
     }
     return []
+  }
+
+  /// The action whose name begins with these words, two at least. Some names begin as a command does: `zoom out` is no
+  /// setting of zoom, `go to a key` no bookmark.
+  private func action(named text: String) -> Action? {
+    let words = text.trimmed.lowercased()
+    guard words.contains(" ") else { return nil }
+    return keymap.bindings.first { $0.name.lowercased().hasPrefix(words) }?.action
   }
 
   /// Commands with a value; nil when the text is none of them.
@@ -214,8 +225,6 @@ extension Model {
   /// Any setting of a view by its name; nil when there is none of this name.
   private mutating func settingCommand(_ name: String, _ value: String) -> [Effect]? {
     guard ViewSetting.all.contains(where: { $0.name == name }) else { return nil }
-    // `view 3` is the name of an action.
-    if name == "view", Int(value) != nil { return nil }
     return performing { model in
       do throws(SettingError) {
         try ViewSetting.take(name, value, into: &model.selection, model.sources)

@@ -146,6 +146,11 @@ public struct ViewSetting: Sendable {
         )
       }
       guard about(view, sources).storedTile == nil else { return }
+      let blocks = about(view, sources).blocks(TileSpec(rows: sides.0, keys: sides.1))
+      guard blocks <= TileLimit.blocks else {
+        throw SettingError(
+          "a tile of \(text) makes \(blocks) blocks of this map; \(TileLimit.blocks) are the most")
+      }
       (view.spec.rows, view.spec.keys) = sides
     },
     choice("vote", \.spec.vote, Vote.allCases.map { ($0.rawValue, $0) }),
@@ -194,6 +199,18 @@ public struct ViewSetting: Sendable {
       }
       view[keyPath: path] = value.1
     }
+  }
+}
+
+/// A table has a number a block: finer tiles than this would fill the memory.
+enum TileLimit {
+  static let blocks = 1 << 22
+}
+
+extension SourceDescription {
+  /// Of a tile, those that nobody sees included.
+  func blocks(_ spec: TileSpec) -> Int {
+    ((queries - 1) / spec.rows + 1) * ((keys - 1) / spec.keys + 1)
   }
 }
 

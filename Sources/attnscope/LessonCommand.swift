@@ -157,7 +157,7 @@ struct LessonRun {
     let tokens = model.tokenizer.encode(try readWhole(try Sample.path(Sample.text)), special: true)
     let spec = { TileSpec.standard(queries: $0) }
     let choice = AttentionChoice(
-      lambda: 0, prefill: spec(2), decode: spec(1))
+      lambda: 0.01, prefill: spec(2), decode: spec(1))
     let backend = try LocalBackend(
       model, prompt: tokens,
       LocalBackend.Options(
