@@ -75,8 +75,8 @@ public actor App {
       switch effect {
       case .quit: break
       case .awaitDigit(let number):
-        Task { [inbox] in
-          try? await Task.sleep(for: .seconds(1))
+        Task { [inbox, surroundings] in
+          try? await Task.sleep(for: surroundings.digitPause)
           inbox.add(.digitIsOver(number))
         }
       case .cancelWork:

@@ -11,6 +11,8 @@ public struct Surroundings: Sendable {
   public var lesson: LessonPlay?
   public var presents = false
   public var theme = Theme.standard
+  /// How long digits may go on to be a count.
+  public var digitPause = Duration.seconds(1)
   /// Writes what is shown to a file and says where, or why not.
   public var export:
     @Sendable (_ path: String, _ model: Model, _ ask: @escaping Ask) async -> String = {

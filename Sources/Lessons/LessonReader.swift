@@ -57,14 +57,12 @@ public struct LessonReader {
       problem(1, "a lesson begins with '---', then title, minutes and needs, then '---'")
       return nil
     }
+    guard let end = lines.dropFirst().firstIndex(where: { $0.trimmed == "---" }) else {
+      problem(1, "the front matter is not closed by a line '---'")
+      return nil
+    }
     var front: [String: Item] = [:]
-    var end: Int?
-    for (index, line) in lines.enumerated().dropFirst() {
-      if line.trimmed == "---" {
-        end = index
-        break
-      }
-      if line.trimmed.isEmpty { continue }
+    for (index, line) in lines[..<end].enumerated().dropFirst() where !line.trimmed.isEmpty {
       let parts = line.split(separator: ":", maxSplits: 1).map { String($0).trimmed }
       guard parts.count == 2, ["title", "minutes", "needs", "files"].contains(parts[0]) else {
         problem(
@@ -72,10 +70,6 @@ public struct LessonReader {
         continue
       }
       front[parts[0]] = Item(name: parts[0], value: parts[1], line: index + 1)
-    }
-    guard let end else {
-      problem(1, "the front matter is not closed by a line '---'")
-      return nil
     }
     if front["title"] == nil { problem(1, "there is no title") }
     if let minutes = front["minutes"], !(1...60).contains(Int(minutes.value) ?? 0) {

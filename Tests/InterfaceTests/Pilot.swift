@@ -33,6 +33,8 @@ final class Pilot: Sendable {
   /// Exports go nowhere and say so.
   static var surroundings: Surroundings {
     var all = Surroundings()
+    // A busy machine takes longer between two keys than a person.
+    all.digitPause = .seconds(30)
     all.export = { path, _, _ in "Written to \(path)." }
     return all
   }

@@ -73,9 +73,9 @@ import Testing
   /// The good file with one line changed (or left out), and what is said about it.
   @Test(arguments: [
     ("---\ntitle", "title", 1, "a lesson begins with '---'"),
-    ("needs: model\n---", "needs: model", 5, "here stand title, minutes and needs"),
+    ("needs: model\n---", "needs: model", 1, "the front matter is not closed"),
     ("title: A title: with a colon", "", 1, "there is no title"),
-    ("title: A title: with a colon", "titel: x", 2, "here stand title, minutes and needs"),
+    ("title: A title: with a colon", "titel: x", 2, "here stand title, minutes, needs and files"),
     ("minutes: 12", "minutes: soon", 3, "minutes is a number from 1 to 60, not 'soon'"),
     ("minutes: 12", "minutes: 61", 3, "minutes is a number from 1 to 60"),
     ("needs: model", "needs: gpu", 4, "needs is sample or model, not 'gpu'"),
