@@ -27,12 +27,25 @@ struct LessonPanel {
     let title = lesson.current?.title ?? lesson.lesson.title
     grid.put(title, inner.x, inner.y, paint.strong, limit: inner.width)
     let below = wrapped(bottom(lesson), inner.width)
-    let keys = wrapped([(keyLine(lesson), paint.dim)], inner.width)
+    let keys = wrapped(
+      [(keyLine(lesson, isLow: rect.height < 14), paint.dim)], inner.width)
     let room = max(0, inner.height - 2 - keys.count)
     // What there is to do stands below what there is to read, and is never cut off first.
-    let lower = Array(below.prefix(room))
-    let free = room - lower.count - 1
-    let upper = page(wrapped(top(lesson), inner.width, spaced: true), free, lesson.page)
+    var lower = Array(below.prefix(room))
+    var free = room - lower.count - 1
+    let text = wrapped(top(lesson), inner.width, spaced: true)
+    var number = lesson.page
+    if free < 3, text.count > free, !lower.isEmpty {
+      // Too low for both: the text has pages of its own, after the task.
+      let pages = (text.count + max(1, room - 1) - 1) / max(1, room - 1)
+      if number % (pages + 1) == 0 {
+        free = 0
+      } else {
+        (lower, free) = ([], room)
+        number = number % (pages + 1) - 1
+      }
+    }
+    let upper = page(text, free, number)
     var y = inner.y + 2
     for line in upper where free > 0 {
       grid.put(line.text, inner.x, y, line.style, limit: inner.width)
@@ -97,7 +110,7 @@ struct LessonPanel {
     return lines
   }
 
-  private func keyLine(_ lesson: LessonPlay) -> String {
+  private func keyLine(_ lesson: LessonPlay, isLow: Bool) -> String {
     let keys = model.keymap
     let leave = "\(keys.key(.lessonLeave)) leave"
     if lesson.isOver { return "Enter: look around, \(keys.key(.lessonBack)) back" }
@@ -107,7 +120,8 @@ struct LessonPanel {
     let hint = "\(keys.key(.lessonHint)) hint", show = "\(keys.key(.lessonShow)) show me"
     let skip = "\(keys.key(.lessonSkip)) skip"
     // A key and its word stay together.
-    return [hint, show, again, skip, back, leave].map {
+    let text = isLow ? ["\(keys.key(.lessonTurn)) text"] : []
+    return (text + [hint, show, again, skip, back, leave]).map {
       $0.replacing(" ", with: "\u{a0}")
     }.joined(separator: ", ")
   }
