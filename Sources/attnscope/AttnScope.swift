@@ -1,6 +1,6 @@
 import ArgumentParser
 import Canvas
-import Glibc
+@preconcurrency import Glibc
 
 /// `attnscope`: wires the rooms together. Exit codes: 0 ok, 1 failed, 2 bad usage.
 struct AttnScope: AsyncParsableCommand {
@@ -40,7 +40,8 @@ enum Program {
 
   /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is not.
   private static func flush() {
-    guard fflush(nil) != 0, errno != EPIPE else { return }
+    // A long text is written before it ends: what failed then shows in the stream's error sign.
+    guard fflush(nil) != 0 || ferror(stdout) != 0, errno != EPIPE else { return }
     say(
       "attnscope: writing to standard output failed: \(String(cString: strerror(errno)).lowercased())"
     )

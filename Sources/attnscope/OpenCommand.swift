@@ -102,6 +102,7 @@ struct OpenCommand: AsyncParsableCommand {
       dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
     guard isatty(0) == 1, isatty(1) == 1 else {
       guard !plain else {
+        if let note = saved?.note(parts.map { $0.describe() }) { say(note) }
         try await PlainSession(SeveralBackends(parts), begin: { begin(&$0, start, saved, parts) })
           .run()
         return nil
