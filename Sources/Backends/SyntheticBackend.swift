@@ -48,7 +48,8 @@ public struct SyntheticBackend: Backend {
   public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
-    guard let id = question.head, let head = heads[id] else {
+    // As one of several it is asked under a number of its own.
+    guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {
       return .unavailable("there is no such head")
     }
     return try await ComputeThreads.shared.value { [answers] in

@@ -93,14 +93,16 @@ struct CompareScreen {
       grid[x, y] = paint.signed(top: Float(step - 4) / 4, bottom: Float(step - 4) / 4)
       x += 1
     }
-    let scale = " left, ±\(Numbers.short(heat.top))"
-    if x + Width.of(scale) <= end { x = grid.put(scale, x, y, paint.dim) }
-    // What a mark means stands with it, or not at all.
-    for (mark, words) in [(paint.leftOnly, " only left skips"), (paint.rightOnly, " only right")]
-    where x + 3 + Width.of(words) <= end {
-      x = grid.put("  \(mark)", x, y, paint.pruned)
-      x = grid.put(words, x, y, paint.dim)
+    // A sign without its meaning is worse than none.
+    func put(_ sign: String, _ text: String) {
+      guard x + Width.of(sign + text) <= end else { return }
+      x = grid.put(sign, x, y, paint.pruned)
+      x = grid.put(text, x, y, paint.dim)
     }
+    put("", " left")
+    put("", ", ±\(Numbers.short(heat.top))")
+    put("  \(paint.leftOnly)", " left skips")
+    put("  \(paint.rightOnly)", " right skips")
   }
 
   // MARK: Numbers
@@ -114,11 +116,13 @@ struct CompareScreen {
     let inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
     // As many columns of rows as fit: a low wide panel shows them side by side.
-    let isLow = inner.height < comparison.rows.count
-    let name = isLow ? 8 : 9
-    let column = max(9, min(isLow ? 14 : 20, (inner.width - name) / 2))
+    let name = 9
+    var column = max(9, min(20, (inner.width - name) / 2))
+    if comparison.rows.count > inner.height, inner.width >= 72 {
+      column = min(column, (inner.width / 2 - name - 2) / 2)
+    }
     let blocks = max(1, inner.width / (name + 2 * column + 2))
-    let perBlock = max(1, blocks == 1 ? inner.height : max(1, inner.height - 1))
+    let perBlock = max(1, inner.height)
     for (index, row) in comparison.rows.prefix(blocks * perBlock).enumerated() {
       let x = inner.x + index / perBlock * (name + 2 * column + 2)
       let y = inner.y + index % perBlock
@@ -127,7 +131,8 @@ struct CompareScreen {
         grid.put(row.left, x + name, y, limit: column - 1)
         grid.put(right, x + name + column, y, row.left == right ? paint.dim : .plain, limit: column)
       } else {
-        grid.put(row.left, x + name, y, paint.strong, limit: inner.maxX - x - name)
+        let room = blocks == 1 ? inner.maxX - x - name : 2 * column
+        grid.put(row.left, x + name, y, paint.strong, limit: room)
       }
     }
   }

@@ -58,8 +58,9 @@ struct Comparison {
     _ agreement: MaskAgreement?, _ difference: MapDifference?
   ) -> [Row] {
     let effect = model.methodEffect
-    func pruned(_ table: BlockTable?) -> String {
-      table.map { "\(Numbers.percent($0.sparsity(model.lambda))) of \($0.visibleBlocks)" } ?? "…"
+    func pruned(_ table: BlockTable?, _ side: Model, _ question: Question? = nil) -> String {
+      table.map { "\(Numbers.percent($0.sparsity(model.lambda))) of \($0.visibleBlocks)" }
+        ?? side.refusal(question ?? side.tableQuestion(side.selection.head)).map { _ in "-" } ?? "…"
     }
     func dropped(_ table: BlockTable?) -> (mean: Double, max: Double)? {
       table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
@@ -83,7 +84,9 @@ struct Comparison {
       return (of(one), of(other))
     }
     var rows = [
-      Row(name: "pruned", left: pruned(table), right: pruned(otherTable)),
+      Row(
+        name: "pruned", left: pruned(table, one),
+        right: pruned(otherTable, other, model.methodQuestion)),
       Row(
         name: "dropped", left: a.map { Numbers.short($0.mean) } ?? "-",
         right: b.map { Numbers.short($0.mean) } ?? "-"),
@@ -109,13 +112,13 @@ struct Comparison {
     if let agreement, agreement.total > 0 {
       rows.append(
         Row(
-          name: "masks",
+          name: "skipped",
           left:
-            "both skip \(agreement.bothSkipped), only left \(agreement.onlyLeft), only right \(agreement.onlyRight)",
+            "both \(agreement.bothSkipped), left \(agreement.onlyLeft), right \(agreement.onlyRight)",
           right: nil))
       rows.append(
         Row(
-          name: "overlap", left: Numbers.percent(agreement.overlap) + " of what either skips",
+          name: "overlap", left: Numbers.percent(agreement.overlap) + " of what is skipped",
           right: nil))
     }
     if let difference {

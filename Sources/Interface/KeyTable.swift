@@ -25,7 +25,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
     case .tokens: "Shaded: how unlikely. ← → step (at the end: one more). Space runs."
     case .compare:
-      "Two heads, layers, files or methods; one cursor. ( ) other head, x swaps, :compare 12.3"
+      "Two heads, layers, files or methods. ( ) other head, x swaps, :compare 12.3"
     }
   }
 }
@@ -125,7 +125,7 @@ public enum KeyTable {
       .viewCompare, char("6"), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
     row(
       .otherHeadDown, char("("), "compare with the previous head", "", "Head", [.compare]),
-    row(.otherHeadUp, char(")"), "compare with the next head", "other", "Head", [.compare]),
+    row(.otherHeadUp, char(")"), "compare with the next head", "", "Head", [.compare]),
     row(.nextFile, char("f"), "next file, when several are open", "", "Head"),
     row(.nextView, [.tab], "next view", "", "Views"),
     row(.previousView, [.backTab], "previous view", "", "Views"),

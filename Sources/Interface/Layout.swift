@@ -161,6 +161,13 @@ struct CompareLayout {
       numbers = d
       return
     }
+    guard area.height >= least + 6 else {
+      // Too low for maps: numbers alone.
+      let nothing = Rect(x: area.x, y: area.y, width: 0, height: 0)
+      left = MapLayout(model.leftSide, in: nothing, isPlain: true)
+      (right, difference, numbers) = (left, left, area)
+      return
+    }
     let rows = min(most, max(least, area.height / 3))
     let (maps, below) = area.splitTop(area.height - rows)
     let (a, rest) = maps.splitLeft(area.width / 3)

@@ -24,16 +24,17 @@ struct LessonPanel {
       "Lesson", right: place, style: paint.accent, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
+    // Of few lines none is left blank.
+    let isLow = inner.height < 10, gap = isLow ? 0 : 1
     let title = lesson.current?.title ?? lesson.lesson.title
     grid.put(title, inner.x, inner.y, paint.strong, limit: inner.width)
-    let below = wrapped(bottom(lesson), inner.width)
-    let keys = wrapped(
-      [(keyLine(lesson, isLow: rect.height < 14), paint.dim)], inner.width)
-    let room = max(0, inner.height - 2 - keys.count)
+    let below = wrapped(bottom(lesson, isLow), inner.width)
+    let keys = wrapped([(keyLine(lesson, isLow: isLow), paint.dim)], inner.width)
+    let room = max(0, inner.height - 1 - gap - keys.count)
     // What there is to do stands below what there is to read, and is never cut off first.
-    var lower = Array(below.prefix(room))
-    var free = room - lower.count - 1
-    let text = wrapped(top(lesson), inner.width, spaced: true)
+    var lower = cut(below, room)
+    var free = room - lower.count - (lower.isEmpty ? 0 : gap)
+    let text = wrapped(top(lesson), inner.width, spaced: !isLow)
     var number = lesson.page
     if free < 3, text.count > free, !lower.isEmpty {
       // Too low for both: the text has pages of its own, after the task.
@@ -46,12 +47,12 @@ struct LessonPanel {
       }
     }
     let upper = page(text, free, number)
-    var y = inner.y + 2
-    for line in upper where free > 0 {
+    var y = inner.y + 1 + gap
+    for line in upper {
       grid.put(line.text, inner.x, y, line.style, limit: inner.width)
       y += 1
     }
-    if !upper.isEmpty, free > 0 { y += 1 }
+    if !upper.isEmpty { y += gap }
     for line in lower {
       grid.put(line.text, inner.x, y, line.style, limit: inner.width)
       y += 1
@@ -90,10 +91,24 @@ struct LessonPanel {
       + [("About \(lesson.lesson.minutes) minutes, \(lesson.lesson.steps.count) steps.", paint.dim)]
   }
 
-  private func bottom(_ lesson: LessonPlay) -> [Line] {
+  /// The first lines; when some do not fit, the last one says so.
+  private func cut(_ lines: [Line], _ room: Int) -> [Line] {
+    guard lines.count > room else { return lines }
+    guard room > 0 else { return [] }
+    var kept = Array(lines.prefix(room - 1))
+    while kept.last?.text.isEmpty == true { kept.removeLast() }
+    return kept + [(paint.unicode ? "…" : "..", paint.dim)]
+  }
+
+  private func bottom(_ lesson: LessonPlay, _ isLow: Bool) -> [Line] {
     guard let step = lesson.current else { return [] }
     var lines: [Line] = []
     let sign = paint.unicode ? (lesson.isDone ? "✓" : "▸") : (lesson.isDone ? "*" : ">")
+    // What was to do gives way to what is to be seen.
+    if isLow, lesson.isDone {
+      let notice = step.notice.isEmpty ? "" : " " + step.notice
+      return [("\(sign) \(lesson.wasShown ? "Shown." : "Done.")\(notice)", .plain)]
+    }
     lines.append(("\(sign) \(step.task)", lesson.isDone ? paint.dim : paint.accent))
     if !lesson.isDone {
       let facts = Facts(model)

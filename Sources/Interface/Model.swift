@@ -93,7 +93,7 @@ public struct Model: Sendable {
     let number: Int
 
     /// The count they would be; nil for a view key alone.
-    var count: Int? { text.count > 1 || text > "5" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
+    var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
   }
 
   /// Each with the frame it is true of: until the next one comes, an older answer is better than none.

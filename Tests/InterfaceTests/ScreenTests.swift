@@ -10,7 +10,7 @@ import Testing
 
 @Suite struct ScreenTests {
   static let sizes = [(80, 24), (120, 40), (40, 12)]
-  static let views: [ViewKind] = [.map, .heads, .blocks, .sinks]
+  static let views: [ViewKind] = [.map, .heads, .blocks, .sinks, .compare]
 
   static func still(
     _ view: ViewKind, _ size: (Int, Int), _ capabilities: Capabilities = .init(),

@@ -41,7 +41,8 @@ enum Snapshot {
       }
       styles.append(line)
     }
-    let key = letters.sorted { $0.value < $1.value }.map { "\($0.value) \(words($0.key))" }
+    // The styles beyond the last letter share it.
+    let key = letters.map { "\($0.value) \(words($0.key))" }.sorted()
     return (grid.lines + ["", "styles"] + styles + [""] + key).joined(separator: "\n") + "\n"
   }
 
