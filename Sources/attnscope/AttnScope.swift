@@ -40,11 +40,18 @@ enum Program {
 
   /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is not.
   private static func flush() {
-    // A long text is written before it ends: what failed then shows in the stream's error sign.
-    guard fflush(nil) != 0 || ferror(stdout) != 0, errno != EPIPE else { return }
-    say(
-      "attnscope: writing to standard output failed: \(String(cString: strerror(errno)).lowercased())"
-    )
+    if fflush(nil) != 0 {
+      guard errno != EPIPE else { return }
+      let why = String(cString: strerror(errno)).lowercased()
+      say("attnscope: writing to standard output failed: \(why)")
+      exit(1)
+    }
+    // A long text is written before it ends: what failed then shows only in the stream's error sign.
+    guard ferror(stdout) != 0 else { return }
+    var output = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
+    let isGone = poll(&output, 1, 0) > 0 && output.revents & Int16(POLLERR) != 0
+    guard !isGone else { return }
+    say("attnscope: writing to standard output failed: what was written is not whole")
     exit(1)
   }
 
