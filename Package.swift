@@ -116,7 +116,7 @@ let tests: [(name: String, needs: [String])] = [
     "BackendTests",
     ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends"]
   ),
-  ("CommandTests", ["Support", "attnscope"]),
+  ("CommandTests", ["Support", "Interface", "attnscope"]),
   // The numeric suite and the budgets of the design, also run in release.
   (
     "NumericTests",

@@ -19,6 +19,10 @@ enum Program {
 
   static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
 
+  /// Stands for the folders of settings and state; nothing is kept from one run of the tests to the next.
+  private static let home =
+    FileManager.default.temporaryDirectory.path + "/attnscope-tests-\(getpid())"
+
   struct Result {
     let status: Int32
     let output: String
@@ -72,10 +76,9 @@ enum Program {
     for name in ["NO_COLOR", "TMUX", "COLORFGBG", "SSH_CONNECTION"] { variables[name] = nil }
     variables["LC_ALL"] = "C.UTF-8"
     variables["TERM"] = "xterm-256color"
-    // What the user of this machine has set is not what is tested.
-    let desk = FileManager.default.temporaryDirectory.path + "/attnscope-tests-\(getpid())"
-    variables["XDG_CONFIG_HOME"] = desk + "/config"
-    variables["XDG_STATE_HOME"] = desk + "/state"
+    // Neither what the user has set nor what the user has done.
+    variables["ATTNSCOPE_CONFIG"] = nil
+    for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME"] { variables[name] = home }
     variables.merge(environment) { $1 }
     var argv = arguments.map { strdup($0) } + [nil]
     var envp = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
