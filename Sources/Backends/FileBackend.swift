@@ -1,5 +1,6 @@
 import Analysis
 import Attention
+import Methods
 public import Formats
 public import Sessions
 import Tensors
@@ -54,6 +55,7 @@ public final class FileBackend: Backend {
       storedTile: tile,
       guesses: guesses)
     about.path = dump.path
+    about.methods = Registry.methods.map { $0.card.id }
     return about
   }
 

@@ -66,7 +66,7 @@ extension UnsafeRawBufferPointer {
 }
 
 /// All bytes of a text, from a file or a pipe; `-` is standard input.
-public func readWhole(_ path: String) throws(FormatError) -> [UInt8] {
+public func readWhole(_ path: String, most: Int = .max) throws(FormatError) -> [UInt8] {
   let isInput = path == "-"
   let descriptor = isInput ? 0 : open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { throw MappedFile.openError(path, errno) }
@@ -83,5 +83,9 @@ public func readWhole(_ path: String) throws(FormatError) -> [UInt8] {
     }
     if count == 0 { return out }
     out += buffer[0..<count]
+    guard out.count <= most else {
+      throw FormatError(
+        .unsupported, "is larger than \(most) bytes, which such a file never is", file: path)
+    }
   }
 }

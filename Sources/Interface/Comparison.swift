@@ -38,8 +38,11 @@ struct Comparison {
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.refusal)
     }
     waiting = refusals.first ?? (model.isStopped ? "stopped" : "computing…")
-    left = Self.name(one, method: nil, files: model.sources.count > 1)
-    right = Self.name(other, method: model.counterpart.method, files: model.sources.count > 1)
+    left = Self.name(
+      one, method: nil, files: model.counterpart.head.source != model.selection.head.source)
+    right = Self.name(
+      other, method: model.counterpart.method,
+      files: model.counterpart.head.source != model.selection.head.source)
     let table = one.table(one.selection.head), otherTable = model.otherTable
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }

@@ -22,6 +22,7 @@ public struct Config: Sendable {
   public init() {}
 
   public init(_ text: String) {
+    var lines: [Action: Int] = [:]
     for (index, line) in text.textLines.enumerated() {
       let line = line.trimmed
       if line.isEmpty || line.hasPrefix("#") { continue }
@@ -30,6 +31,24 @@ public struct Config: Sendable {
       }
       let why = parts.count == 2 ? take(parts[0], parts[1]) : "a line is 'name = value'"
       if let why, problems.count < 20 { problems.append("line \(index + 1): \(why)") }
+      if why == nil, parts[0].hasPrefix("key."),
+        let action = Action(rawValue: String(parts[0].dropFirst(4)))
+      {
+        lines[action] = index + 1
+      }
+    }
+    nameTheKeyless(lines)
+  }
+
+  /// Actions whose only key went to another.
+  private mutating func nameTheKeyless(_ lines: [Action: Int]) {
+    for row in Keymap(keys).bindings where row.keys.isEmpty {
+      let lost = KeyTable.bindings.first { $0.action == row.action }?.keys ?? []
+      let taker = keys.first { $0.value.contains { lost.contains($0) } }?.key
+      guard let taker, let line = lines[taker], problems.count < 20 else { continue }
+      problems.append(
+        "line \(line): \(row.action.rawValue) is left without a key; bind key.\(row.action.rawValue), too"
+      )
     }
   }
 

@@ -41,6 +41,12 @@ public struct Counterpart: Sendable, Hashable {
           try setHead("layer", numbers[0], sources)
           try setHead("head", numbers[1], sources)
         } else if word.first?.isLetter ?? false {
+          let known = sources[head.source].methods
+          guard known.isEmpty || known.contains(word) else {
+            throw SettingError(
+              "there is no method '\(word)': \(known.joined(separator: ", ")); or 12.3, file 2, tile 64x64, desc"
+            )
+          }
           method = word == "blasst" ? nil : word
         } else {
           throw SettingError(

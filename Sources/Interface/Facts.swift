@@ -30,9 +30,32 @@ package struct Facts {
       return value.rounded() == value && abs(value) < 1e6
         ? "\(name) \(Int(value))" : "\(name) \(Numbers.short(value))"
     case .text(let value): return "\(name) \(value.isEmpty ? "none" : value)"
-    case .truth(let value): return value ? name : "not \(name)"
+    case .truth(let value): return "\(name) \(value ? "yes" : "no")"
     case nil: return "\(name) …"
     }
+  }
+
+  /// What the panel beside the map would say of the cursor, in a line.
+  var place: String {
+    let selection = model.selection
+    var text = "at q \(selection.query), k \(selection.key)"
+    if case .number(let p) = self["cursor.p"], selection.view == .map {
+      text += ": p \(Numbers.short(p))"
+    }
+    guard let margin, case .number(let i) = self["block.row"],
+      case .number(let j) = self["block.key"]
+    else { return text }
+    if margin.isNaN { return text + ", not visible" }
+    let verdict =
+      margin == .infinity
+      ? "first, computed"
+      : "margin \(Numbers.fixed(Double(margin), 2)), \(self["block.skipped"] == .truth(true) ? "skipped" : "computed")"
+    text += "; block (\(Int(i)),\(Int(j))) \(verdict)"
+    if let table = model.table(selection.head), selection.lambda > 0 {
+      text +=
+        "; λ \(Numbers.scientific(selection.lambda)) skips \(Numbers.percent(table.sparsity(model.lambda)))"
+    }
+    return text
   }
 
   // MARK: Texts and truths

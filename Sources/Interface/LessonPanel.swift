@@ -36,7 +36,10 @@ struct LessonPanel {
     var free = room - lower.count - (lower.isEmpty ? 0 : gap)
     let text = wrapped(top(lesson), inner.width, spaced: !isLow)
     var number = lesson.page
-    if free < 3, text.count > free, !lower.isEmpty {
+    // Once it is done there is something to see, and the text has been read.
+    if lesson.isDone, text.count > free {
+      free = 0
+    } else if free < 3, text.count > free, !lower.isEmpty {
       // Too low for both: the text has pages of its own, after the task.
       let pages = (text.count + max(1, room - 1) - 1) / max(1, room - 1)
       if number % (pages + 1) == 0 {
@@ -114,6 +117,13 @@ struct LessonPanel {
       let facts = Facts(model)
       let names = step.check.names.filter { !$0.hasPrefix(Fact.startPrefix) }
       lines.append(("now: " + names.map(facts.phrase).joined(separator: ", "), paint.dim))
+    }
+    // Where the panel of the cursor has no room, its line stands here.
+    let isNarrow = ScreenLayout(model).side.isEmpty
+    if model.live == nil, [.map, .blocks].contains(model.selection.view),
+      isNarrow && model.width < 120
+    {
+      lines.append((Facts(model).place, paint.dim))
     }
     for hint in step.hints.prefix(lesson.hints) where !lesson.isDone {
       lines.append(("Hint: " + hint, paint.warning))

@@ -11,6 +11,12 @@ extension Model {
       if other.head.layer < about.layers.count, other.head.head < about.heads { return other }
     }
     var head = selection.head
+    if sources.count > 1 {
+      // Of two files the same head is what one wants to see.
+      var place = selection
+      place.show((head.source + 1) % sources.count, sources)
+      return Counterpart(place.head)
+    }
     head.head = head.head + 1 < source.heads ? head.head + 1 : max(0, head.head - 1)
     return Counterpart(head)
   }

@@ -135,6 +135,9 @@ struct Screen {
       grid.put(message, 1, y, Style(bold: true, reverse: true))
       return
     }
+    if model.lesson != nil, layout.lesson.height < 6 {
+      x = grid.put("the lesson needs a larger window  ", x, y, Style(bold: true, reverse: true))
+    }
     if let count = model.digits?.count {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }

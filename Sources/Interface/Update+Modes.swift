@@ -18,7 +18,8 @@ extension Model {
   mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) -> [Effect] {
     switch key {
     case .escape: mode = .normal
-    case .backspace: mode = text.isEmpty ? .normal : .prompt(prompt, text: String(text.dropLast()))
+    case .backspace: mode = .prompt(prompt, text: String(text.dropLast()))
+    case .control("u"): mode = .prompt(prompt, text: "")
     case .character(let c) where text.count < 200: mode = .prompt(prompt, text: text + String(c))
     case .enter:
       mode = .normal

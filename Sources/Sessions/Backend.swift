@@ -59,6 +59,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var guesses: [String]
   /// Where a live source began.
   public var live: LiveStatus?
+  /// Of the library, that can be compared with; empty when it is not known.
+  public var methods: [String] = []
   /// Of the file, to open it again.
   public var path: String?
   /// Its place among files opened together, and in the first of them the others.

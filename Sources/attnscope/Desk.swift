@@ -30,8 +30,8 @@ enum Desk {
 
   /// Nil when there is no such file; at most `most` bytes of it.
   static func text(_ path: String, most: Int = 1 << 20) -> String? {
-    guard access(path, R_OK) == 0, let bytes = try? readWhole(path) else { return nil }
-    return String(decoding: bytes.prefix(most), as: UTF8.self)
+    guard access(path, R_OK) == 0, let bytes = try? readWhole(path, most: most) else { return nil }
+    return String(decoding: bytes, as: UTF8.self)
   }
 
   /// Writes a file, and the folders it needs; nil, or a sentence that says what went wrong.
@@ -41,7 +41,8 @@ enum Desk {
       try writeText(text, to: path, force: true)
       return nil
     } catch {
-      return "\(error)"
+      // Why, before where: a line of the screen may be short.
+      return "\(error.message) (\(error.file))"
     }
   }
 
@@ -117,7 +118,15 @@ enum Desk {
     allMarks().filter { $0.path == path }.map(\.mark)
   }
 
+  /// A file that is there and holds nothing that can be read is put aside, not written over.
+  private static func setAside(_ file: String) {
+    var status = stat()
+    guard stat(file, &status) == 0, status.st_size > 0 else { return }
+    rename(file, file + ".damaged")
+  }
+
   static func keep(_ marks: [Bookmark], of path: String) -> String? {
+    if allMarks().isEmpty { setAside(statePath("bookmarks")) }
     let others = allMarks().filter { $0.path != path }
     let all = others + marks.map { (path, $0) }
     return write(
@@ -125,7 +134,7 @@ enum Desk {
         let name = entry.mark.name.filter { $0 != "]" && $0 != "\n" }
         return "[\(name)] \(entry.path)\n\(entry.mark.state)"
       }.joined(), to: statePath("bookmarks")
-    ).map { "The bookmark holds for this session only: \($0)" }
+    ).map { "Bookmarked for this session only: \($0)" }
   }
 
   // MARK: Lessons
@@ -146,6 +155,7 @@ enum Desk {
 
   static func keep(lesson: String, step: Int, done: [Int]) -> String? {
     var all = progress()
+    if all.isEmpty { setAside(statePath("lessons")) }
     all[lesson] = (step, Set(done))
     let lines = all.sorted { $0.key < $1.key }.map { name, value in
       "\(name) \(value.step) \(value.done.sorted().map(String.init).joined(separator: ","))\n"

@@ -16,7 +16,7 @@ struct LessonCommand: AsyncParsableCommand {
       "Lessons on the real screens: without a name they are listed, with what you have done.",
     discussion:
       "A lesson goes on where it was left. attnscope lesson check FILE says what is wrong with a lesson of your own.",
-    subcommands: [Play.self, Check.self], defaultSubcommand: Play.self)
+    subcommands: [Play.self, Check.self, Facts.self], defaultSubcommand: Play.self)
 
   struct Play: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -56,23 +56,42 @@ struct LessonCommand: AsyncParsableCommand {
     }
   }
 
-  struct Check: ParsableCommand {
+  struct Facts: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "facts", abstract: "List what a check may ask, and what show may set.")
+
+    func run() {
+      print("Facts of a check; start.NAME is the value when the step began:")
+      for (name, kind) in Fact.kinds.sorted(by: { $0.key < $1.key }) {
+        print("  \(name)  \(kind.rawValue)")
+      }
+      print("Settings of show:")
+      for setting in ViewSetting.all { print("  \(setting.name)  \(setting.values)") }
+      print("needs: \(Lesson.Need.allCases.map(\.rawValue).joined(separator: " or "))")
+    }
+  }
+
+  struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "check", abstract: "Say what is wrong with lesson files, with line numbers.")
 
     @Argument(help: "Lesson files.") var files: [String]
 
-    func run() throws {
+    func run() async throws {
       var isFine = true
       for file in files {
         let reader = try LessonFiles.read(file)
         var problems = reader.problems
-        if let lesson = reader.lesson { problems += LessonCheck.problems(lesson) }
+        if let lesson = reader.lesson {
+          problems += LessonCheck.problems(lesson)
+          if problems.isEmpty { problems += try await LessonCheck.played(lesson) }
+        }
         for problem in problems {
           print("\(Printable.text(file)):\(problem.line): \(Printable.text(problem.text))")
         }
         if let lesson = reader.lesson, problems.isEmpty {
-          print("\(Printable.text(file)): \(lesson.steps.count) steps, nothing wrong")
+          let count = lesson.steps.count
+          print("\(Printable.text(file)): \(count) step\(count == 1 ? "" : "s"), nothing wrong")
         }
         isFine = isFine && problems.isEmpty
       }
@@ -110,6 +129,37 @@ enum LessonCheck {
     return problems
   }
 
+  /// Plays the lesson without a screen: a check must not be met when its step begins, and must be by its keys.
+  static func played(_ lesson: Lesson) async throws -> [LessonProblem] {
+    guard lesson.needs == .sample else { return [] }
+    let backend = SeveralBackends(try LessonFiles.dumps(lesson).map { FileBackend($0) })
+    var model = Model(backend.describe(), width: 120, height: 40)
+    _ = model.play(LessonPlay(lesson))
+    var problems: [LessonProblem] = []
+    for (number, step) in lesson.steps.enumerated() {
+      _ = model.play(LessonPlay(lesson, step: number))
+      try await Still.complete(&model) { try await backend.answer($0) }
+      // A message makes the model look whether its task is done.
+      _ = update(&model, .said(""))
+      if model.lesson?.isDone ?? false {
+        problems.append(
+          LessonProblem(
+            line: step.line, text: "the check of '\(step.title)' is met before anything is done"))
+        continue
+      }
+      for case .press(let keys) in step.moves {
+        for key in keys { _ = update(&model, .event(.key(key))) }
+        try await Still.complete(&model) { try await backend.answer($0) }
+        _ = update(&model, .said(""))
+      }
+      if !(model.lesson?.isDone ?? false) {
+        problems.append(
+          LessonProblem(line: step.line, text: "the keys of '\(step.title)' do not meet its check"))
+      }
+    }
+    return problems
+  }
+
   private static let anything = SourceDescription(
     name: "", kind: "", model: nil, layers: [0], heads: 1, kvHeads: 1, queries: 1, keys: 1,
     headDim: 1, visibility: .init(causal: true, queries: 1, keys: 1), tokens: [], hasValues: false)
@@ -132,12 +182,21 @@ struct LessonRun {
   }
 
   func run() async throws {
+    let problems = LessonCheck.problems(lesson)
+    guard problems.isEmpty else {
+      throw Problem(
+        "\(lesson.name) does not fit: \(problems.map(\.description).joined(separator: "\n  "))")
+    }
     guard isatty(0) == 1, isatty(1) == 1 else { return print(text) }
     var surroundings = Surroundings.standard(terminal, source: lesson.name)
     let kept = restart ? nil : Desk.progress()[lesson.name]
     let isOver = (kept?.done.count ?? 0) >= lesson.steps.count
+    // What was decoded is gone with the run that decoded it: a live lesson begins anew.
+    let again = isOver || lesson.needs == .model
     surroundings.lesson = LessonPlay(
-      lesson, step: isOver ? -1 : (kept?.step ?? -1), done: kept?.done ?? [])
+      lesson, step: again ? -1 : (kept?.step ?? -1), done: kept?.done ?? [])
+    // The texts name the standard keys.
+    surroundings.keymap = Keymap()
     let notes = present ? NotesServer() : nil
     if let notes { surroundings.tell(to: notes) }
     defer { notes?.close() }

@@ -26,7 +26,7 @@ enum LessonFiles {
   }
 
   static func read(_ path: String) throws -> LessonReader {
-    let bytes = try readWhole(path)
+    let bytes = try readWhole(path, most: 1 << 20)
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw FormatError(.malformed, "is not a text in UTF-8", file: path)
     }

@@ -100,9 +100,10 @@ struct OpenCommand: AsyncParsableCommand {
     let parts = dumps.map(named.backend)
     let start = try Start(
       dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
+    let wrong = saved?.problems(parts.map { $0.describe() }) ?? []
     guard isatty(0) == 1, isatty(1) == 1 else {
+      for text in wrong { say(Printable.text(text)) }
       guard !plain else {
-        if let note = saved?.note(parts.map { $0.describe() }) { say(note) }
         try await PlainSession(SeveralBackends(parts), begin: { begin(&$0, start, saved, parts) })
           .run()
         return nil
@@ -115,6 +116,7 @@ struct OpenCommand: AsyncParsableCommand {
     }
     let backend: any Backend = parts.count == 1 ? parts[0] : SeveralBackends(parts)
     if plain {
+      for text in wrong { say(Printable.text(text)) }
       try await PlainSession(backend, begin: { begin(&$0, start, saved, parts) }).run()
       return nil
     }
@@ -122,7 +124,7 @@ struct OpenCommand: AsyncParsableCommand {
     let surroundings = Surroundings.standard(terminal, source: dumps[0].path)
     return try await Screen.run(
       backend, terminal, surroundings, begin: { begin(&$0, start, saved, parts) },
-      note: saved?.note(parts.map { $0.describe() }))
+      note: wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first)
   }
 
   private func begin(
@@ -223,8 +225,8 @@ struct SavedState: Sendable {
   private let lines: String
 
   init(_ path: String) throws {
-    let bytes = try readWhole(path)
-    guard bytes.count <= 1 << 20, let text = String(validating: bytes, as: UTF8.self) else {
+    let bytes = try readWhole(path, most: 1 << 20)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
       throw FormatError(.malformed, "is no state file: a short text in UTF-8", file: path)
     }
     var files: [String] = []
@@ -241,9 +243,14 @@ struct SavedState: Sendable {
     _ = ViewState.read(lines, into: &selection, [about] + about.others)
   }
 
-  func note(_ sources: [SourceDescription]) -> String? {
+  /// What is wrong with it, a sentence a line of the file.
+  func problems(_ sources: [SourceDescription]) -> [String] {
     var scratch = Viewpoint(sources[0])
-    return ViewState.read(lines, into: &scratch, sources).first.map { "The state file, \($0)" }
+    let problems = ViewState.read(lines, into: &scratch, sources)
+    let isEmpty = !lines.split(separator: "\n").contains { !$0.hasPrefix("#") }
+    return (problems + (isEmpty ? ["it says nothing about a view"] : [])).map {
+      "The state file, \($0)"
+    }
   }
 }
 

@@ -132,7 +132,7 @@ struct SinksFigure {
 
 /// What one query reads: its text, each token shaded by its weight, and the heaviest keys.
 struct RowFigure {
-  private let figure: Figure
+  fileprivate let figure: Figure
 
   init(_ figure: Figure) { self.figure = figure }
 
@@ -198,8 +198,13 @@ struct RowFigure {
       let raw = model.source.tokens[key]
       // A line break breaks the line, and is not drawn.
       if raw.contains("\n"), x > 24 { (x, y) = (24, y + 19) }
-      let text = Printable.text(raw.filter { $0 != "\n" })
+      var text = Printable.text(raw.filter { $0 != "\n" })
       if text.isEmpty { continue }
+      // A word stays whole: its later tokens begin with no blank.
+      if text.first == " ", x + word(from: key, size) > right {
+        (x, y) = (24, y + 19)
+        text.removeFirst()
+      }
       let wide = Strokes.width(text, size: size, bold: false)
       if x + wide > right { (x, y) = (24, y + 19) }
       let isPast = key < model.source.visibility.limit(row: model.selection.query)
@@ -215,6 +220,17 @@ struct RowFigure {
       x += wide
     }
     return y + 14
+  }
+}
+
+extension RowFigure {
+  /// How wide the word is that begins with a token.
+  fileprivate func word(from key: Int, _ size: Double) -> Double {
+    let tokens = figure.model.source.tokens
+    var end = key + 1
+    while end < tokens.count, end < key + 12, tokens[end].first?.isWhitespace == false { end += 1 }
+    return Strokes.width(
+      Printable.text(tokens[key..<end].joined()), size: size, bold: false)
   }
 }
 
