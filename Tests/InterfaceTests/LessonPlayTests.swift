@@ -311,10 +311,18 @@ extension Pilot {
           condition.holds { Facts(model)[$0] } == true
         }
       case .press(let keys):
+        // Digits and what they count are typed without a pause: after a second a digit is a view.
+        var run: [Key] = []
         for key in keys {
-          if case .normal = await model().mode { _ = await settled("\(what): before \(key.name)") }
-          await pressAndWait(key)
+          if run.isEmpty, case .normal = await model().mode {
+            _ = await settled("\(what): before \(key.name)")
+          }
+          run.append(key)
+          if case .character(let c) = key, c.isNumber { continue }
+          await pressAndWait(run)
+          run = []
         }
+        await pressAndWait(run)
       }
     }
   }

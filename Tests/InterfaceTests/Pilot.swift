@@ -43,11 +43,11 @@ final class Pilot: Sendable {
 
   func press(_ text: String) { terminal.type(text) }
 
-  /// Presses a key and waits until the app has taken it in.
-  func pressAndWait(_ key: Key) async {
+  /// Presses keys and waits until the app has taken them in.
+  func pressAndWait(_ keys: [Key]) async {
     let before = keysTaken.value
-    terminal.press(key)
-    while keysTaken.value == before { await pause() }
+    for key in keys { terminal.press(key) }
+    while keysTaken.value < before + keys.count { await pause() }
   }
 
   /// A line behind `:`, and Enter.
