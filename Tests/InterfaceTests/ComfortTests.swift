@@ -48,9 +48,10 @@ import Testing
       ("lambda = nan", "lambda is 0 (dense) to 1"), ("scale = cubic", "scale is one of"),
       ("layer = 3", "there is no setting 'layer'"), ("key.fly = F", "there is no action 'fly'"),
       ("key.tile = Hom", "'Hom' is no key"), ("key.tile = 7", "digits stay as they are"),
-      ("key.tile =", "which key?"), ("  key.tile = T   Ctrl-T ", nil),
-      ("key.vote = T", "T is bound to tile already"), ("mouse=off", nil), ("\u{0}= \u{1b}[2J", ""),
+      ("key.tile =", "which key?"), ("  key.tile = Y   Ctrl-T ", nil),
+      ("key.vote = Y", "Y is bound to tile already"), ("mouse=off", nil), ("\u{0}= \u{1b}[2J", ""),
       ("scale = linear", nil), ("lambda = 0.1", nil),
+      ("key.sort = q", "quit is left without a key"),
     ]
     let config = Config(lines.map(\.line).joined(separator: "\n"))
     let expected = lines.enumerated().compactMap { index, entry in
@@ -61,7 +62,10 @@ import Testing
       #expect(problem.hasPrefix("line \(wanted.number): \(wanted.text)"), "\(problem)")
     }
     #expect(config.framesPerSecond == 30 && config.mouse == false)
-    #expect(config.keys == [.tile: [.character("T"), .control("t")]])
+    #expect(
+      config.keys == [
+        .tile: [.character("Y"), .control("t")], .sort: [.character("q")],
+      ])
     #expect(config.view.map(\.name) == ["scale", "lambda"])
     let junk = Config(String(repeating: "x\n", count: 100_000))
     #expect(junk.problems.count == 20)
