@@ -151,14 +151,23 @@ struct LessonPanel {
     }.joined(separator: ", ")
   }
 
+  /// Backticks mark keys in the file. On the screen a key that is a sign stands in quotes, or it would read as a full stop.
+  private func marked(_ text: String) -> String {
+    let (open, close) = paint.unicode ? ("‘", "’") : ("'", "'")
+    return text.split(separator: "`", omittingEmptySubsequences: false).enumerated().map {
+      index, part in
+      let isSign = index % 2 == 1 && !part.isEmpty && !part.contains { $0.isLetter || $0.isNumber }
+      return isSign ? open + part + close : String(part)
+    }.joined()
+  }
+
   /// Broken between words; a word longer than a line is cut.
   private func wrapped(_ lines: [Line], _ width: Int, spaced: Bool = false) -> [Line] {
     var out: [Line] = []
     for (index, line) in lines.enumerated() {
       if spaced, index > 0 { out.append(("", .plain)) }
       var current = ""
-      // Backticks mark keys in the file; on the screen the key itself is enough.
-      for word in line.text.split(separator: " ").map({ $0.filter { $0 != "`" } }) {
+      for word in marked(line.text).split(separator: " ").map(String.init) {
         if !current.isEmpty, Width.of(current) + 1 + Width.of(word) > width {
           out.append((current, line.style))
           current = ""
