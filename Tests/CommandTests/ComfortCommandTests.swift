@@ -181,7 +181,7 @@ extension ProgramTests {
         let open = try PseudoTerminal([Program.path, Program.sample], environment: environment)
         open.sees("exact")
         open.send(":mark x\r")
-        open.sees("The bookmark holds for this session only")
+        open.sees("Bookmarked for this session only")
         open.send("q")
         #expect(open.end() == 0)
       }
@@ -289,7 +289,7 @@ extension ProgramTests {
         let result = try Program.run("open", Program.sample, "--plain", input: input)
         #expect(result.status == 0, "\(result.error)")
         for text in [
-          "Layer 12 head 0", "the map.", "With lambda 1.0e-1", "27 heads of", "its blocks.",
+          "Layer 12 head 0", "the map.", "Lambda is 1.0e-1", "27 heads of", "its blocks.",
           "where its attention goes.", "the text.", "right is L12 H0 a-shape",
           "Views: map, heads, blocks", "next tile preset",
         ] { #expect(result.output.contains(text), "\(text)") }
