@@ -268,7 +268,7 @@ import Testing
       SyntheticBackend(layers: 3, heads: 5, tokens: 40, name: "b"),
     ])
     let characters = Array("0123456789,.-x \nab")
-    for _ in 0..<300 {
+    for _ in 0..<80 {
       var bytes = Array(ViewState.text(Self.view(&random), Self.sources))
       for _ in 0..<Int.random(in: 1...20, using: &random) {
         bytes[Int.random(in: 0..<bytes.count, using: &random)] = characters.randomElement(

@@ -231,7 +231,7 @@ import Testing
         .escape, .character("6"),
       ]
     let words = ["file 1", "file 2", "4.1", "a-shape", "tile 4x4", "desc", "file 2 0.2", "next"]
-    for step in 0..<1500 {
+    for step in 0..<500 {
       if step % 5 == 0 {
         let word = words.randomElement(using: &random)!
         _ = update(&model, .event(.key(.escape)))
@@ -250,8 +250,8 @@ import Testing
   // MARK: Pictures
 
   @Test func inSmallAndOddPlaces() async throws {
-    for width in [40, 60, 80, 119, 150, 220] {
-      for height in [12, 20, 27, 28, 60] {
+    for width in [40, 80, 119, 150] {
+      for height in [12, 20, 28, 60] {
         _ = try await ScreenTests.still(.compare, (width, height), tokens: 24)
       }
     }

@@ -282,7 +282,7 @@ extension Pilot {
     _ what: String, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: @escaping @Sendable (Model) -> Bool
   ) async -> Model? {
-    let limit = ContinuousClock.now + .seconds(120)
+    let limit = ContinuousClock.now + .seconds(300)
     while ContinuousClock.now < limit {
       let model = await model()
       if condition(model) { return model }
