@@ -15,7 +15,13 @@ enum Desk {
     return (getenv("HOME").map { String(cString: $0) } ?? ".") + "/" + standard + "/attnscope"
   }
 
-  static var configPath: String { folder("XDG_CONFIG_HOME", ".config") + "/config" }
+  /// ATTNSCOPE_CONFIG, or the usual place.
+  static var configPath: String {
+    if let path = getenv("ATTNSCOPE_CONFIG").map({ String(cString: $0) }), !path.isEmpty {
+      return path
+    }
+    return folder("XDG_CONFIG_HOME", ".config") + "/config"
+  }
   static func statePath(_ name: String) -> String {
     folder("XDG_STATE_HOME", ".local/state") + "/" + name
   }
@@ -54,12 +60,9 @@ enum Desk {
     }
   }
 
-  static func config() -> Config {
-    if let path = getenv("ATTNSCOPE_CONFIG").map({ String(cString: $0) }), !path.isEmpty {
-      return Config(text(path) ?? "")
-    }
-    return Config(text(configPath) ?? "")
-  }
+  /// Read once: what changes in the file holds from the next start on.
+  static func config() -> Config { loaded }
+  private static let loaded = Config(text(configPath) ?? "")
 
   /// For `doctor`.
   static var configNote: String {

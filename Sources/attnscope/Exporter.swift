@@ -4,6 +4,7 @@ import Glibc
 import Interface
 import Pictures
 import Sessions
+import Tensors
 
 /// The formats of pictures, by the ending of a name.
 enum PictureFormat: String, CaseIterable {
@@ -125,7 +126,10 @@ enum Exporter {
         try await figure.complete(ask)
         let done = figure
         let table = format == .html ? try await Self.heads(done, ask) : ""
-        try FigureFile(path: path, format: format).write(done, table: table)
+        // Painting takes long enough to keep it off Swift's pool.
+        try await ComputeThreads.shared.value {
+          try FigureFile(path: path, format: format).write(done, table: table)
+        }
       }
       return "Written to \(path)."
     } catch is CancellationError {
