@@ -172,17 +172,6 @@ extension Model {
         return say("Splits are 1 or more: runs of key blocks with a running maximum of their own.")
       }
       return performing { $0.setSpec { $0.splits = count } }
-    case "layer":
-      guard let number = Int(words[1]), let index = source.layers.firstIndex(of: number) else {
-        return say(
-          "This file has layers \(source.layers.map(String.init).joined(separator: ", ")).")
-      }
-      return performing { $0.selection.head.layer = index }
-    case "head":
-      guard let number = Int(words[1]), (0..<source.heads).contains(number) else {
-        return say("Heads are 0 to \(source.heads - 1).")
-      }
-      return performing { $0.selection.head.head = number }
     case "query":
       guard let number = Int(words[1]) else { return say("\(words[1]) is not a query number.") }
       return performing { $0.goTo(query: number) }
