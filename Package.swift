@@ -12,8 +12,8 @@ let rooms: [(name: String, imports: [String])] = [
   ("Formats", ["Tensors", "Kernels", "CZlib"]),
   ("Attention", ["Tensors", "Kernels"]),
   ("Models", ["Kernels", "Tensors", "Formats", "Attention", "HeapModule"]),
-  ("Methods", ["Tensors", "Attention"]),
   ("Analysis", ["Tensors", "Attention"]),
+  ("Methods", ["Tensors", "Attention", "Analysis"]),
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
   (
     "Backends",
@@ -101,15 +101,15 @@ let tests: [(name: String, needs: [String])] = [
   ("FormatsTests", ["Support", "Kernels", "Tensors", "Formats"]),
   ("ModelsTests", ["Support", "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods"]),
   ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
-  ("MethodsTests", ["Support", "Tensors", "Attention", "Methods"]),
+  ("MethodsTests", ["Support", "Tensors", "Attention", "Analysis", "Methods"]),
   ("CanvasTests", ["Canvas"]),
   ("PicturesTests", ["Pictures"]),
   ("LessonsTests", ["Support", "Canvas", "Lessons"]),
   (
     "InterfaceTests",
     [
-      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Sessions", "Backends",
-      "Canvas", "Lessons", "Interface",
+      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Methods", "Sessions",
+      "Backends", "Canvas", "Lessons", "Interface",
     ]
   ),
   (

@@ -3,6 +3,7 @@ import Glibc
 import Synchronization
 
 func exponential(_ x: Double) -> Double { exp(x) }
+func logarithm(_ x: Double) -> Double { log(x) }
 
 /// Small loops over one row.
 enum Rows {

@@ -1,9 +1,61 @@
 import Kernels
 
-/// Which entries a sparse pattern keeps: columns, diagonals, blocks, or any union of them.
+/// Runs of keys that each tile of query rows keeps, compressed: tile t has runs `starts[t]..<starts[t + 1]`.
 ///
-/// Entry (i, j) is kept when it is visible and column j, or offset |position(i) - j|, or its block is. Every shape of
-/// MInference is one of these: an A-shape is the first columns and the smallest offsets.
+/// What columns, diagonals and blocks cannot say: trees, hash buckets, 2-D neighbourhoods, picks of every row.
+public struct KeyRanges: Sendable, Equatable {
+  /// Query rows that share their runs.
+  public let tileRows: Int
+  /// `[tiles + 1]`
+  public let starts: [Int]
+  /// Ascending within a tile, without overlaps.
+  public let runs: [Range<Int>]
+
+  /// `[tiles]` lists of runs, in any order; they are sorted and joined.
+  public init(_ tiles: [[Range<Int>]], tileRows: Int = 1) {
+    precondition(tileRows > 0, "a tile has at least one row")
+    self.tileRows = tileRows
+    var starts = [0], runs: [Range<Int>] = []
+    for tile in tiles {
+      let first = runs.count
+      for run in tile.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+        if runs.count > first, let last = runs.last, run.lowerBound <= last.upperBound {
+          runs[runs.count - 1] = last.lowerBound..<max(last.upperBound, run.upperBound)
+        } else {
+          runs.append(run)
+        }
+      }
+      starts.append(runs.count)
+    }
+    (self.starts, self.runs) = (starts, runs)
+  }
+
+  /// The runs of keys of single rows, from flags `[keys]`.
+  public static func runs(of flags: some RandomAccessCollection<UInt8>) -> [Range<Int>] {
+    var runs: [Range<Int>] = [], start: Int?
+    for (key, flag) in flags.enumerated() {
+      if flag != 0 {
+        start = start ?? key
+      } else if let first = start {
+        runs.append(first..<key)
+        start = nil
+      }
+    }
+    if let first = start { runs.append(first..<flags.count) }
+    return runs
+  }
+
+  /// The runs of a query row.
+  public func runs(row: Int) -> ArraySlice<Range<Int>> {
+    let tile = row / tileRows
+    return tile + 1 < starts.count ? runs[starts[tile]..<starts[tile + 1]] : []
+  }
+}
+
+/// Which entries a sparse pattern keeps: columns, diagonals, blocks, runs of keys, or any union of them.
+///
+/// Entry (i, j) is kept when it is visible and column j, or offset |position(i) - j|, or its block is kept, or a run of its
+/// row holds j. An A-shape is the first columns and the smallest offsets; a tree or a hash needs runs.
 public struct KeptSet: Sendable, Equatable {
   public let queries: Int
   public let keys: Int
@@ -14,8 +66,13 @@ public struct KeptSet: Sendable, Equatable {
   private let centre: Int
   /// `[query blocks][key blocks]`, or empty.
   public private(set) var blocks: [UInt8] = []
-  public private(set) var blockSize = 0
+  /// Query rows and keys of a block; 0 without blocks.
+  public private(set) var blockRows = 0
+  public private(set) var blockKeys = 0
+  /// Runs of keys of rows or tiles of rows; nil without.
+  public private(set) var ranges: KeyRanges?
 
+  /// Nothing kept, for a map of these sides.
   public init(queries: Int, keys: Int, visibility: Visibility) {
     self.queries = queries
     self.keys = keys
@@ -35,24 +92,70 @@ public struct KeptSet: Sendable, Equatable {
     for j in range.clamped(to: 0..<keys) { columns[j] = 1 }
   }
 
+  /// `[query blocks][key blocks]` of `size` tokens on a side, 1 kept; replaces blocks kept before.
   public mutating func keep(blocks: [UInt8], size: Int) {
-    precondition(
-      blocks.count == ((queries + size - 1) / size) * ((keys + size - 1) / size),
-      "blocks do not tile")
-    (self.blocks, blockSize) = (blocks, size)
+    keep(blocks: blocks, rows: size, keys: size)
   }
+
+  /// `[query blocks][key blocks]` of `rows` query rows and `keys` keys, 1 kept; replaces blocks kept before.
+  public mutating func keep(blocks: [UInt8], rows: Int, keys wide: Int) {
+    precondition(
+      blocks.count == ((queries + rows - 1) / rows) * ((keys + wide - 1) / wide),
+      "blocks do not tile")
+    (self.blocks, blockRows, blockKeys) = (blocks, rows, wide)
+  }
+
+  /// Runs of keys of every row or tile of rows; replaces runs kept before.
+  public mutating func keep(_ ranges: KeyRanges) { self.ranges = ranges }
 
   public var offsets: [Int] { (0...centre).filter { mirrored[centre + $0] != 0 } }
 
-  /// The union with another set; at most one of the two may hold blocks.
+  /// About how many bytes it holds.
+  public var bytes: Int {
+    columns.count + mirrored.count + blocks.count
+      + (ranges.map { 16 * $0.runs.count + 8 * $0.starts.count } ?? 0)
+  }
+
+  /// The union with another set of the same sides.
   public func union(_ other: KeptSet) -> KeptSet {
     var result = self
     for j in columns.indices { result.columns[j] |= other.columns[j] }
     for o in mirrored.indices { result.mirrored[o] |= other.mirrored[o] }
-    if blocks.isEmpty, !other.blocks.isEmpty {
-      result.keep(blocks: other.blocks, size: other.blockSize)
+    var runs = [other.ranges].compactMap { $0 }
+    if blocks.isEmpty {
+      (result.blocks, result.blockRows, result.blockKeys) = (
+        other.blocks, other.blockRows, other.blockKeys
+      )
+    } else if !other.blocks.isEmpty {
+      if blockRows == other.blockRows, blockKeys == other.blockKeys {
+        for b in blocks.indices { result.blocks[b] |= other.blocks[b] }
+      } else {
+        runs.append(other.blockRanges)
+      }
+    }
+    for more in runs {
+      result.ranges = result.ranges.map { Self.joined($0, more, queries) } ?? more
     }
     return result
+  }
+
+  /// Its blocks as runs of keys.
+  private var blockRanges: KeyRanges {
+    let wide = (keys + blockKeys - 1) / blockKeys
+    return KeyRanges(
+      (0..<blocks.count / max(wide, 1)).map { a in
+        (0..<wide).filter { blocks[a * wide + $0] != 0 }.map {
+          $0 * blockKeys..<min(($0 + 1) * blockKeys, keys)
+        }
+      }, tileRows: blockRows)
+  }
+
+  private static func joined(_ a: KeyRanges, _ b: KeyRanges, _ queries: Int) -> KeyRanges {
+    let rows = a.tileRows == b.tileRows ? a.tileRows : 1
+    return KeyRanges(
+      (0..<(queries + rows - 1) / rows).map {
+        Array(a.runs(row: $0 * rows)) + Array(b.runs(row: $0 * rows))
+      }, tileRows: rows)
   }
 
   /// Writes 1 for each kept, visible key of `keys` for query `row`.
@@ -72,9 +175,18 @@ public struct KeptSet: Sendable, Equatable {
           offsets.baseAddress! + (centre - position + range.lowerBound), nil)
       }
     }
+    for run in ranges?.runs(row: row) ?? [] {
+      let part = run.clamped(to: range.lowerBound..<range.lowerBound + limit)
+      for key in part { base[key - range.lowerBound] = 1 }
+    }
     guard !blocks.isEmpty else { return }
-    let wide = (keys + blockSize - 1) / blockSize, first = row / blockSize * wide
-    for c in 0..<limit where blocks[first + (range.lowerBound + c) / blockSize] != 0 { base[c] = 1 }
+    let wide = (keys + blockKeys - 1) / blockKeys, first = row / blockRows * wide
+    let shown = range.lowerBound..<range.lowerBound + limit
+    for block in shown.lowerBound / blockKeys...(shown.upperBound - 1) / blockKeys
+    where blocks[first + block] != 0 {
+      let part = (block * blockKeys..<(block + 1) * blockKeys).clamped(to: shown)
+      (base + part.lowerBound - range.lowerBound).update(repeating: 1, count: part.count)
+    }
   }
 
   /// 1 for each kept, visible key of query `row`.
@@ -93,12 +205,31 @@ extension KeptSet {
   public func mass(of pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility) -> (
     Double, kept: Int
   ) {
+    let measured = measure(pattern, row: row, visibility)
+    return (measured.mass, measured.kept)
+  }
+
+  /// A row against its pattern `[keys]`: mass and number of kept entries, which key tiles hold one (set in `tiles`), and the
+  /// mass that the best choice of as many entries would have (nil unless `wantsBest`).
+  public func measure(
+    _ pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility,
+    tile: Int = 0, tiles: UnsafeMutableBufferPointer<UInt8>? = nil, wantsBest: Bool = false
+  ) -> (mass: Double, kept: Int, best: Double?) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(keys, 1)) { buffer in
       let out = UnsafeMutableBufferPointer(rebasing: buffer[0..<keys])
       fill(out, row: row, keys: 0..<keys, visibility)
       var kept: Int64 = 0
       let mass = as_kept_mass(pattern.baseAddress, out.baseAddress, Int32(keys), &kept)
-      return (mass, Int(kept))
+      if let tiles, tile > 0 {
+        as_kept_tiles(out.baseAddress, Int32(keys), Int32(tile), tiles.baseAddress)
+      }
+      guard wantsBest else { return (mass, Int(kept), nil) }
+      let limit = visibility.limit(row: row)
+      let best = withUnsafeTemporaryAllocation(of: Float.self, capacity: max(limit, 1)) { copy in
+        copy.baseAddress?.update(from: pattern.baseAddress!, count: limit)
+        return as_largest_sum(copy.baseAddress, Int32(limit), Int32(kept))
+      }
+      return (mass, Int(kept), best)
     }
   }
 }

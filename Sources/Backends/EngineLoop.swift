@@ -1,7 +1,6 @@
 import Tensors
 import Attention
 import Formats
-import Methods
 import Models
 import Sessions
 import Synchronization
@@ -166,15 +165,15 @@ final class EngineLoop: @unchecked Sendable {
       }, visibleBlocks: told.counts.totalVisible, skippedBlocks: told.counts.totalSkipped,
       divergence: choice.divergence, agrees: choice.agrees, milliseconds: told.seconds * 1000,
       attention: attending[current].description,
-      lambda: isBLASST ? attending[current].lambda : nil,
-      tile: isBLASST ? attending[current].decode : nil)
+      lambda: isByLambda ? attending[current].lambda : nil,
+      tile: isByLambda ? attending[current].decode : nil)
     store.append(step, bytes: model.tokenizer.bytes(choice.token), counts: told.counts)
     backend.withShared { if $0.stepsLeft > 0 { $0.stepsLeft -= 1 } }
     if model.tokenizer.ends(choice.token) { return end("the model ended its text", backend) }
     return !isAtBreakpoint(step, backend)
   }
 
-  private var isBLASST: Bool { attending[current].method == BLASST.card.id }
+  private var isByLambda: Bool { attending[current].method == nil }
 
   private func end(_ why: String, _ backend: LocalBackend) -> Bool {
     backend.withShared { shared in

@@ -1,6 +1,6 @@
 import Analysis
-import Attention
-import Methods
+public import Attention
+public import Methods
 public import Formats
 public import Sessions
 import Tensors
@@ -11,23 +11,28 @@ public final class FileBackend: Backend {
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
   private let description: SourceDescription
-  private let answers: HeadAnswers
+  let store: FindingStore
   /// How far long answers are.
   public let moments: AsyncStream<Moment>
 
-  /// Tables of long heads are kept in `tables`.
+  /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the file's own texts.
   public init(
-    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil
+    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil,
+    facts: TokenFacts = TokenFacts(), registry: Registry = .standard
   ) {
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
-    answers = HeadAnswers(stored: tables) { told.yield($0) }
+    store = FindingStore(registry, stored: tables) { told.yield($0) }
     heads = DumpHeads(dump)
     let tile = maskTile ?? dump.tile
     storedTile =
       dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
-    description = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
+    var about = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
+    about.methods = registry.cards
+    about.facts = facts
+    if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
+    description = about
   }
 
   private static func describe(
@@ -55,7 +60,6 @@ public final class FileBackend: Backend {
       storedTile: tile,
       guesses: guesses)
     about.path = dump.path
-    about.methods = Registry.methods.map { $0.card.id }
     return about
   }
 
@@ -72,9 +76,59 @@ public final class FileBackend: Backend {
     guard id.layer < heads.layers.count, id.head < heads.heads(id.layer) else {
       return .unavailable("layer \(id.layer) has no head \(id.head)")
     }
-    guard let head = heads.head(id.layer, id.head) else { return try computeFromMask(question, id) }
-    return try answers.answer(
-      question, id, at: .whole, head, group: { heads.group(id.layer, containing: id.head) })
+    guard let place = place(id, at: .whole) else { return try computeFromMask(question, id) }
+    return try store.answer(question, place)
+  }
+
+  /// Nil for a head that the file has not got, or of which it holds masks alone.
+  func place(_ id: HeadID, at frame: Frame) -> FindingStore.Place? {
+    guard let head = heads.head(id.layer, id.head) else { return nil }
+    return FindingStore.Place(id: id, frame: frame, head: head) { [self] scope in
+      try subject(id, scope)
+    }
+  }
+
+  /// A head in its surroundings. Throws `Missing` where the file has only a part of them.
+  private func subject(_ id: HeadID, _ scope: Subject.Scope) throws -> Subject {
+    func all(_ layer: Int) throws -> [Head] {
+      let list = (0..<heads.heads(layer)).compactMap { heads.head(layer, $0) }
+      guard list.count == heads.heads(layer) else { throw Missing(.layer) }
+      return list
+    }
+    let size = heads.groupSize(id.layer)
+    let (layers, numbers, focus): ([[Head]], [Int], (Int, Int))
+    switch scope {
+    case .head:
+      guard let head = heads.head(id.layer, id.head) else { throw Missing(.queryKey) }
+      (layers, numbers, focus) = ([[head]], [heads.layers[id.layer]], (0, 0))
+    case .group:
+      guard let (group, slot) = heads.group(id.layer, containing: id.head) else {
+        throw Missing(.layer, hint: "the group of head \(id.head) is incomplete")
+      }
+      (layers, numbers, focus) = ([group.heads], [heads.layers[id.layer]], (0, slot))
+    case .layer:
+      (layers, numbers, focus) = (
+        [try all(id.layer)], [heads.layers[id.layer]], (0, id.head)
+      )
+    case .model:
+      (layers, numbers, focus) = (
+        try heads.layers.indices.map(all), heads.layers, (id.layer, id.head)
+      )
+    }
+    let dump = heads.dump
+    return Subject(
+      layers: layers, numbers: numbers, focus: focus, groupSize: scope == .head ? 1 : size,
+      tokens: description.facts
+    ) { need, _ in
+      guard let array = dump.extras[need.rawValue] else { throw Missing(need) }
+      return array
+    }
+  }
+
+  /// A field of a head, through the same store as its pictures. Throws `Missing`, `KnobError`, `CancellationError`.
+  public func field(_ id: FieldID) throws -> any RowField {
+    guard let place = place(id.head, at: .whole) else { throw Missing(.queryKey) }
+    return try store.field(id, place)
   }
 
   /// A stored mask has verdicts and nothing else.
@@ -83,17 +137,20 @@ public final class FileBackend: Backend {
       let table = heads.storedTable(id.layer, id.head, tile: (tile.rows, tile.keys))
     else { return .unavailable("this head was not stored") }
     switch question {
-    case .table, .keptTable: return .table(table)
-    case .map(_, let window, let rows, let columns, _):
-      return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
-    case .calibration, .method:
-      return .unavailable("needs margins: this file holds block masks alone")
-    case .sketch(_, let window, let rows, let columns, _, _):
-      return .map(StoredMask.map(table, window: window, rows: rows, columns: columns))
-    case .summary, .row, .rowTable, .steps, .detail:
-      return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
-    case .outputError: return .unavailable("needs V")
+    case .table(_, let request):
+      if case .row = request.extent { break }
+      return .table(table)
+    case .picture(let field, let request) where field.method == nil:
+      return .picture(
+        StoredMask.map(
+          table, window: request.window, rows: request.rows, columns: request.columns))
+    case .findings(_, let setting):
+      do {
+        return .findings(try storedFindings(table, setting).sketched)
+      } catch let missing as Missing { return .unavailable(missing.description) }
+    case .picture, .row, .summary, .steps, .detail: break
     }
+    return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
   }
 }
 

@@ -8,7 +8,7 @@ import Tensors
 struct LiveAnswers: Sendable {
   let layers: Int
   let heads: Int
-  private let answers = HeadAnswers()
+  private let findings = FindingStore()
 
   init(layers: Int, heads: Int) { (self.layers, self.heads) = (layers, heads) }
 
@@ -26,7 +26,26 @@ struct LiveAnswers: Sendable {
     guard let head = store.head(id.layer, id.head, tokens: frame.tokens) else {
       return .unavailable("nothing is recorded of this layer yet")
     }
-    return try answers.answer(question, id, at: frame, head) { group(id, frame, store) }
+    return try findings.answer(question, place(id, frame, head, store))
+  }
+
+  private func place(_ id: HeadID, _ frame: Frame, _ head: Head, _ store: BranchStore)
+    -> FindingStore.Place
+  {
+    FindingStore.Place(id: id, frame: frame, head: head) { scope in
+      switch scope {
+      case .head: return Subject(head)
+      case .group:
+        guard let (group, slot) = self.group(id, frame, store) else { throw Missing(.layer) }
+        return Subject(
+          layers: [group.heads], numbers: [id.layer], focus: (0, slot), groupSize: store.groupSize)
+      case .layer, .model:
+        let layer = (0..<heads).compactMap { store.head(id.layer, $0, tokens: frame.tokens) }
+        guard layer.count == heads else { throw Missing(.layer) }
+        return Subject(
+          layers: [layer], numbers: [id.layer], focus: (0, id.head), groupSize: store.groupSize)
+      }
+    }
   }
 
   private func group(_ id: HeadID, _ frame: Frame, _ store: BranchStore) -> (HeadGroup, slot: Int)?
@@ -49,17 +68,20 @@ struct LiveAnswers: Sendable {
       : "the prompt is being read"
     let head = store.head(id.layer, id.head, tokens: known.upperBound)
     switch question {
-    case .map(_, let window, let rows, let columns, let muted):
-      return .map(try map(head, known, window, rows, columns, muted))
-    case .row(_, let query) where isRead && known.contains(query):
+    case .picture(let field, let request) where field.method == nil:
+      return .picture(
+        try map(head, known, request.window, request.rows, request.columns, request.muted))
+    case .row(let field, let query)
+    where isRead && known.contains(query) && field.method == nil:
       guard let head else { return .unavailable(why) }
-      return try answers.answer(
-        .row(id, query: query - known.lowerBound), id, at: frame, head, group: { nil })
-    case .rowTable(_, let spec, let query, let lambda) where isRead && known.contains(query):
-      guard let head else { return .unavailable(why) }
-      return try answers.answer(
-        .rowTable(id, spec, query: query - known.lowerBound, lambda: lambda), id, at: frame, head,
-        group: { group(id, frame, store) })
+      return try findings.answer(
+        .row(field, query - known.lowerBound), place(id, frame, head, store))
+    case .table(_, var request):
+      guard case .row(let query) = request.extent, isRead, known.contains(query), let head else {
+        return .unavailable(why)
+      }
+      request.extent = .row(query - known.lowerBound)
+      return try findings.answer(.table(id, request), place(id, frame, head, store))
     default: return .unavailable(why)
     }
   }

@@ -1,5 +1,5 @@
 import Attention
-import Methods
+public import Methods
 public import Models
 public import Sessions
 import Synchronization
@@ -73,7 +73,7 @@ public final class LocalBackend: Backend {
       name: name, kind: "live", model: config.name, layers: Array(0..<config.layers),
       heads: config.heads, kvHeads: config.kvHeads, queries: 1, keys: 1, headDim: config.headDim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
-      live: status)
+      live: status, methods: Registry.standard.cards)
     answers = LiveAnswers(layers: config.layers, heads: config.heads)
     shared = Mutex(
       Shared(
@@ -199,17 +199,13 @@ final class MomentFeed: Sendable {
 }
 
 extension AttentionChoice {
-  /// The methods that do it.
-  public func plan() throws -> AttentionPlan {
-    func make(_ spec: TileSpec) throws -> any AttentionMethod {
-      guard method == BLASST.card.id else {
-        guard let type = Registry.method(method) else {
-          let known = Registry.methods.map { $0.card.id }.joined(separator: ", ")
-          throw KnobError("There is no method '\(method)'; there are \(known).")
-        }
-        return try type.init(knobs: [:])
+  /// The methods that do it. Throws `KnobError` for one that is not there or that an engine cannot run.
+  public func plan(_ registry: Registry = .standard) throws -> AttentionPlan {
+    func make(_ spec: TileSpec) throws -> any EngineMethod {
+      guard let setting = method ?? registry.tableCard?.blockTables?.setting(spec, lambda) else {
+        throw KnobError("The library has no method whose blocks are read off a table.")
       }
-      return try BLASST(knobs: BLASST.knobs(spec, lambda: lambda))
+      return try registry.makeEngine(setting)
     }
     return AttentionPlan(prefill: try make(prefill), decode: try make(decode))
   }

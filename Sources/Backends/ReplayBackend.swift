@@ -1,6 +1,7 @@
 import Attention
 import FoundationEssentials
 import Formats
+import Methods
 import Models
 public import Sessions
 import Synchronization
@@ -33,7 +34,7 @@ public final class ReplayBackend: Backend {
       model: reader.modelName, layers: Array(0..<shape.layers), heads: shape.heads,
       kvHeads: shape.kvHeads, queries: 1, keys: 1, headDim: shape.dim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
-      live: status)
+      live: status, methods: Registry.standard.cards)
     answers = LiveAnswers(layers: shape.layers, heads: shape.heads)
     feed.tell(.live(status))
   }

@@ -1,5 +1,6 @@
 import Analysis
-import Attention
+public import Attention
+public import Methods
 public import Sessions
 import Tensors
 
@@ -11,8 +12,12 @@ public struct SyntheticBackend: Backend {
   private let description: SourceDescription
   private let heads: [HeadID: Head]
 
-  public init(layers: Int = 2, heads count: Int = 3, tokens: Int = 256, name: String = "synthetic")
-  {
+  /// `registry` is what methods are looked up in: tests add their own.
+  public init(
+    layers: Int = 2, heads count: Int = 3, tokens: Int = 256, name: String = "synthetic",
+    registry: Registry = .standard
+  ) {
+    store = FindingStore(registry)
     var heads: [HeadID: Head] = [:]
     for layer in 0..<layers {
       for head in 0..<count {
@@ -22,12 +27,24 @@ public struct SyntheticBackend: Backend {
       }
     }
     self.heads = heads
-    description = SourceDescription(
+    var about = SourceDescription(
       name: name, kind: "scores", model: "synthetic", layers: (0..<layers).map { $0 * 4 },
       heads: count, kvHeads: count,
       queries: tokens, keys: tokens, headDim: 0,
       visibility: Visibility(causal: true, queries: tokens, keys: tokens),
       tokens: (0..<tokens).map { $0 == 0 ? "The" : " word\($0)" }, hasValues: false)
+    about.methods = registry.cards
+    description = about
+  }
+
+  /// A single head, without tokens.
+  public init(_ head: Head, name: String = "one", registry: Registry = .standard) {
+    store = FindingStore(registry)
+    heads = [HeadID(layer: 0, head: 0): head]
+    description = SourceDescription(
+      name: name, kind: "scores", model: nil, layers: [0], heads: 1, kvHeads: 1,
+      queries: head.queries, keys: head.keys, headDim: head.dim, visibility: head.visibility,
+      tokens: [], hasValues: head.value != nil, methods: registry.cards)
   }
 
   private static func scores(tokens n: Int, kind: Int) -> [Float] {
@@ -41,7 +58,7 @@ public struct SyntheticBackend: Backend {
     }
   }
 
-  private let answers = HeadAnswers()
+  private let store: FindingStore
 
   public func describe() -> SourceDescription { description }
 
@@ -52,8 +69,14 @@ public struct SyntheticBackend: Backend {
     guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {
       return .unavailable("there is no such head")
     }
-    return try await ComputeThreads.shared.value { [answers] in
-      try answers.answer(question, id, at: frame, head, group: { (HeadGroup([head]), 0) })
+    return try await ComputeThreads.shared.value { [store, heads] in
+      try store.answer(
+        question,
+        FindingStore.Place(id: id, frame: frame, head: head) { scope in
+          guard scope == .layer || scope == .model else { return Subject(head) }
+          let layer = heads.keys.filter { $0.layer == id.layer }.sorted().compactMap { heads[$0] }
+          return Subject(layers: [layer], numbers: [id.layer], focus: (0, id.head))
+        })
     }
   }
 }

@@ -65,4 +65,7 @@ public struct Dump: Sendable {
   /// A mask array holds 1 for kept blocks.
   public var onesAreKept: Bool
   public var guesses: [Guess]
+  /// Arrays of the whole dump that some methods ask for, by the name of the need: `residuals`
+  /// `[sources, tokens, width]`.
+  public var extras: [String: Tensor] = [:]
 }

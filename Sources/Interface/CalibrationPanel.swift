@@ -32,33 +32,39 @@ struct CalibrationPanel {
     guard model.selection.spec.criterion == .max else {
       return [("with lse margins hold for one \(lambda): no curve", paint.dim)]
     }
-    let question = Question.calibration(model.selection.head, model.selection.spec)
-    guard case .calibration(let answer) = model.answer(question) else {
-      return [(model.refusal(question) ?? model.waiting(question), paint.dim)]
+    guard let question = model.findingsQuestion(model.selection.head),
+      let findings = model.findings(model.selection.head)
+    else {
+      let question = model.findingsQuestion(model.selection.head)
+      return question.map { [(model.refusal($0) ?? model.waiting($0), paint.dim)] } ?? []
     }
-    guard let calibration = answer.calibration, let longest = calibration.curves.last else {
-      return [("the mask was stored: needs margins", paint.dim)]
+    guard findings["fit_a"] != nil else {
+      return [(model.refusal(question) ?? "the mask was stored: needs margins", paint.dim)]
     }
-    let targets = [0.3, 0.5, 0.7].map { target in
-      "\(Int(100 * target))% " + (longest.lambda(for: target).map(Numbers.scientific) ?? "-")
+    func number(_ name: String) -> Double? { findings[name]?.number }
+    let targets = [30, 50, 70].map { target in
+      "\(target)% " + (number("lambda_\(target)").map(Numbers.scientific) ?? "-")
     }
     var out = [("\(lambda) " + targets.joined(separator: " "), Style.plain)]
-    if let fit = calibration.exponential {
+    if let a = number("fit_a"), let b = number("fit_b"), let r2 = number("fit_r2") {
       out.append(
         (
-          "a·exp(bS)/L: a \(Numbers.short(fit.a)) b \(Numbers.fixed(fit.b, 2)) R² \(Numbers.fixed(fit.r2, 2))",
+          "a·exp(bS)/L: a \(Numbers.short(a)) b \(Numbers.fixed(b, 2)) R² \(Numbers.fixed(r2, 2))",
           .plain
         ))
     } else {
       out.append(("a·exp(bS)/L: too few points in 10-90 %", paint.dim))
     }
-    let target = [0.5, 0.3, 0.1].first { calibration.inverse($0) != nil }
-    if let target, let fit = calibration.inverse(target) {
-      let lengths = fit.points.map { String($0.length) }.joined(separator: " ")
+    if let a = number("inverse_a"), let target = number("inverse_target") {
+      let lengths = (findings.series("inverse_lengths") ?? []).map { "\(Int($0))" }
       out.append(
-        ("a/L at \(Int(100 * target)) %: a \(Numbers.short(fit.a)) (L \(lengths))", .plain))
+        (
+          "a/L at \(Int(100 * target)) %: a \(Numbers.short(a)) (L \(lengths.joined(separator: " ")))",
+          .plain
+        ))
     } else {
-      out.append(("at most \(Numbers.percent(longest.most)) at \(lambda) = 1", paint.dim))
+      out.append(
+        ("at most \(Numbers.percent(number("most") ?? 0)) at \(lambda) = 1", paint.dim))
     }
     return out
   }

@@ -50,17 +50,17 @@ struct Comparison {
     rows = Self.rows(model, one, other, table, otherTable, agreement, found)
   }
 
-  private static func name(_ side: Model, method: String?, files: Bool) -> String {
+  private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
     var text = "L\(side.layerNumber) H\(side.selection.head.head)"
     if files { text = "\(side.source.name) \(text)" }
-    return "\(text) \(method ?? side.selection.spec.description)"
+    return "\(text) \(method?.description ?? side.selection.spec.description)"
   }
 
   private static func rows(
     _ model: Model, _ one: Model, _ other: Model, _ table: BlockTable?, _ otherTable: BlockTable?,
     _ agreement: MaskAgreement?, _ difference: MapDifference?
   ) -> [Row] {
-    let effect = model.methodEffect
+    let effect = model.counterpart.method.flatMap { model.findings(model.counterpart.head, $0) }
     func pruned(_ table: BlockTable?, _ side: Model, _ question: Question? = nil) -> String {
       table.map { "\(Numbers.percent($0.sparsity(model.lambda))) of \($0.visibleBlocks)" }
         ?? side.refusal(question ?? side.tableQuestion(side.selection.head)).map { _ in "-" } ?? "…"
@@ -69,16 +69,19 @@ struct Comparison {
       table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
     }
     let a = dropped(table)
-    let b = model.counterpart.method == nil ? dropped(otherTable) : effect?.dropped
-    func error(_ side: Model) -> String {
-      side.outputError.map { Numbers.short($0.relativeL2) } ?? side.refusal(side.errorQuestion)
-        ?? "…"
+    let found = effect.flatMap { findings in
+      findings["dropped_mean"]?.number.flatMap { mean in
+        findings["dropped_max"]?.number.map { (mean: mean, max: $0) }
+      }
     }
-    let otherError =
-      model.counterpart.method == nil
-      ? error(other)
-      : (effect.map { $0.error.map { Numbers.short($0.relativeL2) } ?? "needs V" }
-        ?? model.methodQuestion.flatMap(model.refusal) ?? "…")
+    let b = model.counterpart.method == nil ? dropped(otherTable) : found
+    func error(_ side: Model) -> String {
+      guard let findings = side.findings(side.selection.head) else {
+        return side.findingsQuestion(side.selection.head).flatMap(side.refusal) ?? "…"
+      }
+      return findings["error"]?.number.map(Numbers.short) ?? "needs V"
+    }
+    let otherError = error(other)
     func summary(_ text: (HeadSummary, Model) -> String) -> (String, String) {
       func of(_ side: Model) -> String {
         side.summary(side.selection.head).map { text($0, side) }

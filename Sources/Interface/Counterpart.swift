@@ -4,12 +4,12 @@ public import Sessions
 /// The right side of view 6: another head, layer, file, method or tile; what is not named is as on the left.
 public struct Counterpart: Sendable, Hashable {
   public var head: HeadID
-  /// A method of the library; nil is BLASST with the lambda of the left.
-  public var method: String?
+  /// A method of the library; nil is the one of block tables, with the lambda of the left.
+  public var method: MethodSetting?
   /// Nil is the tile of the left.
   public var spec: TileSpec?
 
-  public init(_ head: HeadID, method: String? = nil, spec: TileSpec? = nil) {
+  public init(_ head: HeadID, method: MethodSetting? = nil, spec: TileSpec? = nil) {
     (self.head, self.method, self.spec) = (head, method, spec)
   }
 
@@ -41,13 +41,8 @@ public struct Counterpart: Sendable, Hashable {
           try setHead("layer", numbers[0], sources)
           try setHead("head", numbers[1], sources)
         } else if word.first?.isLetter ?? false {
-          let known = sources[head.source].methods
-          guard known.isEmpty || known.contains(word) else {
-            throw SettingError(
-              "there is no method '\(word)': \(known.joined(separator: ", ")); or 12.3, file 2, tile 64x64, desc"
-            )
-          }
-          method = word == "blasst" ? nil : word
+          method = try MethodChoice.read(
+            word, sources[head.source], orElse: "; or 12.3, file 2, tile 64x64, desc")
         } else {
           throw SettingError(
             "'\(word)' is nothing to compare with: 12.3, head 4, layer 18, file 2, a-shape, tile 64x64, desc"
@@ -73,7 +68,7 @@ public struct Counterpart: Sendable, Hashable {
     var words: [String] = []
     if sources.count > 1 { words.append("file \(head.source + 1)") }
     words.append("\(about.layers[head.layer]).\(head.head)")
-    if let method { words.append(method) }
+    if let method { words.append(method.description) }
     if let spec {
       words.append(
         "tile \(spec.rows)x\(spec.keys) vote \(spec.vote.rawValue) order \(spec.order.rawValue) "

@@ -11,7 +11,7 @@ package struct Facts {
   package init(_ model: Model) { self.model = model }
 
   package subscript(name: String) -> Fact? {
-    switch Fact.kinds[name] {
+    switch Fact.kind(name) {
     case .truth: return truth(name).map(Fact.truth)
     case .text: return text(name).map(Fact.text)
     case .number:
@@ -66,7 +66,7 @@ package struct Facts {
     case "label": return model.summary(selection.head)?.label.name.rawValue
     case "cursor.token": return model.token(selection.key)
     case "search": return model.search ?? ""
-    case "other.method": return model.counterpart.method ?? "blasst"
+    case "other.method": return model.counterpart.method?.id ?? model.source.tableCard?.id ?? ""
     default:
       return ViewSetting.all.first { $0.name == name }?.get(selection, model.sources)
     }
@@ -131,14 +131,16 @@ package struct Facts {
     case "sparsity": return model.table(head)?.sparsity(model.lambda)
     case "dropped": return model.table(head)?.droppedMass(model.lambda).mean
     case "dropped.worst": return model.table(head)?.droppedMass(model.lambda).max
-    case "error": return model.outputError?.relativeL2
+    case "error": return model.number("error", head)
     case "label.recall": return model.summary(head)?.label.winner?.recall
     case "entropy": return model.summary(head)?.entropy
     case "keys": return model.summary(head)?.effectiveTokens
     case "sink.key": return model.summary(head).map { Double($0.sink.position) }
     case "sink.mass": return model.summary(head)?.sink.mass
     case "other.sparsity": return model.otherTable?.sparsity(model.lambda)
-    default: return nil
+    default:
+      guard name.hasPrefix(Fact.findingPrefix) else { return nil }
+      return model.number(String(name.dropFirst(Fact.findingPrefix.count)), head)
     }
   }
 

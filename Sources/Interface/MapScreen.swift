@@ -17,7 +17,8 @@ struct MapScreen {
   private let title: (left: String, right: String)?
 
   init(_ model: Model) {
-    self.init(model, MapLayout(model), Needs.map(model), table: model.table(model.selection.head))
+    self.init(
+      model, MapLayout(model), Needs.map(model), table: model.shownTable(model.selection.head))
   }
 
   init(
@@ -29,7 +30,7 @@ struct MapScreen {
     (self.table, self.question, self.title) = (table, question, title)
     paint = Paint(model)
     let fresh = question.flatMap(model.bestMap)
-    let old = model.lastMap.flatMap { $0.head == model.selection.head ? $0.map : nil }
+    let old = model.lastMap.flatMap { $0.field == model.mapField ? $0.map : nil }
     // While a live source grows, the picture of a moment ago is near enough until the next one is there.
     let grows = model.live != nil
     map = fresh ?? old.flatMap { grows || $0.window == model.selection.window ? $0 : nil }

@@ -37,12 +37,14 @@ extension Model {
   var leftSide: Model {
     var side = self
     side.selection.window = sharedWindow
+    side.selection.method = nil
     return side
   }
 
   var rightSide: Model {
     var side = self
     let other = counterpart
+    side.selection.method = other.method
     side.selection.window = sharedWindow
     side.selection.head = other.head
     side.selection.spec = other.spec ?? sources[other.head.source].storedTile ?? selection.spec
@@ -55,23 +57,12 @@ extension Model {
   }
 
   /// Of the right side, when it is another method.
-  var methodQuestion: Question? {
-    counterpart.method.map {
-      .method(counterpart.head, $0, rightSide.selection.spec, lambda: selection.lambda)
-    }
-  }
-
-  var methodEffect: MethodEffect? {
-    if let question = methodQuestion, case .method(let effect) = answer(question) {
-      effect
-    } else {
-      nil
-    }
-  }
+  var methodQuestion: Question? { counterpart.method.map { .findings(counterpart.head, $0) } }
 
   /// The blocks of the right side: of its method, or of BLASST.
   var otherTable: BlockTable? {
-    counterpart.method == nil ? rightSide.table(counterpart.head) : methodEffect?.table
+    guard let method = counterpart.method else { return rightSide.table(counterpart.head) }
+    return blocks(counterpart.head, method)
   }
 
   mutating func stepOther(_ step: Int) {
@@ -89,7 +80,8 @@ extension Model {
   mutating func swapSides() {
     var other = counterpart
     guard other.method == nil else {
-      message = "The right side is \(other.method!): the left one is always BLASST."
+      message =
+        "The right side is \(other.method!): the left one is always \(source.tableCard?.title ?? "the method of the block table")."
       return
     }
     let mine = Counterpart(selection.head, spec: other.spec == nil ? nil : selection.spec)

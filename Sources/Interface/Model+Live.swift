@@ -123,7 +123,7 @@ extension Model {
   // MARK: Branches
 
   /// The attention that the screen's settings stand for.
-  func attention(method: String = "blasst") -> AttentionChoice {
+  func attention(method: MethodSetting? = nil) -> AttentionChoice {
     AttentionChoice(
       method: method, lambda: selection.lambda, prefill: selection.spec, decode: decodeSpec)
   }

@@ -43,19 +43,25 @@ extension Model {
 
   /// The pictures of a window in the order of their making; the exact one last.
   func stages(of map: Question) -> [Question] {
-    guard isLong, case .map(let head, let window, let rows, let columns, let muted) = map,
-      window.queries.count * source.keys >= Head.longEntries / 8
+    guard isLong, case .picture(let field, let request) = map,
+      request.window.queries.count * source.keys >= Head.longEntries / 8
     else { return [map] }
-    return Self.looks.filter { $0 * 4 < window.queries.count / max(rows, 1) }.map {
-      .sketch(head, window, rows: rows, columns: columns, muted: muted, perCell: $0)
+    let first = Self.looks.filter {
+      $0 * 4 < request.window.queries.count / max(request.rows, 1)
+    }
+    return first.map { rows in
+      var sketch = request
+      sketch.perCell = rows
+      return .picture(field, sketch)
     } + [map]
   }
 
   func keptQuestion(_ head: HeadID) -> Question {
-    guard case .table(let head, let spec, let lambda) = tableQuestion(head) else {
+    guard case .table(let head, var request) = tableQuestion(head) else {
       return tableQuestion(head)
     }
-    return .keptTable(head, spec, lambda: lambda)
+    request.extent = .kept
+    return .table(head, request)
   }
 
   /// The best picture of a window that is there.
@@ -75,13 +81,11 @@ extension Question {
   /// One word for what is asked.
   var name: String {
     switch self {
-    case .map, .sketch: "map"
-    case .table, .rowTable, .keptTable: "blocks"
+    case .picture: "map"
+    case .table: "blocks"
     case .summary: "summary"
     case .row: "row"
-    case .outputError: "error"
-    case .calibration: "calibration"
-    case .method: "method"
+    case .findings(_, let setting): setting.id
     case .steps, .detail: "tokens"
     }
   }

@@ -100,12 +100,12 @@ public struct Model: Sendable {
   private var answers: [Question: (answer: Answer, frame: Frame)] = [:]
   private var failures: [Question: (reason: String, frame: Frame)] = [:]
   /// The last picture of the map, shown while the next is computed.
-  var lastMap: (head: HeadID, map: PooledMap)?
-  /// The largest probability of a head's whole map, by muted key: one colour scale for every zoom.
+  var lastMap: (field: FieldID, map: PooledMap)?
+  /// The largest size in a field's whole map, by muted key: one colour scale for every zoom.
   private var tops: [WholeMap: Float] = [:]
 
   private struct WholeMap: Hashable {
-    let head: HeadID
+    let field: FieldID
     let muted: Int?
   }
 
@@ -133,16 +133,13 @@ public struct Model: Sendable {
     }
     answers[question] = (answer, frame)
     if working?.question == question { working = nil }
-    if case .map(let map) = answer, case .sketch(let head, _, _, _, _, _) = question,
-      head == selection.head
-    {
-      lastMap = (head, map)
-    }
-    if case .map(let map) = answer, case .map(let head, let window, _, _, let muted) = question {
-      if head == selection.head { lastMap = (head, map) }
-      if window.keys.count == source.keys, window.queries.count == source.queries {
-        tops[WholeMap(head: head, muted: muted)] = map.max.reduce(0) {
-          $1 > $0 && $1.isFinite ? $1 : $0
+    if case .picture(let map) = answer, case .picture(let field, let request) = question {
+      if field == mapField { lastMap = (field, map) }
+      if request.perCell == nil, request.window.keys.count == source.keys,
+        request.window.queries.count == source.queries
+      {
+        tops[WholeMap(field: field, muted: request.muted)] = map.max.reduce(0) {
+          abs($1) > $0 && $1.isFinite ? abs($1) : $0
         }
       }
     }
@@ -158,9 +155,11 @@ public struct Model: Sendable {
     guard answers.count > most else { return }
     answers = answers.filter { question, _ in
       switch question {
-      case .table(_, let spec, _), .keptTable(_, let spec, _):
-        (spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
+      case .table(_, let request):
+        (request.spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
+      case .findings(_, let setting):
+        (setting == methodInForce && live == nil) || wanted.contains(question)
       default: wanted.contains(question)
       }
     }
@@ -171,10 +170,9 @@ public struct Model: Sendable {
       return timelines[branch, default: []].count >= range.upperBound
     }
     if let kept = answers[question]?.frame, isNearEnough(kept) { return true }
-    if isLong, case .table(let head, let spec, let lambda) = question,
-      case .table = answers[.keptTable(head, spec, lambda: lambda)]?.answer
-    {
-      return true
+    if isLong, case .table(let head, var request) = question, request.extent == .whole {
+      request.extent = .kept
+      if case .table = answers[.table(head, request)]?.answer { return true }
     }
     return failures[question]?.frame == frame
   }
@@ -207,7 +205,7 @@ public struct Model: Sendable {
   private var tableLambda: Double { selection.spec.criterion == .lse ? selection.lambda : 0 }
 
   func tableQuestion(_ head: HeadID) -> Question {
-    .table(head, selection.spec, lambda: tableLambda)
+    .table(head, TableRequest(selection.spec, lambda: tableLambda))
   }
 
   public func summary(_ head: HeadID) -> HeadSummary? {
@@ -215,17 +213,17 @@ public struct Model: Sendable {
   }
 
   /// Known as soon as the whole map was shown once.
-  var wholeTop: Float? { tops[WholeMap(head: selection.head, muted: mutedKey)] }
+  var wholeTop: Float? { tops[WholeMap(field: mapField, muted: mutedKey)] }
 
   func answer(_ question: Question) -> Answer? { answers[question]?.answer }
 
   func map(_ question: Question) -> PooledMap? {
-    if case .map(let map) = answers[question]?.answer { map } else { nil }
+    if case .picture(let map) = answers[question]?.answer { map } else { nil }
   }
 
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    guard case .row(var row) = answers[.row(selection.head, query: query)]?.answer else {
+    guard case .row(var row) = answers[.row(.pattern(selection.head), query)]?.answer else {
       return nil
     }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
@@ -234,10 +232,6 @@ public struct Model: Sendable {
       for key in row.indices { row[key] /= rest }
     }
     return row
-  }
-
-  public var outputError: OutputError? {
-    if case .outputError(let error) = answers[errorQuestion]?.answer { error } else { nil }
   }
 
   /// What the pass of the frame's newest token did.
@@ -255,9 +249,10 @@ public struct Model: Sendable {
   }
 
   var rowQuestion: Question {
-    .rowTable(
-      selection.head, step?.tile ?? decodeSpec, query: max(0, source.queries - 1),
-      lambda: tableLambda)
+    .table(
+      selection.head,
+      TableRequest(
+        step?.tile ?? decodeSpec, lambda: tableLambda, .row(max(0, source.queries - 1))))
   }
 
   /// The tile that single tokens are decided with, at the preset in use.
@@ -269,10 +264,6 @@ public struct Model: Sendable {
     spec.splits = selection.spec.splits
     if preset == nil || preset?.name == TilePreset.all[0].name { spec.vote = .group }
     return spec
-  }
-
-  public var errorQuestion: Question {
-    .outputError(selection.head, selection.spec, lambda: selection.lambda)
   }
 
   // MARK: Facts

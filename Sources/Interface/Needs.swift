@@ -21,9 +21,11 @@ public struct Needs: Sendable {
     var now: [Question] = []
     switch selection.view {
     case .map:
-      let others = [model.tableQuestion(head), .summary(head), model.errorQuestion]
+      let others =
+        model.shownTableQuestions(head) + [.summary(head)]
+        + [model.findingsQuestion(head)].compactMap { $0 }
       let pictures = Self.map(model).map(model.stages) ?? []
-      now = Self.inTurn(pictures, model) + [.row(head, query: selection.query)]
+      now = Self.inTurn(pictures, model) + [.row(.pattern(head), selection.query)]
       // Of a long head the picture goes first, and the rest in turn.
       if !model.isLong { now += others } else { now.append(model.keptQuestion(head)) }
       if model.isLong, pictures.allSatisfy(model.isKnown) { now += Self.inTurn(others, model) }
@@ -38,18 +40,14 @@ public struct Needs: Sendable {
       }
     case .blocks:
       now = (model.isLong ? [model.keptQuestion(head)] : []) + [model.tableQuestion(head)]
-      if selection.spec.criterion == .max { now.append(.calibration(head, selection.spec)) }
-      if model.isLong {
-        now = Self.inTurn(now, model)
-      } else {
-        now += [.summary(head), model.errorQuestion]
-      }
+      now += [model.findingsQuestion(head)].compactMap { $0 }
+      if model.isLong { now = Self.inTurn(now, model) } else { now.append(.summary(head)) }
     case .sinks: now = [.summary(head)]
     case .compare: now = Self.comparison(model)
     case .tokens:
       now =
         model.live == nil
-        ? [.row(head, query: selection.query), .summary(head), model.tableQuestion(head)]
+        ? [.row(.pattern(head), selection.query), .summary(head), model.tableQuestion(head)]
         : [.detail, model.rowQuestion]
     }
     if let lesson = model.lesson { now += Self.facts(lesson, model) }
@@ -73,8 +71,10 @@ public struct Needs: Sendable {
     if reads("label", "entropy", "keys", "sink.") || model.selection.mute {
       wanted.append(.summary(head))
     }
-    if reads("error") { wanted.append(model.errorQuestion) }
-    if reads("cursor.p") { wanted.append(.row(head, query: model.selection.query)) }
+    if reads("error", "finding.") {
+      wanted += [model.findingsQuestion(head)].compactMap { $0 }
+    }
+    if reads("cursor.p") { wanted.append(.row(.pattern(head), model.selection.query)) }
     return wanted
   }
 
@@ -118,9 +118,10 @@ public struct Needs: Sendable {
 
   static func map(_ model: Model, rows: Int, columns: Int) -> Question? {
     guard rows > 0, columns > 0 else { return nil }
-    return .map(
-      model.selection.head, model.selection.window, rows: rows, columns: columns,
-      muted: model.mutedKey)
+    return .picture(
+      model.mapField,
+      PictureRequest(
+        model.selection.window, rows: rows, columns: columns, muted: model.mutedKey))
   }
 
   /// Both maps, then the blocks, then the numbers of both sides.
@@ -129,8 +130,10 @@ public struct Needs: Sendable {
     let sides = [model.leftSide, model.rightSide]
     let pictures = sides.compactMap { map($0, rows: rows, columns: columns) }
     var numbers = sides.map { $0.tableQuestion($0.selection.head) }
-    numbers += sides.map { .summary($0.selection.head) } + sides.map(\.errorQuestion)
-    if let method = model.methodQuestion { numbers.append(method) }
+    numbers += sides.map { .summary($0.selection.head) }
+    numbers += sides.compactMap { $0.findingsQuestion($0.selection.head) }
+    numbers += [model.blocksQuestion(model.counterpart.head, model.counterpart.method)]
+      .compactMap { $0 }
     guard model.isLong else { return pictures + numbers }
     return inTurn(
       sides.flatMap { side in map(side, rows: rows, columns: columns).map(side.stages) ?? [] }
@@ -140,8 +143,8 @@ public struct Needs: Sendable {
   static func thumbnail(_ head: HeadID, _ model: Model, _ layout: HeadsLayout) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
     let (rows, columns) = (2 * layout.thumbHeight, layout.thumbWidth)
-    return model.isLong
-      ? .sketch(head, whole, rows: rows, columns: columns, muted: nil, perCell: 4)
-      : .map(head, whole, rows: rows, columns: columns, muted: nil)
+    return .picture(
+      .pattern(head),
+      PictureRequest(whole, rows: rows, columns: columns, perCell: model.isLong ? 4 : nil))
   }
 }

@@ -61,8 +61,8 @@ public struct PlainText {
       text +=
         " That drops \(Numbers.short(dropped.mean)) of the attention on average, \(Numbers.short(dropped.max)) in the worst row."
     }
-    if let error = model.outputError {
-      text += " The output is off by \(Numbers.short(error.relativeL2)) (relative L2)."
+    if let error = model.number("error", model.selection.head) {
+      text += " The output is off by \(Numbers.short(error)) (relative L2)."
     }
     return text
   }

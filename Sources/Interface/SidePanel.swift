@@ -96,10 +96,15 @@ struct SidePanel {
     } else {
       lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
     }
-    let error = model.outputError.map {
-      "\(Numbers.short($0.relativeL2)) \($0.sampled == nil ? "rel L2" : "sampled")"
+    lines.field("error", errorText, on: &grid)
+  }
+
+  private var errorText: String {
+    guard let findings = model.findings(model.selection.head) else {
+      return model.findingsQuestion(model.selection.head).flatMap(model.refusal) ?? "…"
     }
-    lines.field("error", error ?? model.refusal(model.errorQuestion) ?? "…", on: &grid)
+    guard let error = findings["error"]?.number else { return "needs V" }
+    return "\(Numbers.short(error)) \(model.isLong ? "sampled" : "rel L2")"
   }
 
   /// Why the block under the cursor is computed or skipped.

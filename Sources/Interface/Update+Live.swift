@@ -58,6 +58,7 @@ extension Model {
       return nil
     }
     let value = parts.count > 1 ? parts[1].trimmed : ""
+    if name == "method", live == nil { return nil }
     guard live != nil else { return say("\(name) needs a live model: attnscope run.") }
     switch name {
     case "break": return setBreakpoint(value)
@@ -70,12 +71,23 @@ extension Model {
       }
       return branchHere(choice)
     default:
+      if let why = unknownMethod(value) { return say(why) }
       guard let choice = choice(value), !value.isEmpty else {
-        return say("Give it a method: method a-shape, method blasst.")
+        return say("Give it a method: method a-shape, method dense.")
       }
       message = "From the next token on: \(choice)."
       return [.send(.attend(choice))]
     }
+  }
+
+  /// Why a word is no method that is known; nil when it is, or when it is something else.
+  private func unknownMethod(_ word: String) -> String? {
+    guard word != "dense", Double(word) == nil, word.first?.isLetter ?? false else { return nil }
+    do throws(SettingError) { _ = try MethodChoice.read(word, source) } catch {
+      let text = error.description
+      return text.prefix(1).uppercased() + text.dropFirst() + "."
+    }
+    return nil
   }
 
   /// What a word after `branch` or `method` means; the screen's own settings when there is none.
@@ -91,8 +103,8 @@ extension Model {
       choice.lambda = max(0, lambda)
       return choice
     }
-    guard word.allSatisfy({ $0.isLetter || $0 == "-" || $0.isNumber }) else { return nil }
-    choice.method = word
+    guard let setting = try? MethodChoice.read(word, source) else { return nil }
+    choice.method = setting
     return choice
   }
 

@@ -126,6 +126,14 @@ public struct ViewSetting: Sendable {
   // MARK: What decides
 
   private static let decision: [ViewSetting] = [
+    ViewSetting(
+      name: "method", values: "a method of the library with its knobs, like a-shape:local=64"
+    ) { view, sources in
+      view.method?.description ?? about(view, sources).tableCard?.id ?? "none"
+    } set: { (view, text, sources) throws(SettingError) in
+      view.method = text == "none" ? nil : try MethodChoice.read(text, about(view, sources))
+      view.field = nil
+    },
     ViewSetting(name: "lambda", values: "0 (dense) to 1") { view, _ in
       "\(view.lambda)"
     } set: { (view, text, _) throws(SettingError) in
@@ -176,6 +184,21 @@ public struct ViewSetting: Sendable {
     choice("overlay", \.overlay, Viewpoint.Overlay.allCases.map { ($0.rawValue, $0) }),
     choice("colormap", \.colors, ColorMap.allCases.map { ($0.rawValue, $0) }),
     choice("background", \.light, [("dark", false), ("light", true)]),
+    ViewSetting(
+      name: "field", values: "the field on the map: pattern, or one that the method found"
+    ) {
+      view, _ in
+      view.field ?? "pattern"
+    } set: { (view, text, _) throws(SettingError) in
+      view.field = text == "pattern" ? nil : try Self.name(text, "a field")
+    },
+    ViewSetting(
+      name: "score", values: "the number that heads are shown by, like error or entropy; none"
+    ) { view, _ in
+      view.score ?? "none"
+    } set: { (view, text, _) throws(SettingError) in
+      view.score = text == "none" ? nil : try Self.name(text, "a number")
+    },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")
     {
@@ -185,6 +208,14 @@ public struct ViewSetting: Sendable {
       view.other = text == "next" ? nil : try Counterpart(text, beside: view, sources)
     },
   ]
+
+  /// A name as findings have it.
+  private static func name(_ text: String, _ what: String) throws(SettingError) -> String {
+    guard let first = text.first, first.isLetter,
+      text.allSatisfy({ $0 == "_" || ($0.isASCII && ($0.isNumber || $0.isLowercase)) })
+    else { throw SettingError("\(what) is named like output_error, not '\(text)'") }
+    return text
+  }
 
   private static func choice<Value: Equatable & Sendable>(
     _ name: String, _ path: any WritableKeyPath<Viewpoint, Value> & Sendable,

@@ -27,6 +27,12 @@ public struct Viewpoint: Sendable, Hashable {
   public var colors = ColorMap.cividis
   public var light = false
   public var sort = Sort.layer
+  /// The method in force; nil: the one whose blocks are read off one table, with `lambda` and `spec`.
+  public var method: MethodSetting?
+  /// The field on the map; nil: the source's own pattern.
+  public var field: String?
+  /// The number that heads are shown, sorted and ranked by; nil: what the view is for.
+  public var score: String?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
 

@@ -52,3 +52,44 @@ double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *num
   *number += held;
   return total;
 }
+
+void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles) {
+  for (int start = 0, t = 0; start < count; start += tile, t++) {
+    if (tiles[t]) continue;
+    const int end = start + tile < count ? start + tile : count;
+    if (memchr(kept + start, 1, (size_t)(end - start))) tiles[t] = 1;
+  }
+}
+
+static float middle_of(float a, float b, float c) {
+  const float low = a < b ? a : b, high = a < b ? b : a;
+  return c < low ? low : (c > high ? high : c);
+}
+
+double as_largest_sum(float *values, int n, int wanted) {
+  if (wanted <= 0) return 0;
+  for (int i = 0; i < n; i++)
+    if (values[i] != values[i]) values[i] = -INFINITY;
+  int low = 0, high = n - 1;
+  while (wanted < n && low < high) {
+    const float pivot = middle_of(values[low], values[(low + high) / 2], values[high]);
+    int i = low, j = high;
+    while (i <= j) {
+      while (values[i] > pivot) i++;
+      while (values[j] < pivot) j--;
+      if (i > j) break;
+      const float other = values[i];
+      values[i++] = values[j];
+      values[j--] = other;
+    }
+    if (wanted - 1 <= j)
+      high = j;
+    else if (wanted - 1 >= i)
+      low = i;
+    else
+      break;
+  }
+  double total = 0;
+  for (int i = 0; i < (wanted < n ? wanted : n); i++) total += values[i];
+  return total;
+}

@@ -163,7 +163,7 @@ struct ConditionParser {
   private func kind(of name: String) throws(ConditionError) -> Fact.Kind {
     let plain =
       name.hasPrefix(Fact.startPrefix) ? String(name.dropFirst(Fact.startPrefix.count)) : name
-    guard let kind = Fact.kinds[plain] else {
+    guard let kind = Fact.kind(plain) else {
       throw Self.error("there is no fact '\(name)'", column)
     }
     return kind

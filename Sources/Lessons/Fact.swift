@@ -29,6 +29,19 @@ public enum Fact: Sendable, Hashable {
     return kinds
   }()
 
+  /// What stands in front of the name of a number that the method in force reports: `finding.density`.
+  public static let findingPrefix = "finding."
+
+  /// What kind of fact a name is; nil for none. Numbers of methods are known only when they are played.
+  public static func kind(_ name: String) -> Kind? {
+    if let kind = kinds[name] { return kind }
+    let rest = name.dropFirst(findingPrefix.count)
+    let isNumber =
+      name.hasPrefix(findingPrefix) && !rest.isEmpty
+      && rest.allSatisfy { $0 == "_" || $0.isNumber || ($0.isLetter && $0.isLowercase) }
+    return isNumber ? .number : nil
+  }
+
   /// What stands in front of a name to mean its value when the step began.
   public static let startPrefix = "start."
 }

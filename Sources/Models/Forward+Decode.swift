@@ -124,7 +124,7 @@ extension LanguageModel {
   }
 
   /// softmax(Q K^T) V by the method, for the one new row of every head; the result lies in `normed`.
-  private func attend(_ index: Int, _ state: RunState, _ method: any AttentionMethod) {
+  private func attend(_ index: Int, _ state: RunState, _ method: any EngineMethod) {
     let s = state.scratch, dim = config.headDim, size = config.groupSize
     state.team.forEach(config.kvHeads) { kv in
       let keys = state.caches[index][kv].snapshot, row = s.rows[kv], at = kv * size
@@ -142,7 +142,7 @@ extension LanguageModel {
   /// The general way, for methods without a shortcut.
   private func attend(
     _ index: Int, _ heads: Range<Int>, _ keys: CachedKeys, _ state: RunState,
-    _ method: any AttentionMethod
+    _ method: any EngineMethod
   ) {
     let s = state.scratch, dim = config.headDim
     let group = HeadGroup(

@@ -61,10 +61,10 @@ public final class LanguageModel: Sendable {
 
 /// Which method attends: one for blocks of a prompt, one for single tokens.
 public struct AttentionPlan: Sendable {
-  public let prefill: any AttentionMethod
-  public let decode: any AttentionMethod
+  public let prefill: any EngineMethod
+  public let decode: any EngineMethod
 
-  public init(prefill: any AttentionMethod, decode: any AttentionMethod) {
+  public init(prefill: any EngineMethod, decode: any EngineMethod) {
     (self.prefill, self.decode) = (prefill, decode)
   }
 }

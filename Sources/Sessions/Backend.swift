@@ -1,4 +1,3 @@
-public import Analysis
 public import Attention
 
 /// Where heads come from: a file, an engine, a stream, a test. Push a whisper, pull a picture.
@@ -59,8 +58,10 @@ public struct SourceDescription: Sendable, Equatable {
   public var guesses: [String]
   /// Where a live source began.
   public var live: LiveStatus?
-  /// Of the library, that can be compared with; empty when it is not known.
-  public var methods: [String] = []
+  /// The cards of the library; empty when it is not known.
+  public var methods: [MethodCard] = []
+  /// What is known of the tokens beside their texts.
+  public var facts = TokenFacts()
   /// Of the file, to open it again.
   public var path: String?
   /// Its place among files opened together, and in the first of them the others.
@@ -72,8 +73,9 @@ public struct SourceDescription: Sendable, Equatable {
     queries: Int, keys: Int,
     headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool,
     storedTile: TileSpec? = nil,
-    guesses: [String] = [], live: LiveStatus? = nil
+    guesses: [String] = [], live: LiveStatus? = nil, methods: [MethodCard] = []
   ) {
+    self.methods = methods
     (self.name, self.kind, self.model, self.layers) = (name, kind, model, layers)
     (self.heads, self.kvHeads, self.queries, self.keys) = (heads, kvHeads, queries, keys)
     (self.headDim, self.visibility, self.tokens, self.hasValues) = (
@@ -82,75 +84,26 @@ public struct SourceDescription: Sendable, Equatable {
     (self.storedTile, self.guesses, self.live) = (storedTile, guesses, live)
   }
 
+  /// The card whose blocks are read off one table: what the screen shows when no other method is chosen.
+  public var tableCard: MethodCard? { methods.first { $0.blockTables != nil } }
+
+  /// The card of an id.
+  public func card(_ id: String) -> MethodCard? { methods.first { $0.id == id } }
+
+  /// Everything but cards, which have no identity beyond their ids.
+  public static func == (a: SourceDescription, b: SourceDescription) -> Bool {
+    a.name == b.name && a.kind == b.kind && a.model == b.model && a.layers == b.layers
+      && a.heads == b.heads && a.kvHeads == b.kvHeads && a.queries == b.queries
+      && a.keys == b.keys && a.headDim == b.headDim && a.visibility == b.visibility
+      && a.tokens == b.tokens && a.hasValues == b.hasValues && a.storedTile == b.storedTile
+      && a.guesses == b.guesses && a.live == b.live && a.facts == b.facts && a.path == b.path
+      && a.methods.map(\.id) == b.methods.map(\.id) && a.index == b.index
+      && a.others == b.others
+  }
+
   public var allHeads: [HeadID] {
     layers.indices.flatMap { layer in
       (0..<heads).map { HeadID(layer: layer, head: $0, source: index) }
-    }
-  }
-}
-
-/// What a screen wants to know. Equal questions have equal answers, so answers can be kept.
-public enum Question: Sendable, Hashable {
-  /// The pattern of a window pooled to rows x columns cells.
-  case map(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?)
-  /// The same picture from `perCell` rows of each row of cells: at once, and labelled for what it is.
-  case sketch(HeadID, MapWindow, rows: Int, columns: Int, muted: Int?, perCell: Int)
-  /// `lambda` matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
-  case table(HeadID, TileSpec, lambda: Double)
-  /// The same table if it is there already, from another session or another question; else `.unavailable` at once.
-  case keptTable(HeadID, TileSpec, lambda: Double)
-  case summary(HeadID)
-  /// One row of the pattern.
-  case row(HeadID, query: Int)
-  case outputError(HeadID, TileSpec, lambda: Double)
-  /// What threshold this head alone would need, by both models.
-  case calibration(HeadID, TileSpec)
-  /// What a method of the library does to the head: its blocks, and what that costs.
-  case method(HeadID, String, TileSpec, lambda: Double)
-  /// The blocks of one row alone, as a decode step decides them.
-  case rowTable(HeadID, TileSpec, query: Int, lambda: Double)
-  /// Tokens of a live source's branch.
-  case steps(branch: Int, Range<Int>)
-  /// What the pass that gave the newest token of the frame did.
-  case detail
-}
-
-public enum Answer: Sendable {
-  case map(PooledMap)
-  case table(BlockTable)
-  case summary(HeadSummary)
-  case row([Float])
-  case outputError(OutputError)
-  case calibration(HeadCalibration)
-  case method(MethodEffect)
-  case steps(branch: Int, [Step])
-  case detail(StepDetail)
-  /// Why the source cannot tell.
-  case unavailable(String)
-}
-
-/// What one method does to one head.
-public struct MethodEffect: Sendable {
-  /// Its mask, without margins.
-  public let table: BlockTable
-  public let dropped: (mean: Double, max: Double)?
-  /// Nil without V.
-  public let error: OutputError?
-
-  public init(table: BlockTable, dropped: (mean: Double, max: Double)?, error: OutputError?) {
-    (self.table, self.dropped, self.error) = (table, dropped, error)
-  }
-}
-
-extension Question {
-  /// Nil for questions about the source as a whole.
-  public var head: HeadID? {
-    switch self {
-    case .map(let id, _, _, _, _), .table(let id, _, _), .summary(let id), .row(let id, _),
-      .outputError(let id, _, _), .rowTable(let id, _, _, _), .sketch(let id, _, _, _, _, _),
-      .calibration(let id, _), .keptTable(let id, _, _), .method(let id, _, _, _):
-      id
-    case .steps, .detail: nil
     }
   }
 }

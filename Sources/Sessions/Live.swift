@@ -17,21 +17,25 @@ public struct Frame: Sendable, Hashable {
   public static let whole = Frame()
 }
 
-/// How a live source attends: a method with its lambda, or any of the library.
+/// How a live source attends: by the method of block tables with a lambda, or by any other that an engine can run.
 public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
-  public var method: String
-  /// Of BLASST; 0 is dense.
+  /// Nil: the method whose blocks are read off one table, with `lambda` and the tiles.
+  public var method: MethodSetting?
+  /// 0 is dense; matters without `method`.
   public var lambda: Double
   /// What tile blocks of a prompt have, and single tokens.
   public var prefill: TileSpec
   public var decode: TileSpec
 
-  public init(method: String = "blasst", lambda: Double, prefill: TileSpec, decode: TileSpec) {
+  /// By lambda, unless a method is named.
+  public init(
+    method: MethodSetting? = nil, lambda: Double, prefill: TileSpec, decode: TileSpec
+  ) {
     (self.method, self.lambda, self.prefill, self.decode) = (method, lambda, prefill, decode)
   }
 
   public var description: String {
-    guard method == "blasst" else { return method }
+    if let method { return method.description }
     return lambda <= 0 ? "dense" : "lambda \(shortest(lambda))"
   }
 

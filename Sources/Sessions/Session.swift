@@ -1,18 +1,47 @@
 import Analysis
 import Attention
+import Synchronization
 
 /// Asks a backend on behalf of a screen: keeps answers, asks nothing twice at once, and can drop what is under way.
 ///
-/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. A question has one asker (the
-/// app): cancelling the asker ends the work. Memory is bounded: the oldest answers go when their estimated size passes
+/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. A question may have
+/// several askers (the screen, an export): the work ends early only when all of them were cancelled. Memory is bounded: the oldest answers go when their estimated size passes
 /// `budget` bytes.
 public actor Session {
   private let backend: any Backend
   private let budget: Int
   private var kept: [Key: (answer: Answer, bytes: Int, used: Int)] = [:]
-  private var running: [Key: Task<Answer, any Error>] = [:]
+  private var running: [Key: Work] = [:]
   private var clock = 0
   private var bytes = 0
+
+  /// One computation and how many wait for it: it is ended early only when nobody does.
+  private final class Work: Sendable {
+    let task: Task<Answer, any Error>
+    /// Askers; nil once it was ended.
+    private let askers = Mutex<Int?>(0)
+
+    init(_ task: Task<Answer, any Error>) { self.task = task }
+
+    /// False when it was ended and another must be begun.
+    func join() -> Bool {
+      askers.withLock { count in
+        guard let now = count else { return false }
+        count = now + 1
+        return true
+      }
+    }
+
+    /// One asker less; the last one ends the work.
+    func leave() {
+      let isLast = askers.withLock { count in
+        guard let now = count else { return false }
+        count = now > 1 ? now - 1 : nil
+        return now <= 1
+      }
+      if isLast { task.cancel() }
+    }
+  }
 
   private struct Key: Hashable {
     let question: Question
@@ -31,13 +60,17 @@ public actor Session {
       kept[key]?.used = clock
       return hit.answer
     }
-    if running[key]?.isCancelled ?? false { running[key] = nil }
-    let task = running[key] ?? start(key)
-    defer { if running[key] == task { running[key] = nil } }
+    var work = running[key] ?? start(key)
+    if !work.join() {
+      work = start(key)
+      _ = work.join()
+    }
+    let mine = work
+    defer { if running[key] === mine { running[key] = nil } }
     let answer = try await withTaskCancellationHandler {
-      try await task.value
+      try await mine.task.value
     } onCancel: {
-      task.cancel()
+      mine.leave()
     }
     keep(key, answer)
     return answer
@@ -45,14 +78,15 @@ public actor Session {
 
   /// Ends everything under way; answers that were kept stay.
   public func cancelAll() {
-    for task in running.values { task.cancel() }
+    for work in running.values { work.task.cancel() }
     running = [:]
   }
 
-  private func start(_ key: Key) -> Task<Answer, any Error> {
-    let task = Task { [backend] in try await backend.answer(key.question, at: key.frame) }
-    running[key] = task
-    return task
+  private func start(_ key: Key) -> Work {
+    let work = Work(
+      Task { [backend] in try await backend.answer(key.question, at: key.frame) })
+    running[key] = work
+    return work
   }
 
   private func keep(_ key: Key, _ answer: Answer) {
@@ -74,14 +108,14 @@ extension Answer {
   /// About how much memory it takes.
   var bytes: Int {
     switch self {
-    case .map(let map): 8 * map.max.count + 256
-    case .method(let effect): 20 * effect.table.margins.count + 512
+    case .picture(let map): 8 * map.max.count + 256
+    case .findings(let findings): findings.bytes + 256
     case .table(let table): 20 * table.margins.count + 256
     case .summary(let summary): 8 * summary.importance.count + 1024
     case .row(let row): 4 * row.count + 64
     case .steps(_, let steps): 512 * steps.count + 64
     case .detail(let detail): 12 * detail.sink.count + 64
-    case .outputError, .calibration, .unavailable: 512
+    case .unavailable: 512
     }
   }
 }

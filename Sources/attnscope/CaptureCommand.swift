@@ -56,7 +56,7 @@ struct CaptureCommand: ParsableCommand {
     let chosen = try layerNumbers(model)
     let record = QueryRecord(model.config, layers: Set(chosen), budget: .max)
     let state = RunState(model)
-    let plan = try TileArguments.parse(["--lambda", "\(lambda)"]).plan(method: "blasst", knobs: [:])
+    let plan = try TileArguments.parse(["--lambda", "\(lambda)"]).plan()
     model.prefill(tokens, state, plan, observer: record)
     let dump = CapturedDump(model: model, state: state, record: record, tokens: tokens)
     try writeSafetensors(

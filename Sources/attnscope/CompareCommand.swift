@@ -59,8 +59,9 @@ struct CompareCommand: AsyncParsableCommand {
     do {
       if !sides.0.words.isEmpty {
         let one = try Counterpart(sides.0.words, beside: view, sources)
-        guard one.method == nil || one.method == "blasst" else {
-          throw ValidationError("The first side is always BLASST; put \(one.method!) second.")
+        if let method = one.method {
+          throw ValidationError(
+            "The first side is always read off the block table; put \(method) second.")
         }
         view.head = one.head
         if let spec = one.spec { view.spec = spec }

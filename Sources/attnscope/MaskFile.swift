@@ -1,14 +1,12 @@
-import Sessions
 import Attention
 import Backends
 import Formats
+import Sessions
 
 /// Collects what `--masks` writes: per layer `blocks` u8 and `margins` f32 `[units, Tq, Tk]`, and `output` f32 `[Hq, n, d]`.
 struct MaskFile {
   let path: String
-  private let metadata: [String: String]
-  private let queries: Int
-  private let vote: Vote
+  private let report: Report
   private var layers: [Int: Layer] = [:]
 
   private struct Layer {
@@ -17,38 +15,29 @@ struct MaskFile {
     var output: [Float] = []
     var units = 0, heads = 0, rowTiles = 0, keyTiles = 0, valueDim = 0
     var lastGroup = -1
-    var unitNumbers: [Int] = []
   }
 
-  init(path: String, report: Report) {
-    self.path = path
-    let spec = report.request.spec
-    queries = report.about.queries
-    vote = spec.vote
-    metadata = [
-      "kind": "masks", "model": report.dump.model ?? "", "method": report.request.method,
-      "lambda": "\(report.request.lambda.value)", "tile": "\(spec.rows)x\(spec.keys)",
-      "vote": spec.vote.rawValue,
-      "order": spec.order.rawValue, "criterion": spec.criterion.rawValue,
-      "splits": "\(spec.splits)", "causal": "\(report.dump.causal)",
-      "query_offset": "\(report.about.visibility.offset)",
-    ]
-  }
+  init(path: String, report: Report) { (self.path, self.report) = (path, report) }
 
-  mutating func add(_ head: HeadReport, valueDim: Int, groupSize: Int) {
+  /// Throws when the method has no blocks, or when the head's rows cannot be computed.
+  mutating func add(_ head: HeadReport, groupSize: Int) throws {
+    guard let (blocks, _) = head.findings.field("blocks") else {
+      throw FormatError(
+        .mismatch, "\(report.setting.id) has no blocks; --fields writes what it has", file: path)
+    }
     var layer = layers[head.layer] ?? Layer()
+    let vote = report.spec?.vote ?? .head
     let unit = vote == .group ? head.head / groupSize : head.head
     if vote == .head || unit != layer.lastGroup {
-      layer.blocks += head.mask.verdicts.map(\.rawValue)
-      layer.margins += head.margins ?? []
+      for value in try blocks.values() { layer.blocks.append(value.isNaN ? 255 : UInt8(value)) }
+      if let (margins, _) = head.findings.field("margins") { layer.margins += try margins.values() }
       layer.units += 1
       layer.lastGroup = unit
-      layer.unitNumbers.append(unit)
     }
-    (layer.rowTiles, layer.keyTiles) = (head.mask.rowTiles, head.mask.keyTiles)
-    if let output = head.output {
-      layer.output += output
-      layer.valueDim = valueDim
+    (layer.rowTiles, layer.keyTiles) = (blocks.rows.count, blocks.columns.count)
+    if let (output, _) = head.findings.field("output") {
+      layer.output += try output.values()
+      layer.valueDim = output.columns.count
     }
     layer.heads += 1
     layers[head.layer] = layer
@@ -66,9 +55,33 @@ struct MaskFile {
         arrays.append(
           ArrayToWrite(
             "layers.\(number).output", floats: layer.output,
-            shape: [layer.heads, queries, layer.valueDim]))
+            shape: [layer.heads, report.about.queries, layer.valueDim]))
       }
     }
     try writeSafetensors(arrays, metadata: metadata, to: path, force: force)
+  }
+
+  private var metadata: [String: String] {
+    var metadata = [
+      "kind": "masks", "model": report.dump.model ?? "", "method": report.setting.id,
+      "setting": report.setting.description, "causal": "\(report.dump.causal)",
+      "query_offset": "\(report.about.visibility.offset)",
+    ]
+    if let lambda = report.lambda { metadata["lambda"] = "\(lambda)" }
+    guard let spec = report.spec ?? report.heads.first?.tile else { return metadata }
+    metadata["tile"] = "\(spec.rows)x\(spec.keys)"
+    (metadata["vote"], metadata["order"]) = (spec.vote.rawValue, spec.order.rawValue)
+    (metadata["criterion"], metadata["splits"]) = (spec.criterion.rawValue, "\(spec.splits)")
+    return metadata
+  }
+}
+
+extension RowField {
+  /// All of it, `[rows * columns]`. Throws what its rows throw.
+  func values() throws -> [Float] {
+    var all: [Float] = []
+    all.reserveCapacity(rows.count * columns.count)
+    try withRows(0..<rows.count) { _, row in all += row }
+    return all
   }
 }

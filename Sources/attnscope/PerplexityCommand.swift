@@ -68,7 +68,7 @@ struct PerplexityCommand: ParsableCommand {
   ) throws -> Row {
     var tiles = try TileArguments.parse([])
     (tiles.tile, tiles.vote, tiles.order) = (tile, vote, order)
-    let plan = try tiles.plan(method: "blasst", knobs: [:], lambda: lambda)
+    let plan = try tiles.plan(lambda: lambda)
     var counts = BlockCounts(layers: model.config.layers, heads: model.config.heads)
     var total = 0.0, predicted = 0
     for start in stride(from: 0, to: tokens.count - 1, by: size) {

@@ -4,6 +4,7 @@ import Attention
 import Backends
 import Canvas
 import Formats
+import Methods
 
 /// What `open` prints without a terminal: sentences, one head a line, no boxes and no colours.
 struct PlainSummary {
@@ -20,16 +21,16 @@ struct PlainSummary {
     lines.append(
       "BLASST with lambda \(lambda.value), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), \(spec.order.rawValue):"
     )
-    var request = ReportRequest(lambda: lambda, spec: spec)
-    request.wantsOutput = false
     let isLong = about.queries * about.keys >= Head.longEntries
     var done = 0
     do {
-      try backend.report(request) { head in
+      let table = Registry.standard.tableCard?.blockTables
+      let setting = table?.setting(spec, lambda.value) ?? MethodSetting("")
+      try backend.report(ReportRequest(setting)) { head in
         done += 1
         if isLong { say("\(done) of \(about.allHeads.count) heads") }
         var line =
-          "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.sparsity)) of \(head.visibleBlocks) blocks pruned"
+          "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.number("sparsity") ?? 0)) of \(head.count("visible_blocks") ?? 0) blocks pruned"
         if let dropped = head.droppedMass {
           line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average"
         }

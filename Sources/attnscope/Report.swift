@@ -3,49 +3,99 @@ import Attention
 import Backends
 import Canvas
 import Formats
+import Interface
+import Methods
 import Sessions
 
-/// The rows of a report and the forms it can be printed in.
+/// The rows of a report on one file and one method, and the forms it can be printed in.
 struct Report {
   let dump: Dump
   let about: SourceDescription
-  let request: ReportRequest
+  let setting: MethodSetting
   var heads: [HeadReport] = []
 
-  /// The tile that the masks have; other methods than BLASST choose their own.
-  private var spec: TileSpec { heads.first?.mask.spec ?? request.spec }
-  private var isBLASST: Bool { request.method == "blasst" }
+  init(dump: Dump, about: SourceDescription, setting: MethodSetting) {
+    (self.dump, self.about, self.setting) = (dump, about, setting)
+  }
+
+  var card: MethodCard? { about.card(setting.id) }
+
+  private var byTable: (spec: TileSpec, lambda: Double)? {
+    try? card?.blockTables?.read(setting, about.queries)
+  }
+
+  /// The tile of the method's blocks; nil for methods without.
+  var spec: TileSpec? { about.storedTile ?? byTable?.spec ?? heads.first?.tile }
+  /// Nil for methods without a lambda.
+  var lambda: Double? { byTable?.lambda }
 
   private var phase: String { about.queries == 1 ? "decode" : "prefill" }
 
+  func token(_ position: Int) -> String? {
+    about.tokens.indices.contains(position) ? about.tokens[position] : nil
+  }
+
+  // MARK: Totals
+
+  private func sum(_ name: String) -> Int { heads.reduce(0) { $0 + ($1.count(name) ?? 0) } }
+  private var visible: Int { sum("visible_blocks") }
+  private var skipped: Int { sum("skipped_blocks") }
+  private var sparsity: Double? {
+    visible == 0 ? nil : Double(skipped) / Double(visible)
+  }
+
+  /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published numbers are.
+  private var sinkRates: (all: SinkRate, published: SinkRate?)? {
+    let summaries = heads.compactMap(\.summary)
+    guard !summaries.isEmpty else { return nil }
+    let published = summaries.compactMap(\.truncatedImportance)
+    return (
+      SinkRate(importances: summaries.map { $0.importance.first ?? 0 }),
+      published.count == summaries.count ? SinkRate(importances: published) : nil
+    )
+  }
+}
+
+// MARK: JSON
+
+extension Report {
   var json: JSON {
     .object([
       ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)),
-      ("tokens", .integer(about.keys)),
-      ("method", .string(request.method)),
-      ("lambda", isBLASST ? .number(request.lambda.value) : .null),
-      ("tile", .array([.integer(spec.rows), .integer(spec.keys)])),
-      ("vote", .string(spec.vote.rawValue)), ("order", .string(spec.order.rawValue)),
-      ("criterion", .string(spec.criterion.rawValue)), ("splits", .integer(spec.splits)),
-      ("screen", .string(request.screen.rawValue)),
+      ("tokens", .integer(about.keys)), ("method", .string(setting.id)),
+      ("setting", .string(setting.description)),
+      ("fidelity", .optional(card?.fidelity.tag, JSON.string)),
+      ("lambda", .optional(lambda, JSON.number)),
+      ("tile", .optional(spec) { .array([.integer($0.rows), .integer($0.keys)]) }),
+      ("vote", .optional(spec) { .string($0.vote.rawValue) }),
+      ("order", .optional(spec) { .string($0.order.rawValue) }),
+      ("criterion", .optional(spec) { .string($0.criterion.rawValue) }),
+      ("splits", .optional(spec) { .integer($0.splits) }),
+      ("screen", .string(setting.knobs["screen"]?.description ?? "none")),
       ("heads", .array(heads.map(json))), ("total", total),
       ("guesses", .array(about.guesses.map(JSON.string))),
     ])
   }
 
   private func json(_ head: HeadReport) -> JSON {
-    .object([
+    let numbers = head.findings.all.compactMap { finding -> (String, JSON)? in
+      guard case .number(let value, _) = finding.content else { return nil }
+      return (finding.name, .optional(value.flatMap { $0.isFinite ? $0 : nil }, JSON.number))
+    }
+    return .object([
       ("layer", .integer(head.layer)), ("head", .integer(head.head)), ("phase", .string(phase)),
-      ("visible_blocks", .integer(head.visibleBlocks)),
-      ("skipped_blocks", .integer(head.skippedBlocks)),
-      ("decided_by_bound", .optional(head.decidedByBound, JSON.integer)),
-      ("sparsity", .number(head.sparsity)), ("dropped_mass", Self.json(dropped: head.droppedMass)),
-      ("output_error", Self.json(error: head.outputError)),
+      ("visible_blocks", .optional(head.count("visible_blocks"), JSON.integer)),
+      ("skipped_blocks", .optional(head.count("skipped_blocks"), JSON.integer)),
+      ("decided_by_bound", .optional(head.count("decided_by_bound"), JSON.integer)),
+      ("sparsity", .optional(head.number("sparsity"), JSON.number)),
+      ("dropped_mass", Self.json(dropped: head.droppedMass)),
+      ("output_error", Self.json(error: head)),
       ("entropy", .optional(head.summary?.entropy, JSON.number)),
       ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
       ("sink", .optional(head.summary, json)),
       ("pattern", .optional(head.summary?.label, Self.json)),
       ("badges", .array((head.summary?.quality.badges ?? []).map(JSON.string))),
+      ("numbers", .object(numbers)), ("notes", .array(head.findings.notes.map(JSON.string))),
     ])
   }
 
@@ -53,9 +103,12 @@ struct Report {
     .optional(dropped) { .object([("mean", .number($0.mean)), ("max", .number($0.max))]) }
   }
 
-  private static func json(error: OutputError?) -> JSON {
-    .optional(error) {
-      .object([("relative_l2", .number($0.relativeL2)), ("max_abs", .number($0.maxAbsolute))])
+  private static func json(error head: HeadReport) -> JSON {
+    .optional(head.number("error")) { error in
+      .object([
+        ("relative_l2", .number(error)),
+        ("max_abs", .optional(head.number("error_max"), JSON.number)),
+      ])
     }
   }
 
@@ -77,93 +130,118 @@ struct Report {
     ])
   }
 
-  func token(_ position: Int) -> String? {
-    about.tokens.indices.contains(position) ? about.tokens[position] : nil
-  }
-
-  private var visible: Int { heads.reduce(0) { $0 + $1.visibleBlocks } }
-  private var skipped: Int { heads.reduce(0) { $0 + $1.skippedBlocks } }
-  private var sparsity: Double { visible == 0 ? 0 : Double(skipped) / Double(visible) }
-
-  /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published numbers are.
-  private var sinkRates: (all: SinkRate, published: SinkRate?)? {
-    let summaries = heads.compactMap(\.summary)
-    guard !summaries.isEmpty else { return nil }
-    let published = summaries.compactMap(\.truncatedImportance)
-    return (
-      SinkRate(importances: summaries.map { $0.importance.first ?? 0 }),
-      published.count == summaries.count ? SinkRate(importances: published) : nil
-    )
-  }
-
   private var total: JSON {
-    let dropped = heads.compactMap(\.droppedMass), errors = heads.compactMap(\.outputError)
+    let dropped = heads.compactMap(\.droppedMass)
+    let errors = heads.compactMap { $0.number("error") }
     let mean = dropped.isEmpty ? nil : dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count)
+    let error: JSON =
+      errors.isEmpty
+      ? .null
+      : .object([
+        ("relative_l2", .number(errors.reduce(0, +) / Double(errors.count))),
+        ("max_abs", .number(heads.compactMap { $0.number("error_max") }.max() ?? 0)),
+      ])
+    let rates = JSON.optional(sinkRates) {
+      .object([
+        ("threshold", .number($0.all.threshold)), ("all_rows", .number($0.all.rate)),
+        ("first_64_rows", .optional($0.published?.rate, JSON.number)),
+      ])
+    }
     return .object([
       ("visible_blocks", .integer(visible)), ("skipped_blocks", .integer(skipped)),
-      ("sparsity", .number(sparsity)),
+      ("sparsity", .optional(sparsity, JSON.number)),
       ("dropped_mass", Self.json(dropped: mean.map { ($0, dropped.map(\.max).max() ?? 0) })),
-      (
-        "output_error",
-        errors.isEmpty
-          ? .null
-          : .object([
-            (
-              "relative_l2", .number(errors.reduce(0) { $0 + $1.relativeL2 } / Double(errors.count))
-            ),
-            ("max_abs", .number(errors.map(\.maxAbsolute).max() ?? 0)),
-          ])
-      ),
-      (
-        "sink_rate",
-        .optional(sinkRates) {
-          .object([
-            ("threshold", .number($0.all.threshold)), ("all_rows", .number($0.all.rate)),
-            ("first_64_rows", .optional($0.published?.rate, JSON.number)),
-          ])
-        }
-      ),
+      ("output_error", error), ("sink_rate", rates),
     ])
   }
 }
 
+// MARK: Columns
+
 extension Report {
-  private static let columns = [
-    "layer", "head", "visible", "skipped", "sparsity", "dropped", "worst", "error", "entropy",
-    "eff.keys", "sink", "on",
-    "pattern", "recall",
+  /// Numbers that have columns of their own, short names for them, and how they are written.
+  private static let known: [(name: String, column: String)] = [
+    ("visible_blocks", "visible"), ("skipped_blocks", "skipped"), ("sparsity", "sparsity"),
+    ("dropped_mean", "dropped"), ("dropped_max", "worst"), ("error", "error"),
+  ]
+  /// Numbers beside those above that a table of the block-table method leaves out: --json has them.
+  private var extras: [(name: String, unit: Unit)] {
+    guard card?.blockTables == nil else { return [] }
+    var seen: Set<String> = Set(Self.known.map(\.name)), list: [(String, Unit)] = []
+    for head in heads {
+      for finding in head.findings.all {
+        guard case .number(_, let unit) = finding.content, seen.insert(finding.name).inserted
+        else { continue }
+        list.append((finding.name, unit))
+      }
+    }
+    return list
+  }
+
+  private var shown: [(name: String, column: String)] {
+    Self.known.filter { item in heads.contains { $0.findings[item.name] != nil } }
+  }
+
+  private static let summaryColumns = [
+    "entropy", "eff.keys", "sink", "on", "pattern", "recall",
   ]
 
-  private func cells(_ head: HeadReport) -> [String] {
-    var cells: [String] = [
+  private var table: Table {
+    let (shown, extras) = (shown, extras)
+    return Table(
+      ["layer", "head"] + shown.map(\.column) + extras.map(\.name) + Self.summaryColumns,
+      leftAligned: ["on", "pattern"],
+      rows: heads.map { cells($0, shown.map(\.name), extras) })
+  }
+
+  private func cells(
+    _ head: HeadReport, _ shown: [String], _ extras: [(name: String, unit: Unit)]
+  ) -> [String] {
+    var cells = [
       "\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")",
-      "\(head.visibleBlocks)", "\(head.skippedBlocks)",
     ]
-    cells.append(Numbers.percent(head.sparsity))
-    cells.append(head.droppedMass.map { Numbers.short($0.mean) } ?? "-")
-    cells.append(head.droppedMass.map { Numbers.short($0.max) } ?? "-")
-    cells.append(
-      head.outputError.map { Numbers.short($0.relativeL2) }
-        ?? (about.hasValues || dump.kind == .mask ? "-" : "needs V"))
-    guard let summary = head.summary else { return cells + [String](repeating: "-", count: 6) }
-    cells.append(Numbers.fixed(summary.entropy, 2))
-    cells.append(Numbers.fixed(summary.effectiveTokens, 1))
-    cells.append(Numbers.percent(summary.sink.mass))
+    for name in shown {
+      guard let value = head.number(name) else {
+        let isForValues = name == "error" && !about.hasValues && dump.kind != .mask
+        cells.append(isForValues ? "needs V" : "-")
+        continue
+      }
+      switch name {
+      case "visible_blocks", "skipped_blocks": cells.append("\(Int(value))")
+      case "sparsity": cells.append(Numbers.percent(value))
+      default: cells.append(Numbers.short(value))
+      }
+    }
+    for (name, unit) in extras {
+      cells.append(head.number(name).map { FindingText.number($0, unit) } ?? "-")
+    }
+    guard let summary = head.summary else {
+      return cells + Self.summaryColumns.map { _ in "-" }
+    }
     let sink = token(summary.sink.position).map { " \"\($0)\"" } ?? ""
-    cells.append("\(summary.sink.position)\(sink)")
-    cells.append(summary.label.name.rawValue)
-    cells.append(summary.label.winner.map { Numbers.fixed($0.recall, 3) } ?? "-")
-    return cells.map(Printable.text)
+    return cells + [
+      Numbers.fixed(summary.entropy, 2), Numbers.fixed(summary.effectiveTokens, 1),
+      Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",
+      summary.label.name.rawValue,
+      summary.label.winner.map { Numbers.fixed($0.recall, 3) } ?? "-",
+    ]
   }
 
   private var heading: String {
-    "\(dump.path): \(request.method)\(request.method == "blasst" ? " lambda \(request.lambda.value)" : "") tile \(spec) (\(phase))"
+    var text = "\(dump.path): \(card?.blockTables == nil ? setting.description : setting.id)"
+    if let lambda { text += " lambda \(lambda)" }
+    if let spec { text += " tile \(spec)" }
+    if let card, card.fidelity != .exact {
+      text += " [\(card.fidelity.tag): \(card.fidelity.sentence)]"
+    }
+    return Printable.text("\(text) (\(phase))")
   }
 
   private var footer: String {
+    guard let sparsity else { return notes.map { "note: \($0)" }.joined(separator: "\n") }
     var line =
       "total: \(skipped) of \(visible) visible blocks skipped, \(Numbers.percent(sparsity))"
-    let decided = heads.compactMap(\.decidedByBound)
+    let decided = heads.compactMap { $0.count("decided_by_bound") }
     if !decided.isEmpty {
       line += "; the int8 bound decided \(decided.reduce(0, +)) of them without their scores"
     }
@@ -173,74 +251,62 @@ extension Report {
         line += ", \(Numbers.percent(published.rate)) over the first 64 rows"
       }
     }
-    return line
+    return ([line] + notes.map { "note: \($0)" }).joined(separator: "\n")
+  }
+
+  /// What the method said in sentences, each once.
+  private var notes: [String] {
+    var seen: Set<String> = []
+    return heads.flatMap(\.findings.notes).filter { seen.insert($0).inserted }.map(Printable.text)
   }
 
   /// Aligned columns, for a person.
   var text: String {
-    let rows: [[String]] = [Self.columns] + heads.map(cells)
-    let widths: [Int] = Self.columns.indices.map { column in
-      rows.map { $0[column].count }.max() ?? 0
-    }
-    let lines = rows.map { Self.aligned($0, widths) }
     let badges = heads.flatMap { head in
       (head.summary?.quality.badges ?? []).map { "! layer \(head.layer) head \(head.head): \($0)" }
     }
-    return ([Printable.text(heading)] + lines + badges.map(Printable.text) + [footer]).joined(
-      separator: "\n")
+    return ([heading, table.text] + badges.map(Printable.text) + [footer])
+      .filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
-  private static func aligned(_ cells: [String], _ widths: [Int]) -> String {
-    let leftAligned: Set = [11, 12]
-    let padded = cells.indices.map { index -> String in
-      let pad = String(repeating: " ", count: widths[index] - cells[index].count)
-      return leftAligned.contains(index) ? cells[index] + pad : pad + cells[index]
-    }
-    return padded.joined(separator: "  ")
+  var markdown: String { [heading, "", table.markdown, "", footer].joined(separator: "\n") }
+
+  // MARK: CSV
+
+  /// Full precision, one row a head: the columns that every report has, then the union of the methods' other numbers.
+  private var full: Table {
+    let extras = extras
+    return Table(
+      Self.csvColumns + extras.map(\.name), rows: heads.map { csvCells($0, extras.map(\.name)) })
   }
 
-  var markdown: String {
-    let row = { (cells: [String]) -> String in
-      let safe: [String] = cells.map {
-        $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|")
-      }
-      return "| " + safe.joined(separator: " | ") + " |"
-    }
-    let rule = row(Self.columns.map { _ in "---" })
-    return
-      ([Printable.text(heading), "", row(Self.columns), rule] + heads.map { row(cells($0)) } + [
-        "", footer,
-      ])
-      .joined(separator: "\n")
-  }
+  var csv: String { full.csv }
+  var csvHeading: String { full.csvHeading }
 
-  /// Full precision, one row a head.
-  var csv: String {
-    heads.map { csvCells($0).joined(separator: ",") }.joined(separator: "\n")
-  }
+  private static let csvColumns = [
+    "file", "layer", "head", "phase", "method", "lambda", "tile_q", "tile_k", "vote", "order",
+    "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean", "dropped_max",
+    "error_relative_l2", "error_max_abs", "entropy", "effective_tokens", "sink_position",
+    "sink_mass", "pattern", "criterion", "splits", "decided_by_bound",
+  ]
 
-  static let csvHeading =
-    "file,layer,head,phase,method,lambda,tile_q,tile_k,vote,order,visible_blocks,skipped_blocks,sparsity,dropped_mean,"
-    + "dropped_max,error_relative_l2,error_max_abs,entropy,effective_tokens,sink_position,sink_mass,pattern,criterion,splits,decided_by_bound"
-  private func csvCells(_ head: HeadReport) -> [String] {
+  private func csvCells(_ head: HeadReport, _ extras: [String]) -> [String] {
     let summary = head.summary
-    let quoted = Printable.text(dump.path).split(separator: "\"", omittingEmptySubsequences: false)
-      .joined(separator: "\"\"")
     func number(_ x: Double?) -> String { x.map { "\($0)" } ?? "" }
-    var cells: [String] = ["\"" + quoted + "\"", "\(head.layer)", "\(head.head)", phase]
+    func count(_ name: String) -> String { head.count(name).map(String.init) ?? "" }
+    var cells: [String] = [dump.path, "\(head.layer)", "\(head.head)", phase, setting.id]
     cells += [
-      request.method, isBLASST ? "\(request.lambda.value)" : "", "\(spec.rows)", "\(spec.keys)",
-      spec.vote.rawValue, spec.order.rawValue,
+      number(lambda), spec.map { "\($0.rows)" } ?? "", spec.map { "\($0.keys)" } ?? "",
+      spec?.vote.rawValue ?? "", spec?.order.rawValue ?? "", count("visible_blocks"),
+      count("skipped_blocks"), number(head.number("sparsity")),
     ]
-    cells += ["\(head.visibleBlocks)", "\(head.skippedBlocks)", "\(head.sparsity)"]
-    cells += [number(head.droppedMass?.mean), number(head.droppedMass?.max)]
-    cells += [number(head.outputError?.relativeL2), number(head.outputError?.maxAbsolute)]
+    cells += ["dropped_mean", "dropped_max", "error", "error_max"].map { number(head.number($0)) }
     cells += [number(summary?.entropy), number(summary?.effectiveTokens)]
     cells += [
       summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass),
-      summary?.label.name.rawValue ?? "", spec.criterion.rawValue, "\(spec.splits)",
-      head.decidedByBound.map(String.init) ?? "",
+      summary?.label.name.rawValue ?? "", spec?.criterion.rawValue ?? "",
+      spec.map { "\($0.splits)" } ?? "", count("decided_by_bound"),
     ]
-    return cells
+    return cells + extras.map { number(head.number($0)) }
   }
 }

@@ -15,7 +15,11 @@ struct ReportCommand: ParsableCommand {
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @OptionGroup var screening: ScreenArguments
-  @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
+  @Option(
+    help: ArgumentHelp(
+      "A method, ID[:knob=value,..]; may be repeated; `attnscope methods` lists them.",
+      valueName: "method"))
+  var method: [String] = []
   @Option(
     help: ArgumentHelp(
       "A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
@@ -27,67 +31,77 @@ struct ReportCommand: ParsableCommand {
   @Flag(help: "Print a Markdown table.") var markdown = false
   @Option(help: ArgumentHelp("Write masks, margins and outputs.", valueName: "out.safetensors"))
   var masks: String?
+  @Option(
+    help: ArgumentHelp(
+      "Write every field, series and curve that the methods found.",
+      valueName: "out.safetensors"))
+  var fields: String?
   @Flag(help: "Replace an existing file.") var force = false
 
   func validate() throws {
     if [json, csv, markdown].filter({ $0 }).count > 1 {
       throw ValidationError("Choose one of --json, --csv, --markdown.")
     }
-    if method == "blasst", !knob.isEmpty,
+    if method.count > 1, !knob.isEmpty {
+      throw ValidationError("With several --method, give knobs as ID:knob=value.")
+    }
+    if !knob.isEmpty || method.contains(where: { $0.contains(":") }),
       tiles.tile != nil || tiles.vote != nil || tiles.order != nil
     {
       throw ValidationError(
-        "Give blasst its settings either by --tile, --vote and --order or by --knob.")
+        "Give a method its settings either by --tile, --vote and --order or by knobs.")
     }
-    if method != "blasst", tiles.tile != nil || tiles.vote != nil || tiles.order != nil {
-      throw ValidationError(
-        "--tile, --vote and --order are settings of blasst; \(method) has --knob.")
+    for (name, path) in [("--masks", masks), ("--fields", fields)] where path != nil {
+      if dump.files.count > 1 { throw ValidationError("\(name) takes one FILE.") }
     }
-    if masks != nil, dump.files.count > 1 { throw ValidationError("--masks takes one FILE.") }
+    if masks != nil, method.count > 1 { throw ValidationError("--masks takes one --method.") }
   }
 
   func run() throws {
     var all: [Report] = []
-    for dump in try self.dump.open(texts) { all.append(try report(dump)) }
+    for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
+    var file = fields.map { FieldFile(path: $0) }
+    for dump in try self.dump.open(texts) {
+      let backend = self.dump.backend(dump)
+      for guess in backend.describe().guesses where !json {
+        say(Printable.text("\(dump.path): \(guess)"))
+      }
+      for method in method.isEmpty ? [nil] : method.map(Optional.some) {
+        all.append(try report(dump, backend, method, &file))
+      }
+    }
+    try file?.write(force: force)
     if json {
       print((all.count == 1 ? all[0].json : .array(all.map(\.json))).text(pretty: true))
     } else {
-      if csv { print(Report.csvHeading) }
+      if csv, let first = all.first { print(first.csvHeading) }
       for report in all { print(csv ? report.csv : (markdown ? report.markdown : report.text)) }
     }
   }
 
-  private func report(_ dump: Dump) throws -> Report {
-    let backend = self.dump.backend(dump)
+  private func report(
+    _ dump: Dump, _ backend: FileBackend, _ method: String?, _ file: inout FieldFile?
+  ) throws -> Report {
     let about = backend.describe()
-    let spec = about.storedTile ?? tiles.spec(queries: about.queries)
     if about.storedTile != nil {
       say("\(Printable.text(dump.path)): holds masks alone; tile, vote and order are the file's")
     }
-    var request = ReportRequest(
-      lambda: try Lambda(tiles.lambda), spec: spec, method: method, knobs: try parsedKnobs(knob))
-    if screening.screen != .none, method != BLASST.card.id {
-      throw ValidationError("--screen is of blasst; \(method) has no bound to skip by.")
-    }
-    request.screen = screening.screen
-    if method == BLASST.card.id, !request.knobs.isEmpty {
-      let blasst = try BLASST(knobs: request.knobs)
-      request.lambda = try Lambda(blasst.lambda)
-      if about.storedTile == nil { request.spec = blasst.spec(queries: about.queries) }
-    }
+    let setting = try Registry.standard.setting(
+      method, knobs: knob, tiles, queries: about.queries, spec: about.storedTile,
+      screen: screening.screen)
+    var request = ReportRequest(setting)
     request.layers = try layers.map { try about.layerIndices($0, file: dump.path) }
     request.heads = try heads.map {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
     }
-    var report = Report(dump: dump, about: about, request: request)
+    request.wantsFields = masks != nil || fields != nil
+    var report = Report(dump: dump, about: about, setting: setting)
     var writer = masks.map { MaskFile(path: $0, report: report) }
     try backend.report(request) { head in
-      report.heads.append(head.withoutArrays)
-      writer?.add(
-        head, valueDim: backend.heads.head(0, 0)?.valueDim ?? 0,
-        groupSize: backend.heads.groupSize(0))
+      try writer?.add(head, groupSize: backend.heads.groupSize(0))
+      try file?.add(head, setting)
+      report.heads.append(head.withoutFields)
     }
-    for guess in about.guesses where !json { say("\(dump.path): \(guess)") }
     try writer?.write(force: force)
     return report
   }

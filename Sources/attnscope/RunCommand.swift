@@ -59,42 +59,42 @@ struct PromptArguments: ParsableArguments {
 struct AttentionArguments: ParsableArguments {
   @OptionGroup var tiles: TileArguments
   @OptionGroup var screening: ScreenArguments
-  @Option(help: "A method; `attnscope methods` lists them.") var method = "blasst"
+  @Option(help: "A method, ID[:knob=value,..]; `attnscope methods` lists them.")
+  var method: String?
   @Option(
     help: ArgumentHelp(
       "A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
   var knob: [String] = []
 
+  /// The method named, with its knobs; nil for the one whose blocks are read off a table, which lambda and tile stand for.
+  func named() throws -> MethodSetting? {
+    let setting = try Registry.standard.setting(
+      method, knobs: knob, tiles, queries: 2, screen: screening.screen)
+    guard Registry.standard.method(setting.id)?.card.blockTables != nil else { return setting }
+    guard knob.isEmpty, screening.screen == .none, !(method?.contains(":") ?? false) else {
+      throw ValidationError(
+        "On the screen \(setting.id) takes --lambda, --tile, --vote and --order; knobs and --screen go with --plain."
+      )
+    }
+    return nil
+  }
+
   func plan() throws -> AttentionPlan {
-    var knobs = try parsedKnobs(knob)
-    if screening.screen != .none { knobs["screen"] = .word(screening.screen.rawValue) }
-    return try tiles.plan(method: method, knobs: knobs)
+    try tiles.plan(method: method, knobs: knob, screen: screening.screen)
   }
-
-  static func parsed(_ text: String) throws -> (String, KnobValue) {
-    let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
-    guard parts.count == 2 else { throw ValidationError("--knob \(text) is not name=value.") }
-    return (parts[0], Double(parts[1]).map(KnobValue.number) ?? .word(parts[1]))
-  }
-}
-
-/// `name=value` texts as knobs.
-func parsedKnobs(_ texts: [String]) throws -> Knobs {
-  Dictionary(try texts.map(AttentionArguments.parsed)) { $1 }
 }
 
 extension TileArguments {
   /// A method for prompts and one for single tokens, with the tiles that each phase has.
-  func plan(method: String, knobs: Knobs, lambda: Double? = nil) throws -> AttentionPlan {
-    guard let type = Registry.method(method) else {
-      let known = Registry.methods.map { $0.card.id }.joined(separator: ", ")
-      throw ValidationError("There is no method '\(method)'; there are \(known).")
-    }
-    func make(queries: Int) throws -> any AttentionMethod {
-      guard method == BLASST.card.id else { return try type.init(knobs: knobs) }
-      var all = BLASST.knobs(spec(queries: queries), lambda: lambda ?? self.lambda)
-      all.merge(knobs) { $1 }
-      return try type.init(knobs: all)
+  func plan(
+    method: String? = nil, knobs: [String] = [], lambda: Double? = nil, screen: Screening = .none
+  ) throws -> AttentionPlan {
+    var tiles = self
+    if let lambda { tiles.chosenLambda = lambda }
+    func make(queries: Int) throws -> any EngineMethod {
+      try Registry.standard.makeEngine(
+        try Registry.standard.setting(
+          method, knobs: knobs, tiles, queries: queries, screen: screen))
     }
     return AttentionPlan(prefill: try make(queries: 2), decode: try make(queries: 1))
   }
@@ -140,11 +140,6 @@ struct RunCommand: AsyncParsableCommand {
     guard isatty(0) == 1, isatty(1) == 1 else {
       throw ValidationError("There is no terminal; --plain prints the text.")
     }
-    guard attention.knob.isEmpty, attention.screening.screen == .none else {
-      throw ValidationError(
-        "On the screen methods run with their standard settings; --knob and --screen go with --plain."
-      )
-    }
     // Said when nobody says anything: long enough that there is something to prune.
     var standard: [UInt8] = []
     if try prompt.bytes() == nil, let path = try? Sample.path(Sample.text) {
@@ -152,7 +147,7 @@ struct RunCommand: AsyncParsableCommand {
     }
     let tokens = try prompt.tokens(model, standard: standard)
     let choice = AttentionChoice(
-      method: attention.method, lambda: max(0, attention.tiles.lambda),
+      method: try attention.named(), lambda: max(0, attention.tiles.lambda),
       prefill: attention.tiles.spec(queries: 2), decode: attention.tiles.spec(queries: 1))
     let backend = try LocalBackend(
       model, prompt: tokens,

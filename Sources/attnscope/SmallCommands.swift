@@ -18,13 +18,13 @@ struct MethodsCommand: ParsableCommand {
   @Flag(help: "Print JSON.") var json = false
 
   func run() {
-    let cards = Registry.methods.map { $0.card }
+    let cards = Registry.standard.cards
     if json {
       print(JSON.array(cards.map(Self.json)).text(pretty: true))
       return
     }
     for card in cards {
-      print("\(card.id)\n  \(card.title): \(card.idea)\n  \(card.citation)")
+      print("\(card.id)\n  \(card.title): \(card.idea)\n  \(card.source)")
       for knob in card.knobs {
         print("  --knob \(knob.name)=\(knob.standard)  (\(knob.rangeText)) \(knob.help)")
       }
@@ -34,7 +34,10 @@ struct MethodsCommand: ParsableCommand {
   private static func json(_ card: MethodCard) -> JSON {
     .object([
       ("id", .string(card.id)), ("title", .string(card.title)), ("family", .string(card.family)),
-      ("idea", .string(card.idea)), ("citation", .string(card.citation)),
+      ("idea", .string(card.idea)), ("source", .string(card.source)),
+      ("citation", .string(card.source)),
+      ("scope", .string(card.scope.rawValue)), ("fidelity", .string(card.fidelity.tag)),
+      ("needs", .array(card.needs.map(\.rawValue).sorted().map(JSON.string))),
       (
         "knobs",
         .array(

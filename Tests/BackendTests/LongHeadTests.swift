@@ -67,12 +67,12 @@ import Testing
     }
     let id = HeadID(layer: 0, head: 0), window = MapWindow(queries: 0..<n, keys: 0..<n)
     guard
-      case .map(let sketch) = try await first.answer(
-        .sketch(id, window, rows: 20, columns: 30, muted: nil, perCell: 1)),
-      case .map(let map) = try await first.answer(
-        .map(id, window, rows: 20, columns: 30, muted: nil)),
+      case .picture(let sketch) = try await first.answer(
+        .picture(.pattern(id), PictureRequest(window, rows: 20, columns: 30, perCell: 1))),
+      case .picture(let map) = try await first.answer(
+        .picture(.pattern(id), PictureRequest(window, rows: 20, columns: 30))),
       case .table(let table) = try await first.answer(
-        .table(id, TileSpec(rows: 128, keys: 128), lambda: 0))
+        .table(id, TableRequest(TileSpec(rows: 128, keys: 128))))
     else {
       Issue.record("not the answers that were asked for")
       return
@@ -86,7 +86,7 @@ import Testing
     #expect(names.count > 1)
     guard
       case .table(let found) = try await backend().answer(
-        .table(id, TileSpec(rows: 128, keys: 128), lambda: 0))
+        .table(id, TableRequest(TileSpec(rows: 128, keys: 128))))
     else { return }
     #expect(found.margins.map(\.bitPattern) == table.margins.map(\.bitPattern))
   }

@@ -165,7 +165,7 @@ import Testing
 
   static func counterpart(_ random: inout Seeded, beside view: Viewpoint) -> Counterpart {
     var other = Counterpart(head(&random, of: sources))
-    if Bool.random(using: &random) { other.method = "vertical-slash" }
+    if Bool.random(using: &random) { other.method = MethodSetting("vertical-slash") }
     if Bool.random(using: &random) {
       let spec = spec(&random)
       if spec != view.spec { other.spec = spec }

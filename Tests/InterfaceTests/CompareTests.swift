@@ -182,7 +182,7 @@ import Testing
     _ = await pilot.settled("the method")
     await pilot.sees("overlap")
     pilot.press("x")
-    await pilot.sees("The right side is a-shape: the left one is always BLASST.")
+    await pilot.sees("The right side is a-shape: the left one is always BLASST (skip softmax).")
     pilot.command("compare no-such-method")
     await pilot.sees("no-such-method")
     _ = await pilot.settled("the refusal")

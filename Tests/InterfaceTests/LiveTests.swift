@@ -115,7 +115,7 @@ import Testing
       let frame = Frame(branch: 0, tokens: 160)
       guard
         case .row(let row) = try await backend.answer(
-          .row(HeadID(layer: 1, head: 2), query: 159), at: frame)
+          .row(.pattern(HeadID(layer: 1, head: 2)), 159), at: frame)
       else {
         Issue.record("no row")
         return
@@ -135,8 +135,8 @@ import Testing
       var skipped = 0
       for layer in 0..<2 {
         for head in 0..<4 {
-          let question = Question.rowTable(
-            HeadID(layer: layer, head: head), Self.choice.decode, query: 155, lambda: 0)
+          let question = Question.table(
+            HeadID(layer: layer, head: head), TableRequest(Self.choice.decode, .row(155)))
           guard case .table(let table) = try await backend.answer(question, at: Frame(tokens: 156))
           else { continue }
           skipped += table.skippedBlocks(try Lambda(0.01))
@@ -157,10 +157,10 @@ import Testing
         let head = HeadID(layer: 1, head: 3), frame = Frame(branch: 0, tokens: 160)
         let whole = MapWindow(queries: 0..<160, keys: 0..<160)
         let answers = (
-          early: try await backend.answer(.row(head, query: 3), at: frame),
-          late: try await backend.answer(.row(head, query: 158), at: frame),
+          early: try await backend.answer(.row(.pattern(head), 3), at: frame),
+          late: try await backend.answer(.row(.pattern(head), 158), at: frame),
           map: try await backend.answer(
-            .map(head, whole, rows: 16, columns: 16, muted: nil), at: frame)
+            .picture(.pattern(head), PictureRequest(whole, rows: 16, columns: 16)), at: frame)
         )
         pilot.press(":save /nowhere/x.safetensors")
         pilot.terminal.press(.enter)
@@ -171,7 +171,7 @@ import Testing
     }
     let all = try await rows(QueryRecord.standardBudget), some = try await rows(0)
     guard case .row(let whole) = all.late, case .row(let left) = some.late,
-      case .map(let full) = all.map, case .map(let open) = some.map
+      case .picture(let full) = all.map, case .picture(let open) = some.map
     else {
       Issue.record("\(some)")
       return

@@ -100,10 +100,10 @@ private final class LongBackend: Backend {
 
   func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     switch question {
-    case .sketch(_, let window, let rows, let columns, _, let perCell):
-      state.withLock { $0.asked.append("sketch \(perCell)") }
-      return .map(map(window, rows, columns, sampled: perCell))
-    case .map(_, let window, let rows, let columns, _):
+    case .picture(_, let request) where request.perCell != nil:
+      state.withLock { $0.asked.append("sketch \(request.perCell ?? 0)") }
+      return .picture(map(request, sampled: request.perCell))
+    case .picture(_, let request):
       state.withLock { $0.asked.append("map") }
       exact.withLock { $0 = question }
       while !state.withLock({ $0.isOpen }) {
@@ -113,23 +113,25 @@ private final class LongBackend: Backend {
         }
         try? await Task.sleep(for: .milliseconds(1))
       }
-      return .map(map(window, rows, columns, sampled: nil))
-    case .keptTable where hasTable:
+      return .picture(map(request, sampled: nil))
+    case .table(_, let request) where request.extent == .kept && hasTable:
       let side = Self.n / 1024
       return .table(
         BlockTable(
           storedMask: [UInt8](repeating: 0, count: side * side),
           margins: [Float](repeating: -3, count: side * side),
           spec: TileSpec(rows: 1024, keys: 1024), queries: Self.n, keys: Self.n))
-    case .table: state.withLock { $0.asked.append("blocks") }
+    case .table(_, let request) where request.extent == .whole:
+      state.withLock { $0.asked.append("blocks") }
     default: break
     }
     return .unavailable("not here")
   }
 
-  private func map(_ window: MapWindow, _ rows: Int, _ columns: Int, sampled: Int?) -> PooledMap {
-    let r = PooledMap.edges(window.queries, cells: rows)
-    let k = PooledMap.edges(window.keys, cells: columns)
+  private func map(_ request: PictureRequest, sampled: Int?) -> PooledMap {
+    let window = request.window
+    let r = PooledMap.edges(window.queries, cells: request.rows)
+    let k = PooledMap.edges(window.keys, cells: request.columns)
     let values = [Float](repeating: 0.5, count: (r.count - 1) * (k.count - 1))
     return PooledMap(
       window: window, rowEdges: r, keyEdges: k, max: values, mean: values, muted: nil,

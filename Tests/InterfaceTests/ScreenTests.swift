@@ -131,35 +131,15 @@ struct Renamed: Backend {
 /// A backend of a single head.
 struct OneHead: Backend {
   let head: Head
+  private let inner: SyntheticBackend
 
-  init(_ head: Head) { self.head = head }
+  init(_ head: Head) { (self.head, inner) = (head, SyntheticBackend(head)) }
 
-  func describe() -> SourceDescription {
-    SourceDescription(
-      name: "one", kind: "scores", model: nil, layers: [0], heads: 1, kvHeads: 1,
-      queries: head.queries,
-      keys: head.keys, headDim: 0, visibility: head.visibility, tokens: [], hasValues: false)
-  }
+  func describe() -> SourceDescription { inner.describe() }
 
   var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
   func answer(_ question: Question, at frame: Frame) async throws -> Answer {
-    switch question {
-    case .map(_, let window, let rows, let columns, let muted):
-      .map(PooledMap.of(head, window: window, rows: rows, columns: columns, muted: muted)!)
-    case .table(_, let spec, _):
-      .table(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0])
-    case .summary: .summary(Summariser(head).summary()!)
-    case .row(_, let query):
-      .row(
-        PooledMap.of(
-          head, window: MapWindow(queries: query..<query + 1, keys: 0..<head.keys), rows: 1,
-          columns: head.keys)!.max)
-    case .calibration(_, let spec):
-      .calibration(
-        HeadCalibration(TilePass(HeadGroup([head]), keysPerTile: spec.keys).tables(spec)![0]))
-    case .outputError, .rowTable, .steps, .detail, .sketch, .keptTable, .method:
-      .unavailable("needs V")
-    }
+    try await inner.answer(question, at: frame)
   }
 }

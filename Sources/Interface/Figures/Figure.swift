@@ -87,15 +87,19 @@ public struct Figure: Sendable {
 
   func mapQuestion(_ side: Model) -> Question {
     let window = side.selection.window
-    return .map(
-      side.selection.head, window, rows: min(window.queries.count, Self.mostCells),
-      columns: min(window.keys.count, Self.mostCells), muted: side.mutedKey)
+    return .picture(
+      side.mapField,
+      PictureRequest(
+        window, rows: min(window.queries.count, Self.mostCells),
+        columns: min(window.keys.count, Self.mostCells), muted: side.mutedKey))
   }
 
   func thumbnailQuestion(_ head: HeadID) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
     let cells = min(model.source.keys, 96)
-    return .map(head, whole, rows: min(model.source.queries, cells), columns: cells, muted: nil)
+    return .picture(
+      .pattern(head),
+      PictureRequest(whole, rows: min(model.source.queries, cells), columns: cells))
   }
 
   /// The finished page.

@@ -154,7 +154,7 @@ struct MapFigure {
     let colors = scale.values.map { $0.isNaN ? nil : selection.colors.tone($0, ink) }
     HeatPlate(
       model: model, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
-      table: model.table(selection.head)
+      table: model.shownTable(selection.head)
     ).draw(on: &sheet)
     sheet.colorBar(
       Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),

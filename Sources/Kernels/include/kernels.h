@@ -79,6 +79,10 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
                  const uint8_t *blocks);
 /// Returns Σ p[j] over kept j, and adds how many are kept to *number.
 double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number);
+/// Sets tiles[t] where any of kept[t * tile ..] up to count is set; leaves the others as they are.
+void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles);
+/// The sum of the `wanted` largest of n values, which it reorders; linear on average. NaN counts as smallest.
+double as_largest_sum(float *values, int n, int wanted);
 
 // --- conversion ----------------------------------------------------------------------------------------
 typedef enum {

@@ -1,3 +1,4 @@
+public import Analysis
 public import Attention
 
 /// MInference 1.0, vertical-slash: the heaviest columns and diagonals, found from the last queries.
@@ -6,17 +7,20 @@ public import Attention
 /// the `slash` heaviest offsets, the first `forced` of each taken before any other and counted. Keep (i, j) <=> column j
 /// or offset i - j chosen. Paper: Jiang et al., "MInference 1.0", 2024, arXiv 2407.02490 (card 1). A column that
 /// nobody of the last 64 queries looks at is missed: that is the method, not a fault.
-public struct VerticalSlash: AttentionMethod {
+public struct VerticalSlash: MaskMethod {
+  static let vertical = Knob(
+    "vertical", "columns kept", 0...1 << 30, standard: 1000, step: .multiply(2))
+  static let slash = Knob(
+    "slash", "diagonals kept", 0...1 << 30, standard: 6096, step: .multiply(2), isMain: true)
+  static let rows = Knob("rows", "last queries that are looked at", 1...4096, standard: 64)
+
   public static let card = MethodCard(
     id: "vertical-slash", title: "Vertical-slash", family: "minference",
     idea: "Keep the columns and diagonals that the last 64 queries find heaviest.",
-    citation: "Jiang et al., MInference 1.0, 2024, arXiv 2407.02490",
-    knobs: [
-      Knob("vertical", "columns kept", .integer(0...1 << 30), standard: .number(1000)),
-      Knob("slash", "diagonals kept", .integer(0...1 << 30), standard: .number(6096)),
-      Knob("rows", "last queries that are looked at", .integer(1...4096), standard: .number(64)),
-      MInference.budgetKnob,
-    ], denseKnobs: ["vertical": .number(Double(1 << 30)), "budget": .word("paper")])
+    source: "Jiang et al., MInference 1.0, 2024, arXiv 2407.02490",
+    knobs: [vertical.facts, slash.facts, rows.facts, Budget.knob.facts], mainField: "kept",
+    mainNumber: "recall_mean",
+    denseKnobs: ["vertical": .number(Double(1 << 30)), "budget": .word("paper")])
 
   private let knobs: CheckedKnobs
 
@@ -24,27 +28,23 @@ public struct VerticalSlash: AttentionMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
-  /// The budgets in force on a map of `keys` keys: the released code's floors (30 columns, 50 offsets) and forced counts (30, 100).
-  func budgets(keys: Int) -> (vertical: Int, slash: Int, columns: Int, offsets: Int) {
-    let budget = MInference.Budget(knobs, keys: keys)
-    return (
-      max(budget.tokens(knobs.integer("vertical")), budget.tokens(30)),
-      max(budget.tokens(knobs.integer("slash")), budget.tokens(50)), budget.tokens(30),
-      budget.tokens(100)
-    )
-  }
-
-  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
-    -> [[Float]]?
-  {
-    let use = budgets(keys: group.keys)
-    let sets = group.heads.map { head in
-      let seen = Shapes.lastQueries(PatternRows(head), rows: knobs.integer("rows"))
-      trace.cost.selection += seen.rows * head.keys
-      return Shapes.verticalSlash(
-        head, seen, vertical: use.vertical, slash: use.slash, forcedColumns: use.columns,
-        forcedOffsets: use.offsets)
-    }
-    return MInference.attend(group, sets, state, &trace)
+  /// The budgets are raised to the released code's floors (30 columns, 50 offsets); its forced counts are 30 and 100.
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
+    let budget = Budget(knobs[Budget.knob], keys: head.keys)
+    let vertical = max(budget.tokens(knobs[Self.vertical]), budget.tokens(30))
+    let slash = max(budget.tokens(knobs[Self.slash]), budget.tokens(50))
+    let seen = Shapes.lastQueries(
+      PatternRows(head, precision: run.precision), rows: knobs[Self.rows])
+    aside.selection = seen.rows * head.keys
+    aside.findings.series(
+      "columns", Axis(.key, seen.columns.count), seen.columns.map(Float.init), .none,
+      title: "mass of the last queries, by key")
+    aside.findings.series(
+      "offsets", Axis(.offset, seen.offsets.count), seen.offsets.map(Float.init), .none,
+      title: "mass of the last queries, by offset")
+    budget.note(["vertical": vertical, "slash": slash], &aside)
+    return Shapes.verticalSlash(
+      head, seen, vertical: vertical, slash: slash, forcedColumns: budget.tokens(30),
+      forcedOffsets: budget.tokens(100))
   }
 }

@@ -1,4 +1,6 @@
+import Analysis
 public import Attention
+import Tensors
 
 /// Dynamic blocked sparsity by softmax thresholding: skip softmax.
 ///
@@ -9,35 +11,48 @@ public import Attention
 /// A skipped block changes neither m nor the sums nor O: no exp, no load of V, no P V. The first visited block is never
 /// skipped. For lambda <= 1 the margins do not depend on lambda. Paper: "BLASST: Dynamic BLocked Attention Sparsity via
 /// Softmax Thresholding", 2025, arXiv 2512.12087.
-public struct BLASST: AttentionMethod {
+public struct BLASST: EngineMethod {
+  /// Who votes: as deployed kernels do in each phase, or as told.
+  enum VoteChoice: String, Sendable, CaseIterable { case standard, head, group }
+
+  static let lambda = Knob(
+    "lambda", "threshold; 0 is dense", 0...1, standard: 0.01,
+    step: .multiply(1.778279410038923), isMain: true)
+  static let rows = Knob(
+    "rows", "query rows that vote together; 0: 128 in prefill, 1 in decode", 0...1 << 20,
+    standard: 0)
+  static let keys = Knob("keys", "keys of a block", 1...1 << 20, standard: 128, step: .multiply(2))
+  static let vote = Knob("vote", "who decides", standard: VoteChoice.standard)
+  static let order = Knob("order", "of key blocks", standard: Order.ascending)
+  static let criterion = Knob(
+    "criterion",
+    "what a block's maxima are compared with: the running maximum, or the running log-sum-exp",
+    standard: Criterion.max)
+  static let splits = Knob(
+    "splits", "split-K: runs of key blocks with a running maximum of their own", 1...1 << 20,
+    standard: 1)
+  static let screen = Knob(
+    "screen", "skip on the word of an int8 bound where it can tell; results stay the same bits",
+    standard: Screening.none)
+
   public static let card = MethodCard(
     id: "blasst", title: "BLASST (skip softmax)", family: "softmax",
     idea:
       "Skip a key block whose scores all lie more than ln(1/lambda) below the running row maxima.",
-    citation:
+    source:
       "BLASST: Dynamic BLocked Attention Sparsity via Softmax Thresholding, 2025, arXiv 2512.12087",
+    scope: .group,
     knobs: [
-      Knob("lambda", "threshold; 0 is dense", .number(0...1), standard: .number(0.01)),
-      Knob(
-        "rows", "query rows that vote together; 0: 128 in prefill, 1 in decode",
-        .integer(0...1 << 20), standard: .number(0)),
-      Knob("keys", "keys of a block", .integer(1...1 << 20), standard: .number(128)),
-      Knob(
-        "vote", "who decides", .words(["standard", "head", "group"]), standard: .word("standard")),
-      Knob(
-        "order", "of key blocks", .words(Order.allCases.map(\.rawValue)),
-        standard: .word("ascending")),
-      Knob(
-        "criterion",
-        "what a block's maxima are compared with: the running maximum, or the running log-sum-exp",
-        .words(Criterion.allCases.map(\.rawValue)), standard: .word("max")),
-      Knob(
-        "splits", "split-K: runs of key blocks with a running maximum of their own",
-        .integer(1...1 << 20), standard: .number(1)),
-      Knob(
-        "screen", "skip on the word of an int8 bound where it can tell; results stay the same bits",
-        .words(Screening.allCases.map(\.rawValue)), standard: .word("none")),
-    ], denseKnobs: ["lambda": .number(0)])
+      lambda.facts, rows.facts, keys.facts, vote.facts, order.facts, criterion.facts,
+      splits.facts, screen.facts,
+    ], wholeMap: .max, mainField: "blocks", mainNumber: "sparsity",
+    denseKnobs: ["lambda": .number(0)],
+    blockTables: BlockTables(
+      setting: { MethodSetting("blasst", knobs($0, lambda: $1)) },
+      read: { setting, queries in
+        let method = try BLASST(knobs: setting.knobs)
+        return (method.spec(queries: queries), method.lambda)
+      }))
 
   private let knobs: CheckedKnobs
 
@@ -55,32 +70,122 @@ public struct BLASST: AttentionMethod {
     ]
   }
 
-  public var lambda: Double { knobs.number("lambda") }
+  public var lambda: Double { knobs[Self.lambda] }
 
+  /// The tile for so many queries.
   public func spec(queries: Int) -> TileSpec {
     var spec = TileSpec.standard(queries: queries)
-    if knobs.integer("rows") > 0 { spec.rows = knobs.integer("rows") }
-    spec.keys = knobs.integer("keys")
-    if let vote = Vote(rawValue: knobs.word("vote")) { spec.vote = vote }
-    spec.order = Order(rawValue: knobs.word("order")) ?? .ascending
-    spec.criterion = Criterion(rawValue: knobs.word("criterion")) ?? .max
-    spec.splits = knobs.integer("splits")
+    if knobs[Self.rows] > 0 { spec.rows = knobs[Self.rows] }
+    spec.keys = knobs[Self.keys]
+    if let vote = Vote(rawValue: knobs[Self.vote].rawValue) { spec.vote = vote }
+    (spec.order, spec.criterion) = (knobs[Self.order], knobs[Self.criterion])
+    spec.splits = knobs[Self.splits]
     return spec
   }
 
-  private var screen: Screening { Screening(rawValue: knobs.word("screen")) ?? .none }
+  /// Margins, verdicts, the curve over every lambda, and what this lambda costs.
+  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    let head = subject.head, spec = spec(queries: head.queries)
+    let (group, slot) = spec.vote == .group ? subject.group : (HeadGroup([head]), 0)
+    let lambda = try Lambda(lambda)
+    let asked = spec.criterion == .lse ? lambda.value : 0
+    let known = try run.table(spec, asked)
+    guard
+      let table = known
+        ?? TilePass(group, keysPerTile: spec.keys, threads: run.threads).tables(
+          spec, lambda: asked, threads: run.threads, isCancelled: run.isCancelled)?[slot]
+    else { throw CancellationError() }
+    let mask = table.mask(lambda)
+    var findings = Findings()
+    if run.wantsNumbers {
+      try MaskNumbers(head, KeptSet(mask, head), run).add(to: &findings)
+      numbers(table, lambda, &findings)
+      findings.number("selection", 1, .share, title: "selection overhead")
+      if spec.criterion == .max { Self.calibrate(table, &findings) }
+      findings.curve("sparsity_curve", Self.curve(table, lambda), title: "sparsity by lambda")
+      try OutputNumbers.add(
+        group, slot, spec, .blasst(lambda: lambda.value), screen: knobs[Self.screen], run,
+        to: &findings)
+    }
+    findings.field(
+      "margins", BlockField(table.margins, spec, queries: head.queries, keys: head.keys),
+      .magnitude(.nats))
+    findings.field(
+      "blocks", BlockField(mask, queries: head.queries, keys: head.keys),
+      .labels(["computed", "skipped"]))
+    findings.field("kept", KeptField(KeptSet(mask, head), head.visibility), .kept)
+    return findings
+  }
+
+  private func numbers(_ table: BlockTable, _ lambda: Lambda, _ findings: inout Findings) {
+    let dropped = table.droppedMass(lambda)
+    findings.number("sparsity", table.sparsity(lambda), .share, title: "skipped blocks")
+    findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
+    findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
+    findings.number("dropped_mean", dropped.mean, .share, title: "dropped mass")
+    findings.number("dropped_max", dropped.max, .share, title: "dropped, worst row")
+  }
+
+  /// The threshold that this head alone would need, by both models in use.
+  private static func calibrate(_ table: BlockTable, _ findings: inout Findings) {
+    guard let calibration = HeadCalibration(table).calibration,
+      let longest = calibration.curves.last
+    else { return }
+    for target in [30, 50, 70] {
+      findings.number(
+        "lambda_\(target)", longest.lambda(for: Double(target) / 100),
+        title: "lambda for \(target) %")
+    }
+    findings.number("fit_a", calibration.exponential?.a, title: "a of a·exp(bS)/L")
+    findings.number("fit_b", calibration.exponential?.b, title: "b of a·exp(bS)/L")
+    findings.number("fit_r2", calibration.exponential?.r2, title: "R² of a·exp(bS)/L")
+    let target = [0.5, 0.3, 0.1].first { calibration.inverse($0) != nil }
+    let inverse = target.flatMap { calibration.inverse($0) }
+    findings.number("inverse_a", inverse?.a, title: "a of a/L")
+    findings.number("inverse_target", target, .share, title: "target of a/L")
+    findings.number("most", longest.most, .share, title: "most, at lambda 1")
+    if let inverse {
+      findings.series(
+        "inverse_lengths", Axis(.step, inverse.points.count),
+        inverse.points.map { Float($0.length) }, .tokens, title: "lengths of a/L")
+    }
+  }
+
+  /// Sparsity at quarter decades, with the lambda in force marked.
+  private static func curve(_ table: BlockTable, _ lambda: Lambda) -> Curve {
+    let points = (0...40).compactMap { step -> Curve.Point? in
+      let x = tenTo(Double(step) / 4 - 10)
+      return (try? Lambda(min(x, 1))).map { Curve.Point($0.value, table.sparsity($0)) }
+    }
+    let mark =
+      lambda.value > 0
+      ? [Curve.Mark("λ", x: lambda.value, y: table.sparsity(lambda))] : []
+    return Curve(x: "lambda", y: "sparsity", points: points, marks: mark, isLogarithmic: true)
+  }
 
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
     attendByTiles(
-      group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace, screen: screen)
+      group, spec(queries: group.queries), .blasst(lambda: lambda), state, &trace,
+      screen: knobs[Self.screen])
   }
 
   public func decode(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
     into output: UnsafeMutablePointer<Float>
   ) -> Bool {
-    row.blasst(query, keys, spec(queries: 1), lambda: lambda, screen: screen, into: output)
+    row.blasst(
+      query, keys, spec(queries: 1), lambda: lambda, screen: knobs[Self.screen], into: output)
+  }
+}
+
+extension KeptSet {
+  /// The entries of the blocks that a mask computes.
+  init(_ mask: BlockMask, _ head: Head) {
+    self.init(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    keep(
+      blocks: mask.verdicts.map { $0 == .computed ? 1 : 0 }, rows: mask.spec.rows,
+      keys: mask.spec.keys)
   }
 }

@@ -1,0 +1,140 @@
+public import Attention
+import Tensors
+
+/// A method that keeps some entries of each head and drops the others: `keep` is all it has to say.
+///
+/// It gets a field `kept`, its outputs, the shared numbers, and a forward pass for engines.
+public protocol MaskMethod: EngineMethod {
+  /// What is kept of a head. What else there is to say (a search, a strip, dot products spent on deciding) goes into
+  /// `aside`. Throws `Missing`, `CancellationError`.
+  func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet
+}
+
+/// What a mask method says beside its mask.
+public struct Aside: Sendable {
+  public var findings = Findings()
+  /// Query-key dot products spent on deciding what to keep.
+  public var selection = 0
+
+  /// Nothing yet.
+  public init() {}
+}
+
+extension MaskMethod {
+  /// Kept entries, outputs and shared numbers. Throws `Missing`, `CancellationError`.
+  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    var aside = Aside()
+    let head = subject.head
+    let set = try keep(head, run, &aside)
+    var findings = Findings()
+    findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
+    guard run.wantsNumbers else { return findings }
+    let numbers = try MaskNumbers(head, set, run)
+    numbers.add(to: &findings)
+    let visible = (0..<head.queries).reduce(0) { $0 + head.visibility.limit(row: $1) }
+    findings.number(
+      "selection", Double(aside.selection) / Double(max(visible, 1)), .share,
+      title: "selection overhead")
+    findings.field(
+      "blocks", BlockField(numbers.mask, queries: head.queries, keys: head.keys),
+      .labels(["computed", "skipped"]), title: "64x64 tiles")
+    let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
+    try OutputNumbers.add(HeadGroup([head]), 0, tile, .kept([set]), run, to: &findings)
+    for finding in aside.findings.all { findings.add(finding) }
+    for note in aside.findings.notes { findings.note(note) }
+    return findings
+  }
+
+  /// Attention over kept entries of every head of a group, tile by tile; nil when cancelled or when something is missing.
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
+    let run = MethodRun(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    var aside = Aside()
+    guard let sets = try? group.heads.map({ try keep($0, run, &aside) }) else { return nil }
+    trace.cost.selection += aside.selection
+    let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
+    let output = attendByTiles(group, tile, .kept(sets), state, &trace)
+    trace.keptSets = sets
+    return output
+  }
+}
+
+/// The forward pass that tile-wise methods share: outputs, masks and costs. Nil when cancelled.
+public func attendByTiles(
+  _ group: HeadGroup, _ spec: TileSpec, _ selection: Selection,
+  _ state: AttentionState, _ trace: inout Trace, screen: Screening = .none
+) -> [[Float]]? {
+  let pass = TilePass(
+    group, keysPerTile: spec.keys, withValues: group.heads[0].value != nil,
+    precision: state.precision, threads: state.threads)
+  guard let outputs = pass.forward(spec, selection, screen: screen, threads: state.threads) else {
+    return nil
+  }
+  trace.masks = outputs.map(\.mask)
+  for mask in trace.masks { trace.cost.add(mask, group) }
+  return outputs.map(\.values)
+}
+
+/// Outputs of a sparse pass beside dense ones.
+public enum OutputNumbers {
+  /// Adds `error`, `error_max`, `error_cosine` and the field `output` `[queries, valueDim]` of one head of a group; without V
+  /// the numbers are unknown. Of long heads some row tiles stand for all. Throws `CancellationError`.
+  public static func add(
+    _ group: HeadGroup, _ slot: Int, _ spec: TileSpec, _ selection: Selection,
+    screen: Screening = .none, _ run: MethodRun, to findings: inout Findings
+  ) throws {
+    let head = group.heads[slot]
+    guard head.value != nil else {
+      for name in ["error", "error_max", "error_cosine"] { findings.number(name, nil) }
+      return
+    }
+    let tiles = (head.queries + spec.rows - 1) / spec.rows
+    let step = run.isWhole ? 1 : (head.isLong ? max(1, tiles / 64) : 1)
+    let pass = TilePass(
+      group, keysPerTile: spec.keys, withValues: true, precision: run.precision,
+      threads: run.threads)
+    guard
+      let dense = pass.forward(
+        spec, .blasst(lambda: 0), every: step, threads: run.threads, isCancelled: run.isCancelled),
+      let sparse = pass.forward(
+        spec, selection, screen: screen, every: step, threads: run.threads,
+        isCancelled: run.isCancelled)
+    else { throw CancellationError() }
+    let error = OutputError(
+      dense: dense[slot].values, sparse: sparse[slot].values, sampled: step > 1 ? step : nil)
+    findings.number("error", error.relativeL2, title: "output error, relative L2")
+    findings.number("error_max", error.maxAbsolute, title: "output error, largest")
+    findings.number(
+      "error_cosine", cosine(dense[slot].values, sparse[slot].values, head.valueDim),
+      title: "mean row cosine")
+    if screen != .none {
+      findings.number(
+        "decided_by_bound", Double(sparse[slot].decidedByBound), .blocks,
+        title: "decided by the bound")
+    }
+    if step > 1 { findings.note("output error from one row tile in \(step)") }
+    let field = WholeField(
+      rows: Axis(.query, head.queries), columns: Axis(.channel, head.valueDim),
+      values: sparse[slot].values)
+    if step == 1 { findings.field("output", field, .signed) }
+  }
+
+  /// Mean over rows of the cosine between two outputs `[rows * dim]`; rows of zeros are left out.
+  static func cosine(_ a: [Float], _ b: [Float], _ dim: Int) -> Double? {
+    guard dim > 0 else { return nil }
+    var sum = 0.0, rows = 0
+    for start in stride(from: 0, to: a.count, by: dim) {
+      var product = 0.0, left = 0.0, right = 0.0
+      for x in start..<start + dim {
+        product += Double(a[x]) * Double(b[x])
+        left += Double(a[x]) * Double(a[x])
+        right += Double(b[x]) * Double(b[x])
+      }
+      guard left > 0, right > 0 else { continue }
+      sum += product / (left * right).squareRoot()
+      rows += 1
+    }
+    return rows == 0 ? nil : sum / Double(rows)
+  }
+}

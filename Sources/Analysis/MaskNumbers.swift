@@ -1,0 +1,127 @@
+public import Attention
+import Tensors
+
+/// The numbers that every method which keeps some entries reports, by one function, so that columns are comparable.
+///
+/// density: kept entries / visible ones. tile density: of the 64x64 tiles that hold a visible entry, those that hold a kept
+/// one. recall: mass R of the dense row on kept entries, mean and worst row. KL(kept row || dense row) = -ln R, mean.
+/// oracle gap: recall of the best kept set of the same size in each row, minus R, mean. The kept row is renormalised.
+/// One sweep over the pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many.
+public struct MaskNumbers: Sendable {
+  /// Sides of the tiles of `tileDensity` and of `mask`, in tokens.
+  public static let tile = 64
+
+  public let density: Double
+  public let tileDensity: Double
+  public let recallMean: Double
+  public let recallMin: Double
+  /// In nats; nil where a row keeps no mass at all.
+  public let divergence: Double?
+  public let oracleGap: Double
+  /// Tiles of 64x64: computed where they hold a kept entry.
+  public let mask: BlockMask
+  /// Rows looked at; nil when all were.
+  public let sampledRows: Int?
+
+  /// Throws `CancellationError`. Cost: the pattern, and a selection in every row.
+  public init(_ head: Head, _ set: KeptSet, _ run: MethodRun) throws {
+    let rows = PatternRows(head, precision: run.precision)
+    let tiles = (head.queries + Self.tile - 1) / Self.tile
+    let step = run.sampling(head, tiles: tiles, rows: Self.tile)
+    let chosen = Array(stride(from: tiles - 1, through: 0, by: -step))
+    let parts = Gathered<MaskPart>()
+    run.threads.forEach(0..<chosen.count, isCancelled: run.isCancelled) { item in
+      let first = chosen[item] * Self.tile
+      parts.add(
+        chosen[item], MaskPart(rows, set, first..<min(first + Self.tile, head.queries)))
+    }
+    try run.checkCancellation()
+    let all = parts.inOrder
+    let sum = all.reduce(into: MaskPart()) { $0.add($1) }
+    let seen = Double(max(sum.rows, 1))
+    density = Double(sum.kept) / Double(max(sum.visible, 1))
+    recallMean = sum.recall / seen
+    recallMin = sum.rows == 0 ? 0 : sum.worst
+    divergence = sum.divergence.isFinite ? sum.divergence / seen : nil
+    oracleGap = sum.gap / seen
+    let wide = (head.keys + Self.tile - 1) / Self.tile
+    var verdicts = [Verdict](repeating: .invisible, count: tiles * wide)
+    for (tile, part) in zip(chosen.sorted(), all) {
+      verdicts.replaceSubrange(tile * wide..<(tile + 1) * wide, with: part.verdicts)
+    }
+    let open = verdicts.filter { $0 != .invisible }
+    tileDensity =
+      Double(open.filter { $0 == .computed }.count) / Double(max(open.count, 1))
+    mask = BlockMask(
+      spec: TileSpec(rows: Self.tile, keys: Self.tile), rowTiles: tiles, keyTiles: wide,
+      verdicts: verdicts)
+    sampledRows = step > 1 ? sum.rows : nil
+  }
+
+  /// Adds them to findings, under the names that all masks share.
+  public func add(to findings: inout Findings) {
+    findings.number("sparsity", 1 - tileDensity, .share, title: "skipped blocks")
+    findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
+    findings.number("skipped_blocks", Double(mask.skippedBlocks), .blocks)
+    findings.number("dropped_mean", 1 - recallMean, .share, title: "dropped mass")
+    findings.number("dropped_max", 1 - recallMin, .share, title: "dropped, worst row")
+    findings.number("density", density, .share, title: "density of entries")
+    findings.number("tile_density", tileDensity, .share, title: "density of 64x64 tiles")
+    findings.number("recall_mean", recallMean, .share, title: "recall")
+    findings.number("recall_min", recallMin, .share, title: "recall, worst row")
+    findings.number("kl", divergence, .nats, title: "KL from dense")
+    findings.number("oracle_gap", oracleGap, .share, title: "oracle gap")
+    if let sampledRows { findings.note("numbers from \(sampledRows) rows, evenly spread") }
+  }
+}
+
+extension BlockMask {
+  /// Blocks that some row may see.
+  public var visibleBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .invisible ? 0 : 1) } }
+  public var skippedBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .skipped ? 1 : 0) } }
+}
+
+/// Sums over a tile of rows.
+private struct MaskPart: Sendable {
+  var kept = 0, visible = 0, rows = 0
+  var recall = 0.0, worst = 1.0, divergence = 0.0, gap = 0.0
+  var verdicts: [Verdict] = []
+
+  init() {}
+
+  init(_ pattern: PatternRows, _ set: KeptSet, _ range: Range<Int>) {
+    let head = pattern.head, tile = MaskNumbers.tile
+    let wide = (head.keys + tile - 1) / tile
+    let seen = range.last.map { head.visibility.limit(row: $0) } ?? 0
+    verdicts = (0..<wide).map { $0 * tile < seen ? .skipped : .invisible }
+    var flags = [UInt8](repeating: 0, count: wide)
+    flags.withUnsafeMutableBufferPointer { flags in
+      pattern.withRows(range) { row, p, lse in
+        let found = set.measure(
+          p, row: row, head.visibility, tile: tile, tiles: flags, wantsBest: lse != -.infinity)
+        visible += head.visibility.limit(row: row)
+        kept += found.kept
+        guard lse != -.infinity else { return }
+        rows += 1
+        let mass = min(found.mass, 1)
+        recall += mass
+        worst = min(worst, mass)
+        divergence += mass > 0 ? -logarithm(mass) : .infinity
+        gap += max(0, min(found.best ?? 0, 1) - mass)
+      }
+    }
+    for block in 0..<wide where flags[block] != 0 && verdicts[block] == .skipped {
+      verdicts[block] = .computed
+    }
+  }
+
+  mutating func add(_ other: MaskPart) {
+    kept += other.kept
+    visible += other.visible
+    rows += other.rows
+    recall += other.recall
+    worst = min(worst, other.worst)
+    divergence += other.divergence
+    gap += other.gap
+  }
+}

@@ -1,0 +1,111 @@
+/// How near a method's result is to what was published.
+public enum Fidelity: Sendable, Hashable {
+  /// Nothing trained is involved: this is the paper's result on this head.
+  case exact
+  /// Exact once the paper's own weights are there.
+  case exactWithWeights
+  /// A stated stand-in for something trained: its level, and a sentence.
+  case surrogate(Level, String)
+  /// A number that stands for another: a sentence.
+  case proxy(String)
+
+  public enum Level: String, Sendable, Hashable, CaseIterable {
+    /// The paper's neutral or initial value.
+    case U0
+    /// A seeded draw from the paper's initialiser.
+    case U1
+    /// Fitted on this head.
+    case U2
+    /// A statistic of our own in its place.
+    case U3
+  }
+
+  /// One word or two, always shown beside the result.
+  public var tag: String {
+    switch self {
+    case .exact: "exact"
+    case .exactWithWeights: "exact with weights"
+    case .surrogate(let level, _): level.rawValue
+    case .proxy: "proxy"
+    }
+  }
+
+  /// What the tag means here; empty for exact results.
+  public var sentence: String {
+    switch self {
+    case .exact: ""
+    case .exactWithWeights: "exact once the paper's own weights are supplied"
+    case .surrogate(_, let text), .proxy(let text): text
+    }
+  }
+}
+
+/// Methods whose blocks are read off one table for every threshold (`BlockTable`): the slider, the curve, the calibration
+/// and the head grid then need no recomputation. A capability of a card, so that nobody asks for a method's name.
+public struct BlockTables: Sendable {
+  /// The setting of a tile and a lambda.
+  public let setting: @Sendable (TileSpec, Double) -> MethodSetting
+  /// The tile and lambda of a setting, for so many queries. Throws what the method's `init` throws.
+  public let read:
+    @Sendable (MethodSetting, _ queries: Int) throws -> (spec: TileSpec, lambda: Double)
+
+  /// Both ways between a setting and what a table is asked with.
+  public init(
+    setting: @escaping @Sendable (TileSpec, Double) -> MethodSetting,
+    read: @escaping @Sendable (MethodSetting, Int) throws -> (spec: TileSpec, lambda: Double)
+  ) {
+    (self.setting, self.read) = (setting, read)
+  }
+}
+
+/// The facts of a method that every screen, help text and README section is made from.
+public struct MethodCard: Sendable {
+  /// What users type: lower case, words joined by `-`.
+  public let id: String
+  public let title: String
+  /// Methods of one family stand together in lists.
+  public let family: String
+  /// One sentence.
+  public let idea: String
+  /// Authors, title, year, identifier.
+  public let source: String
+  public let scope: Subject.Scope
+  public let needs: Set<Need>
+  public let knobs: [KnobFacts]
+  public let promises: Set<Promise>
+  public let fidelity: Fidelity
+  /// Most tokens for a whole map; above it rows are computed as they are looked at, and the screen says so.
+  public let wholeMap: Int
+  /// The field that stands for the method on the map and in comparisons; nil for methods without one.
+  public let mainField: String?
+  /// The number that heads are ranked by.
+  public let mainNumber: String?
+  public let blockTables: BlockTables?
+  /// The setting under which everything is kept; nil where there is none.
+  public let denseKnobs: Knobs?
+
+  /// What a check may hold a method to.
+  public enum Promise: String, Sendable, CaseIterable {
+    /// The kept set does not depend on V.
+    case ignoresValues
+    /// Deterministic: the same input gives the same bits.
+    case deterministic
+  }
+
+  /// Everything but the first five may be left out.
+  public init(
+    id: String, title: String, family: String, idea: String, source: String,
+    scope: Subject.Scope = .head, needs: Set<Need> = [], knobs: [KnobFacts] = [],
+    promises: Set<Promise> = [.ignoresValues, .deterministic], fidelity: Fidelity = .exact,
+    wholeMap: Int = 1 << 14, mainField: String? = nil, mainNumber: String? = nil,
+    denseKnobs: Knobs? = nil, blockTables: BlockTables? = nil
+  ) {
+    (self.id, self.title, self.family, self.idea, self.source) = (id, title, family, idea, source)
+    (self.scope, self.needs, self.knobs, self.promises) = (scope, needs, knobs, promises)
+    (self.fidelity, self.wholeMap, self.mainField) = (fidelity, wholeMap, mainField)
+    (self.mainNumber, self.denseKnobs, self.blockTables) = (mainNumber, denseKnobs, blockTables)
+  }
+
+  /// The knob that `[` and `]` move.
+  public var mainKnob: KnobFacts? { knobs.first { $0.isMain } ?? knobs.first }
+}

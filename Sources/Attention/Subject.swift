@@ -1,0 +1,160 @@
+public import Tensors
+
+/// What a method may need beyond a head's own pattern.
+public enum Need: String, Sendable, Hashable, CaseIterable {
+  /// Queries and keys themselves, not a stored map.
+  case queryKey = "Q and K"
+  case values = "V"
+  /// All heads of the layer.
+  case layer = "all heads of a layer"
+  /// `[sources, tokens, width]`: the embedding, then what each sublayer added.
+  case residuals
+  /// Scores before softmax, or Q and K.
+  case logits
+  case imageGrid = "an image grid (--grid ROWSxCOLUMNS)"
+  case roles = "token roles (--roles FILE)"
+  case model = "a model that runs (--model)"
+  case weights = "weights of the model"
+}
+
+/// Why a method has nothing to say: what it would need.
+public struct Missing: Error, Sendable, Hashable, CustomStringConvertible {
+  public let need: Need
+  /// Where it could come from, when that is known.
+  public let hint: String
+
+  /// `hint` is a clause without a full stop.
+  public init(_ need: Need, hint: String = "") { (self.need, self.hint) = (need, hint) }
+
+  public var description: String {
+    "needs \(need.rawValue)" + (hint.isEmpty ? "" : ": \(hint)")
+  }
+}
+
+/// What is known of the tokens of a source beside their number.
+public struct TokenFacts: Sendable, Hashable {
+  /// What a token is, where a source mixes kinds.
+  public enum Role: String, Sendable, Hashable, CaseIterable { case text, visual, padding }
+
+  /// `[tokens]`, or empty.
+  public var texts: [String]
+  /// `[tokens]`, or empty.
+  public var roles: [Role]
+  /// Rows and columns of an image whose patches are tokens; nil when there is none.
+  public var grid: Grid?
+
+  public struct Grid: Sendable, Hashable {
+    public let rows: Int
+    public let columns: Int
+
+    /// Both at least 1.
+    public init(rows: Int, columns: Int) { (self.rows, self.columns) = (rows, columns) }
+
+    /// Reads `24x24`; nil for anything else.
+    public init?(_ text: String) {
+      guard let sides = TileSpec.sides(text) else { return nil }
+      self.init(rows: sides.rows, columns: sides.keys)
+    }
+  }
+
+  /// Nothing known unless given.
+  public init(texts: [String] = [], roles: [Role] = [], grid: Grid? = nil) {
+    (self.texts, self.roles, self.grid) = (texts, roles, grid)
+  }
+}
+
+/// What a method looks at: a head in its surroundings.
+///
+/// Example: `subject.head` is the head that is looked at; `subject.group` are the query heads that share its KV head. A
+/// card's `scope` says how much of the surroundings its method reads.
+public struct Subject: Sendable {
+  /// How far a method looks.
+  public enum Scope: String, Sendable, Hashable, CaseIterable { case head, group, layer, model }
+
+  /// `[layers][heads]`: those that the scope asks for.
+  public let layers: [[Head]]
+  /// The layer numbers of `layers`, as the source calls them.
+  public let numbers: [Int]
+  /// The head looked at: index into `layers`, and into its heads.
+  public let focus: (layer: Int, head: Int)
+  /// Query heads that share a KV head.
+  public let groupSize: Int
+  public let tokens: TokenFacts
+  private let arrays: @Sendable (Need, Int) throws -> Tensor
+
+  /// `arrays` gives what a card asks for beyond Q, K, V of a layer index, or throws `Missing`.
+  public init(
+    layers: [[Head]], numbers: [Int]? = nil, focus: (layer: Int, head: Int) = (0, 0),
+    groupSize: Int = 1, tokens: TokenFacts = TokenFacts(),
+    arrays: @escaping @Sendable (Need, Int) throws -> Tensor = { need, _ in throw Missing(need) }
+  ) {
+    precondition(
+      layers.indices.contains(focus.layer) && layers[focus.layer].indices.contains(focus.head),
+      "the head looked at is not among the heads given")
+    self.layers = layers
+    self.numbers = numbers ?? Array(layers.indices)
+    (self.focus, self.groupSize, self.tokens, self.arrays) = (focus, groupSize, tokens, arrays)
+  }
+
+  /// One head alone.
+  public init(_ head: Head, tokens: TokenFacts = TokenFacts()) {
+    self.init(layers: [[head]], tokens: tokens)
+  }
+
+  public var head: Head { layers[focus.layer][focus.head] }
+
+  /// All heads of the layer that is looked at.
+  public var layer: [Head] { layers[focus.layer] }
+
+  /// The query heads that share the head's KV head, and its place among them; the head alone when others are missing.
+  public var group: (heads: HeadGroup, slot: Int) {
+    let first = focus.head / groupSize * groupSize
+    guard first + groupSize <= layer.count else { return (HeadGroup([head]), 0) }
+    return (HeadGroup(Array(layer[first..<first + groupSize])), focus.head - first)
+  }
+
+  /// What a card asks for beyond Q, K, V. Throws `Missing`.
+  public func array(_ need: Need, layer: Int = 0) throws -> Tensor { try arrays(need, layer) }
+
+  /// Q `[queries, d]` and K `[keys, d]` of the head. Throws `Missing` for stored maps.
+  public func queryAndKey() throws -> (query: Tensor, key: Tensor) {
+    guard let both = head.queryAndKey else { throw Missing(.queryKey) }
+    return both
+  }
+}
+
+/// What a computation may use, and how it is told to stop.
+public struct MethodRun: Sendable {
+  public var threads: ComputeThreads
+  public var isCancelled: @Sendable () -> Bool
+  public var progress: Progress?
+  /// An engine computes in float, where its cache lies ready; analysis lets the tile pass decide.
+  public var precision: TilePass.Precision
+  /// Fields alone are wanted: numbers that cost another pass may be left out.
+  public var wantsNumbers: Bool
+  /// Long heads are read whole, not by a sample: for files.
+  public var isWhole = false
+  /// A table of the head that is there already, for a tile and a lambda; asked before one is computed.
+  public var table: @Sendable (TileSpec, Double) throws -> BlockTable?
+
+  /// Everything, on all threads.
+  public init(
+    threads: ComputeThreads = .shared, precision: TilePass.Precision = .automatic,
+    progress: Progress? = nil, wantsNumbers: Bool = true,
+    table: @escaping @Sendable (TileSpec, Double) throws -> BlockTable? = { _, _ in nil },
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) {
+    (self.threads, self.precision, self.progress) = (threads, precision, progress)
+    (self.wantsNumbers, self.table, self.isCancelled) = (wantsNumbers, table, isCancelled)
+  }
+
+  /// One tile of rows in how many stands for all: 1, or so many that about 2^26 entries of a long head are read.
+  public func sampling(_ head: Head, tiles: Int, rows: Int) -> Int {
+    guard head.isLong, !isWhole else { return 1 }
+    let wanted = max(1, (1 << 26) / max(head.keys * rows, 1))
+    return max(1, tiles / wanted)
+  }
+
+  /// Throws `CancellationError` once nobody waits for the result.
+  public func checkCancellation() throws { if isCancelled() { throw CancellationError() } }
+}

@@ -1,0 +1,276 @@
+import Analysis
+import Attention
+import Methods
+import Sessions
+import Synchronization
+import Tensors
+
+/// One road to every number: the screen, `report`, `compare`, `render`, lessons and sentences all ask here.
+///
+/// It keeps block tables, packed keys and findings within byte budgets. Call it from a compute thread; a cancelled task gets
+/// `CancellationError`. What cannot be known comes back as `.unavailable` with the reason.
+final class FindingStore: Sendable {
+  let registry: Registry
+  /// Tables that a pass gave beside the one that was asked for.
+  private let tables = Kept<TableKey, BlockTable>(budget: 64 << 20) { 20 * $0.margins.count + 256 }
+  /// Heads with their keys packed, for the next window, row or tile.
+  private let passes = Kept<PassKey, MapPass>(budget: 96 << 20) { $0.bytes }
+  private let found = Kept<FoundKey, Findings>(budget: 64 << 20) { $0.bytes }
+  private let stored: TableStore?
+  private let tell: @Sendable (Moment) -> Void
+
+  private struct TableKey: Hashable {
+    let frame: Frame
+    let id: HeadID, spec: TileSpec, lambda: Double
+  }
+
+  private struct PassKey: Hashable {
+    let frame: Frame
+    let id: HeadID
+  }
+
+  private struct FoundKey: Hashable {
+    let frame: Frame
+    let id: HeadID, setting: MethodSetting
+    let hasNumbers: Bool
+  }
+
+  /// What a question is about: the head, its place, and how to come by its surroundings.
+  struct Place: Sendable {
+    let id: HeadID
+    let frame: Frame
+    let head: Head
+    /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
+    let subject: @Sendable (Subject.Scope) throws -> Subject
+
+    var group: (heads: HeadGroup, slot: Int)? {
+      (try? subject(.group)).flatMap { subject in
+        subject.groupSize == 1 || subject.layer.count >= subject.groupSize ? subject.group : nil
+      }
+    }
+  }
+
+  /// `tell` hears how far long answers are; `stored` keeps their tables on disk.
+  init(
+    _ registry: Registry = .standard, stored: TableStore? = nil,
+    tell: @escaping @Sendable (Moment) -> Void = { _ in }
+  ) {
+    (self.registry, self.stored, self.tell) = (registry, stored, tell)
+  }
+
+  func answer(_ question: Question, _ place: Place) throws -> Answer {
+    do {
+      switch question {
+      case .picture(let id, let request):
+        return .picture(try picture(question, id, request, place))
+      case .row(let id, let query): return try row(id, query, place)
+      case .findings(_, let setting):
+        return .findings(try findings(setting, place, asked: question).sketched)
+      case .table(_, let request): return try table(question, request, place)
+      case .summary:
+        guard let summary = Summariser(place.head).summary() else { throw CancellationError() }
+        return .summary(summary)
+      case .steps, .detail: return .unavailable("this is not about one head")
+      }
+    } catch let missing as Missing {
+      return .unavailable(missing.description)
+    } catch let error as KnobError {
+      return .unavailable(error.description)
+    }
+  }
+
+  // MARK: Fields
+
+  private func picture(
+    _ question: Question, _ id: FieldID, _ request: PictureRequest, _ place: Place
+  ) throws -> PooledMap {
+    if id.method == nil {
+      guard
+        let map = PooledMap.of(
+          place.head, pass: pass(place), window: request.window, rows: request.rows,
+          columns: request.columns, muted: request.muted, sampled: request.perCell,
+          progress: request.perCell == nil ? progress(question, place.head) : nil)
+      else { throw CancellationError() }
+      return map
+    }
+    return try FieldPool.picture(
+      try field(id, place), window: request.window, rows: request.rows, columns: request.columns,
+      muted: request.muted, perCell: request.perCell)
+  }
+
+  private func row(_ id: FieldID, _ query: Int, _ place: Place) throws -> Answer {
+    guard id.method != nil else {
+      guard query >= 0, query < place.head.queries else {
+        return .unavailable("there is no query \(query)")
+      }
+      var values: [Float] = []
+      (pass(place)?.rows ?? PatternRows(place.head)).withRows(query..<query + 1) { _, p, _ in
+        values = Array(p)
+      }
+      return .row(values)
+    }
+    let field = try field(id, place)
+    let entry = field.rows.isText ? query / field.rows.span : query
+    guard entry >= 0, entry < field.rows.count else {
+      return .unavailable("\(id.name) has no row \(query)")
+    }
+    return .row(try field.row(entry))
+  }
+
+  /// A field that a method found. Throws `Missing`, `KnobError`, `CancellationError`.
+  func field(_ id: FieldID, _ place: Place) throws -> any RowField {
+    guard let setting = id.method else { return PatternRows(place.head) }
+    guard let found = try findings(setting, place, needsNumbers: false).field(id.name) else {
+      throw KnobError("\(setting.id) has no field '\(id.name)' here")
+    }
+    return found.field
+  }
+
+  // MARK: Findings
+
+  /// Everything a method has to say. Throws `Missing`, `KnobError`, `CancellationError`.
+  func findings(
+    _ setting: MethodSetting, _ place: Place, needsNumbers: Bool = true, isWhole: Bool = false,
+    asked question: Question? = nil
+  ) throws -> Findings {
+    let method = try registry.make(setting), card = type(of: method).card
+    func key(_ hasNumbers: Bool) -> FoundKey {
+      FoundKey(frame: place.frame, id: place.id, setting: setting, hasNumbers: hasNumbers)
+    }
+    if !isWhole, let known = found[key(true)] ?? (needsNumbers ? nil : found[key(false)]) {
+      return known
+    }
+    guard card.blockTables != nil || card.wholeMap == .max || !place.head.isLong else {
+      throw Missing(
+        .layer, hint: "\(card.id) is computed for maps up to \(Head.longEntries) entries")
+    }
+    var run = MethodRun(
+      progress: question.flatMap { progress($0, place.head) }, wantsNumbers: needsNumbers
+    ) { [self] spec, lambda in
+      try wholeTable(question, place, spec, lambda)
+    }
+    run.isWhole = isWhole
+    let findings = try method.examine(try place.subject(card.scope), run)
+    if !isWhole { found[key(needsNumbers)] = findings }
+    return findings
+  }
+
+  // MARK: Tables
+
+  private func table(_ question: Question, _ request: TableRequest, _ place: Place) throws
+    -> Answer
+  {
+    switch request.extent {
+    case .kept:
+      return keptTable(place, request.spec, request.lambda).map(Answer.table)
+        ?? .unavailable("not kept")
+    case .row(let query): return try rowTable(request, query, place)
+    case .whole:
+      return .table(try wholeTable(question, place, request.spec, request.lambda))
+    }
+  }
+
+  /// Nil where the slower way over whole rows must go. Of a live source every frame is another head: nothing is kept.
+  private func pass(_ place: Place) -> MapPass? {
+    guard case .projections = place.head.source else { return MapPass(place.head) }
+    let key = PassKey(frame: place.frame, id: place.id)
+    if let pass = passes[key] { return pass }
+    let pass = MapPass(place.head)
+    passes[key] = pass
+    return pass
+  }
+
+  private func progress(_ question: Question, _ head: Head) -> Progress? {
+    guard head.isLong else { return nil }
+    let start = ContinuousClock.now, last = Mutex(0.0), tell = tell
+    return Progress { share in
+      let seconds = (ContinuousClock.now - start).seconds
+      let isDue = last.withLock { last in
+        guard seconds - last >= 0.05 || share >= 1 else { return false }
+        last = seconds
+        return true
+      }
+      if isDue { tell(.progress(question, share: share, seconds: seconds)) }
+    }
+  }
+
+  private func wholeTable(
+    _ question: Question?, _ place: Place, _ spec: TileSpec, _ lambda: Double
+  ) throws -> BlockTable {
+    let (id, head) = (place.id, place.head)
+    func key(_ head: Int, _ spec: TileSpec) -> TableKey {
+      TableKey(
+        frame: place.frame, id: HeadID(layer: id.layer, head: head), spec: spec, lambda: lambda)
+    }
+    let told = question.flatMap { progress($0, head) }
+    if let table = tables[key(id.head, spec)] { return table }
+    if spec.vote == .group, let (group, slot) = place.group {
+      let pass = TilePass(group, keysPerTile: spec.keys)
+      guard let all = pass.tables(spec, lambda: lambda, progress: told) else {
+        throw CancellationError()
+      }
+      for (other, table) in all.enumerated() { tables[key(id.head - slot + other, spec)] = table }
+      return all[slot]
+    }
+    if let table = keptTable(place, spec, lambda) { return table }
+    guard let pass = pass(place) else {
+      guard
+        let table = TilePass(HeadGroup([head]), keysPerTile: spec.keys)
+          .tables(spec, lambda: lambda, progress: told)?[0]
+      else { throw CancellationError() }
+      tables[key(id.head, spec)] = table
+      return table
+    }
+    let specs = head.isLong ? Self.beside(spec, head) : [spec]
+    guard let made = pass.tables(specs, lambda: lambda, progress: told) else {
+      throw CancellationError()
+    }
+    for (spec, table) in zip(specs, made) {
+      tables[key(id.head, spec)] = table
+      if head.isLong { stored?.keep(table, head, spec, lambda: lambda) }
+    }
+    return made[0]
+  }
+
+  /// In memory or on disk; tables of voting groups are not kept on disk.
+  private func keptTable(_ place: Place, _ spec: TileSpec, _ lambda: Double) -> BlockTable? {
+    let key = TableKey(
+      frame: place.frame, id: HeadID(layer: place.id.layer, head: place.id.head), spec: spec,
+      lambda: lambda)
+    if let table = tables[key] { return table }
+    guard place.head.isLong, spec.vote == .head,
+      let table = stored?.table(place.head, spec, lambda: lambda)
+    else { return nil }
+    tables[key] = table
+    return table
+  }
+
+  /// The presets that a long pass gives at no great cost, so that the next key finds them.
+  private static func beside(_ spec: TileSpec, _ head: Head) -> [TileSpec] {
+    var specs = [spec]
+    guard spec.criterion == .max else { return specs }
+    for preset in TilePreset.all {
+      var other = preset.prefill
+      (other.order, other.splits) = (spec.order, spec.splits)
+      let blocks = (head.queries / other.rows + 1) * (head.keys / other.keys + 1)
+      if other.vote == spec.vote, blocks <= 1 << 20, !specs.contains(other) { specs.append(other) }
+    }
+    return specs
+  }
+
+  /// The table of a single row: what a decode step decided about its blocks.
+  private func rowTable(_ request: TableRequest, _ query: Int, _ place: Place) throws -> Answer {
+    guard query >= 0, query < place.head.queries else {
+      return .unavailable("there is no query \(query)")
+    }
+    let (all, slot) =
+      (request.spec.vote == .group ? place.group : nil) ?? (HeadGroup([place.head]), 0)
+    let rows = all.heads.compactMap { $0.row(query) }
+    guard rows.count == all.heads.count else { return .unavailable("needs Q and K") }
+    let pass = TilePass(HeadGroup(rows), keysPerTile: request.spec.keys)
+    guard let made = pass.tables(request.spec, lambda: request.lambda) else {
+      throw CancellationError()
+    }
+    return .table(made[slot])
+  }
+}

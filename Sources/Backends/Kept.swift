@@ -1,0 +1,43 @@
+import Synchronization
+
+/// Things that were made and may be wanted again; the oldest go when all together pass the budget.
+final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+  private struct State {
+    var values: [Key: Value] = [:]
+    var order: [Key] = []
+    var bytes = 0
+  }
+
+  private let state = Mutex(State())
+  private let budget: Int
+  private let size: @Sendable (Value) -> Int
+
+  init(budget: Int, _ size: @escaping @Sendable (Value) -> Int) {
+    (self.budget, self.size) = (budget, size)
+  }
+
+  subscript(_ key: Key) -> Value? {
+    get {
+      state.withLock { state in
+        if let at = state.order.firstIndex(of: key) {
+          state.order.append(state.order.remove(at: at))
+        }
+        return state.values[key]
+      }
+    }
+    set {
+      guard let newValue else { return }
+      state.withLock { state in
+        guard state.values[key] == nil else { return }
+        state.values[key] = newValue
+        state.order.append(key)
+        state.bytes += size(newValue)
+        while state.bytes > budget, state.order.count > 1 {
+          if let old = state.values.removeValue(forKey: state.order.removeFirst()) {
+            state.bytes -= size(old)
+          }
+        }
+      }
+    }
+  }
+}

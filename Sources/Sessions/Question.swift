@@ -1,0 +1,145 @@
+public import Analysis
+public import Attention
+
+/// A field of a head: the source's own pattern, or one that a method found.
+public struct FieldID: Sendable, Hashable {
+  public var head: HeadID
+  /// Nil: what the source itself holds.
+  public var method: MethodSetting?
+  public var name: String
+
+  /// `name` is that of a finding.
+  public init(_ head: HeadID, method: MethodSetting? = nil, name: String) {
+    (self.head, self.method, self.name) = (head, method, name)
+  }
+
+  /// The dense pattern of a head.
+  public static func pattern(_ head: HeadID) -> FieldID { FieldID(head, name: "pattern") }
+}
+
+/// How a picture of a field is wanted.
+public struct PictureRequest: Sendable, Hashable {
+  /// Tokens of the map; of fields over other things, entries.
+  public var window: MapWindow
+  /// Cells.
+  public var rows: Int
+  public var columns: Int
+  /// A key whose column is left out, rows renormalised.
+  public var muted: Int?
+  /// So many rows of each row of cells stand for all: a picture at once, and labelled for what it is. Nil: all rows.
+  public var perCell: Int?
+
+  /// Exact and with nothing muted, unless told otherwise.
+  public init(
+    _ window: MapWindow, rows: Int, columns: Int, muted: Int? = nil, perCell: Int? = nil
+  ) {
+    (self.window, self.rows, self.columns) = (window, rows, columns)
+    (self.muted, self.perCell) = (muted, perCell)
+  }
+}
+
+/// Which block table is wanted.
+public struct TableRequest: Sendable, Hashable {
+  public enum Extent: Sendable, Hashable {
+    case whole
+    /// The whole table if it is there already, from another session or another question; else `.unavailable` at once.
+    case kept
+    /// The blocks of one row alone, as a decode step decides them.
+    case row(Int)
+  }
+
+  public var spec: TileSpec
+  /// Matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
+  public var lambda: Double
+  public var extent: Extent
+
+  /// A whole table that serves every lambda, unless told otherwise.
+  public init(_ spec: TileSpec, lambda: Double = 0, _ extent: Extent = .whole) {
+    (self.spec, self.lambda, self.extent) = (spec, lambda, extent)
+  }
+}
+
+/// What a screen wants to know. Equal questions have equal answers, so answers can be kept.
+public enum Question: Sendable, Hashable {
+  /// A window of a field pooled to cells.
+  case picture(FieldID, PictureRequest)
+  /// One row of a field.
+  case row(FieldID, Int)
+  /// Everything a method has to say of a head; fields come as their axes alone.
+  case findings(HeadID, MethodSetting)
+  case table(HeadID, TableRequest)
+  case summary(HeadID)
+  /// Tokens of a live source's branch.
+  case steps(branch: Int, Range<Int>)
+  /// What the pass that gave the newest token of the frame did.
+  case detail
+}
+
+/// What a source says to a question.
+public enum Answer: Sendable {
+  case picture(PooledMap)
+  case row([Float])
+  /// Fields in it are `FieldSketch`es: pictures and rows are asked for.
+  case findings(Findings)
+  case table(BlockTable)
+  case summary(HeadSummary)
+  case steps(branch: Int, [Step])
+  case detail(StepDetail)
+  /// Why the source cannot tell.
+  case unavailable(String)
+}
+
+/// A field as a screen knows it: what its axes count. Its values stay where they were found.
+public struct FieldSketch: RowField {
+  public let rows: Axis
+  public let columns: Axis
+
+  /// The axes of a field.
+  public init(_ field: any RowField) { (rows, columns) = (field.rows, field.columns) }
+
+  /// Always throws: ask for a picture or a row.
+  public func withRows(
+    _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
+  ) throws {
+    throw Absent()
+  }
+
+  private struct Absent: Error, CustomStringConvertible {
+    var description: String { "the values of this field are asked for as pictures and rows" }
+  }
+}
+
+extension Findings {
+  /// The same without the values of fields.
+  public var sketched: Findings {
+    var copy = Findings()
+    for finding in all {
+      if case .field(let field, let look) = finding.content {
+        copy.field(finding.name, FieldSketch(field), look, title: finding.title)
+      } else {
+        copy.add(finding)
+      }
+    }
+    for note in notes { copy.note(note) }
+    return copy
+  }
+}
+
+extension Question {
+  /// Nil for questions about the source as a whole.
+  public var head: HeadID? {
+    switch self {
+    case .picture(let field, _), .row(let field, _): field.head
+    case .findings(let id, _), .table(let id, _), .summary(let id): id
+    case .steps, .detail: nil
+    }
+  }
+
+  /// The field it is about.
+  public var field: FieldID? {
+    switch self {
+    case .picture(let field, _), .row(let field, _): field
+    case .findings, .table, .summary, .steps, .detail: nil
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import Attention
+import Backends
+import Formats
+import Sessions
+
+/// Collects what `report --fields` writes: `layers.{l}.{method}.{name}` of every field `[heads, rows, columns]`, series
+/// `[heads, count]` and curve `[heads, points, 2]`, for who wants to go on with them.
+///
+/// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array whose heads differ in shape gets
+/// a name a head, `layers.{l}.{method}.{name}.{head}`.
+struct FieldFile {
+  let path: String
+  private var parts: [Key: [Part]] = [:]
+  private var settings: [String: String] = [:]
+
+  private struct Key: Hashable {
+    let layer: Int
+    let method: String
+    let name: String
+  }
+
+  private struct Part {
+    let head: Int
+    let values: [Float]
+    let shape: [Int]
+    let isKept: Bool
+  }
+
+  init(path: String) { self.path = path }
+
+  /// Takes in what one head was said. Throws what the rows of a field throw.
+  mutating func add(_ head: HeadReport, _ setting: MethodSetting) throws {
+    settings[setting.id] = setting.description
+    for finding in head.findings.all {
+      guard let part = try Self.part(finding, head.head) else { continue }
+      let key = Key(layer: head.layer, method: setting.id, name: finding.name)
+      parts[key, default: []].append(part)
+    }
+  }
+
+  private static func part(_ finding: Finding, _ head: Int) throws -> Part? {
+    switch finding.content {
+    case .number, .spans: return nil
+    case .series(let axis, let values, _):
+      return Part(head: head, values: values, shape: [axis.count], isKept: false)
+    case .curve(let curve):
+      let values = curve.points.flatMap { [Float($0.x), Float($0.y)] }
+      return Part(head: head, values: values, shape: [curve.points.count, 2], isKept: false)
+    case .field(let field, let look):
+      return Part(
+        head: head, values: try field.values(), shape: [field.rows.count, field.columns.count],
+        isKept: look == .kept)
+    }
+  }
+
+  func write(force: Bool) throws {
+    var arrays: [ArrayToWrite] = [], metadata = settings
+    for (key, list) in parts.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
+      let name = "layers.\(key.layer).\(key.method).\(key.name)"
+      metadata[name] = "heads \(list.map { "\($0.head)" }.joined(separator: ","))"
+      if Set(list.map(\.shape)).count == 1 {
+        arrays.append(
+          Self.array(name, list.flatMap(\.values), [list.count] + list[0].shape, list[0].isKept))
+      } else {
+        for part in list {
+          arrays.append(Self.array("\(name).\(part.head)", part.values, part.shape, part.isKept))
+        }
+      }
+    }
+    try writeSafetensors(arrays, metadata: metadata, to: path, force: force)
+  }
+
+  private static func order(_ key: Key) -> (Int, String, String) {
+    (key.layer, key.method, key.name)
+  }
+
+  private static func array(_ name: String, _ values: [Float], _ shape: [Int], _ isKept: Bool)
+    -> ArrayToWrite
+  {
+    isKept
+      ? ArrayToWrite(name, bytes: values.map { $0 > 0 ? 1 : 0 }, shape: shape)
+      : ArrayToWrite(name, floats: values, shape: shape)
+  }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Attention
+import Methods
+
+extension Registry {
+  /// A method as a command line writes it, with `--knob`s, tiles and lambda where its blocks are read off a table.
+  func setting(
+    _ text: String?, knobs texts: [String], _ tiles: TileArguments, queries: Int,
+    spec given: TileSpec? = nil, screen: Screening = .none
+  ) throws -> MethodSetting {
+    var wanted = try MethodSetting(parsing: text ?? tableCard?.id ?? "")
+    wanted.knobs.merge(try parsedKnobs(texts)) { $1 }
+    guard let card = method(wanted.id)?.card else {
+      _ = try make(wanted)
+      return wanted
+    }
+    guard let tables = card.blockTables else {
+      guard tiles.tile == nil, tiles.vote == nil, tiles.order == nil else {
+        throw ValidationError(
+          "--tile, --vote and --order are settings of \(tableCard?.id ?? "another method"); \(card.id) has --knob."
+        )
+      }
+      guard screen == .none else {
+        throw ValidationError(
+          "--screen is of \(tableCard?.id ?? "another method"); \(card.id) has no bound to skip by."
+        )
+      }
+      _ = try make(wanted)
+      return wanted
+    }
+    var setting = tables.setting(given ?? tiles.spec(queries: queries), tiles.lambda)
+    setting.knobs.merge(wanted.knobs) { $1 }
+    if screen != .none { setting.knobs["screen"] = .word(screen.rawValue) }
+    _ = try make(setting)
+    return setting
+  }
+}
+
+/// `name=value` texts as knobs.
+func parsedKnobs(_ texts: [String]) throws -> Knobs {
+  var knobs: Knobs = [:]
+  for text in texts {
+    let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+    guard parts.count == 2 else { throw ValidationError("--knob \(text) is not name=value.") }
+    knobs[parts[0]] = KnobValue(parts[1])
+  }
+  return knobs
+}
