@@ -8,12 +8,13 @@ import PackageDescription
 let rooms: [(name: String, imports: [String])] = [
   ("Kernels", []),
   ("Tensors", ["Kernels"]),
+  ("Algebra", ["RealModule"]),
   ("CZlib", []),
   ("Formats", ["Tensors", "Kernels", "CZlib"]),
   ("Attention", ["Tensors", "Kernels"]),
   ("Models", ["Kernels", "Tensors", "Formats", "Attention", "HeapModule"]),
-  ("Analysis", ["Tensors", "Attention"]),
-  ("Methods", ["Tensors", "Attention", "Analysis"]),
+  ("Analysis", ["Tensors", "Attention", "Algebra"]),
+  ("Methods", ["Tensors", "Attention", "Analysis", "Algebra"]),
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
   (
     "Backends",
@@ -41,6 +42,9 @@ let outside: [String: Target.Dependency] = [
   "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser"),
   // The priority queue of the tokenizers' merges: a binary heap is not what this project is about; Apple keeps it.
   "HeapModule": .product(name: "HeapModule", package: "swift-collections"),
+  // exp, log, cos and their kin of Double under one name on every platform, for the algebra in double precision;
+  // Apple keeps it.
+  "RealModule": .product(name: "RealModule", package: "swift-numerics"),
 ]
 
 let swift: [SwiftSetting] = [
@@ -97,6 +101,7 @@ func target(_ room: (name: String, imports: [String])) -> Target {
 // Tests may import any room; `Support` holds what several of them share.
 let tests: [(name: String, needs: [String])] = [
   ("HouseTests", []),
+  ("AlgebraTests", ["Support", "Algebra"]),
   ("AttentionTests", ["Support", "Kernels", "Tensors", "Attention"]),
   ("FormatsTests", ["Support", "Kernels", "Tensors", "Formats"]),
   ("ModelsTests", ["Support", "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods"]),
@@ -143,6 +148,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
   ],
   targets: rooms.map(target) + [
     .target(

@@ -45,6 +45,8 @@ public struct KnobFacts: Sendable, Hashable {
   public let step: KnobStep
   /// `[` and `]` move this one.
   public let isMain: Bool
+  /// Other names that are understood: a paper's letter for it.
+  public let aliases: [String]
 }
 
 /// A knob with the type its method reads it as.
@@ -64,12 +66,13 @@ extension Knob where Value == Double {
   /// A real number within a range.
   public init(
     _ name: String, _ help: String, _ range: ClosedRange<Double>, standard: Double,
-    step: KnobStep = .add(0.05), isMain: Bool = false
+    step: KnobStep = .add(0.05), isMain: Bool = false,
+    aliases: [String] = []
   ) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .number(range), standard: .number(standard), step: step,
-        isMain: isMain)
+        isMain: isMain, aliases: aliases)
     ) { if case .number(let x) = $0 { x } else { standard } }
   }
 }
@@ -78,23 +81,24 @@ extension Knob where Value == Int {
   /// A whole number within a range.
   public init(
     _ name: String, _ help: String, _ range: ClosedRange<Int>, standard: Int,
-    step: KnobStep = .add(1), isMain: Bool = false
+    step: KnobStep = .add(1), isMain: Bool = false,
+    aliases: [String] = []
   ) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .integer(range), standard: .number(Double(standard)),
-        step: step, isMain: isMain)
+        step: step, isMain: isMain, aliases: aliases)
     ) { if case .number(let x) = $0 { Int(x) } else { standard } }
   }
 }
 
 extension Knob where Value == Bool {
   /// `true` or `false`.
-  public init(_ name: String, _ help: String, standard: Bool, isMain: Bool = false) {
+  public init(_ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .words(["false", "true"]),
-        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain)
+        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases)
     ) { if case .word(let text) = $0 { text == "true" } else { standard } }
   }
 }
@@ -103,12 +107,13 @@ extension Knob
 where Value: RawRepresentable & CaseIterable & Sendable, Value.RawValue == String {
   /// One of the words of an enumeration.
   public init(
-    _ name: String, _ help: String, standard: Value, isMain: Bool = false
+    _ name: String, _ help: String, standard: Value, isMain: Bool = false,
+    aliases: [String] = []
   ) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .words(Value.allCases.map(\.rawValue)),
-        standard: .word(standard.rawValue), step: .words, isMain: isMain)
+        standard: .word(standard.rawValue), step: .words, isMain: isMain, aliases: aliases)
     ) { if case .word(let text) = $0 { Value(rawValue: text) ?? standard } else { standard } }
   }
 }
@@ -124,13 +129,15 @@ public struct KnobError: Error, Sendable, CustomStringConvertible {
 /// Knob values checked against a card: every knob has a value within its range.
 public struct CheckedKnobs: Sendable {
   private let values: Knobs
+  /// Names that were given a value, and not left at their standard.
+  public let given: Set<String>
 
   /// Throws for unknown names and values out of range.
   public init(_ knobs: Knobs, for card: MethodCard) throws(KnobError) {
-    var values: Knobs = [:]
+    var values: Knobs = [:], given: Set<String> = []
     for knob in card.knobs { values[knob.name] = knob.standard }
     for (name, value) in knobs.sorted(by: { $0.key < $1.key }) {
-      guard let knob = card.knobs.first(where: { $0.name == name }) else {
+      guard let knob = card.knob(name) else {
         let known = card.knobs.map(\.name).joined(separator: ", ")
         throw KnobError(
           "\(card.id) has no knob '\(name)'; it has \(known.isEmpty ? "none" : known)")
@@ -138,9 +145,10 @@ public struct CheckedKnobs: Sendable {
       if let complaint = knob.complaint(about: value) {
         throw KnobError("\(card.id): \(complaint)")
       }
-      values[name] = value
+      values[knob.name] = value
+      given.insert(knob.name)
     }
-    self.values = values
+    (self.values, self.given) = (values, given)
   }
 
   /// The value of a knob of the card.

@@ -81,6 +81,8 @@ public struct MethodCard: Sendable {
   /// The number that heads are ranked by.
   public let mainNumber: String?
   public let blockTables: BlockTables?
+  /// Ids of their own for some settings: `lucid-half`.
+  public let variants: [String: Knobs]
   /// The setting under which everything is kept; nil where there is none.
   public let denseKnobs: Knobs?
 
@@ -98,12 +100,28 @@ public struct MethodCard: Sendable {
     scope: Subject.Scope = .head, needs: Set<Need> = [], knobs: [KnobFacts] = [],
     promises: Set<Promise> = [.ignoresValues, .deterministic], fidelity: Fidelity = .exact,
     wholeMap: Int = 1 << 14, mainField: String? = nil, mainNumber: String? = nil,
-    denseKnobs: Knobs? = nil, blockTables: BlockTables? = nil
+    denseKnobs: Knobs? = nil, variants: [String: Knobs] = [:], blockTables: BlockTables? = nil
   ) {
+    self.variants = variants
     (self.id, self.title, self.family, self.idea, self.source) = (id, title, family, idea, source)
     (self.scope, self.needs, self.knobs, self.promises) = (scope, needs, knobs, promises)
     (self.fidelity, self.wholeMap, self.mainField) = (fidelity, wholeMap, mainField)
     (self.mainNumber, self.denseKnobs, self.blockTables) = (mainNumber, denseKnobs, blockTables)
+  }
+
+  /// A knob by its name, or by another that is understood.
+  public func knob(_ name: String) -> KnobFacts? {
+    knobs.first { $0.name == name } ?? knobs.first { $0.aliases.contains(name) }
+  }
+
+  /// The id is this card's own, or that of a variant.
+  public func answers(to id: String) -> Bool { id == self.id || variants[id] != nil }
+
+  /// The knobs of a setting: those of its variant, and over them its own.
+  public func knobs(of setting: MethodSetting) -> Knobs {
+    var all = variants[setting.id] ?? [:]
+    for (name, value) in setting.knobs { all[knob(name)?.name ?? name] = value }
+    return all
   }
 
   /// The knob that `[` and `]` move.

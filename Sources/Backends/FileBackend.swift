@@ -144,7 +144,7 @@ public final class FileBackend: Backend {
       return .picture(
         StoredMask.map(
           table, window: request.window, rows: request.rows, columns: request.columns))
-    case .findings(_, let setting):
+    case .findings(_, let setting, _):
       do {
         return .findings(try storedFindings(table, setting).sketched)
       } catch let missing as Missing { return .unavailable(missing.description) }

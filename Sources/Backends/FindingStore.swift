@@ -64,8 +64,10 @@ final class FindingStore: Sendable {
       case .picture(let id, let request):
         return .picture(try picture(question, id, request, place))
       case .row(let id, let query): return try row(id, query, place)
-      case .findings(_, let setting):
-        return .findings(try findings(setting, place, asked: question).sketched)
+      case .findings(_, let setting, let beside):
+        var findings = try findings(setting, place, asked: question)
+        try addMass(of: &findings, beside, place)
+        return .findings(findings.sketched)
       case .table(_, let request): return try table(question, request, place)
       case .summary:
         guard let summary = Summariser(place.head).summary() else { throw CancellationError() }
@@ -153,6 +155,20 @@ final class FindingStore: Sendable {
     let findings = try method.examine(try place.subject(card.scope), run)
     if !isWhole { found[key(needsNumbers)] = findings }
     return findings
+  }
+
+  /// How much of a whole map lies on the blocks that another method, one of block tables, computes.
+  func addMass(of findings: inout Findings, _ beside: MethodSetting?, _ place: Place) throws {
+    guard let beside, let (map, look) = findings.field("map"), look == .signed || look == .weights,
+      map.rows == Axis(.query, place.head.queries), map.columns == Axis(.key, place.head.keys),
+      map.bytes > 0, let tables = registry.method(beside.id)?.card.blockTables
+    else { return }
+    let (spec, value) = try tables.read(beside, place.head.queries)
+    guard let lambda = try? Lambda(value) else { return }
+    let table = try wholeTable(nil, place, spec, spec.criterion == .lse ? value : 0)
+    findings.number(
+      "on_\(beside.id)_mass", try MapNumbers.mass(map, on: table.mask(lambda)), .share,
+      title: "mass on blocks that \(beside.id) computes")
   }
 
   // MARK: Tables

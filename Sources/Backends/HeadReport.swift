@@ -44,6 +44,8 @@ public struct ReportRequest: Sendable {
   public var layers: [Int]?
   public var heads: [Int]?
   public var wantsSummary = true
+  /// The method of block tables that maps are looked at beside.
+  public var beside: MethodSetting?
   /// Masks, margins, outputs and other fields of every head, of long heads whole.
   public var wantsFields = false
 
@@ -67,8 +69,9 @@ extension FileBackend {
           try each(try storedReport(id, request))
           continue
         }
-        let findings = try store.findings(
+        var findings = try store.findings(
           request.setting, place, isWhole: request.wantsFields && place.head.isLong)
+        try store.addMass(of: &findings, request.beside, place)
         try each(
           HeadReport(
             layer: heads.layers[layer], head: head,

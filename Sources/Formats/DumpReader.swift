@@ -106,13 +106,26 @@ struct DumpReader {
     let causal = try chooseCausal(ordered, kind: kind, metadata)
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
-    return Dump(
+    var dump = Dump(
       path: path, format: format, kind: kind, layers: ordered, model: metadata.model,
       tokens: tokens,
       tokenIDs: tokenIDs(archive), causal: causal,
       queryOffset: options.queryOffset ?? metadata.queryOffset,
       scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind),
       guesses: guesses)
+    dump.extras = try extras(archive)
+    return dump
+  }
+
+  /// Arrays of the whole dump that some methods ask for.
+  private func extras(_ archive: any TensorArchive) throws(FormatError) -> [String: Tensor] {
+    guard let entry = archive.entries.first(where: { $0.name == "residuals" }) else { return [:] }
+    guard entry.shape.rank == 3 else {
+      throw FormatError(
+        .mismatch, "residuals are [sources, tokens, width] and have shape \(entry.shape)",
+        file: path, place: "residuals")
+    }
+    return ["residuals": try archive.tensor(entry.name)]
   }
 
   /// Q and K win over maps: everything else can be computed from them.

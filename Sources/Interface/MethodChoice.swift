@@ -17,7 +17,7 @@ enum MethodChoice {
       let known = source.methods.map(\.id).joined(separator: ", ")
       throw SettingError("there is no method '\(setting.id)': \(known)\(orElse)")
     }
-    do throws(KnobError) { _ = try CheckedKnobs(setting.knobs, for: card) } catch {
+    do throws(KnobError) { _ = try CheckedKnobs(card.knobs(of: setting), for: card) } catch {
       throw SettingError(error.description)
     }
     return card.blockTables != nil && setting.knobs.isEmpty ? nil : setting

@@ -85,7 +85,7 @@ extension Question {
     case .table: "blocks"
     case .summary: "summary"
     case .row: "row"
-    case .findings(_, let setting): setting.id
+    case .findings(_, let setting, _): setting.id
     case .steps, .detail: "tokens"
     }
   }

@@ -18,7 +18,14 @@ extension Model {
 
   /// What is asked to know what a method says of a head; nil where no library is known.
   func findingsQuestion(_ head: HeadID, _ setting: MethodSetting? = nil) -> Question? {
-    (setting ?? methodInForce).map { .findings(head, $0) }
+    (setting ?? methodInForce).map { setting in
+      // Only maps are looked at beside blocks: others need not be asked again when lambda moves.
+      let isMap = source.card(setting.id)?.mainField == "map"
+      return .findings(
+        head, setting,
+        beside: isMap
+          ? source.tableCard?.blockTables?.setting(selection.spec, selection.lambda) : nil)
+    }
   }
 
   /// What the method in force, or another, says of a head.

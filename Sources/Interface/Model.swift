@@ -158,7 +158,7 @@ public struct Model: Sendable {
       case .table(_, let request):
         (request.spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
-      case .findings(_, let setting):
+      case .findings(_, let setting, _):
         (setting == methodInForce && live == nil) || wanted.contains(question)
       default: wanted.contains(question)
       }

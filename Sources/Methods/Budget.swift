@@ -6,7 +6,8 @@ struct Budget {
   enum Mode: String, Sendable, CaseIterable { case scaled, paper }
 
   static let knob = Knob(
-    "budget", "the paper's numbers as they are, or scaled from its length to this map",
+    "budget",
+    "the paper's numbers as they are, or scaled from its length to this map; a number that is given is meant as it is",
     standard: Mode.scaled)
 
   private let mode: Mode
@@ -14,8 +15,11 @@ struct Budget {
   /// Tokens that the paper's numbers were tuned for.
   private let reference: Int
 
-  init(_ mode: Mode, keys: Int, reference: Int = 128 * 1024) {
-    (self.mode, self.keys, self.reference) = (mode, keys, reference)
+  /// A number that was given is meant as it is, unless `budget` says otherwise; standards are scaled.
+  init(_ knobs: CheckedKnobs, of names: Set<String>, keys: Int, reference: Int = 128 * 1024) {
+    let isTold = knobs.given.contains("budget")
+    let isLiteral = !isTold && !knobs.given.isDisjoint(with: names)
+    (mode, self.keys, self.reference) = (isLiteral ? .paper : knobs[Self.knob], keys, reference)
   }
 
   /// A count of tokens, in force.

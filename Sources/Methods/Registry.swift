@@ -12,6 +12,11 @@ public struct Registry: Sendable {
     AShape.self,
     VerticalSlash.self,
     BlockSparse.self,
+    FlexPrefill.self,
+    LUCID.self,
+    ATTNFIQA.self,
+    LeanAttention.self,
+    AttentionResiduals.self,
   ])
 
   /// Tests add methods of their own.
@@ -22,13 +27,13 @@ public struct Registry: Sendable {
 
   /// Nil for an id that is not there.
   public func method(_ id: String) -> (any AttentionMethod.Type)? {
-    methods.first { $0.card.id == id }
+    methods.first { $0.card.answers(to: id) }
   }
 
   /// A method with its knobs. Throws `KnobError` that names what there is.
   public func make(_ setting: MethodSetting) throws(KnobError) -> any AttentionMethod {
     guard let type = method(setting.id) else { throw unknown(setting.id) }
-    return try type.init(knobs: setting.knobs)
+    return try type.init(knobs: type.card.knobs(of: setting))
   }
 
   /// A method that an engine can run. Throws `KnobError` for others.

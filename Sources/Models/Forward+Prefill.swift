@@ -99,6 +99,7 @@ private final class BlockPass: @unchecked Sendable {
       model.weights.embedding.floats(row: tokens[r], into: x[r])
       model.rope.fill(start + r, cos: cos[r], sin: sin[r])
     }
+    tell(x, source: 0)
     for (index, layer) in model.weights.layers.enumerated() {
       if isCancelled() { return forget(index) }
       normalise(layer.attentionNorm)
@@ -117,17 +118,24 @@ private final class BlockPass: @unchecked Sendable {
       query.withRows { observer?.queries(index, positions, $0) }
       guard attend(index) else { return forget(index + 1) }
       multiply([(layer.output, mixed, layer.outputBias)], normed)
+      tell(mixed, source: 2 * index + 1)
       each { [self] r in as_add(model.isa, x[r], mixed[r], Int32(width)) }
 
       normalise(layer.hiddenNorm)
       multiply([(layer.gate, gate, []), (layer.up, up, [])], normed)
       each { [self] r in as_swiglu(model.isa, gate[r], up[r], Int32(model.config.hidden)) }
       multiply([(layer.down, mixed, [])], gate)
+      tell(mixed, source: 2 * index + 2)
       each { [self] r in as_add(model.isa, x[r], mixed[r], Int32(width)) }
       observer?.finished(index, positions)
     }
     state.append(tokens)
     return true
+  }
+
+  private func tell(_ rows: Rows, source: Int) {
+    guard let observer, observer.wantsResiduals else { return }
+    rows.withRows { observer.residual(source, positions, $0) }
   }
 
   /// Takes the block's keys out of the first layers again.

@@ -75,6 +75,17 @@ public protocol ForwardObserver: AnyObject {
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
   /// A layer is done for these positions.
   func finished(_ layer: Int, _ positions: Range<Int>)
+  /// Asks for `residual`, which costs a copy of the activations.
+  var wantsResiduals: Bool { get }
+  /// What a source adds to the residual stream: the embedding (0), then attention (1, 3, ..) and MLP (2, 4, ..) of each layer:
+  /// `positions.count` rows of `[width]`. In prefill alone.
+  func residual(_ source: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
+}
+
+extension ForwardObserver {
+  public var wantsResiduals: Bool { false }
+  /// Ignores it.
+  public func residual(_ source: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {}
 }
 
 /// What changes from token to token: the KV cache, the tokens so far, and the last logits.

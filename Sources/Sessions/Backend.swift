@@ -88,7 +88,7 @@ public struct SourceDescription: Sendable, Equatable {
   public var tableCard: MethodCard? { methods.first { $0.blockTables != nil } }
 
   /// The card of an id.
-  public func card(_ id: String) -> MethodCard? { methods.first { $0.id == id } }
+  public func card(_ id: String) -> MethodCard? { methods.first { $0.answers(to: id) } }
 
   /// Everything but cards, which have no identity beyond their ids.
   public static func == (a: SourceDescription, b: SourceDescription) -> Bool {

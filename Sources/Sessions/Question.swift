@@ -66,7 +66,8 @@ public enum Question: Sendable, Hashable {
   /// One row of a field.
   case row(FieldID, Int)
   /// Everything a method has to say of a head; fields come as their axes alone.
-  case findings(HeadID, MethodSetting)
+  /// With `beside`, a method of block tables, also how much of a map lies on the blocks that one computes.
+  case findings(HeadID, MethodSetting, beside: MethodSetting? = nil)
   case table(HeadID, TableRequest)
   case summary(HeadID)
   /// Tokens of a live source's branch.
@@ -130,7 +131,7 @@ extension Question {
   public var head: HeadID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field.head
-    case .findings(let id, _), .table(let id, _), .summary(let id): id
+    case .findings(let id, _, _), .table(let id, _), .summary(let id): id
     case .steps, .detail: nil
     }
   }

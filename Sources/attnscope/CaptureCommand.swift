@@ -22,6 +22,8 @@ struct CaptureCommand: ParsableCommand {
   @Option(help: "Positions whose queries are saved, e.g. 0-2047; keys are saved up to the last.")
   var positions: NumberList?
   @Option(help: "Arrays to save: q, k, v, comma-separated.") var arrays = "q,k,v"
+  @Flag(help: "Also save what every sublayer adds to the residual stream: residuals [sources, tokens, width].")
+  var residuals = false
   @Option(help: "Element type: f16 or f32.") var dtype: ElementType = .f16
   @Option(help: "Capture from a run that prunes with this lambda.") var lambda: Double = 0
   @Option(help: "Only the first so many tokens of the prompt.") var maxTokens: Int?
@@ -57,11 +59,18 @@ struct CaptureCommand: ParsableCommand {
     let record = QueryRecord(model.config, layers: Set(chosen), budget: .max)
     let state = RunState(model)
     let plan = try TileArguments.parse(["--lambda", "\(lambda)"]).plan()
-    model.prefill(tokens, state, plan, observer: record)
+    let stream = residuals ? ResidualRecord(model.config, beside: record) : nil
+    model.prefill(tokens, state, plan, observer: stream ?? record)
     let dump = CapturedDump(model: model, state: state, record: record, tokens: tokens)
+    var saved = dump.arrays(chosen, range, Set(arrays.map { "\($0)" }), half: dtype == .f16)
+    if let stream {
+      let tensor = stream.tensor
+      saved.append(
+        ArrayToWrite(
+          "residuals", floats: tensor.floats(), shape: tensor.shape.axes, half: dtype == .f16))
+    }
     try writeSafetensors(
-      dump.arrays(chosen, range, Set(arrays.map { "\($0)" }), half: dtype == .f16),
-      metadata: try dump.metadata(range), to: output, force: force)
+      saved, metadata: try dump.metadata(range), to: output, force: force)
     let kinds = Set(arrays.split(separator: ","))
     if !kinds.isSuperset(of: ["q", "k"]) {
       say("attnscope opens a dump only with both q and k; this one is for other programs")

@@ -94,6 +94,8 @@ struct ReportCommand: ParsableCommand {
     request.heads = try heads.map {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
     }
+    let table = Registry.standard.tableCard?.blockTables
+    request.beside = table?.setting(tiles.spec(queries: about.queries), tiles.lambda)
     request.wantsFields = masks != nil || fields != nil
     var report = Report(dump: dump, about: about, setting: setting)
     var writer = masks.map { MaskFile(path: $0, report: report) }

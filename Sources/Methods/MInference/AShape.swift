@@ -7,9 +7,11 @@ public import Attention
 /// 2407.02490 (card 1). Budgets are the paper's (1024, 4096), scaled from 128k unless `budget` is `paper`.
 public struct AShape: MaskMethod {
   static let initial = Knob(
-    "initial", "first tokens kept", 0...1 << 30, standard: 1024, step: .multiply(2))
+    "initial", "first tokens kept", 0...1 << 30, standard: 1024, step: .multiply(2),
+    aliases: ["n_init"])
   static let local = Knob(
-    "local", "recent tokens kept", 1...1 << 30, standard: 4096, step: .multiply(2), isMain: true)
+    "local", "recent tokens kept", 1...1 << 30, standard: 4096, step: .multiply(2), isMain: true,
+    aliases: ["n_local"])
 
   public static let card = MethodCard(
     id: "a-shape", title: "A-shape", family: "minference",
@@ -26,7 +28,7 @@ public struct AShape: MaskMethod {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
-    let budget = Budget(knobs[Budget.knob], keys: head.keys)
+    let budget = Budget(knobs, of: ["initial", "local"], keys: head.keys)
     let initial = min(budget.tokens(knobs[Self.initial]), head.keys)
     let local = min(budget.tokens(knobs[Self.local]), head.keys)
     budget.note(["initial": initial, "local": local], &aside)

@@ -8,8 +8,9 @@ public import Attention
 public struct BlockSparse: MaskMethod {
   static let count = Knob(
     "count", "key blocks kept a query block", 1...1 << 30, standard: 100, step: .multiply(2),
-    isMain: true)
-  static let block = Knob("block", "tokens of a block", 2...4096, standard: 64, step: .multiply(2))
+    isMain: true, aliases: ["k"])
+  static let block = Knob("block", "tokens of a block", 2...4096, standard: 64, step: .multiply(2),
+    aliases: ["B"])
 
   public static let card = MethodCard(
     id: "block-sparse", title: "Block-sparse", family: "minference",
@@ -26,7 +27,7 @@ public struct BlockSparse: MaskMethod {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
-    let budget = Budget(knobs[Budget.knob], keys: head.keys)
+    let budget = Budget(knobs, of: ["block", "count"], keys: head.keys)
     let size = budget.block(knobs[Self.block])
     let count = budget.blocks(knobs[Self.count], size: knobs[Self.block])
     aside.selection = ((head.queries + size - 1) / size) * ((head.keys + size - 1) / size)

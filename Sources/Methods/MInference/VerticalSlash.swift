@@ -9,10 +9,11 @@ public import Attention
 /// nobody of the last 64 queries looks at is missed: that is the method, not a fault.
 public struct VerticalSlash: MaskMethod {
   static let vertical = Knob(
-    "vertical", "columns kept", 0...1 << 30, standard: 1000, step: .multiply(2))
+    "vertical", "columns kept", 0...1 << 30, standard: 1000, step: .multiply(2), aliases: ["v"])
   static let slash = Knob(
-    "slash", "diagonals kept", 0...1 << 30, standard: 6096, step: .multiply(2), isMain: true)
-  static let rows = Knob("rows", "last queries that are looked at", 1...4096, standard: 64)
+    "slash", "diagonals kept", 0...1 << 30, standard: 6096, step: .multiply(2), isMain: true,
+    aliases: ["s"])
+  static let rows = Knob("rows", "last queries that are looked at", 1...4096, standard: 64, aliases: ["L"])
 
   public static let card = MethodCard(
     id: "vertical-slash", title: "Vertical-slash", family: "minference",
@@ -30,7 +31,7 @@ public struct VerticalSlash: MaskMethod {
 
   /// The budgets are raised to the released code's floors (30 columns, 50 offsets); its forced counts are 30 and 100.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
-    let budget = Budget(knobs[Budget.knob], keys: head.keys)
+    let budget = Budget(knobs, of: ["vertical", "slash"], keys: head.keys)
     let vertical = max(budget.tokens(knobs[Self.vertical]), budget.tokens(30))
     let slash = max(budget.tokens(knobs[Self.slash]), budget.tokens(50))
     let seen = Shapes.lastQueries(

@@ -1,0 +1,93 @@
+public import Attention
+import Tensors
+
+/// A method that mixes values by another matrix W than softmax: `map` is all it has to say.
+///
+/// It gets a field `map`, the outputs W V, the shared numbers, and for long heads rows on demand.
+public protocol MapMethod: AttentionMethod {
+  /// W of a head, a row at a time; NaN where a query may not see. What else there is to say goes into `aside`. Throws
+  /// `Missing`, `CancellationError`.
+  func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField
+}
+
+extension MapMethod {
+  /// The map, outputs and shared numbers. Above `wholeMap` tokens rows are computed as they are looked at, and the numbers
+  /// come from some of them. Throws `Missing`, `CancellationError`.
+  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    let head = subject.head, card = type(of: self).card
+    var aside = Aside(), findings = Findings()
+    let lazy = try map(head, run, &aside)
+    let isWhole = max(head.queries, head.keys) <= card.wholeMap
+    let map = isWhole ? try WholeField(lazy, run) : lazy
+    findings.field("map", map, .signed, title: card.title)
+    guard run.wantsNumbers else { return findings }
+    let rows = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    if !isWhole {
+      findings.note(
+        "rows only: \(max(head.queries, head.keys)) tokens are more than \(card.wholeMap); numbers from \(rows.count) rows"
+      )
+    }
+    try MapNumbers(head, map, rows: rows, run).add(to: &findings)
+    if let value = head.value {
+      findings.field("output", ProductField(map, value), .signed, title: "output W V")
+    }
+    for finding in aside.findings.all { findings.add(finding) }
+    for note in aside.findings.notes { findings.note(note) }
+    return findings
+  }
+}
+
+extension WholeField {
+  /// Every row of a field, computed on all threads. Throws what its rows throw, and `CancellationError`.
+  init(_ field: any RowField, _ run: MethodRun) throws {
+    let chunk = max(1, min(16, (field.rows.count + 31) / 32))
+    let parts = Gathered<Result<[Float], any Error>>()
+    run.threads.forEach(
+      0..<(field.rows.count + chunk - 1) / chunk, isCancelled: run.isCancelled
+    ) { item in
+      parts.add(
+        item,
+        Result {
+          var values: [Float] = []
+          try field.withRows(item * chunk..<min((item + 1) * chunk, field.rows.count)) {
+            values += $1
+          }
+          return values
+        })
+    }
+    try run.checkCancellation()
+    self.init(
+      rows: field.rows, columns: field.columns,
+      values: try parts.inOrder.flatMap { try $0.get() })
+  }
+}
+
+/// W V, a row at a time.
+struct ProductField: RowField {
+  let rows: Axis
+  let columns: Axis
+  private let map: any RowField
+  private let values: [Float]
+
+  /// `map` `[queries, keys]` and `value` `[keys, width]`.
+  init(_ map: any RowField, _ value: Tensor) {
+    self.map = map
+    (rows, columns) = (map.rows, Axis(.channel, value.shape[1]))
+    values = value.floats()
+  }
+
+  var bytes: Int { 4 * values.count }
+
+  func withRows(
+    _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
+  ) throws {
+    let width = columns.count
+    try map.withRows(range) { row, weights in
+      var out = [Double](repeating: 0, count: width)
+      for (key, weight) in weights.enumerated() where weight != 0 && !weight.isNaN {
+        for x in 0..<width { out[x] += Double(weight) * Double(values[key * width + x]) }
+      }
+      try out.map(Float.init).withUnsafeBufferPointer { try body(row, $0) }
+    }
+  }
+}

@@ -1,0 +1,243 @@
+public import Analysis
+public import Attention
+import Tensors
+
+/// FlexPrefill: pattern and budget of a head decided on this prompt.
+///
+/// The last B queries are looked at. If the pooled estimate ā of where they look is near the true pooled â (Jensen-Shannon
+/// distance D below `tau`), the head is query-aware: block pairs of the pooled map by cumulative mass γ over the whole map.
+/// Otherwise it is vertical-slash, with as many columns and diagonals (in blocks) as cumulative mass γ needs. Paper: "FlexPrefill",
+/// ICLR 2025, arXiv 2502.20766 (card S2); reading of details as in its released code.
+public struct FlexPrefill: MaskMethod {
+  static let gamma = Knob(
+    "gamma", "cumulative mass to keep", 0...1, standard: 0.9, step: .add(0.05), isMain: true)
+  static let tau = Knob(
+    "tau", "distance below which the pooled estimate is trusted", 0...1, standard: 0.1)
+  static let block = Knob("block", "tokens of a block", 2...4096, standard: 128, step: .multiply(2),
+    aliases: ["B"])
+  static let least = Knob(
+    "min_budget", "fewest tokens kept", 1...1 << 30, standard: 512, step: .multiply(2))
+  static let most = Knob(
+    "max_budget", "most tokens kept; 0 is no bound", 0...1 << 30, standard: 0, step: .multiply(2))
+  static let fallback = Knob(
+    "fallback", "dense on maps of two blocks or less, as released", standard: true)
+
+  public static let card = MethodCard(
+    id: "flexprefill", title: "FlexPrefill", family: "search",
+    idea: "A divergence test picks the pattern of a head, cumulative mass its size.",
+    source: "Lai et al., FlexPrefill, ICLR 2025, arXiv 2502.20766", needs: [.queryKey],
+    knobs: [
+      gamma.facts, tau.facts, block.facts, least.facts, most.facts, fallback.facts,
+      Budget.knob.facts,
+    ], mainField: "kept", mainNumber: "recall_mean", denseKnobs: ["gamma": .number(1)],
+    variants: [
+      "flexprefill-vs": ["tau": .number(0)], "flexprefill-qa": ["tau": .number(1)],
+    ])
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
+    let budget = Budget(
+      knobs, of: ["block", "min_budget", "max_budget"], keys: head.keys, reference: 16 * 1024)
+    let size = budget.block(knobs[Self.block]), least = budget.tokens(knobs[Self.least])
+    let most = knobs[Self.most] == 0 ? Int.max : budget.tokens(knobs[Self.most])
+    budget.note(["block": size, "min_budget": least], &aside)
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    let floor = (least + size - 1) / size
+    if knobs[Self.fallback], head.keys <= max(2 * size, floor * size) {
+      aside.findings.note("dense fallback: \(head.keys) tokens are two blocks or less, or within the least budget")
+      set.keep(columns: 0..<head.keys)
+      return set
+    }
+    let search = FlexSearch(head, query, key, size: size, run)
+    aside.selection = search.rows * head.keys
+    let isAware = search.distance < knobs[Self.tau]
+    search.report(isAware: isAware, tau: knobs[Self.tau], gamma: knobs[Self.gamma], &aside)
+    let gamma = knobs[Self.gamma]
+    func blocks(_ mass: [Double]) -> Int {
+      let ceiling = most == .max ? search.wide : min(search.wide, (most + size - 1) / size)
+      return min(max(FlexSearch.need(mass, gamma) / size + 1, floor), ceiling)
+    }
+    let counts =
+      isAware ? (floor, floor) : (blocks(search.vertical), blocks(search.slash))
+    var kept = search.verticalSlash(
+      vertical: gamma >= 1 ? search.wide : counts.0, slash: gamma >= 1 ? search.wide : counts.1)
+    if isAware {
+      aside.selection += search.wide * search.high
+      for (index, keep) in search.aware(gamma).enumerated() where keep { kept[index] = 1 }
+    }
+    aside.findings.number("vertical_blocks", Double(min(counts.0, search.wide)), .blocks)
+    aside.findings.number("slash_blocks", Double(min(counts.1, search.wide)), .blocks)
+    let used = kept.reduce(0) { $0 + Int($1) }
+    aside.findings.number("kept_blocks", Double(used), .blocks)
+    aside.findings.number(
+      "computational_ratio", Double(used) / Double(search.wide * search.high), .share,
+      title: "kept blocks of the full square")
+    set.keep(blocks: kept, size: size)
+    return set
+  }
+}
+
+/// What FlexPrefill looks at in one head.
+struct FlexSearch {
+  let size: Int
+  let wide: Int
+  let high: Int
+  /// Representative rows.
+  let rows: Int
+  /// Of each key, and of each offset from the largest down, the mean mass that the rows give: both sum to 1.
+  let vertical: [Double]
+  let slash: [Double]
+  /// ā and â of the card, `[key blocks]`.
+  let estimate: [Double]
+  let truth: [Double]
+  private let head: Head
+  private let queryMeans: [[Double]]
+  private let keyMeans: [[Double]]
+
+  init(_ head: Head, _ query: Tensor, _ key: Tensor, size: Int, _ run: MethodRun) {
+    self.head = head
+    self.size = size
+    (wide, high) = ((head.keys + size - 1) / size, (head.queries + size - 1) / size)
+    let seen = Shapes.lastQueries(PatternRows(head, precision: run.precision), rows: size)
+    rows = seen.rows
+    vertical = seen.columns.map { $0 / Double(max(seen.rows, 1)) }
+    slash = seen.offsets.prefix(head.keys).map { $0 / Double(max(seen.rows, 1)) }
+    keyMeans = Self.means(key, size)
+    queryMeans = Self.means(query, size)
+    let last = Self.means(
+      query.slice(axis: 0, head.queries - seen.rows..<head.queries), max(seen.rows, 1))[0]
+    estimate = Self.softmax(keyMeans.map { Self.dot(last, $0) * head.scale })
+    truth = (0..<wide).map { [vertical, size, keys = head.keys] block in
+      vertical[block * size..<min((block + 1) * size, keys)].reduce(0, +)
+    }
+  }
+
+  /// D = sqrt(½ KL(ā || m) + ½ KL(â || m)), m the mean of both.
+  var distance: Double { Self.distance(estimate, truth) }
+
+  static func distance(_ a: [Double], _ b: [Double]) -> Double {
+    func divergence(_ p: [Double]) -> Double {
+      zip(p, zip(a, b)).reduce(0) { sum, item in
+        let mean = (item.1.0 + item.1.1) / 2
+        return item.0 > 0 ? sum + item.0 * logarithm(item.0 / mean) : sum
+      }
+    }
+    return max(0, (divergence(a) + divergence(b)) / 2).squareRoot()
+  }
+
+  /// How many of the largest are needed for a sum above gamma: the number of prefixes whose sum is at most gamma, plus one.
+  static func need(_ mass: [Double], _ gamma: Double) -> Int {
+    guard gamma < 1 else { return mass.count }
+    var sum = 0.0, count = 0
+    for value in mass.sorted(by: >) {
+      sum += value
+      guard sum <= gamma else { break }
+      count += 1
+    }
+    return min(count + 1, mass.count)
+  }
+
+  /// `[high * wide]` blocks: chosen columns of blocks and chosen diagonals of blocks, the first of each forced.
+  func verticalSlash(vertical count: Int, slash other: Int) -> [UInt8] {
+    let columns = (0..<wide).map { truth[$0] }
+    // Offsets are pooled from the largest down: the short pool is the one at the diagonal.
+    var diagonals = [Double](repeating: 0, count: wide)
+    let ragged = wide * size - head.keys
+    for (offset, mass) in slash.enumerated() { diagonals[(offset + ragged) / size] += mass }
+    let down = Shapes.top(count, of: columns, forced: 1)
+    let across = Shapes.top(other, of: diagonals, forced: 1)
+    var kept = [UInt8](repeating: 0, count: high * wide)
+    let shift = wide - high
+    for a in 0..<high {
+      for b in down where isVisible(a, b) { kept[a * wide + b] = 1 }
+      for g in across where a + shift - g >= 0 && a + shift - g < wide {
+        if isVisible(a, a + shift - g) { kept[a * wide + a + shift - g] = 1 }
+      }
+    }
+    return kept
+  }
+
+  /// Block pairs of the pooled map while their cumulative mass stays at most gamma times the rows of blocks.
+  func aware(_ gamma: Double) -> [Bool] {
+    var mass = [Double](repeating: 0, count: high * wide)
+    for a in 0..<high {
+      let seen = (0..<wide).filter { isVisible(a, $0) }
+      let row = Self.softmax(seen.map { Self.dot(queryMeans[a], keyMeans[$0]) * head.scale })
+      for (b, p) in zip(seen, row) { mass[a * wide + b] = p }
+    }
+    if gamma >= 1 { return mass.indices.map { isVisible($0 / wide, $0 % wide) } }
+    var kept = [Bool](repeating: false, count: mass.count), sum = 0.0
+    let order = mass.indices.sorted { mass[$0] != mass[$1] ? mass[$0] > mass[$1] : $0 < $1 }
+    for index in order {
+      sum += mass[index]
+      guard sum <= gamma * Double(high), mass[index] > 0 else { break }
+      kept[index] = true
+    }
+    return kept
+  }
+
+  private func isVisible(_ a: Int, _ b: Int) -> Bool {
+    let last = min((a + 1) * size, head.queries) - 1
+    return head.visibility.limit(row: last) > b * size
+  }
+
+  // MARK: Findings
+
+  func report(isAware: Bool, tau: Double, gamma: Double, _ aside: inout Aside) {
+    aside.findings.number("distance", distance, title: "D, estimate to truth")
+    aside.findings.number("tau", tau, title: "τ")
+    aside.findings.number(
+      "query_aware", isAware ? 1 : 0, .count, title: "query-aware (1) or vertical-slash (0)")
+    let blocks = Axis(.block, wide, span: size, tokens: head.keys)
+    aside.findings.series(
+      "pooled_estimate", blocks, estimate.map(Float.init), .share, title: "ā, pooled estimate")
+    aside.findings.series(
+      "pooled_truth", blocks, truth.map(Float.init), .share, title: "â, true pooled mass")
+    aside.findings.curve("search", curve(gamma), title: "cumulative mass of columns")
+  }
+
+  /// Mass of the heaviest columns, with γ and the chosen cut.
+  private func curve(_ gamma: Double) -> Curve {
+    var sum = 0.0
+    let sums = vertical.sorted(by: >).map { value -> Double in
+      sum += value
+      return sum
+    }
+    let step = max(1, sums.count / 200)
+    let points = stride(from: 0, to: sums.count, by: step).map {
+      Curve.Point(Double($0 + 1), sums[$0])
+    }
+    let cut = Self.need(vertical, gamma)
+    return Curve(
+      x: "columns", y: "mass", points: points,
+      marks: [Curve.Mark("cut", x: Double(cut), y: sums.isEmpty ? 0 : sums[cut - 1])])
+  }
+
+  // MARK: Small sums
+
+  static func means(_ rows: Tensor, _ size: Int) -> [[Double]] {
+    let dim = rows.shape[1], values = rows.floats()
+    return stride(from: 0, to: rows.shape[0], by: size).map { start in
+      let end = min(start + size, rows.shape[0])
+      var mean = [Double](repeating: 0, count: dim)
+      for row in start..<end {
+        for x in 0..<dim { mean[x] += Double(values[row * dim + x]) }
+      }
+      return mean.map { $0 / Double(end - start) }
+    }
+  }
+
+  static func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+
+  static func softmax(_ scores: [Double]) -> [Double] {
+    guard let top = scores.max() else { return [] }
+    let weights = scores.map { exponential($0 - top) }, sum = weights.reduce(0, +)
+    return weights.map { $0 / sum }
+  }
+}
