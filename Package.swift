@@ -18,7 +18,7 @@ let rooms: [(name: String, imports: [String])] = [
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
   (
     "Backends",
-    ["Tensors", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
+    ["Tensors", "Algebra", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
   ),
   ("CPng", []),
   ("Pictures", ["CPng"]),

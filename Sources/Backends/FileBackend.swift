@@ -30,6 +30,7 @@ public final class FileBackend: Backend {
       dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
     var about = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
     about.methods = registry.cards
+    about.holds = Self.holds(dump, facts)
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
     description = about
@@ -61,6 +62,17 @@ public final class FileBackend: Backend {
       guesses: guesses)
     about.path = dump.path
     return about
+  }
+
+  private static func holds(_ dump: Dump, _ facts: TokenFacts) -> Set<Need> {
+    var holds: Set<Need> = [.layer]
+    if dump.kind == .qkv { holds.formUnion([.queryKey, .logits]) }
+    if dump.kind == .scores { holds.insert(.logits) }
+    if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
+    if dump.extras["residuals"] != nil { holds.insert(.residuals) }
+    if facts.grid != nil { holds.insert(.imageGrid) }
+    if !facts.roles.isEmpty { holds.insert(.roles) }
+    return holds
   }
 
   public func describe() -> SourceDescription { description }

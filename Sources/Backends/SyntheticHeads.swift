@@ -1,3 +1,4 @@
+import Algebra
 import Glibc
 public import Tensors
 
@@ -130,22 +131,17 @@ public struct SyntheticHeads: Sendable {
   }
 }
 
-/// Numbers from what they are for (splitmix64): the same wherever and whenever they are asked.
+/// Numbers from what they are for: the same wherever and whenever they are asked.
 private struct Hash {
-  private var state: UInt64
+  private var random: SplitMix64
 
   init(_ a: UInt64, _ b: UInt64, _ c: UInt64) {
-    state = a &* 0x9e37_79b9_7f4a_7c15 ^ b &* 0xbf58_476d_1ce4_e5b9 ^ c &* 0x94d0_49bb_1331_11eb
-    _ = next()
+    random = SplitMix64(
+      a &* 0x9e37_79b9_7f4a_7c15 ^ b &* 0xbf58_476d_1ce4_e5b9 ^ c &* 0x94d0_49bb_1331_11eb)
+    _ = random.next()
   }
 
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-    return z ^ z >> 31
-  }
+  mutating func next() -> UInt64 { random.next() }
 
   /// About normal: four uniforms of 16 bits, variance 1.
   mutating func normal() -> Float {

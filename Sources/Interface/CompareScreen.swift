@@ -145,12 +145,22 @@ struct SignedScale {
   let columns: Int
   /// What ±1 stands for, in probability.
   let top: Double
+  private let zeros: Set<Int>
 
   init(_ difference: MapDifference, _ scale: Viewpoint.Scale) {
-    (rows, columns) = (difference.rows, difference.columns)
-    let top = difference.values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
+    self.init(
+      difference.values, rows: difference.rows, columns: difference.columns, scale)
+  }
+
+  /// `[rows * columns]` values of either sign.
+  init(
+    _ raw: [Float], rows: Int, columns: Int, _ scale: Viewpoint.Scale, wholeTop: Float? = nil
+  ) {
+    (self.rows, self.columns) = (rows, columns)
+    let top = raw.reduce(wholeTop ?? 0) { $1.isFinite ? max($0, abs($1)) : $0 }
     self.top = Double(top)
-    values = difference.values.map { value in
+    zeros = Set(raw.indices.filter { raw[$0] == 0 })
+    values = raw.map { value in
       guard value.isFinite, top > 0 else { return value.isNaN ? .nan : 0 }
       let share = abs(value) / top
       let size = scale == .linear ? share : max(0, 1 + Float(Scale.log10(Double(share))) / 3)
@@ -159,4 +169,6 @@ struct SignedScale {
   }
 
   subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
+
+  func isZero(_ row: Int, _ column: Int) -> Bool { zeros.contains(row * columns + column) }
 }

@@ -1,3 +1,5 @@
+import Attention
+import Sessions
 import Canvas
 
 /// The help, made from the key table: the current view's keys first.
@@ -69,8 +71,17 @@ enum PaletteBox {
   ) {
     let hits = Palettes.best(text, model.names(list)) { $0 }
     draw(
-      model, list.rawValue, text, choice, hits.map { ($0, "") },
+      model, list.rawValue, text, choice,
+      hits.map { ($0, list == .library ? note(model, $0) : "") },
       empty: ["no name is like this"], on: &grid)
+  }
+
+  /// Of a method: what it needs that is not here, or how near it is to what was published.
+  private static func note(_ model: Model, _ name: String) -> String {
+    let id = name.split(separator: " ").first.map(String.init) ?? name
+    guard let card = model.source.card(id) else { return "" }
+    if let need = model.unmet(card) { return "needs \(need.rawValue.prefix(24))" }
+    return card.fidelity.tag
   }
 
   static func draw(_ model: Model, _ text: String, _ choice: Int, on grid: inout Grid) {

@@ -35,6 +35,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case up, down, left, right, pageUp, pageDown, home, end
   case zoomIn, zoomOut, fit, goTo, goToQuery, nextHeavy, find, findNext, findPrevious
   case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
+  case field, library
   case previousHead, nextHead, previousLayer, nextLayer
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
@@ -88,13 +89,21 @@ public enum KeyTable {
     row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map, .compare]),
     row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map, .compare]),
     row(.fit, char("0"), "show everything", "", "Zoom", [.map, .compare]),
-    row(.lambdaDown, char("["), "lambda down by a quarter decade: prune less", "", "BLASST"),
-    row(.lambdaUp, char("]"), "lambda up by a quarter decade: prune more", "", "BLASST"),
+    row(
+      .lambdaDown, char("["), "lambda down by a quarter decade: prune less; or the method's knob",
+      "", "BLASST"),
+    row(
+      .lambdaUp, char("]"), "lambda up by a quarter decade: prune more; or the method's knob", "",
+      "BLASST"),
     row(.lambdaDecadeDown, char("{"), "lambda down by a decade", "", "BLASST"),
     row(.lambdaDecadeUp, char("}"), "lambda up by a decade", "", "BLASST"),
     row(.tile, char("t"), "next tile preset", "tile", "BLASST"),
     row(.vote, char("v"), "vote: each head alone, or the KV group together", "vote", "BLASST"),
     row(.order, char("r"), "order of key blocks: ascending, or local first", "order", "BLASST"),
+    row(.library, char("L"), "library: choose a method, by family", "library", "Method"),
+    row(
+      .field, char("y"), "the map of: the pattern, then each map of the method", "", "Method",
+      [.map]),
     row(.previousHead, char(","), "previous head", "", "Head"),
     row(.nextHead, char("."), "next head", "", "Head"),
     row(.previousLayer, char("<"), "previous layer", "", "Head"),
@@ -167,7 +176,7 @@ public enum KeyTable {
     ("layer 12, head 3", "show a layer, a head"),
     ("query 100, key 5", "move the cursor"),
     ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),
-    ("method a-shape", "live: attend so from the next token on"),
+    ("method lucid:strength=0.5", "a method with its knobs; live: attend so from the next token"),
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
     ("break off", "live: forget all breakpoints"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),

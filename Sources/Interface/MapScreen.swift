@@ -9,6 +9,8 @@ struct MapScreen {
   private let paint: Paint
   private let layout: MapLayout
   private let scale: HeatScale?
+  /// Of a field that a method found.
+  private let shade: FieldShade?
   private let map: PooledMap?
   private let table: BlockTable?
   private let isStale: Bool
@@ -36,6 +38,10 @@ struct MapScreen {
     map = fresh ?? old.flatMap { grows || $0.window == model.selection.window ? $0 : nil }
     isStale = fresh == nil && (!grows || map == nil)
     scale = map.map { HeatScale($0, model.selection, wholeTop: model.wholeTop) }
+    let look = model.mapLook
+    shade =
+      model.selection.field == nil
+      ? nil : map.map { FieldShade($0, look, model.selection, wholeTop: model.wholeTop) }
   }
 
   func draw(on grid: inout Grid) {
@@ -43,7 +49,7 @@ struct MapScreen {
     let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
     let right = name + spec.description
     Panel(
-      title?.left ?? "Map",
+      title?.left ?? mapTitle,
       right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
       style: paint.dim, unicode: paint.unicode
     )
@@ -57,6 +63,13 @@ struct MapScreen {
     if isStale || map?.sampled != nil { drawWaiting(&grid) }
   }
 
+  /// What is on the map: the pattern, or a field of the method in force.
+  private var mapTitle: String {
+    guard let name = model.selection.field, let setting = model.methodInForce else { return "Map" }
+    let title = model.findings(model.selection.head)?[name]?.title ?? name
+    return "\(setting): \(title)"
+  }
+
   static func lambdaText(_ lambda: Double) -> String {
     lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda)
   }
@@ -64,6 +77,10 @@ struct MapScreen {
   // MARK: Heat
 
   private func drawHeat(_ grid: inout Grid) {
+    if let shade {
+      shade.draw(paint, pixelsPerCell: layout.pixelsPerCell, in: layout.plot, on: &grid)
+      return
+    }
     guard let scale else { return }
     let plot = layout.plot, pixels = layout.pixelRows
     for y in 0..<plot.height {
@@ -130,6 +147,12 @@ struct MapScreen {
   private func drawLegend(_ grid: inout Grid) {
     let y = layout.legend, end = layout.panel.maxX - 1
     guard let scale else { return }
+    if let shade {
+      let at = shade.drawLegend(paint, layout.panel.x + 1, y, end: end, on: &grid)
+      let words = "  \(FindingText.words(shade.look))"
+      if at + Width.of(words) <= end { grid.put(words, at, y, paint.dim) }
+      return
+    }
     var x = layout.panel.x + 1
     func put(_ text: String, _ style: Style) {
       if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }

@@ -57,7 +57,9 @@ extension Model {
   }
 
   /// Of the right side, when it is another method.
-  var methodQuestion: Question? { counterpart.method.flatMap { findingsQuestion(counterpart.head, $0) } }
+  var methodQuestion: Question? {
+    counterpart.method.flatMap { findingsQuestion(counterpart.head, $0) }
+  }
 
   /// The blocks of the right side: of its method, or of BLASST.
   var otherTable: BlockTable? {

@@ -55,6 +55,67 @@ extension Model {
     return findings(selection.head)?.field(name)?.look ?? .weights
   }
 
+  /// The row of the field on the map; of the pattern where the field has no row a query.
+  func rowOfMap(_ query: Int) -> Question {
+    let sketch = selection.field.flatMap { findings(selection.head)?.field($0)?.field }
+    let isByToken = sketch.map { $0.rows.kind == .query && $0.columns.kind == .key } ?? false
+    return .row(isByToken ? mapField : .pattern(selection.head), query)
+  }
+
+  /// What a card needs that this source has not got.
+  func unmet(_ card: MethodCard) -> Need? {
+    guard !source.holds.isEmpty else { return nil }
+    return card.needs.sorted { $0.rawValue < $1.rawValue }.first { !source.holds.contains($0) }
+  }
+
+  /// Fields of the method in force that the map can show: those over queries and keys, or blocks of them.
+  var mapFields: [Finding] {
+    (findings(selection.head)?.all ?? []).filter { finding in
+      guard case .field(let field, _) = finding.content else { return false }
+      return field.rows.isText && field.columns.isText
+    }
+  }
+
+  /// From the pattern through the method's fields and back.
+  mutating func nextField() {
+    let names: [String?] = [nil] + mapFields.map(\.name)
+    guard names.count > 1 else {
+      let why = findingsQuestion(selection.head).flatMap(refusal)
+      message = "\(methodInForce?.id ?? "No method"): \(why ?? "there is no other map yet")."
+      return
+    }
+    let at = names.firstIndex { $0 == selection.field } ?? 0
+    selection.field = names[(at + 1) % names.count]
+    message =
+      selection.field.flatMap { name in mapFields.first { $0.name == name }?.title }
+      .map { "Map: \($0), of \(methodInForce?.id ?? "")." } ?? "Map: the pattern itself."
+  }
+
+  /// `[` and `]` of a method without a table: its main knob, a step at a time.
+  mutating func stepKnob(_ steps: Int) {
+    guard var setting = selection.method, let card = source.card(setting.id),
+      let knob = card.mainKnob
+    else {
+      message = "\(methodInForce?.id ?? "This method") has no knob to move."
+      return
+    }
+    let all = card.knobs(of: setting)
+    let value = all[knob.name] ?? knob.standard, next = knob.stepped(value, by: steps)
+    guard next != value else {
+      message = "\(knob.name) \(value) is as far as it goes (\(knob.rangeText))."
+      return
+    }
+    // A number that is given is meant as it is; what is stepped stays what it was, scaled or not.
+    if setting.knobs["budget"] == nil, setting.knobs.isEmpty,
+      let budget = card.knob("budget")
+    {
+      setting.knobs["budget"] = budget.standard
+    }
+    setting.knobs[knob.name] = next
+    selection.method = setting
+    message = "\(knob.name) = \(next): \(knob.help)."
+  }
+
   // MARK: Blocks of any method
 
   /// The blocks of the method in force: of the table, or those that another method found.

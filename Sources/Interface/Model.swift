@@ -14,7 +14,9 @@ public struct Model: Sendable {
     case list(List, text: String, choice: Int)
   }
 
-  public enum List: String, Sendable, Hashable { case marks = "Bookmarks", recent = "Recent files" }
+  public enum List: String, Sendable, Hashable {
+    case marks = "Bookmarks", recent = "Recent files", library = "Library"
+  }
 
   public enum Prompt: String, Sendable, Hashable {
     case goTo = "go to key"
@@ -223,9 +225,8 @@ public struct Model: Sendable {
 
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    guard case .row(var row) = answers[.row(.pattern(selection.head), query)]?.answer else {
-      return nil
-    }
+    guard case .row(var row) = answers[rowOfMap(query)]?.answer else { return nil }
+    guard selection.field == nil else { return row.count == source.keys ? row : nil }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
       let rest = 1 - row[muted]
       row[muted] = 0

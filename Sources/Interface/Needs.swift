@@ -25,7 +25,7 @@ public struct Needs: Sendable {
         model.shownTableQuestions(head) + [.summary(head)]
         + [model.findingsQuestion(head)].compactMap { $0 }
       let pictures = Self.map(model).map(model.stages) ?? []
-      now = Self.inTurn(pictures, model) + [.row(.pattern(head), selection.query)]
+      now = Self.inTurn(pictures, model) + [model.rowOfMap(selection.query)]
       // Of a long head the picture goes first, and the rest in turn.
       if !model.isLong { now += others } else { now.append(model.keptQuestion(head)) }
       if model.isLong, pictures.allSatisfy(model.isKnown) { now += Self.inTurn(others, model) }
@@ -38,6 +38,10 @@ public struct Needs: Sendable {
       if model.isLong, now.allSatisfy(model.isKnown) {
         now += Self.inTurn(layout.visible.map { model.tableQuestion($0) }, model)
       }
+    case .blocks where !model.isByTable:
+      now = [model.findingsQuestion(head)].compactMap { $0 }
+      now += MethodLayout(model, in: ScreenLayout(model).main).questions(model)
+      if !model.isLong { now.append(.summary(head)) }
     case .blocks:
       now = (model.isLong ? [model.keptQuestion(head)] : []) + [model.tableQuestion(head)]
       now += [model.findingsQuestion(head)].compactMap { $0 }

@@ -22,7 +22,7 @@ struct RowPanel {
     let inner = rect.inset(2, 1)
     guard let row = model.row(query) else {
       let why =
-        model.refusal(.row(.pattern(model.selection.head), query))
+        model.refusal(model.rowOfMap(query))
         ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return

@@ -55,6 +55,14 @@ struct HeatScale {
     }
   }
 
+  /// Values between two given ends, linearly.
+  init(_ raw: [Float], rows: Int, columns: Int, low: Float, high: Float) {
+    (self.rows, self.columns) = (rows, columns)
+    (self.low, self.high) = (Double(low), Double(high))
+    let span = max(high - low, .leastNormalMagnitude)
+    values = raw.map { $0.isNaN ? .nan : min(max(($0 - low) / span, 0), 1) }
+  }
+
   private static func normaliseRows(_ raw: inout [Float], _ rows: Int, _ columns: Int) {
     for r in 0..<rows {
       let range = r * columns..<(r + 1) * columns

@@ -25,13 +25,18 @@ struct SidePanel {
     .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
     head(&lines, &grid)
-    lines.rule(
-      "BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description,
-      on: &grid)
-    blasst(&lines, &grid)
+    if model.isByTable {
+      lines.rule(
+        "BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description,
+        on: &grid)
+      blasst(&lines, &grid)
+    } else {
+      let room = max(4, lines.end - lines.y - reasonLines.count - 2)
+      MethodNumbers(model).draw(&lines, room: room, on: &grid)
+    }
     let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
-    if spare >= 3 {
+    if spare >= 3, model.isByTable {
       let height = min(spare, 14)
       CurvePlot(model).draw(
         in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
@@ -117,11 +122,14 @@ struct SidePanel {
     ]
     let visible = selection.key < model.source.visibility.limit(row: selection.query)
     if let row = model.row(selection.query), selection.key < row.count, visible {
-      lines.append(("p \(Numbers.short(Double(row[selection.key])))", .plain))
+      let name = selection.field == nil ? "p" : model.mapField.name
+      lines.append(("\(name) \(Numbers.short(Double(row[selection.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
-    lines += Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+    if model.isByTable {
+      lines += Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+    }
     if let live = model.live, selection.query >= live.promptTokens {
       lines.append(("decoded alone: view 5 has its blocks", paint.dim))
     }

@@ -24,10 +24,10 @@ extension Model {
       // n is also normalise while nothing is searched for; Esc forgets a search.
       if search == nil { changePicture(.normalise) } else { findAgain(forward: true) }
     case .findPrevious: findAgain(forward: false)
-    case .lambdaDown: stepLambda(-0.25 * Double(repeats ?? 1))
-    case .lambdaUp: stepLambda(0.25 * Double(repeats ?? 1))
-    case .lambdaDecadeDown: stepLambda(-Double(repeats ?? 1))
-    case .lambdaDecadeUp: stepLambda(Double(repeats ?? 1))
+    case .lambdaDown, .lambdaUp, .lambdaDecadeDown, .lambdaDecadeUp:
+      stepSetting(action, repeats ?? 1)
+    case .field: nextField()
+    case .library: mode = .list(.library, text: "", choice: 0)
     case .previousHead: stepHead(-(repeats ?? 1))
     case .nextHead: stepHead(repeats ?? 1)
     case .previousLayer: stepLayer(-(repeats ?? 1))
@@ -226,6 +226,14 @@ extension Model {
     guard let next = lighter.min(by: isBefore) ?? row.indices.min(by: isBefore) else { return }
     goTo(next)
     message = "key \(next) takes \(Numbers.short(Double(row[next]))) of query \(selection.query)."
+  }
+
+  /// `[ ] { }`: lambda of the block table, or the main knob of another method.
+  private mutating func stepSetting(_ action: Action, _ count: Int) {
+    let isUp = action == .lambdaUp || action == .lambdaDecadeUp
+    let isDecade = action == .lambdaDecadeDown || action == .lambdaDecadeUp
+    let steps = (isUp ? count : -count) * (isDecade ? 4 : 1)
+    if isByTable { stepLambda(0.25 * Double(steps)) } else { stepKnob(steps) }
   }
 
   mutating func stepLambda(_ decades: Double) {

@@ -240,13 +240,39 @@ extension Model {
       mode = .normal
       message = nil
       guard choice < hits.count else { return [] }
-      return list == .marks ? goToMark(hits[choice]) : [.reopen(path: hits[choice])]
+      return choose(hits[choice], from: list)
     default: break
     }
     return []
   }
 
-  func names(_ list: List) -> [String] { list == .marks ? marks.map(\.name) : recent }
+  private mutating func choose(_ name: String, from list: List) -> [Effect] {
+    switch list {
+    case .marks: return goToMark(name)
+    case .recent: return [.reopen(path: name)]
+    case .library:
+      let id = name.split(separator: " ").first.map(String.init) ?? name
+      return choose(method: id)
+    }
+  }
+
+  /// Takes a method of the library, with its first map on the map; live: from the next token on, where it can.
+  private mutating func choose(method id: String) -> [Effect] {
+    guard let card = source.card(id) else { return say("There is no method \"\(id)\".") }
+    let effects = settingCommand("method", id) ?? []
+    message = "\(card.title): \(card.idea)"
+    if let need = unmet(card) { message = "\(card.title) needs \(need.rawValue)." }
+    return effects
+  }
+
+  func names(_ list: List) -> [String] {
+    switch list {
+    case .marks: marks.map(\.name)
+    case .recent: recent
+    case .library:
+      source.methods.map { "\($0.id)  \($0.family)  \($0.title)" }
+    }
+  }
 
   /// Reopens the source at this view.
   var stateText: String {

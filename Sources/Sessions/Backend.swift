@@ -62,6 +62,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var methods: [MethodCard] = []
   /// What is known of the tokens beside their texts.
   public var facts = TokenFacts()
+  /// What methods may ask of this source; empty when that is not known.
+  public var holds: Set<Need> = []
   /// Of the file, to open it again.
   public var path: String?
   /// Its place among files opened together, and in the first of them the others.

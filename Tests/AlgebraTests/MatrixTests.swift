@@ -47,7 +47,8 @@ import Testing
     #expect((0..<9).allSatisfy { whole[$0, 270] == alone[$0, 0] })
   }
 
-  @Test(arguments: [1, 1e200, 1e-200, Double.leastNonzeroMagnitude]) func theNormNeitherOverflowsNorUnderflows(
+  @Test(arguments: [1, 1e200, 1e-200, Double.leastNonzeroMagnitude])
+  func theNormNeitherOverflowsNorUnderflows(
     _ unit: Double
   ) {
     let norm = Matrix(rows: 1, columns: 2, elements: [3 * unit, 4 * unit]).frobeniusNorm

@@ -17,9 +17,12 @@ public struct AttentionResiduals: AttentionMethod {
   static let gain = Knob(
     "gain", "size of pseudo-queries", 0...64, standard: 1.0, step: .add(1), isMain: true)
   static let seed = Knob("seed", "of seeded pseudo-queries", 0...1 << 30, standard: 1)
-  static let blocks = Knob("blocks", "blocks of the block form", 1...1024, standard: 8, aliases: ["N"])
-  static let token = Knob("token", "one token, or -1 for the mean over tokens", -1...1 << 30, standard: -1)
-  static let output = Knob("output", "one more row: the aggregation before the output head", standard: true)
+  static let blocks = Knob(
+    "blocks", "blocks of the block form", 1...1024, standard: 8, aliases: ["N"])
+  static let token = Knob(
+    "token", "one token, or -1 for the mean over tokens", -1...1 << 30, standard: -1)
+  static let output = Knob(
+    "output", "one more row: the aggregation before the output head", standard: true)
 
   public static let card = MethodCard(
     id: "attention-residuals", title: "Attention Residuals", family: "depth",
@@ -108,7 +111,8 @@ public struct AttentionResiduals: AttentionMethod {
     findings.number("effective_sources", sum.effective / rows)
     findings.number("weight_embedding", sum.embedding / rows, .share, title: "on the embedding")
     findings.number("weight_previous", sum.previous / rows, .share, title: "on the sublayer before")
-    findings.number("weight_partial", sum.partial / rows, .share, title: "on the running sum, block form")
+    findings.number(
+      "weight_partial", sum.partial / rows, .share, title: "on the running sum, block form")
     findings.number("growth_standard", growth(sum.standard), title: "‖h_L‖/‖h_1‖, plain sum")
     findings.number("growth_attention", growth(sum.attention), title: "‖h_L‖/‖h_1‖, attention")
     findings.number("cosine", sum.cosine / rows, title: "cosine of both states")

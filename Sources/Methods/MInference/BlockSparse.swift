@@ -9,7 +9,8 @@ public struct BlockSparse: MaskMethod {
   static let count = Knob(
     "count", "key blocks kept a query block", 1...1 << 30, standard: 100, step: .multiply(2),
     isMain: true, aliases: ["k"])
-  static let block = Knob("block", "tokens of a block", 2...4096, standard: 64, step: .multiply(2),
+  static let block = Knob(
+    "block", "tokens of a block", 2...4096, standard: 64, step: .multiply(2),
     aliases: ["B"])
 
   public static let card = MethodCard(

@@ -13,7 +13,8 @@ public struct VerticalSlash: MaskMethod {
   static let slash = Knob(
     "slash", "diagonals kept", 0...1 << 30, standard: 6096, step: .multiply(2), isMain: true,
     aliases: ["s"])
-  static let rows = Knob("rows", "last queries that are looked at", 1...4096, standard: 64, aliases: ["L"])
+  static let rows = Knob(
+    "rows", "last queries that are looked at", 1...4096, standard: 64, aliases: ["L"])
 
   public static let card = MethodCard(
     id: "vertical-slash", title: "Vertical-slash", family: "minference",

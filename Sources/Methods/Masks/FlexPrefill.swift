@@ -13,7 +13,8 @@ public struct FlexPrefill: MaskMethod {
     "gamma", "cumulative mass to keep", 0...1, standard: 0.9, step: .add(0.05), isMain: true)
   static let tau = Knob(
     "tau", "distance below which the pooled estimate is trusted", 0...1, standard: 0.1)
-  static let block = Knob("block", "tokens of a block", 2...4096, standard: 128, step: .multiply(2),
+  static let block = Knob(
+    "block", "tokens of a block", 2...4096, standard: 128, step: .multiply(2),
     aliases: ["B"])
   static let least = Knob(
     "min_budget", "fewest tokens kept", 1...1 << 30, standard: 512, step: .multiply(2))
@@ -50,7 +51,8 @@ public struct FlexPrefill: MaskMethod {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     let floor = (least + size - 1) / size
     if knobs[Self.fallback], head.keys <= max(2 * size, floor * size) {
-      aside.findings.note("dense fallback: \(head.keys) tokens are two blocks or less, or within the least budget")
+      aside.findings.note(
+        "dense fallback: \(head.keys) tokens are two blocks or less, or within the least budget")
       set.keep(columns: 0..<head.keys)
       return set
     }
@@ -233,7 +235,9 @@ struct FlexSearch {
     }
   }
 
-  static func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+  static func dot(_ a: [Double], _ b: [Double]) -> Double {
+    zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+  }
 
   static func softmax(_ scores: [Double]) -> [Double] {
     guard let top = scores.max() else { return [] }

@@ -18,7 +18,8 @@ public struct LUCID: MapMethod {
 
   public static let card = MethodCard(
     id: "lucid", title: "LUCID", family: "solvers",
-    idea: "Multiply softmax weights by the inverse of the keys' Gram matrix, so that look-alike keys share no mass.",
+    idea:
+      "Multiply softmax weights by the inverse of the keys' Gram matrix, so that look-alike keys share no mass.",
     source: "LUCID, preconditioned attention, 2026, arXiv 2602.10410",
     needs: [.queryKey], knobs: [strength.facts, ridge.facts], wholeMap: 1024, mainField: "map",
     mainNumber: "error", variants: ["lucid-half": ["strength": .number(0.5)]])
@@ -34,7 +35,8 @@ public struct LUCID: MapMethod {
     let rows = DoubleRows(head), gram = KeyGram(rows, strength: knobs[Self.strength])
     let axes = (Axis(.query, head.queries), Axis(.key, head.keys))
     aside.findings.field(
-      "gram", RuleField(rows: Axis(.key, head.keys), columns: axes.1) { key, out in
+      "gram",
+      RuleField(rows: Axis(.key, head.keys), columns: axes.1) { key, out in
         gram.fill(key, out, head.visibility.causal)
       }, .magnitude(.none), title: "Gram matrix of the keys")
     if head.keys <= Self.card.wholeMap, run.wantsNumbers { try overlap(gram, head, &aside) }
@@ -48,7 +50,8 @@ public struct LUCID: MapMethod {
     }
     aside.findings.note("bidirectional: ours, with ridge \(knobs[Self.ridge])")
     guard head.keys <= Self.card.wholeMap else {
-      throw Missing(.layer, hint: "a bidirectional map is solved whole, up to \(Self.card.wholeMap) tokens")
+      throw Missing(
+        .layer, hint: "a bidirectional map is solved whole, up to \(Self.card.wholeMap) tokens")
     }
     let factor = try Cholesky(gram.matrix(causal: false), ridge: knobs[Self.ridge])
     return RuleField(rows: axes.0, columns: axes.1) { row, out in

@@ -40,8 +40,10 @@ public struct LeanAttention: AttentionMethod {
       "wave_efficiency", plan.efficiency(lean), .share, title: "wave efficiency")
     findings.number("partials", Double(lean.partials), .count)
     findings.number("reductions", Double(lean.partials - plan.heads.count), .count)
-    let kinds = [("lean", "Lean", lean), ("fa2", "FlashAttention-2", plan.whole()),
-      ("fd", "FlashDecoding", plan.split(knobs[Self.splits]))]
+    let kinds = [
+      ("lean", "Lean", lean), ("fa2", "FlashAttention-2", plan.whole()),
+      ("fd", "FlashDecoding", plan.split(knobs[Self.splits])),
+    ]
     for (name, title, schedule) in kinds {
       findings.number(
         "makespan_\(name)", Double(schedule.makespan), .tiles, title: "makespan, \(title)")

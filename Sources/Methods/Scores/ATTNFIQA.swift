@@ -45,7 +45,9 @@ public struct ATTNFIQA: AttentionMethod {
     if subject.head.visibility.causal {
       findings.note("every pair of query and key counts, also those a causal query does not see")
     }
-    if let rows = mine.sampledRows { findings.note("least, largest and deviation from \(rows) rows") }
+    if let rows = mine.sampledRows {
+      findings.note("least, largest and deviation from \(rows) rows")
+    }
     findings.note(Self.card.fidelity.sentence)
     return findings
   }
@@ -86,7 +88,8 @@ struct LogitMeans: Sendable {
       guard !all.isEmpty else { throw Missing(.logits) }
       let mean = all.reduce(0, +) / Double(all.count)
       self.mean = mean
-      deviation = (all.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(all.count)).squareRoot()
+      deviation = (all.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(all.count))
+        .squareRoot()
       (least, most) = (all.min() ?? 0, all.max() ?? 0)
       given = rows.map { Self.average($0) }
       received = (0..<map.shape[1]).map { j in Self.average(rows.map { $0[j] }) }
