@@ -33,6 +33,16 @@ public enum Numbers {
     return sign + padded.dropLast(digits) + "." + padded.suffix(digits)
   }
 
+  /// As many digits as `width` characters hold, two at least: for cells of a matrix.
+  public static func brief(_ x: Double, _ width: Int) -> String {
+    guard x.isFinite else { return short(x) }
+    for digits in stride(from: 2, through: 0, by: -1) {
+      let text = fixed(x, digits)
+      if text.count <= max(width, 2) { return text }
+    }
+    return fixed(x, 0)
+  }
+
   /// `0.494` as `49.4 %`
   public static func percent(_ x: Double) -> String {
     x.isFinite ? fixed(100 * x, 1) + " %" : short(x)

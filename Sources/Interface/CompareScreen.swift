@@ -22,7 +22,8 @@ struct CompareScreen {
     let (left, right) = (model.leftSide, model.rightSide)
     MapScreen(
       left, layout.left, Needs.map(left, rows: rows, columns: columns),
-      table: left.table(left.selection.head), title: title("Left", comparison.left, layout.left)
+      table: left.shownTable(left.selection.head),
+      title: title("Left", comparison.left, layout.left)
     ).draw(on: &grid)
     MapScreen(
       right, layout.right, Needs.map(right, rows: rows, columns: columns), table: model.otherTable,
@@ -70,7 +71,9 @@ struct CompareScreen {
 
   /// Blocks that one side skips and the other does not.
   private func drawMasks(_ map: MapLayout, on grid: inout Grid) {
-    guard let left = model.table(model.selection.head), let right = model.otherTable else { return }
+    guard let left = model.shownTable(model.selection.head), let right = model.otherTable else {
+      return
+    }
     let (a, b) = (SkipLookup(left, model.lambda), SkipLookup(right, model.lambda))
     let window = model.sharedWindow
     for y in map.plot.y..<map.plot.maxY where y % 2 == 0 {

@@ -10,6 +10,8 @@ struct Comparison {
     let left: String
     /// Nil: the left text is about both sides.
     let right: String?
+    /// The numbers behind the texts, as far as there are any.
+    var values: (left: Double?, right: Double?) = (nil, nil)
   }
 
   let left: String
@@ -39,15 +41,16 @@ struct Comparison {
     }
     waiting = refusals.first ?? (model.isStopped ? "stopped" : "computing…")
     left = Self.name(
-      one, method: nil, files: model.counterpart.head.source != model.selection.head.source)
+      one, method: one.selection.method,
+      files: model.counterpart.head.source != model.selection.head.source)
     right = Self.name(
       other, method: model.counterpart.method,
       files: model.counterpart.head.source != model.selection.head.source)
-    let table = one.table(one.selection.head), otherTable = model.otherTable
+    let table = one.shownTable(one.selection.head), otherTable = model.otherTable
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }
     }
-    rows = Self.rows(model, one, other, table, otherTable, agreement, found)
+    rows = Self.rows(one, other, agreement, found)
   }
 
   private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
@@ -57,65 +60,16 @@ struct Comparison {
   }
 
   private static func rows(
-    _ model: Model, _ one: Model, _ other: Model, _ table: BlockTable?, _ otherTable: BlockTable?,
-    _ agreement: MaskAgreement?, _ difference: MapDifference?
+    _ one: Model, _ other: Model, _ agreement: MaskAgreement?, _ difference: MapDifference?
   ) -> [Row] {
-    let effect = model.counterpart.method.flatMap { model.findings(model.counterpart.head, $0) }
-    func pruned(_ table: BlockTable?, _ side: Model, _ question: Question? = nil) -> String {
-      table.map { "\(Numbers.percent($0.sparsity(model.lambda))) of \($0.visibleBlocks)" }
-        ?? side.refusal(question ?? side.tableQuestion(side.selection.head)).map { _ in "-" } ?? "…"
+    let left = SideNumbers(one), right = SideNumbers(other)
+    var rows = SideNumbers.names.map { name -> Row in
+      let (a, b) = (left[name], right[name])
+      return Row(name: name, left: a.text, right: b.text, values: (a.value, b.value))
     }
-    func dropped(_ table: BlockTable?) -> (mean: Double, max: Double)? {
-      table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
-    }
-    let a = dropped(table)
-    let found = effect.flatMap { findings in
-      findings["dropped_mean"]?.number.flatMap { mean in
-        findings["dropped_max"]?.number.map { (mean: mean, max: $0) }
-      }
-    }
-    let b = model.counterpart.method == nil ? dropped(otherTable) : found
-    func error(_ side: Model) -> String {
-      guard let findings = side.findings(side.selection.head) else {
-        return side.findingsQuestion(side.selection.head).flatMap(side.refusal) ?? "…"
-      }
-      return findings["error"]?.number.map(Numbers.short) ?? "needs V"
-    }
-    let otherError = error(other)
-    func summary(_ text: (HeadSummary, Model) -> String) -> (String, String) {
-      func of(_ side: Model) -> String {
-        side.summary(side.selection.head).map { text($0, side) }
-          ?? side.refusal(.summary(side.selection.head)).map { _ in "-" } ?? "…"
-      }
-      return (of(one), of(other))
-    }
-    var rows = [
-      Row(
-        name: "pruned", left: pruned(table, one),
-        right: pruned(otherTable, other, model.methodQuestion)),
-      Row(
-        name: "dropped", left: a.map { Numbers.short($0.mean) } ?? "-",
-        right: b.map { Numbers.short($0.mean) } ?? "-"),
-      Row(
-        name: "worst", left: a.map { Numbers.short($0.max) } ?? "-",
-        right: b.map { Numbers.short($0.max) } ?? "-"),
-      Row(name: "error", left: error(one), right: otherError),
-    ]
-    let label = summary { summary, _ in
-      "\(summary.label.name.rawValue) \(Numbers.fixed(summary.label.winner?.recall ?? 0, 2))"
-    }
-    let sink = summary {
-      "\(Numbers.percent($0.sink.mass)) on \($0.sink.position)\($1.token($0.sink.position).map { " \"\($0)\"" } ?? "")"
-    }
-    let entropy = summary { summary, _ in
-      "\(Numbers.fixed(summary.entropy, 2)) ~\(Numbers.short(summary.effectiveTokens)) keys"
-    }
-    rows += [
-      Row(name: "pattern", left: label.0, right: label.1),
-      Row(name: "sink", left: sink.0, right: sink.1),
-      Row(name: "entropy", left: entropy.0, right: entropy.1),
-    ]
+    rows += others(one, other)
     if let agreement, agreement.total > 0 {
+      let skipped = agreement.total - agreement.bothComputed
       rows.append(
         Row(
           name: "skipped",
@@ -124,16 +78,115 @@ struct Comparison {
           right: nil))
       rows.append(
         Row(
-          name: "overlap", left: Numbers.percent(agreement.overlap) + " of what is skipped",
-          right: nil))
+          name: "overlap",
+          left: skipped == 0
+            ? "nothing is skipped" : Numbers.percent(agreement.overlap) + " of what is skipped",
+          right: nil, values: (skipped == 0 ? nil : agreement.overlap, nil)))
     }
     if let difference {
       rows.append(
         Row(
           name: "moved", left: "≥ \(Numbers.percent(difference.movedMass)) of the attention",
-          right: nil))
+          right: nil, values: (difference.movedMass, nil)))
     }
     return rows
+  }
+
+  /// Numbers of methods beside those that every comparison has.
+  private static func others(_ one: Model, _ other: Model) -> [Row] {
+    guard !one.isByTable || !other.isByTable else { return [] }
+    let sides = [one, other].map { $0.findings($0.selection.head) }
+    var seen: Set<String> = [
+      "sparsity", "visible_blocks", "skipped_blocks", "dropped_mean", "dropped_max", "error",
+    ]
+    let names = zip([one, other], sides).filter { !$0.0.isByTable }.flatMap { side in
+      (side.1?.all ?? []).filter { finding in
+        if case .number = finding.content { return seen.insert(finding.name).inserted }
+        return false
+      }
+    }
+    return names.map { finding in
+      let cells = sides.map { side -> (text: String, value: Double?) in
+        guard case .number(let value, let unit) = side?[finding.name]?.content else {
+          return ("-", nil)
+        }
+        return (FindingText.number(value, unit), value)
+      }
+      return Row(
+        name: finding.name, left: cells[0].text, right: cells[1].text,
+        values: (cells[0].value, cells[1].value))
+    }
+  }
+}
+
+/// The numbers that every comparison has, of one side.
+private struct SideNumbers {
+  static let names = ["pruned", "dropped", "worst", "error", "pattern", "sink", "entropy"]
+
+  private let side: Model
+  private let head: HeadID
+
+  init(_ side: Model) { (self.side, head) = (side, side.selection.head) }
+
+  subscript(name: String) -> (text: String, value: Double?) {
+    switch name {
+    case "pruned": pruned
+    case "dropped": dropped(\.mean, "dropped_mean")
+    case "worst": dropped(\.max, "dropped_max")
+    case "error": error
+    default: summary(name)
+    }
+  }
+
+  private var pruned: (String, Double?) {
+    guard let table = side.shownTable(head) else {
+      let asked = side.shownTableQuestions(head)
+      let isRefused = asked.contains { side.refusal($0) != nil }
+      let hasNone = !side.isByTable && side.findings(head) != nil && asked.count == 1
+      return (isRefused || hasNone ? "-" : "…", nil)
+    }
+    let share = table.sparsity(side.lambda)
+    return ("\(Numbers.percent(share)) of \(table.visibleBlocks)", share)
+  }
+
+  private func dropped(_ path: KeyPath<(mean: Double, max: Double), Double>, _ name: String) -> (
+    String, Double?
+  ) {
+    var value = side.isByTable ? nil : side.number(name, head)
+    if side.isByTable, let table = side.table(head), table.visibleRows > 0 {
+      value = table.droppedMass(side.lambda)[keyPath: path]
+    }
+    return (value.map(Numbers.short) ?? "-", value)
+  }
+
+  private var error: (String, Double?) {
+    guard let findings = side.findings(head) else {
+      return (side.findingsQuestion(head).flatMap(side.refusal) ?? "…", nil)
+    }
+    let value = findings["error"]?.number
+    return (value.map(Numbers.short) ?? (side.source.hasValues ? "-" : "needs V"), value)
+  }
+
+  private func summary(_ name: String) -> (String, Double?) {
+    guard let summary = side.summary(head) else {
+      return (side.refusal(.summary(head)).map { _ in "-" } ?? "…", nil)
+    }
+    switch name {
+    case "pattern":
+      let recall = summary.label.winner?.recall ?? 0
+      return ("\(summary.label.name.rawValue) \(Numbers.fixed(recall, 2))", nil)
+    case "sink":
+      let token = side.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
+      return (
+        "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)",
+        summary.sink.mass
+      )
+    default:
+      return (
+        "\(Numbers.fixed(summary.entropy, 2)) ~\(Numbers.short(summary.effectiveTokens)) keys",
+        summary.entropy
+      )
+    }
   }
 }
 
@@ -144,6 +197,8 @@ public struct ComparisonTable {
     public let left: String
     /// Nil: the left text is about both sides.
     public let right: String?
+    /// The numbers behind the texts, as far as there are any.
+    public let values: (left: Double?, right: Double?)
   }
 
   public let left: String
@@ -154,11 +209,13 @@ public struct ComparisonTable {
   public init(_ model: Model) {
     let comparison = Comparison(model)
     (left, right) = (comparison.left, comparison.right)
-    rows = comparison.rows.map { Row(name: $0.name, left: $0.left, right: $0.right) }
+    rows = comparison.rows.map {
+      Row(name: $0.name, left: $0.left, right: $0.right, values: $0.values)
+    }
   }
 
   public var text: String {
-    let lines = [Row(name: "", left: left, right: right)] + rows
+    let lines = [Row(name: "", left: left, right: right, values: (nil, nil))] + rows
     let names = lines.map { Width.of($0.name) }.max() ?? 0
     let lefts = lines.filter { $0.right != nil }.map { Width.of($0.left) }.max() ?? 0
     func padded(_ text: String, _ width: Int) -> String {

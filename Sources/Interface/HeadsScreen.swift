@@ -15,10 +15,16 @@ struct HeadsScreen {
 
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(model)
-    let shown =
+    var shown =
       "by \(model.selection.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))"
+    if let name = model.scoreName {
+      shown = "by \(model.selection.sort.rawValue), \(name) of \(model.methodInForce?.id ?? "")"
+    }
+    let all = model.source.allHeads.count
+    let count =
+      model.selection.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
     Panel(
-      "Heads \(model.source.allHeads.count)", right: shown, style: paint.dim, unicode: paint.unicode
+      "Heads \(count)", right: shown, style: paint.dim, unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
@@ -55,8 +61,11 @@ struct HeadsScreen {
   /// The number that the heads are sorted by; sparsity when by layer.
   private func figure(_ head: HeadID) -> String {
     let summary = model.summary(head)
+    if let name = model.scoreName, [.layer, .number].contains(model.selection.sort) {
+      return model.headNumber(name, head).map { FindingText.number($0.value, $0.unit) } ?? "…"
+    }
     switch model.selection.sort {
-    case .layer, .sparsity:
+    case .layer, .sparsity, .number:
       return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" }
         ?? "…"
     case .sink: return summary.map { Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"

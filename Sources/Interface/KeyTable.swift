@@ -9,11 +9,30 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     switch self {
     case .map: "Map"
     case .heads: "Heads"
-    case .blocks: "Blocks"
-    case .sinks: "Sinks"
+    case .blocks: "Method"
+    case .sinks: "Scores"
     case .tokens: "Tokens"
     case .compare: "Compare"
     }
+  }
+
+  /// What state files, flags and the palette write.
+  public var word: String {
+    switch self {
+    case .map: "map"
+    case .heads: "heads"
+    case .blocks: "blocks"
+    case .sinks: "sinks"
+    case .tokens: "tokens"
+    case .compare: "compare"
+    }
+  }
+
+  /// Every word that is understood: those written, and the views' titles.
+  public init?(word: String) {
+    let found = Self.allCases.first { $0.word == word || $0.title.lowercased() == word }
+    guard let found else { return nil }
+    self = found
   }
 
   /// One sentence for somebody who has never seen it.
@@ -123,12 +142,13 @@ public enum KeyTable {
     row(.background, char("b"), "colours for a light or a dark background", "", "Picture"),
     row(.open, [.enter], "open the chosen head in the Map", "open", "Head", [.heads, .sinks]),
     row(
-      .sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern", "sort", "Head",
+      .sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern, a number", "sort",
+      "Head",
       [.heads]),
     row(.viewMap, char("1"), "view 1: Map", "", "Views"),
     row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
-    row(.viewBlocks, char("3"), "view 3: Blocks", "", "Views"),
-    row(.viewSinks, char("4"), "view 4: Sinks", "", "Views"),
+    row(.viewBlocks, char("3"), "view 3: Method: what it found; of BLASST the blocks", "", "Views"),
+    row(.viewSinks, char("4"), "view 4: Scores: a number of every head; sinks first", "", "Views"),
     row(.viewTokens, char("5"), "view 5: Tokens: the text and its timeline", "", "Views"),
     row(
       .viewCompare, char("6"), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
@@ -180,6 +200,9 @@ public enum KeyTable {
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
     ("break off", "live: forget all breakpoints"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),
+    ("score error", "heads by any number a method reports; none goes back"),
+    ("where error>0.1", "only heads of which this holds; where all"),
+    ("field map", "the map of a field of the method; pattern goes back"),
     ("compare 12.3", "view 6 beside layer 12 head 3; also a-shape, tile 64x64, file 2, desc"),
     ("mark NAME", "bookmark this view; go NAME comes back"),
     ("state FILE", "write this view; attnscope --state FILE reopens it"),

@@ -201,15 +201,15 @@ struct HeadsLayout {
 
   init(_ model: Model) {
     area = ScreenLayout(model).main.inset()
-    let area = area, count = model.source.allHeads.count
+    order = HeadsLayout.sorted(model)
+    let area = area, count = order.count
     // A line of pictures a layer, when that fits: heads of one number then stand under each other.
     let heads = model.source.heads, layers = model.source.layers.count
     let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
       high = area.height / max(layers, 1) - 1
-    if wide >= 9, high >= 3, model.selection.sort == .layer {
+    if wide >= 9, high >= 3, model.selection.sort == .layer, model.selection.filter == nil {
       (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 6 / 10)))
       (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
-      order = HeadsLayout.sorted(model)
       first = 0
       return
     }
@@ -219,7 +219,6 @@ struct HeadsLayout {
     (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
     columns = max(1, (area.width + 2) / (thumbWidth + 2))
     rows = max(1, area.height / (thumbHeight + 1))
-    order = HeadsLayout.sorted(model)
     let chosen = order.firstIndex(of: model.selection.head) ?? 0
     let page = max(0, chosen / columns - rows + 1)
     first = page * columns
@@ -238,13 +237,20 @@ struct HeadsLayout {
   }
 
   private static func sorted(_ model: Model) -> [HeadID] {
-    let heads = model.source.allHeads
+    let all = model.source.allHeads
+    var heads = all
+    if let filter = model.selection.filter {
+      heads = all.filter { filter.holds(model.headNumber(filter.name, $0)?.value) }
+      if heads.isEmpty { heads = [model.selection.head] }
+    }
     func key(_ head: HeadID) -> Double {
       switch model.selection.sort {
       case .layer: 0
       case .sparsity: -(model.table(head)?.sparsity(model.lambda) ?? -1)
       case .sink: -(model.summary(head)?.sink.mass ?? -1)
       case .entropy: model.summary(head)?.entropy ?? .infinity
+      case .number:
+        -(model.headNumber(model.scoreName ?? "sparsity", head)?.value ?? -.greatestFiniteMagnitude)
       case .pattern:
         Double(
           model.summary(head).flatMap { PatternLabel.Name.allCases.firstIndex(of: $0.label.name) }

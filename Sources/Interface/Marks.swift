@@ -41,7 +41,7 @@ public struct Bookmark: Sendable, Equatable {
 
 extension Model {
   var markName: String {
-    "L\(layerNumber)-H\(selection.head.head)-\(selection.view.title.lowercased())"
+    "L\(layerNumber)-H\(selection.head.head)-\(selection.view.word)"
   }
 
   mutating func addMark(_ name: String) -> [Effect] {

@@ -37,7 +37,7 @@ extension Model {
   var leftSide: Model {
     var side = self
     side.selection.window = sharedWindow
-    side.selection.method = nil
+    side.showMainMap()
     return side
   }
 
@@ -45,6 +45,7 @@ extension Model {
     var side = self
     let other = counterpart
     side.selection.method = other.method
+    side.showMainMap()
     side.selection.window = sharedWindow
     side.selection.head = other.head
     side.selection.spec = other.spec ?? sources[other.head.source].storedTile ?? selection.spec
@@ -54,6 +55,11 @@ extension Model {
     side.selection.query = min(selection.query, sources[other.head.source].queries - 1)
     side.selection.key = min(selection.key, sources[other.head.source].keys - 1)
     return side
+  }
+
+  /// A method that mixes otherwise is compared by its own map; others by the pattern and their blocks.
+  private mutating func showMainMap() {
+    selection.field = !isByTable && card?.mainField == "map" ? "map" : nil
   }
 
   /// Of the right side, when it is another method.
@@ -78,21 +84,18 @@ extension Model {
     selection.other = other
   }
 
-  /// Left becomes right and right becomes left, as far as the right is a BLASST of its own.
+  /// Left becomes right and right becomes left, methods and tiles with them.
   mutating func swapSides() {
     var other = counterpart
-    guard other.method == nil else {
-      message =
-        "The right side is \(other.method!): the left one is always \(source.tableCard?.title ?? "the method of the block table")."
-      return
-    }
-    let mine = Counterpart(selection.head, spec: other.spec == nil ? nil : selection.spec)
+    let mine = Counterpart(
+      selection.head, method: selection.method,
+      spec: other.spec == nil ? nil : selection.spec)
     if let spec = other.spec { selection.spec = spec }
     other.spec = nil
     if other.head.source != selection.head.source {
       selection.show(other.head.source, sources)
     }
-    selection.head = other.head
+    (selection.head, selection.method, selection.field) = (other.head, other.method, nil)
     selection.other = mine
     clampCursor()
   }

@@ -41,6 +41,19 @@ extension Model {
     findings(head)?[name]?.number
   }
 
+  /// One sentence under the view, for somebody who has never seen it.
+  var caption: String {
+    switch selection.view {
+    case .blocks where !isByTable:
+      "\(card?.title ?? "A method"): what it found on this head. [ ] move its knob, L the library."
+    case .sinks where scoreName != nil:
+      "A number of every head, layers down, heads across; :score NAME takes another."
+    case .map where selection.field != nil:
+      "A map of \(card?.title ?? "the method"). y turns to the next one, and to the pattern."
+    default: selection.view.caption
+    }
+  }
+
   /// The field on the map.
   var mapField: FieldID {
     guard let name = selection.field, let setting = methodInForce else {
@@ -114,6 +127,40 @@ extension Model {
     setting.knobs[knob.name] = next
     selection.method = setting
     message = "\(knob.name) = \(next): \(knob.help)."
+  }
+
+  // MARK: Numbers of heads
+
+  /// The number that heads are shown by; nil: what the view is for.
+  var scoreName: String? { selection.score ?? (isByTable ? nil : card?.mainNumber) }
+
+  /// A number of a head by its name: of the method in force, or of the head itself.
+  func headNumber(_ name: String, _ head: HeadID) -> (value: Double?, unit: Unit)? {
+    if case .number(let value, let unit) = findings(head)?[name]?.content { return (value, unit) }
+    guard let summary = summary(head) else { return nil }
+    switch name {
+    case "entropy": return (summary.entropy, .nats)
+    case "effective_tokens": return (summary.effectiveTokens, .keys)
+    case "sink_mass": return (summary.sink.mass, .share)
+    case "recall": return (summary.label.winner?.recall, .share)
+    default: return nil
+    }
+  }
+
+  /// Names of all numbers that can be shown by, as far as they are known.
+  var numberNames: [String] {
+    let found = (findings(selection.head)?.all ?? []).compactMap { finding -> String? in
+      if case .number = finding.content { finding.name } else { nil }
+    }
+    return found + ["entropy", "effective_tokens", "sink_mass"].filter { !found.contains($0) }
+  }
+
+  /// What is asked of every head for sorting, filtering and showing by a number.
+  var scoreQuestions: [Question] {
+    guard scoreName != nil || selection.filter != nil || selection.sort == .number else {
+      return []
+    }
+    return source.allHeads.compactMap { findingsQuestion($0) }
   }
 
   // MARK: Blocks of any method

@@ -35,6 +35,7 @@ public struct Needs: Sendable {
         now.append(Self.thumbnail(item, model, layout))
         if !model.isLong { now.append(model.tableQuestion(item)) }
       }
+      if !model.isLong { now += [model.findingsQuestion(head)].compactMap { $0 } }
       if model.isLong, now.allSatisfy(model.isKnown) {
         now += Self.inTurn(layout.visible.map { model.tableQuestion($0) }, model)
       }
@@ -46,7 +47,8 @@ public struct Needs: Sendable {
       now = (model.isLong ? [model.keptQuestion(head)] : []) + [model.tableQuestion(head)]
       now += [model.findingsQuestion(head)].compactMap { $0 }
       if model.isLong { now = Self.inTurn(now, model) } else { now.append(.summary(head)) }
-    case .sinks: now = [.summary(head)]
+    case .sinks:
+      now = [.summary(head)] + [model.findingsQuestion(head)].compactMap { $0 }
     case .compare: now = Self.comparison(model)
     case .tokens:
       now =
@@ -113,6 +115,7 @@ public struct Needs: Sendable {
   private static func everyHead(_ model: Model) -> [Question] {
     let heads = model.source.allHeads
     return heads.map { model.tableQuestion($0) } + heads.map { .summary($0) }
+      + model.scoreQuestions
   }
 
   static func map(_ model: Model) -> Question? {
@@ -133,11 +136,9 @@ public struct Needs: Sendable {
     let (rows, columns) = CompareLayout(model).cells
     let sides = [model.leftSide, model.rightSide]
     let pictures = sides.compactMap { map($0, rows: rows, columns: columns) }
-    var numbers = sides.map { $0.tableQuestion($0.selection.head) }
+    var numbers = sides.flatMap { $0.shownTableQuestions($0.selection.head) }
     numbers += sides.map { .summary($0.selection.head) }
     numbers += sides.compactMap { $0.findingsQuestion($0.selection.head) }
-    numbers += [model.blocksQuestion(model.counterpart.head, model.counterpart.method)]
-      .compactMap { $0 }
     guard model.isLong else { return pictures + numbers }
     return inTurn(
       sides.flatMap { side in map(side, rows: rows, columns: columns).map(side.stages) ?? [] }

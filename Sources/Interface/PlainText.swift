@@ -17,13 +17,38 @@ public struct PlainText {
     switch model.selection.view {
     case .map: lines = [head + ", the map."] + map
     case .heads: lines = heads
+    case .blocks where !model.isByTable: lines = [head + "."] + method
     case .blocks: lines = [head + ", its blocks."] + blocks
+    case .sinks where model.scoreName != nil: lines = [head + "."] + scores
     case .sinks: lines = [head + ", where its attention goes."] + sinks
     case .tokens: lines = [head + ", the text."] + tokens
     case .compare: lines = compare
     }
     if let message = model.message { lines.append(message) }
     return lines.map(Printable.text)
+  }
+
+  // MARK: Methods
+
+  /// Everything the method in force found, a sentence each.
+  private var method: [String] {
+    guard let setting = model.methodInForce, let card = model.card else { return [] }
+    guard let findings = model.findings(model.selection.head) else {
+      let why = model.findingsQuestion(model.selection.head).flatMap(model.refusal)
+      return ["\(card.title): \(why ?? "not known yet")."]
+    }
+    let fidelity = card.fidelity == .exact ? "" : " (\(card.fidelity.tag))"
+    return ["\(card.title)\(fidelity), \(setting): \(card.idea)"]
+      + findings.all.map(FindingText.sentence) + findings.notes.map { "Note: \($0)." }
+  }
+
+  private var scores: [String] {
+    guard let name = model.scoreName else { return [] }
+    return model.source.allHeads.map { head in
+      let text = model.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
+      return
+        "Layer \(model.source.layers[head.layer]) head \(head.head): \(name) \(text ?? "not known yet")."
+    }
   }
 
   // MARK: Parts

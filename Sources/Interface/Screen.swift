@@ -115,7 +115,7 @@ struct Screen {
     } else if let badge = model.summary(model.selection.head)?.quality.badges.first {
       grid.put("! " + badge, 1, layout.caption.y, paint.warning)
     } else {
-      let caption = model.selection.view.caption
+      let caption = model.caption
       let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption
       grid.put(tone, 1, layout.caption.y, paint.dim)
     }

@@ -1,4 +1,5 @@
 import Analysis
+import Attention
 import Canvas
 import Sessions
 
@@ -17,12 +18,14 @@ struct SinksScreen {
     guard rect.width >= 70 else { return drawMatrix(in: rect, on: &grid) }
     let (left, right) = rect.splitLeft(rect.width / 2)
     drawMatrix(in: left, on: &grid)
-    drawKeys(in: right, on: &grid)
+    if !drawMethodSeries(in: right, on: &grid) { drawKeys(in: right, on: &grid) }
   }
 
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
+    let title = model.scoreName.map { "\(model.methodInForce?.id ?? ""): \($0)" }
     Panel(
-      "Mass on the first token", right: "layer x head", style: paint.dim, unicode: paint.unicode
+      title ?? "Mass on the first token", right: "layer x head", style: paint.dim,
+      unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
@@ -43,11 +46,18 @@ struct SinksScreen {
       }
     }
     let left = inner.height - 1 - rows
+    guard model.scoreName == nil else {
+      drawScores(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
+      return
+    }
     drawRates(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
   }
 
   private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
     let isChosen = head == model.selection.head
+    if let name = model.scoreName {
+      return drawScore(name, head, isChosen: isChosen, in: rect, on: &grid)
+    }
     guard let alpha = model.summary(head)?.importance.first else {
       let note = model.refusal(.summary(head)) == nil ? "…" : "-"
       grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
@@ -70,6 +80,64 @@ struct SinksScreen {
     if isChosen { style.reverse = true }
     grid.put(
       isChosen && rect.width >= 4 ? "[\(text)]" : text, rect.x, rect.y, style, limit: rect.width)
+  }
+
+  // MARK: Any number
+
+  /// Least and largest of a number over the heads that are known.
+  private func range(_ name: String) -> (low: Double, high: Double)? {
+    let known = model.source.allHeads.compactMap { model.headNumber(name, $0)?.value }
+      .filter(\.isFinite)
+    guard let low = known.min(), let high = known.max() else { return nil }
+    return (low, high)
+  }
+
+  private func drawScore(
+    _ name: String, _ head: HeadID, isChosen: Bool, in rect: Rect, on grid: inout Grid
+  ) {
+    guard let (value, unit) = model.headNumber(name, head), let value, let range = range(name)
+    else {
+      let why = model.findingsQuestion(head).flatMap(model.refusal)
+      let note = why == nil ? "…" : "-"
+      grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
+      return
+    }
+    let span = max(range.high - range.low, 1e-300)
+    var cell = paint.shade(Float((value - range.low) / span))
+    if paint.colors == .palette, case .index(let index) = cell.style.background {
+      cell.style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    } else {
+      cell = .blank
+    }
+    grid.fill(
+      Rect(x: rect.x, y: rect.y, width: rect.width - (rect.width > 3 ? 1 : 0), height: 1),
+      Cell(" ", cell.style))
+    if isChosen { cell.style.reverse = true }
+    // Only as many digits as the place has: the exact number stands below.
+    let text = unit == .share ? Numbers.fixed(100 * value, 0) : Numbers.brief(value, rect.width - 1)
+    grid.put(text, rect.x, rect.y, cell.style, limit: rect.width)
+  }
+
+  private func drawScores(in rect: Rect, y: Int, on grid: inout Grid) {
+    guard let name = model.scoreName else { return }
+    let head = model.selection.head
+    if let why = model.findingsQuestion(head).flatMap(model.refusal) {
+      grid.put("\(model.methodInForce?.id ?? ""): \(why)", rect.x, y, paint.dim, limit: rect.width)
+      return
+    }
+    let mine = model.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
+    grid.put(
+      "L\(model.layerNumber) H\(head.head): \(name) \(mine ?? "…")", rect.x, y, paint.strong,
+      limit: rect.width)
+    if let range = range(name) {
+      grid.put(
+        "\(Numbers.short(range.low)) (dark) to \(Numbers.short(range.high)) over the heads known",
+        rect.x, y + 1, paint.dim, limit: rect.width)
+    }
+    guard y + 2 < rect.maxY else { return }
+    grid.put(
+      "numbers: \(model.numberNames.joined(separator: ", "))", rect.x, y + 2, paint.dim,
+      limit: rect.width)
   }
 
   private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
@@ -98,6 +166,26 @@ struct SinksScreen {
       grid.put(
         "numbers: % of attention; underlined: a sink", rect.x, y + 2, paint.dim, limit: rect.width)
     }
+  }
+
+  /// The strips along keys and tokens of a method without a block table; false when it has none.
+  private func drawMethodSeries(in rect: Rect, on grid: inout Grid) -> Bool {
+    guard !model.isByTable, let setting = model.methodInForce else { return false }
+    let strips = (model.findings(model.selection.head)?.all ?? []).filter { finding in
+      if case .series = finding.content { true } else { false }
+    }
+    guard !strips.isEmpty else { return false }
+    let height = max(4, min(8, rect.height / strips.count))
+    let view = FindingView(model, setting)
+    for (index, strip) in strips.enumerated() {
+      let y = rect.y + index * height
+      let isLast = index == strips.count - 1 || y + 2 * height > rect.maxY
+      let place = Rect(
+        x: rect.x, y: y, width: rect.width, height: isLast ? rect.maxY - y : height)
+      view.draw(strip, in: place, on: &grid)
+      if isLast { break }
+    }
+    return true
   }
 
   private func drawKeys(in rect: Rect, on grid: inout Grid) {

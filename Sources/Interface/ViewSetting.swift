@@ -50,7 +50,16 @@ public struct ViewSetting: Sendable {
       }
       view.show(number - 1, sources)
     },
-    choice("view", \.view, ViewKind.allCases.map { ($0.title.lowercased(), $0) }),
+    ViewSetting(name: "view", values: ViewKind.allCases.map(\.word).joined(separator: ", ")) {
+      view, _ in
+      view.view.word
+    } set: { (view, text, _) throws(SettingError) in
+      guard let kind = ViewKind(word: text.lowercased()) else {
+        throw SettingError(
+          "view is one of \(ViewKind.allCases.map(\.word).joined(separator: ", ")), not '\(text)'")
+      }
+      view.view = kind
+    },
     ViewSetting(name: "layer", values: "a layer number of the file") { view, sources in
       "\(about(view, sources).layers[view.head.layer])"
     } set: { (view, text, sources) throws(SettingError) in
@@ -198,6 +207,19 @@ public struct ViewSetting: Sendable {
       view.score ?? "none"
     } set: { (view, text, _) throws(SettingError) in
       view.score = text == "none" ? nil : try Self.name(text, "a number")
+    },
+    ViewSetting(name: "where", values: "heads of which a number holds, like error>0.1; all") {
+      view, _ in
+      view.filter?.description ?? "all"
+    } set: { (view, text, _) throws(SettingError) in
+      guard text != "all" else {
+        view.filter = nil
+        return
+      }
+      guard let filter = NumberFilter(text) else {
+        throw SettingError("where is like error>0.1 or sparsity<0.5, or all, not '\(text)'")
+      }
+      view.filter = filter
     },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")

@@ -8,7 +8,9 @@ public struct Viewpoint: Sendable, Hashable {
   public enum Scale: String, Sendable, CaseIterable { case log, linear, rank }
   public enum Pooling: String, Sendable, CaseIterable { case max, mean }
   public enum Overlay: String, Sendable, CaseIterable { case skipped, grid, none }
-  public enum Sort: String, Sendable, CaseIterable { case layer, sparsity, sink, entropy, pattern }
+  public enum Sort: String, Sendable, CaseIterable {
+    case layer, sparsity, sink, entropy, pattern, number
+  }
 
   public var view = ViewKind.map
   public var head = HeadID(layer: 0, head: 0)
@@ -33,6 +35,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var field: String?
   /// The number that heads are shown, sorted and ranked by; nil: what the view is for.
   public var score: String?
+  /// Heads that the Heads view shows; nil: all.
+  public var filter: NumberFilter?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
 

@@ -22,7 +22,10 @@ struct CaptureCommand: ParsableCommand {
   @Option(help: "Positions whose queries are saved, e.g. 0-2047; keys are saved up to the last.")
   var positions: NumberList?
   @Option(help: "Arrays to save: q, k, v, comma-separated.") var arrays = "q,k,v"
-  @Flag(help: "Also save what every sublayer adds to the residual stream: residuals [sources, tokens, width].")
+  @Flag(
+    help:
+      "Also save what every sublayer adds to the residual stream: residuals [sources, tokens, width]."
+  )
   var residuals = false
   @Option(help: "Element type: f16 or f32.") var dtype: ElementType = .f16
   @Option(help: "Capture from a run that prunes with this lambda.") var lambda: Double = 0

@@ -59,10 +59,7 @@ struct CompareCommand: AsyncParsableCommand {
     do {
       if !sides.0.words.isEmpty {
         let one = try Counterpart(sides.0.words, beside: view, sources)
-        if let method = one.method {
-          throw ValidationError(
-            "The first side is always read off the block table; put \(method) second.")
-        }
+        view.method = one.method
         view.head = one.head
         if let spec = one.spec { view.spec = spec }
       }
@@ -79,6 +76,12 @@ struct CompareCommand: AsyncParsableCommand {
     print(json ? Self.json(table).text(pretty: true) : table.text, terminator: json ? "\n" : "")
   }
 
+  /// A number where the row has one, null where it cannot be known, else its words.
+  private static func json(_ text: String, _ value: Double?) -> JSON {
+    if let value { return value.isFinite ? .number(value) : .null }
+    return ["-", "…", "needs V"].contains(text) ? .null : .string(text)
+  }
+
   private static func json(_ table: ComparisonTable) -> JSON {
     .object([
       ("left", .string(table.left)), ("right", .string(table.right)),
@@ -87,8 +90,9 @@ struct CompareCommand: AsyncParsableCommand {
         .array(
           table.rows.map { row in
             .object([
-              ("name", .string(row.name)), ("left", .string(row.left)),
-              ("right", row.right.map(JSON.string) ?? .null),
+              ("name", .string(row.name)), ("left", json(row.left, row.values.left)),
+              ("right", row.right.map { json($0, row.values.right) } ?? .null),
+              ("text", .array(([row.left, row.right].compactMap { $0 }).map(JSON.string))),
             ])
           })
       ),

@@ -70,7 +70,7 @@ struct OpenCommand: AsyncParsableCommand {
   @Flag(help: "Play the first lesson that is not done yet.") var tutor = false
 
   func validate() throws {
-    if let view, !ViewKind.allCases.contains(where: { $0.title.lowercased() == view }) {
+    if let view, ViewKind(word: view) == nil {
       throw ValidationError("--view is map, heads, blocks, sinks, tokens or compare.")
     }
   }
@@ -134,7 +134,7 @@ struct OpenCommand: AsyncParsableCommand {
     Desk.config().apply(to: &selection, sources: parts.map { $0.describe() })
     start.apply(to: &selection)
     saved?.apply(to: &selection, SeveralBackends(parts).describe())
-    if let kind = ViewKind.allCases.first(where: { $0.title.lowercased() == view }) {
+    if let kind = view.flatMap({ ViewKind(word: $0) }) {
       selection.view = kind
     }
   }

@@ -45,7 +45,7 @@ struct PlainSession {
   private mutating func take(_ text: String) async throws -> Bool {
     guard !text.isEmpty else { return false }
     var effects: [Effect] = []
-    let isView = ViewKind.allCases.contains { $0.title.lowercased() == text.lowercased() }
+    let isView = ViewKind(word: text.lowercased()) != nil
     if !isView, !text.contains(" "), text.count <= 2 || text.hasPrefix("<") {
       for key in Key.sequence(text).keys { effects += update(&model, .event(.key(key))) }
     } else {

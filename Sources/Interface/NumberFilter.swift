@@ -1,0 +1,30 @@
+import Canvas
+
+/// A condition on a number of a head: `error>0.1`.
+public struct NumberFilter: Sendable, Hashable, CustomStringConvertible {
+  public let name: String
+  /// Above the limit, or below it.
+  public let isAbove: Bool
+  public let limit: Double
+
+  /// Reads `name>x` or `name<x`; nil for anything else.
+  init?(_ text: String) {
+    let squeezed = text.filter { $0 != " " }
+    guard let sign = squeezed.firstIndex(where: { $0 == ">" || $0 == "<" }),
+      let limit = Double(squeezed[squeezed.index(after: sign)...]), limit.isFinite
+    else { return nil }
+    let name = String(squeezed[..<sign])
+    guard let first = name.first, first.isLetter,
+      name.allSatisfy({ $0 == "_" || ($0.isASCII && ($0.isLowercase || $0.isNumber)) })
+    else { return nil }
+    (self.name, isAbove, self.limit) = (name, squeezed[sign] == ">", limit)
+  }
+
+  /// A number that is not known yet passes.
+  func holds(_ value: Double?) -> Bool {
+    guard let value else { return true }
+    return isAbove ? value > limit : value < limit
+  }
+
+  public var description: String { "\(name)\(isAbove ? ">" : "<")\(limit)" }
+}
