@@ -94,7 +94,23 @@ public struct PlainText {
 
   /// What BLASST does to the chosen head and what shape it has, for captions.
   var outcome: String {
-    effect.map { $0 + " " + pattern } ?? pattern
+    guard model.isByTable else { return methodOutcome + " " + pattern }
+    return effect.map { $0 + " " + pattern } ?? pattern
+  }
+
+  /// The numbers of the method in force that heads are ranked and judged by.
+  private var methodOutcome: String {
+    guard let card = model.card, let findings = model.findings(model.selection.head) else {
+      return ""
+    }
+    let names = [card.mainNumber, "density", "recall_mean", "error", "map_gap"].compactMap { $0 }
+    var seen: Set<String> = []
+    let parts = names.filter { seen.insert($0).inserted }.compactMap { name -> String? in
+      guard let finding = findings[name], case .number(let value?, let unit) = finding.content
+      else { return nil }
+      return "\(finding.title) \(FindingText.measured(value, unit))"
+    }
+    return "\(card.title) on this head: \(parts.joined(separator: ", "))."
   }
 
   private var cursor: String {

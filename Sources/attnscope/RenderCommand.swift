@@ -5,7 +5,7 @@ import Backends
 import Canvas
 import Formats
 import Glibc
-import Interface
+public import Interface
 import Sessions
 
 struct RenderCommand: AsyncParsableCommand {
@@ -24,7 +24,8 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var tiles: TileArguments
   @Option(help: "Layer number (default: the middle one).") var layer: Int?
   @Option(help: "Head number.") var head: Int?
-  @Option(help: "map, heads, blocks, sinks, row, curve or compare.") var view: FigureKind = .map
+  @Option(help: "map, heads, blocks (or method), sinks (or scores), row, curve or compare.")
+  var view: FigureKind = .map
   @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
   var format: String?
   @Option(help: "Of text: columns.") var width = 120
@@ -150,7 +151,9 @@ struct RenderCommand: AsyncParsableCommand {
   }
 }
 
-extension FigureKind: ExpressibleByArgument {}
+extension FigureKind: ExpressibleByArgument {
+  public init?(argument: String) { self.init(word: argument) }
+}
 
 /// Standard output as a stream of bytes.
 nonisolated(unsafe) private let stdoutFile: UnsafeMutablePointer<FILE> = fdopen(1, "w")!

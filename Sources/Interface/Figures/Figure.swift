@@ -8,6 +8,15 @@ public import Sessions
 public enum FigureKind: String, Sendable, CaseIterable {
   case map, heads, blocks, sinks, row, curve, compare
 
+  /// Every word that is understood: those of the figures, and the titles of views 3 and 4.
+  public init?(word: String) {
+    switch word {
+    case "method": self = .blocks
+    case "scores": self = .sinks
+    default: self.init(rawValue: word)
+    }
+  }
+
   /// What a view exports as.
   init(_ view: ViewKind) {
     switch view {
@@ -81,6 +90,7 @@ public struct Figure: Sendable {
       model.source.allHeads.flatMap {
         [thumbnailQuestion($0), model.tableQuestion($0), .summary($0)]
       }
+    case .blocks where !model.isByTable: FindingFigure.questions(model)
     case .blocks, .row, .sinks: []
     }
   }
@@ -107,6 +117,7 @@ public struct Figure: Sendable {
     switch kind {
     case .map: MapFigure(self).picture
     case .heads: HeadsFigure(self).picture
+    case .blocks where !model.isByTable: FindingFigure(self).picture
     case .blocks: BlocksFigure(self).picture
     case .sinks: SinksFigure(self).picture
     case .row: RowFigure(self).picture

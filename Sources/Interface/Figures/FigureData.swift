@@ -26,6 +26,7 @@ extension Figure {
     switch kind {
     case .map: map
     case .compare: comparison
+    case .blocks where !model.isByTable: findings
     case .blocks: blocks
     case .heads: heads
     case .sinks: sinks
@@ -53,6 +54,30 @@ extension Figure {
     return FigureData(
       columns: ["query_first", "query_last", "key_first", "key_last", "max", "mean"], rows: rows,
       matrix: ([map.rows, map.columns], model.selection.pooling == .max ? map.max : map.mean))
+  }
+
+  /// Every number of the method in force; the values of series behind them.
+  private var findings: FigureData {
+    var rows: [[String]] = []
+    for finding in model.findings(model.selection.head)?.all ?? [] {
+      switch finding.content {
+      case .number(let value, let unit):
+        rows.append([finding.name, "", value.map { "\($0)" } ?? "", unit.rawValue])
+      case .series(let axis, let values, let unit):
+        for (index, value) in values.enumerated() {
+          rows.append([finding.name, axis.name(index), number(value), unit.rawValue])
+        }
+      case .curve(let curve):
+        for point in curve.points { rows.append([finding.name, "\(point.x)", "\(point.y)", ""]) }
+      case .spans(let spans, _, let unit):
+        for span in spans {
+          rows.append(
+            [finding.name, "\(span.lane):\(span.key)", "\(span.from)-\(span.to)", unit.rawValue])
+        }
+      case .field: break
+      }
+    }
+    return FigureData(columns: ["name", "at", "value", "unit"], rows: rows, matrix: nil)
   }
 
   private var comparison: FigureData {

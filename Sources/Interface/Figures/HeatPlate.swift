@@ -150,6 +150,7 @@ struct MapFigure {
     guard let map = model.map(figure.mapQuestion(model)) else {
       return figure.page(sheet, height: 120, title: figure.title, summary: "")
     }
+    if selection.field != nil { return field(map, area, below, &sheet) }
     let scale = HeatScale(map, selection, wholeTop: model.wholeTop)
     let colors = scale.values.map { $0.isNaN ? nil : selection.colors.tone($0, ink) }
     HeatPlate(
@@ -169,6 +170,38 @@ struct MapFigure {
     return figure.page(
       sheet, height: y + 8, title: "Attention map: \(figure.title)",
       summary: caption + " " + figure.outcome)
+  }
+
+  /// A field of the method in force in the place of the pattern.
+  private func field(_ map: PooledMap, _ area: Area, _ below: Double, _ sheet: inout Sheet)
+    -> Picture
+  {
+    let model = figure.model, ink = figure.ink, selection = model.selection
+    let shade = FieldShade(map, model.mapLook, selection, wholeTop: model.wholeTop)
+    func tone(_ value: Float) -> RGB {
+      shade.isSigned ? DifferenceColors.tone(value, ink) : selection.colors.tone(value, ink)
+    }
+    let colors = (0..<shade.rows * shade.columns).map { index -> RGB? in
+      let value = shade.value(index / shade.columns, index % shade.columns)
+      return value.isNaN ? nil : tone(value)
+    }
+    HeatPlate(
+      model: model, area: area, rows: shade.rows, columns: shade.columns, colors: colors,
+      table: nil
+    ).draw(on: &sheet)
+    sheet.colorBar(
+      Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
+      low: Numbers.short(shade.low), high: Numbers.short(shade.high),
+      title: FindingText.words(shade.look)
+    ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0)) }
+    let name = model.mapField.name
+    let title = model.findings(selection.head)?[name]?.title ?? name
+    let words = "\(model.methodInForce?.description ?? ""): \(title). "
+    let caption = words + figure.caption([figure.headName, figure.looks]) + " " + figure.outcome
+    let y = sheet.paragraph(
+      caption, area.x, area.maxY + below + 22, width: figure.width - area.x - 20)
+    return figure.page(
+      sheet, height: y + 8, title: "\(title): \(figure.title)", summary: caption)
   }
 
   private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
