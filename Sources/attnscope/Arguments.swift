@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Attention
 import Backends
+import Canvas
 import Formats
 import Sessions
 
@@ -88,7 +89,8 @@ struct DumpArguments: ParsableArguments {
     return try (files.isEmpty ? [try Sample.path()] : files).map { file in
       if SafetensorsStream.isRecording(file) {
         say(
-          "\(file) is a recording: its prompt alone is read here; attnscope open shows every step")
+          "\(Printable.text(file)) is a recording: its prompt alone is read here; attnscope open shows every step"
+        )
       }
       return try Dump.open(file, options: options)
     }

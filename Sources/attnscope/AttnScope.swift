@@ -71,15 +71,3 @@ enum Program {
     exit(isUsage ? 2 : 1)
   }
 }
-
-/// One line to standard error.
-func say(_ text: String) {
-  fputs(text + "\n", stderr_)
-}
-
-/// Swift 6 does not let `stderr` be read; a stream of our own on the same descriptor is the same thing.
-nonisolated(unsafe) private let stderr_: UnsafeMutablePointer<FILE> = {
-  let stream = fdopen(2, "w")!
-  setvbuf(stream, nil, _IONBF, 0)
-  return stream
-}()

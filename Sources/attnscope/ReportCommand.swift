@@ -87,7 +87,7 @@ struct ReportCommand: ParsableCommand {
         head, valueDim: backend.heads.head(0, 0)?.valueDim ?? 0,
         groupSize: backend.heads.groupSize(0))
     }
-    for guess in about.guesses where !json { say("\(dump.path): \(guess)") }
+    for guess in about.guesses where !json { say(Printable.text("\(dump.path): \(guess)")) }
     try writer?.write(force: force)
     return report
   }

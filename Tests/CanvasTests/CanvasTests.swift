@@ -95,6 +95,13 @@ import Testing
     #expect(Numbers.percent(0.4943) == "49.4 %")
   }
 
+  @Test func linesKeepPlainTextAndNothingThatActs() {
+    let plain = "a\tb\n" + String(repeating: "x", count: 100)
+    #expect(Printable.lines(plain) == plain)
+    #expect(Printable.lines("naïve ↵ 漢") == "naïve ↵ 漢")
+    #expect(Printable.lines("a\u{1b}[2J\r\n\u{9b}\u{202e}\u{7f}") == "a�[2J�\n���")
+  }
+
   @Test func exportHoldsColoursAndResets() {
     var grid = Grid(width: 2, height: 1)
     grid[0, 0] = Cell("x", Style(.index(3), on: .index(7), bold: true))

@@ -77,4 +77,19 @@ import Testing
       }
     }
   }
+
+  /// Everything that is printed passes one file, which makes it harmless for a terminal.
+  @Test func textLeavesByOneDoor() throws {
+    let ways =
+      /\b(?:fputs|fputc|puts|putchar|fwrite|fprintf|vprintf|dprintf|debugPrint)\(|fdopen\([12],|FileHandle\.standard|Swift\.print\(|\bwrite\((?:1|2|STD)/
+    var doors: Set<String> = []
+    for room in try Self.table().keys {
+      for file in Self.sources(room) where file.pathExtension == "swift" {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let isPrinted = room != "attnscope" && text.contains(/(?m)^[^\/\n]*\bprint\(/)
+        if isPrinted || text.contains(ways) { doors.insert("\(room)/\(file.lastPathComponent)") }
+      }
+    }
+    #expect(doors == ["attnscope/Output.swift"])
+  }
 }

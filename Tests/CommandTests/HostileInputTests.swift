@@ -1,0 +1,133 @@
+import Foundation
+import Support
+import Testing
+
+/// The program against files, names and arguments that mean it harm. Everything here is small, so it runs in a debug
+/// build as well.
+@Suite(.serialized) struct HostileInputTests {
+  /// Sets a title, clears the screen, turns a line round, begins a line of its own.
+  private static let poison =
+    "h\u{1b}]0;X\u{7}\u{9b}31m\u{85}\u{90}q\u{202e}\u{2066}\u{7f}\r\nsecond: fake"
+
+  /// What would act on a terminal: C0 but for newlines and tabs, DEL, C1, and what turns the direction of writing.
+  private static func acts(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case 9, 10: false
+    case 0..<32, 0x7f..<0xa0, 0x61c, 0x200e, 0x200f, 0x202a...0x202e, 0x2066...0x2069: true
+    default: false
+    }
+  }
+
+  private func expectHarmless(_ result: Program.Result, _ what: String) {
+    for (stream, text) in [("output", result.output), ("error", result.error)] {
+      let found = text.unicodeScalars.first(where: Self.acts)
+      let name = found.map { String($0.value, radix: 16) } ?? ""
+      #expect(found == nil, "\(what): \(stream) holds U+\(name)")
+      let lines = text.split(whereSeparator: \.isNewline)
+      #expect(
+        !lines.contains { $0.hasPrefix("second") }, "\(what): a name begins a line of \(stream)")
+    }
+    #expect(result.status <= 2, "\(what): ended with \(result.status)")
+  }
+
+  /// A safetensors file: a header, then the data, zeros.
+  private func safetensors(
+    _ arrays: [(name: String, dtype: String, shape: [Int])], _ metadata: [String: String]
+  ) throws -> Data {
+    var header: [String: Any] = ["__metadata__": metadata]
+    var at = 0
+    for array in arrays {
+      let width = array.dtype == "F16" ? 2 : array.dtype == "U8" ? 1 : 4
+      let end = at + array.shape.reduce(width, *)
+      header[array.name] = [
+        "dtype": array.dtype, "shape": array.shape, "data_offsets": [at, end],
+      ]
+      at = end
+    }
+    let text = try JSONSerialization.data(withJSONObject: header)
+    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Data($0) } + text
+      + Data(count: at)
+  }
+
+  /// Q, K and V of one head, with a model and tokens of this text; that it is causal is guessed.
+  private func dump(_ text: String, tokens: Int = 8) throws -> Data {
+    let arrays = ["q", "k", "v"].map { ("layers.0.\($0)", "F32", [1, tokens, 4]) }
+    let texts = try JSONEncoder().encode([String](repeating: text, count: tokens))
+    return try safetensors(
+      arrays, ["model": text, "tokens": String(decoding: texts, as: UTF8.self)])
+  }
+
+  // MARK: What reaches a terminal
+
+  @Test func namesAndTextsOfFilesNeverActOnTheTerminal() throws {
+    try Program.scratch { folder in
+      let path = folder + "/" + Self.poison.replacing("/", with: "") + ".safetensors"
+      try dump(Self.poison).write(to: URL(filePath: path))
+      let out = folder + "/out.safetensors"
+      for arguments in [
+        [path], ["open", path, "--plain"], ["open", path, path], ["info", path],
+        ["info", path, "--json"], ["report", path], ["report", path, "--csv"],
+        ["report", path, "--markdown"], ["report", path, "--json"], ["compare", path, "a-shape"],
+        ["compare", path, "a-shape", "--json"], ["compare", path, Self.poison],
+        ["slice", path, "-o", out], ["slice", path, "-o", path], ["calibrate", path],
+        ["render", path, "--format", "txt"], ["render", path, "--format", "svg"],
+        ["render", path, "--format", "html"], ["render", path, "-o", path + ".svg"],
+        ["render", path, "-o", path + ".svg"], ["lesson", path], ["lesson", "check", path],
+        ["open", path, "--plain", "--state", path], ["tokenize", "--model", path],
+        ["run", "--plain", "--prompt", "x", "--model", path], ["report", "--method", Self.poison],
+        ["report", "--layers", Self.poison], ["render", path, "--set", "layer=" + Self.poison],
+        [Self.poison], ["report", path, "--tokens", path],
+      ] {
+        expectHarmless(try Program.run(arguments), "\(arguments)")
+      }
+    }
+  }
+
+  /// The settings file, the folders of the system, and the terminal itself are named by others, too.
+  @Test func variablesNeverActOnTheTerminal() throws {
+    try Program.scratch { folder in
+      let place = folder + "/" + Self.poison
+      try FileManager.default.createDirectory(
+        atPath: place + "/attnscope", withIntermediateDirectories: true)
+      try Data("\(Self.poison) = \(Self.poison)\n".utf8).write(
+        to: URL(filePath: place + "/attnscope/config"))
+      let environment = [
+        "XDG_CONFIG_HOME": place, "XDG_STATE_HOME": place, "XDG_RUNTIME_DIR": place,
+        "TERM": Self.poison, "XDG_CACHE_HOME": place,
+      ]
+      for arguments in [
+        ["config", "check"], ["config", "init"], ["doctor"], ["notes", "--once"], ["lesson"],
+        ["run", "--plain", "--prompt", "x"],
+      ] {
+        expectHarmless(try Program.run(arguments, environment: environment), "\(arguments)")
+      }
+    }
+  }
+
+  @Test func aRecordingNeverActsOnTheTerminal() throws {
+    try Program.scratch { folder in
+      let branch: [String: Any] = ["id": 0, "fork": 0, "attention": Self.poison]
+      let branches = try JSONSerialization.data(withJSONObject: [branch])
+      let tokens = try JSONEncoder().encode([String](repeating: Self.poison, count: 6))
+      let recording = try safetensors(
+        [
+          ("layers.0.q", "F16", [4, 6, 8]), ("layers.0.k", "F16", [2, 6, 8]),
+          ("layers.0.v", "F16", [2, 6, 8]), ("token_ids", "I32", [6]),
+        ],
+        [
+          "kind": "prefill", "model": Self.poison, "layers": "1", "heads": "4", "kv_heads": "2",
+          "head_dim": "8", "position": "0", "causal": "true",
+          "branches": String(decoding: branches, as: UTF8.self),
+          "tokens": String(decoding: tokens, as: UTF8.self),
+        ])
+      let path = folder + "/" + Self.poison
+      try recording.write(to: URL(filePath: path))
+      let summary = try Program.run("open", path)
+      #expect(summary.status == 0 && summary.output.contains("branch 0"), "\(summary)")
+      expectHarmless(summary, "open")
+      for command in ["report", "info", "calibrate"] {
+        expectHarmless(try Program.run(command, path), command)
+      }
+    }
+  }
+}
