@@ -16,18 +16,16 @@ public final class FileBackend: Backend {
   public let moments: AsyncStream<Moment>
 
   /// Tables of long heads are kept in `tables`.
-  public init(
-    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil
-  ) {
+  public init(_ dump: Dump, tables: TableStore? = nil) {
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
     answers = HeadAnswers(stored: tables) { told.yield($0) }
     heads = DumpHeads(dump)
-    let tile = maskTile ?? dump.tile
     storedTile =
-      dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
-    description = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
+      dump.kind == .mask
+      ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
+    description = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
   }
 
   private static func describe(

@@ -41,6 +41,8 @@ public struct DumpOptions: Sendable {
   public var bfloat16 = false
   /// In a mask of somebody else: does 1 mean kept? In our own files 1 means skipped.
   public var onesAreKept: Bool?
+  /// Of a block mask: query rows x keys of a block.
+  public var maskTile: (rows: Int, keys: Int)?
 
   public init() {}
 }

@@ -105,6 +105,26 @@ extension DumpReader {
       file: path, place: "array \"\(item.entry.name)\"")
   }
 
+  /// Positions are counted in 32 bits by the kernels, and products of two of them in 64.
+  private static let mostPositions = 1 << 30
+
+  /// What is computed from the sizes of the arrays must fit a number.
+  func checkSizes(_ layers: [LayerArrays], tile: (rows: Int, keys: Int)) throws(FormatError) {
+    for layer in layers {
+      let place = "layer \(layer.layer)"
+      let (queries, keys, _) = layer.positions
+      guard queries <= Self.mostPositions / tile.rows, keys <= Self.mostPositions / tile.keys else {
+        let map = "\(queries) x \(keys)"
+        throw FormatError(
+          .tooLarge,
+          tile == (1, 1)
+            ? "a map of \(map) has too many positions; \(Self.mostPositions) a side are the most"
+            : "\(map) blocks of \(tile.rows)x\(tile.keys) make too many positions; \(Self.mostPositions) a side are the most (--mask-tile says the tile)",
+          file: path, place: place)
+      }
+    }
+  }
+
   /// Heads must divide, head dims and positions must match.
   func checkAgreement(_ layers: [LayerArrays]) throws(FormatError) {
     for layer in layers {

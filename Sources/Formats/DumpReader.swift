@@ -103,6 +103,8 @@ struct DumpReader {
     }
     let ordered = layers.values.sorted { $0.layer < $1.layer }
     try checkAgreement(ordered)
+    let tile = options.maskTile ?? metadata.tile
+    try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
     let causal = try chooseCausal(ordered, kind: kind, metadata)
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
@@ -111,7 +113,7 @@ struct DumpReader {
       tokens: tokens,
       tokenIDs: tokenIDs(archive), causal: causal,
       queryOffset: options.queryOffset ?? metadata.queryOffset,
-      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind),
+      scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
       guesses: guesses)
   }
 

@@ -130,4 +130,68 @@ import Testing
       }
     }
   }
+
+  // MARK: Numbers that no size could be
+
+  @Test func aTileThatMakesAnAbsurdMapIsRefused() throws {
+    try Program.scratch { folder in
+      let path = folder + "/mask.safetensors"
+      let wide = [("layers.0.blocks", "U8", [1, 2900, 2900])]
+      try safetensors(wide, [:]).write(to: URL(filePath: path))
+      let flag = try Program.run("open", path, "--mask-tile", "1048576x1048576")
+      #expect(flag.status == 1 && flag.error.contains("--mask-tile"), "\(flag)")
+      try safetensors(wide, ["tile": "1048576x1048576"]).write(to: URL(filePath: path))
+      for command in ["open", "report", "info"] {
+        let result = try Program.run(command, path)
+        #expect(result.status == 1 && result.error.contains("positions"), "\(result)")
+      }
+    }
+  }
+
+  @Test func aRangeUpToTheLargestNumberIsRefused() throws {
+    try Program.scratch { folder in
+      let path = folder + "/d.safetensors", out = folder + "/o.safetensors"
+      try dump("a").write(to: URL(filePath: path))
+      let most = String(Int.max)
+      let slice = try Program.run("slice", path, "--tokens", most, "-o", out)
+      #expect(slice.status == 1 && slice.error.contains("one range within 0-7"), "\(slice)")
+      try TinyGGUF.with(TinyModel().bytes) { model in
+        let capture = try Program.run(
+          "capture", "--model", model, "--prompt", "in the", "--positions", most, "-o", out)
+        #expect(capture.status == 1 && capture.error.contains("one range within"), "\(capture)")
+      }
+      let splits = try Program.run("calibrate", path, "--splits", most)
+      #expect(splits.status == 2 && splits.error.contains("--splits"), "\(splits)")
+      for arguments in [
+        ["report", path, "--layers", most], ["report", path, "--heads", most],
+        ["open", path, "--layer", most], ["open", path, "--head", most],
+        ["render", path, "--set", "zoom=\(most)", "--format", "txt"],
+        ["render", path, "--set", "cursor=\(most),\(most)"],
+        ["render", path, "--set", "window=0-\(most),0-\(most)"],
+        ["render", path, "--tile", "\(most)x\(most)"], ["report", path, "--splits", most],
+        ["report", path, "--batch", most], ["report", path, "--query-offset", most],
+        ["calibrate", path, "--lengths", most], ["calibrate", path, "--decode-rows", most],
+        ["report", path, "--knob", "keys=\(most)"], ["report", path, "--knob", "splits=1e300"],
+        ["report", path, "--method", "block-sparse", "--knob", "count=1073741824"],
+        ["compare", path + "@0.\(most)", "a-shape"], ["synth", "--tokens", most, "-o", out],
+        ["synth", "--heads", most, "-o", out], ["capture", "--threads", most, "-o", out],
+      ] {
+        expectHarmless(try Program.run(arguments), "\(arguments)")
+      }
+    }
+  }
+
+  @Test(arguments: ["1e19", "1e200", "1e300", "-1e300"]) func aFactorThatIsNoLengthIsRefused(
+    _ factor: String
+  ) throws {
+    try Program.scratch { folder in
+      let path = folder + "/points.csv"
+      let text = ["0.2", "0.5", "0.8"].map { "\($0), \(factor), 1\n" }.joined()
+      try Data(text.utf8).write(to: URL(filePath: path))
+      for format in ["trtllm", "modelopt"] {
+        let result = try Program.run("calibrate", "--points", path, "--write", format)
+        #expect(result.status == 1 && result.error.contains("line 1: a factor is"), "\(result)")
+      }
+    }
+  }
 }

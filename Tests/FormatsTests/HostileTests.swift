@@ -53,6 +53,23 @@ import Testing
     try refuse(Fixture.safetensors("{\(header)}", data: data), words)
   }
 
+  /// A mask of a few bytes whose tile makes more positions than an index holds.
+  @Test func tilesThatMakeAbsurdMaps() throws {
+    let blocks = Self.entry("layers.0.blocks", dtype: "U8", shape: "[1,40,1030]", "0", "41200")
+    for (tile, opens) in [
+      ("128x128", true), ("1048576x1", true), ("1048576x1048576", false), ("1x1048576", false),
+    ] {
+      let header = "{\"__metadata__\":{\"tile\":\"\(tile)\"},\(blocks)}"
+      let bytes = Fixture.safetensors(header, data: 41200)
+      if opens {
+        let kind = try Fixture.with(bytes) { try Dump.open($0).kind }
+        #expect(kind == .mask)
+      } else {
+        try refuse(bytes, "positions")
+      }
+    }
+  }
+
   @Test func nestedAndHugeHeaders() throws {
     try refuse(
       Fixture.safetensors("{\"a\":" + String(repeating: "[", count: 200_000), data: 0),
