@@ -67,4 +67,6 @@ public struct Dump: Sendable {
   /// A mask array holds 1 for kept blocks.
   public var onesAreKept: Bool
   public var guesses: [Guess]
+  /// What was not done while reading, and why: sentences that no flag changes.
+  public var remarks: [String] = []
 }
