@@ -22,8 +22,13 @@ int as_isa_available(as_isa isa) {
 
 const char *as_isa_name(as_isa isa) { return names[isa]; }
 
-as_isa as_best_isa(void) {
+const char *as_wanted_isa(void) {
   const char *wanted = getenv("ATTNSCOPE_ISA");
+  return wanted && *wanted ? wanted : NULL;
+}
+
+as_isa as_best_isa(void) {
+  const char *wanted = as_wanted_isa();
   for (int i = AS_ISA_PLAIN; wanted && i <= AS_ISA_AVX512; i++)
     if (!strcmp(wanted, names[i]) && as_isa_available((as_isa)i)) return (as_isa)i;
   for (int i = AS_ISA_AVX512; i > AS_ISA_BASELINE; i--)

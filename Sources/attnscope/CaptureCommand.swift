@@ -40,6 +40,7 @@ struct CaptureCommand: ParsableCommand {
     }
     do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
     if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens is 1 or more.") }
+    try EngineArguments.check(threads: threads)
   }
 
   func run() throws {

@@ -194,4 +194,38 @@ import Testing
       }
     }
   }
+
+  @Test func threadsAreCountedEverywhereAlike() throws {
+    for command in [
+      ["capture", "--prompt", "x", "-o", "x.safetensors"], ["run", "--plain", "--prompt", "x"],
+      ["perplexity", "--file", "x"], ["bench", "ui"], ["calibrate"],
+    ] {
+      for count in ["0", "-1", "257", String(Int.max)] {
+        let result = try Program.run(command + ["--threads", count])
+        #expect(result.status == 2 && result.error.contains("--threads"), "\(command): \(result)")
+      }
+    }
+  }
+
+  // MARK: Variables
+
+  @Test func anInstructionSetThatIsNoneIsRefused() throws {
+    for word in ["avx1024", "AVX2", "plain ", "1"] {
+      let result = try Program.run("methods", environment: ["ATTNSCOPE_ISA": word])
+      #expect(result.status == 2 && result.output.isEmpty, "\(word): \(result)")
+      for known in ["ATTNSCOPE_ISA", "plain", "baseline", "avx2", "avx512"] {
+        #expect(result.error.contains(known), "\(result.error)")
+      }
+      #expect(result.error.split(separator: "\n").count == 1)
+    }
+    for word in ["", "plain", "baseline"] {
+      #expect(try Program.run("methods", environment: ["ATTNSCOPE_ISA": word]).status == 0)
+    }
+    #expect(try Program.run("--help", environment: ["ATTNSCOPE_ISA": "x"]).status == 0)
+    for count in ["many", "0", "-3", "257"] {
+      let result = try Program.run("methods", environment: ["ATTNSCOPE_THREADS": count])
+      #expect(result.status == 2 && result.error.contains("it is 1 to 256"), "\(result)")
+    }
+    #expect(try Program.run("methods", environment: ["ATTNSCOPE_THREADS": "3"]).status == 0)
+  }
 }

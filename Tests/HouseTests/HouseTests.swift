@@ -92,4 +92,15 @@ import Testing
     }
     #expect(doors == ["attnscope/Output.swift"])
   }
+
+  /// What one part of the program tells another is a parameter: the environment is read while other threads run.
+  @Test func theEnvironmentIsOnlyRead() throws {
+    for room in try Self.table().keys {
+      for file in Self.sources(room) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let isSet = text.contains(/\b(?:setenv|putenv|unsetenv)\(/)
+        #expect(!isSet, "\(room)/\(file.lastPathComponent)")
+      }
+    }
+  }
 }

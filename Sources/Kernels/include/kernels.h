@@ -28,6 +28,8 @@ typedef struct {
 
 /// The best instruction set of this machine, or the one ATTNSCOPE_ISA names (plain, baseline, avx2, avx512).
 as_isa as_best_isa(void);
+/// What ATTNSCOPE_ISA says, whether it names an instruction set or not; NULL when it says nothing.
+const char *as_wanted_isa(void);
 int as_isa_available(as_isa isa);
 const char *as_isa_name(as_isa isa);
 
