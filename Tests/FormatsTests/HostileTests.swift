@@ -53,6 +53,24 @@ import Testing
     try refuse(Fixture.safetensors("{\(header)}", data: data), words)
   }
 
+  /// The widest head that a kernel keeps on its stack: a wider one is refused before anything is computed.
+  @Test(arguments: [(1024, 1024, true), (1025, 4, false), (4, 1025, false)])
+  func headsOfAbsurdWidth(_ dim: Int, _ valueDim: Int, _ opens: Bool) throws {
+    let q = 2 * 4 * dim, end = 2 * q + 2 * 4 * valueDim
+    let header = [
+      Self.entry(shape: "[1,2,\(dim)]", "0", "\(q)"),
+      Self.entry("layers.0.k", shape: "[1,2,\(dim)]", "\(q)", "\(2 * q)"),
+      Self.entry("layers.0.v", shape: "[1,2,\(valueDim)]", "\(2 * q)", "\(end)"),
+    ].joined(separator: ",")
+    let bytes = Fixture.safetensors("{\(header)}", data: end)
+    if opens {
+      let kind = try Fixture.with(bytes) { try Dump.open($0).kind }
+      #expect(kind == .qkv)
+    } else {
+      try refuse(bytes, "1024 are the most")
+    }
+  }
+
   /// A mask of a few bytes whose tile makes more positions than an index holds.
   @Test func tilesThatMakeAbsurdMaps() throws {
     let blocks = Self.entry("layers.0.blocks", dtype: "U8", shape: "[1,40,1030]", "0", "41200")

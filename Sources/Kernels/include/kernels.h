@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// The widest head: kernels keep a few vectors a channel on their stack. Readers of files refuse wider ones.
+#define AS_MOST_DIM 1024
+
 typedef enum {
   AS_ISA_PLAIN = 0,     // scalar C, the oracle
   AS_ISA_BASELINE = 1,  // what every machine of the architecture has (SSE2 or NEON)
