@@ -228,4 +228,34 @@ import Testing
     }
     #expect(try Program.run("methods", environment: ["ATTNSCOPE_THREADS": "3"]).status == 0)
   }
+
+  // MARK: JSON
+
+  /// Numbers are numbers, and what is not known is null: a program reads this, no person.
+  @Test func aComparisonInJSONHoldsNumbers() throws {
+    try Program.scratch { folder in
+      let path = folder + "/d.safetensors"
+      try dump("a", tokens: 300).write(to: URL(filePath: path))
+      for other in ["a-shape", "tile 64x64"] {
+        let result = try Program.run("compare", path, other, "--json")
+        let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+        let table = try #require(object as? [String: Any])
+        #expect(table["left"] is String && table["right"] is String)
+        let rows = try #require(table["rows"] as? [[String: Any]])
+        let names = rows.compactMap { $0["name"] as? String }
+        for name in [
+          "pruned", "visible_blocks", "dropped_mass_mean", "dropped_mass_max",
+          "output_error_relative_l2", "sink_mass", "sink_key", "entropy", "effective_tokens",
+        ] { #expect(names.contains(name), "\(name)") }
+        for row in rows where row["name"] as? String != "pattern" {
+          for side in ["left", "right", "both"] {
+            let value = row[side]
+            #expect(value == nil || value is NSNumber || value is NSNull, "\(row)")
+          }
+        }
+        let pruned = rows.first { $0["name"] as? String == "pruned" }
+        #expect((pruned?["left"] as? Double).map { (0...1).contains($0) } ?? false, "\(other)")
+      }
+    }
+  }
 }
