@@ -84,7 +84,7 @@ public struct MapNumbers: Sendable {
     findings.number("spikiness", sum.spikiness / weighted)
     findings.number("zero_rows", Double(sum.rows - sum.weighted), .count)
     if let rank, rank.step > 1 {
-      findings.note("ranks of every \(rank.step)th token, rows and columns")
+      findings.note("ranks from one token in \(rank.step), rows and columns")
     }
   }
 }

@@ -57,7 +57,8 @@ public final class DecodeRow {
       return false
     }
     let rows = spec.vote == .group ? heads : 1
-    let isScreened = screen == .int8 && lambda > 0 && rows <= Strips.lanes
+    let isScreened =
+      screen == .int8 && lambda > 0 && rows <= Strips.lanes && ScreenedKeys.holds(dim)
     let screened = isScreened ? keys.screened() : nil
     reserve(min(spec.keys, (keys.count + 15) / 16 * 16))
     let threshold = Lambda.threshold(lambda)

@@ -12,6 +12,19 @@ public enum InstructionSet: Int32, Sendable, CaseIterable {
 
   public static let best = InstructionSet(rawValue: Int32(as_best_isa().rawValue))!
 
+  /// What is wrong with `ATTNSCOPE_ISA`, as a sentence; nil when it says nothing, or names a set that is there.
+  public static var refusal: String? {
+    guard let wanted = as_wanted_isa().map({ String(cString: $0) }) else { return nil }
+    func list(_ sets: [InstructionSet]) -> String { sets.map(\.name).joined(separator: ", ") }
+    guard let set = allCases.first(where: { $0.name == wanted }) else {
+      return
+        "ATTNSCOPE_ISA is '\(wanted)', which is no instruction set; it is one of \(list(allCases))"
+    }
+    return set.isAvailable
+      ? nil
+      : "ATTNSCOPE_ISA is \(wanted), which this machine lacks; it has \(list(allCases.filter(\.isAvailable)))"
+  }
+
   public var isAvailable: Bool { as_isa_available(as_isa(rawValue: UInt32(rawValue))) != 0 }
 
   public var name: String { String(cString: as_isa_name(as_isa(rawValue: UInt32(rawValue)))) }

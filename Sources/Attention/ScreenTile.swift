@@ -11,7 +11,11 @@ final class ScreenedKeys: @unchecked Sendable {
   private(set) var filled = 0
   private var isCentred = false
 
+  /// Whether the bound can be had of heads this wide.
+  static func holds(_ dim: Int) -> Bool { dim <= Int(AS_MOST_DIM) }
+
   init(groups: Int, dim: Int, isa: as_isa) {
+    precondition(Self.holds(dim), "heads of \(dim) are too wide for the bound")
     self.isa = isa
     func memory<T>(_ count: Int, of type: T.Type) -> UnsafeMutablePointer<T> {
       let bytes = UnsafeMutableRawPointer.allocate(
@@ -65,7 +69,7 @@ final class ScreenedKeys: @unchecked Sendable {
   /// All keys of a pass, quantised on all threads.
   convenience init?(_ pass: TilePass, threads: ComputeThreads) {
     guard pass.isWide(pass.group.queries * pass.group.heads.count), pass.keysPerTile % 16 == 0,
-      pass.group.heads.allSatisfy({ $0.scale > 0 })
+      pass.group.heads.allSatisfy({ $0.scale > 0 }), Self.holds(pass.group.heads[0].dim)
     else { return nil }
     let groups = (pass.group.keys + 15) / 16
     self.init(groups: groups, dim: pass.group.heads[0].dim, isa: pass.isa)

@@ -17,18 +17,18 @@ public final class FileBackend: Backend {
 
   /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the file's own texts.
   public init(
-    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil,
-    facts: TokenFacts = TokenFacts(), registry: Registry = .standard
+    _ dump: Dump, tables: TableStore? = nil, facts: TokenFacts = TokenFacts(),
+    registry: Registry = .standard
   ) {
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
     store = FindingStore(registry, stored: tables) { told.yield($0) }
     heads = DumpHeads(dump)
-    let tile = maskTile ?? dump.tile
     storedTile =
-      dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
-    var about = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
+      dump.kind == .mask
+      ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
+    var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
     about.methods = registry.cards
     about.holds = Self.holds(dump, facts)
     about.facts = facts

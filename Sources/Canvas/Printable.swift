@@ -37,6 +37,9 @@ public enum Printable {
 
   /// For running text: newlines and tabs act, combining marks combine, everything else that is unsafe becomes U+FFFD.
   public static func lines(_ text: String) -> String {
+    // Nearly all text is plain, and long tables come through here.
+    let isPlain = text.utf8.allSatisfy { (0x20..<0x7f).contains($0) || $0 == 9 || $0 == 10 }
+    if isPlain { return text }
     var out = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
       out.append(scalar == "\n" || scalar == "\t" || isSafe(scalar) ? scalar : "\u{fffd}")

@@ -8,6 +8,7 @@ extension Dump {
     let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
     var reader = try DumpReader(options, path: path, format: archive.format)
     for note in archive.notes { reader.guesses.append(Guess(note, flag: "--no-bf16")) }
+    reader.remarks = archive.remarks
     try reader.take(archive)
     return try reader.finish(archive)
   }
@@ -30,6 +31,7 @@ extension Dump {
       }
       first = first ?? archive
       reader.format = archive.format
+      reader.remarks += archive.remarks
       try reader.add(role, archive.entries[0], archive, layer: nil)
     }
     return try reader.finish(first!)
@@ -49,6 +51,7 @@ struct DumpReader {
   let path: String
   var format: String
   var guesses: [Guess] = []
+  var remarks: [String] = []
   var found: [ArrayRole: [Found]] = [:]
   var maps: [Found] = []
 
@@ -103,6 +106,8 @@ struct DumpReader {
     }
     let ordered = layers.values.sorted { $0.layer < $1.layer }
     try checkAgreement(ordered)
+    let tile = options.maskTile ?? metadata.tile
+    try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
     let causal = try chooseCausal(ordered, kind: kind, metadata)
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
@@ -111,8 +116,8 @@ struct DumpReader {
       tokens: tokens,
       tokenIDs: tokenIDs(archive), causal: causal,
       queryOffset: options.queryOffset ?? metadata.queryOffset,
-      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind),
-      guesses: guesses)
+      scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
+      guesses: guesses, remarks: remarks)
     dump.extras = try extras(archive)
     return dump
   }

@@ -17,6 +17,8 @@ public protocol TensorArchive: Sendable {
   var metadata: [String: String] { get }
   /// Sentences about what was guessed while reading (bfloat16 without a name, say).
   var notes: [String] { get }
+  /// Sentences about what was not done while reading, and why.
+  var remarks: [String] { get }
   func tensor(_ name: String) throws(FormatError) -> Tensor
   /// The first rows of an array, cheaply, for a look at its content; may hold fewer elements than asked.
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float]
@@ -24,6 +26,7 @@ public protocol TensorArchive: Sendable {
 
 extension TensorArchive {
   public var notes: [String] { [] }
+  public var remarks: [String] { [] }
 
   public func entry(_ name: String) -> ArrayEntry? { entries.first { $0.name == name } }
 }

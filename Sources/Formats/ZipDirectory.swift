@@ -9,6 +9,8 @@ struct ZipDirectory {
     let compressedSize: Int
     let size: Int
     let dataOffset: Int
+    /// CRC-32 of the member's own bytes.
+    let crc: UInt32
   }
 
   let entries: [Entry]
@@ -78,6 +80,7 @@ struct ZipDirectory {
     guard bytes.integer(UInt32.self, at: at) == 0x0201_4b50,
       let flags = bytes.integer(UInt16.self, at: at + 8),
       let method = bytes.integer(UInt16.self, at: at + 10),
+      let crc = bytes.integer(UInt32.self, at: at + 16),
       let packed32 = bytes.integer(UInt32.self, at: at + 20),
       let size32 = bytes.integer(UInt32.self, at: at + 24),
       let nameLength = bytes.integer(UInt16.self, at: at + 28).map(Int.init),
@@ -117,7 +120,8 @@ struct ZipDirectory {
         file: file.path, place: place)
     }
     let entry = Entry(
-      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data)
+      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data,
+      crc: crc)
     return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
@@ -153,6 +157,17 @@ struct ZipDirectory {
 }
 
 extension ZipDirectory.Entry {
+  /// Throws when the member's bytes, all of them, do not have the checksum that the directory gives.
+  func check(_ bytes: UnsafeRawBufferPointer, file: String) throws(FormatError) {
+    let start = bytes.bindMemory(to: UInt8.self).baseAddress
+    guard UInt32(truncatingIfNeeded: crc32_z(0, start, bytes.count)) == crc else {
+      throw FormatError(
+        .malformed,
+        "its CRC-32 is not the one that the zip directory gives: the data was damaged on its way; copy or save the file again",
+        file: file, place: "member \"\(name)\"")
+    }
+  }
+
   /// Up to `limit` bytes of the member, inflated when it is deflated.
   func read(from file: MappedFile, limit: Int) throws(FormatError) -> [UInt8] {
     let wanted = min(limit, size)

@@ -10,13 +10,13 @@ struct Comparison {
     let left: String
     /// Nil: the left text is about both sides.
     let right: String?
-    /// The numbers behind the texts, as far as there are any.
-    var values: (left: Double?, right: Double?) = (nil, nil)
   }
 
   let left: String
   let right: String
   let rows: [Row]
+  /// Numbers of methods by name, on the left and on the right; nil where one cannot be known.
+  let others: [(name: String, left: Double?, right: Double?)]
   let heat: SignedScale?
   let difference: MapDifference?
   let agreement: MaskAgreement?
@@ -50,7 +50,9 @@ struct Comparison {
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }
     }
-    rows = Self.rows(one, other, agreement, found)
+    let extra = Self.others(one, other)
+    others = extra.map { ($0.name, $0.left.value, $0.right.value) }
+    rows = Self.rows(one, other, extra, agreement, found)
   }
 
   private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
@@ -60,14 +62,14 @@ struct Comparison {
   }
 
   private static func rows(
-    _ one: Model, _ other: Model, _ agreement: MaskAgreement?, _ difference: MapDifference?
+    _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?, _ difference: MapDifference?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
     var rows = SideNumbers.names.map { name -> Row in
       let (a, b) = (left[name], right[name])
-      return Row(name: name, left: a.text, right: b.text, values: (a.value, b.value))
+      return Row(name: name, left: a.text, right: b.text)
     }
-    rows += others(one, other)
+    rows += others.map { Row(name: $0.name, left: $0.left.text, right: $0.right.text) }
     if let agreement, agreement.total > 0 {
       let skipped = agreement.total - agreement.bothComputed
       rows.append(
@@ -81,19 +83,22 @@ struct Comparison {
           name: "overlap",
           left: skipped == 0
             ? "nothing is skipped" : Numbers.percent(agreement.overlap) + " of what is skipped",
-          right: nil, values: (skipped == 0 ? nil : agreement.overlap, nil)))
+          right: nil))
     }
     if let difference {
       rows.append(
         Row(
           name: "moved", left: "≥ \(Numbers.percent(difference.movedMass)) of the attention",
-          right: nil, values: (difference.movedMass, nil)))
+          right: nil))
     }
     return rows
   }
 
+  private typealias Cell = (text: String, value: Double?)
+  private typealias MethodRow = (name: String, left: Cell, right: Cell)
+
   /// Numbers of methods beside those that every comparison has.
-  private static func others(_ one: Model, _ other: Model) -> [Row] {
+  private static func others(_ one: Model, _ other: Model) -> [MethodRow] {
     guard !one.isByTable || !other.isByTable else { return [] }
     let sides = [one, other].map { $0.findings($0.selection.head) }
     var seen: Set<String> = [
@@ -106,15 +111,13 @@ struct Comparison {
       }
     }
     return names.map { finding in
-      let cells = sides.map { side -> (text: String, value: Double?) in
+      let cells = sides.map { side -> Cell in
         guard case .number(let value, let unit) = side?[finding.name]?.content else {
           return ("-", nil)
         }
         return (FindingText.number(value, unit), value)
       }
-      return Row(
-        name: finding.name, left: cells[0].text, right: cells[1].text,
-        values: (cells[0].value, cells[1].value))
+      return (finding.name, cells[0], cells[1])
     }
   }
 }
@@ -197,8 +200,6 @@ public struct ComparisonTable {
     public let left: String
     /// Nil: the left text is about both sides.
     public let right: String?
-    /// The numbers behind the texts, as far as there are any.
-    public let values: (left: Double?, right: Double?)
   }
 
   public let left: String
@@ -209,13 +210,11 @@ public struct ComparisonTable {
   public init(_ model: Model) {
     let comparison = Comparison(model)
     (left, right) = (comparison.left, comparison.right)
-    rows = comparison.rows.map {
-      Row(name: $0.name, left: $0.left, right: $0.right, values: $0.values)
-    }
+    rows = comparison.rows.map { Row(name: $0.name, left: $0.left, right: $0.right) }
   }
 
   public var text: String {
-    let lines = [Row(name: "", left: left, right: right, values: (nil, nil))] + rows
+    let lines = [Row(name: "", left: left, right: right)] + rows
     let names = lines.map { Width.of($0.name) }.max() ?? 0
     let lefts = lines.filter { $0.right != nil }.map { Width.of($0.left) }.max() ?? 0
     func padded(_ text: String, _ width: Int) -> String {

@@ -11,10 +11,12 @@ int as_isa_available(as_isa isa) {
     case AS_ISA_BASELINE: return 1;
 #if defined(__x86_64__)
     case AS_ISA_AVX2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c");
     case AS_ISA_AVX512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
     default: return 0;
   }
@@ -22,8 +24,13 @@ int as_isa_available(as_isa isa) {
 
 const char *as_isa_name(as_isa isa) { return names[isa]; }
 
-as_isa as_best_isa(void) {
+const char *as_wanted_isa(void) {
   const char *wanted = getenv("ATTNSCOPE_ISA");
+  return wanted && *wanted ? wanted : NULL;
+}
+
+as_isa as_best_isa(void) {
+  const char *wanted = as_wanted_isa();
   for (int i = AS_ISA_PLAIN; wanted && i <= AS_ISA_AVX512; i++)
     if (!strcmp(wanted, names[i]) && as_isa_available((as_isa)i)) return (as_isa)i;
   for (int i = AS_ISA_AVX512; i > AS_ISA_BASELINE; i--)

@@ -10,7 +10,35 @@ import Synchronization
 ///
 /// `@unchecked Sendable`: the queue is touched only under `mutex`; the pthread objects have stable addresses.
 public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
-  public static let shared = ComputeThreads(count: processorCount())
+  public static let shared: ComputeThreads = {
+    let chosen = sharedCount.exchange(made, ordering: .relaxed)
+    return ComputeThreads(count: chosen > 0 ? chosen : processorCount())
+  }()
+
+  /// How many threads `shared` can have.
+  public static let counts = 1...256
+
+  /// What was chosen for `shared`; 0: nothing; `made` once it is there.
+  private static let sharedCount = Atomic<Int>(0)
+  private static let made = -1
+
+  /// Gives `shared` so many threads, of `counts`. Must be said before it is first used: they are made once.
+  public static func setSharedCount(_ count: Int) {
+    precondition(counts.contains(count), "\(count) threads")
+    let before = sharedCount.exchange(count, ordering: .relaxed)
+    precondition(before != made, "the threads are there already")
+  }
+
+  /// What is wrong with `ATTNSCOPE_THREADS`, as a sentence; nil when it says nothing, or a number of threads.
+  public static var refusal: String? {
+    guard let text = variable, Int(text).map(counts.contains) != true else { return nil }
+    return
+      "ATTNSCOPE_THREADS is '\(text)', which is no number of threads; it is \(counts.lowerBound) to \(counts.upperBound)"
+  }
+
+  private static var variable: String? {
+    getenv("ATTNSCOPE_THREADS").map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+  }
 
   public let count: Int
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -84,7 +112,8 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     pthread_create(
       &thread, nil,
       { raw in
-        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // on Linux: this thread alone
+        // On Linux this is about this thread alone.
+        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
         Unmanaged<ComputeThreads>.fromOpaque(raw!).takeUnretainedValue().run()
       }, me.toOpaque())
     pthread_detach(thread)
@@ -101,9 +130,7 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   }
 
   private static func processorCount() -> Int {
-    if let text = getenv("ATTNSCOPE_THREADS"), let wanted = Int(String(cString: text)), wanted > 0 {
-      return min(wanted, 256)
-    }
+    if let wanted = variable.flatMap({ Int($0) }), counts.contains(wanted) { return wanted }
     return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
   }
 }

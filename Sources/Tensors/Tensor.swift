@@ -2,7 +2,9 @@ import Kernels
 
 /// Bytes that stay where they are as long as somebody holds this: an allocation, or a mapped file.
 ///
-/// `@unchecked Sendable`: the bytes are written before the object is shared and never after.
+/// `@unchecked Sendable`: a byte is written before anybody is told of it, and never after. An owner that goes on filling
+/// the rest (a key cache, a record of queries) publishes how far it is with a release store, and whoever reads begins with
+/// an acquire load of that.
 open class Storage: @unchecked Sendable {
   public let bytes: UnsafeRawBufferPointer
 

@@ -42,7 +42,7 @@ struct PlainRun {
       if json {
         print(line(step, choice).text())
       } else if !tokenizer.ends(choice.token) {
-        print(Printable.lines(text.add(tokenizer.bytes(choice.token))), terminator: "")
+        print(text.add(tokenizer.bytes(choice.token)), terminator: "")
       }
       fflush(nil)
       if tokenizer.ends(choice.token) {
@@ -64,7 +64,7 @@ struct PlainRun {
       generator.feed(choice.token)
       summary.decoded += 1
     }
-    if !json { print(Printable.lines(text.finish())) }
+    if !json { print(text.finish()) }
   }
 
   private func line(_ step: Int, _ choice: Generator.Choice) -> JSON {

@@ -176,14 +176,17 @@ struct EngineArguments: ParsableArguments {
   var precision: LanguageModel.Precision = .int8
   @Option(parsing: .unconditional, help: "Threads that compute.") var threads: Int?
 
-  func validate() throws {
-    if let threads, !(1...256).contains(threads) {
-      throw ValidationError("--threads is 1 to 256.")
+  func validate() throws { try Self.check(threads: threads) }
+
+  static func check(threads: Int?) throws {
+    let counts = ComputeThreads.counts
+    if let threads, !counts.contains(threads) {
+      throw ValidationError("--threads is \(counts.lowerBound) to \(counts.upperBound).")
     }
   }
 
   /// Before anything computes: the threads are made once.
-  func apply() { if let threads { setenv("ATTNSCOPE_THREADS", "\(threads)", 1) } }
+  func apply() { if let threads { ComputeThreads.setSharedCount(threads) } }
 
   func open(_ path: String) throws -> LanguageModel {
     try LanguageModel(path, precision: precision)

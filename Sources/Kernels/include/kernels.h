@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// The widest head: kernels keep a few vectors a channel on their stack. Readers of files refuse wider ones.
+#define AS_MOST_DIM 1024
+
 typedef enum {
   AS_ISA_PLAIN = 0,     // scalar C, the oracle
   AS_ISA_BASELINE = 1,  // what every machine of the architecture has (SSE2 or NEON)
@@ -28,6 +31,8 @@ typedef struct {
 
 /// The best instruction set of this machine, or the one ATTNSCOPE_ISA names (plain, baseline, avx2, avx512).
 as_isa as_best_isa(void);
+/// What ATTNSCOPE_ISA says, whether it names an instruction set or not; NULL when it says nothing.
+const char *as_wanted_isa(void);
 int as_isa_available(as_isa isa);
 const char *as_isa_name(as_isa isa);
 
