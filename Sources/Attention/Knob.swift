@@ -94,11 +94,14 @@ extension Knob where Value == Int {
 
 extension Knob where Value == Bool {
   /// `true` or `false`.
-  public init(_ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []) {
+  public init(
+    _ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []
+  ) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .words(["false", "true"]),
-        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases)
+        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases
+      )
     ) { if case .word(let text) = $0 { text == "true" } else { standard } }
   }
 }

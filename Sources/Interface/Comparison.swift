@@ -62,7 +62,8 @@ struct Comparison {
   }
 
   private static func rows(
-    _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?, _ difference: MapDifference?
+    _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?,
+    _ difference: MapDifference?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
     var rows = SideNumbers.names.map { name -> Row in

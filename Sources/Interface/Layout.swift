@@ -13,11 +13,13 @@ struct ScreenLayout {
   /// What a lesson says; empty without one.
   private(set) var lesson = Rect(x: 0, y: 0, width: 0, height: 0)
   /// The view's own area.
-  let main: Rect
+  private(set) var main: Rect
   /// Numbers beside the map; empty on narrow screens.
   let side: Rect
   /// The text of the row; empty on low screens.
   let row: Rect
+  /// Under the text, what a method says of every token; empty without.
+  private(set) var strip = Rect(x: 0, y: 0, width: 0, height: 0)
 
   init(width: Int, height: Int, hasSide: Bool, hasRow: Bool) {
     let whole = Rect(x: 0, y: 0, width: width, height: height)
@@ -38,6 +40,14 @@ struct ScreenLayout {
   }
 
   init(_ model: Model) {
+    self.init(framed: model)
+    guard model.selection.view == .tokens, model.tokenStrip != nil, main.height >= 14 else {
+      return
+    }
+    (main, strip) = main.splitTop(main.height - 5)
+  }
+
+  private init(framed model: Model) {
     let isMap = model.selection.view == .map, isTokens = model.selection.view == .tokens
     let hasRow = isMap || (isTokens && model.live != nil)
     guard model.lesson != nil else {

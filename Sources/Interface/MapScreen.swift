@@ -127,6 +127,7 @@ struct MapScreen {
   /// Under the map: how much each key column holds, of what is shown.
   private func drawSpark(_ grid: inout Grid) {
     guard let y = layout.spark, let map else { return }
+    if title == nil, let strip = model.tokenStrip { return drawStrip(strip, y, &grid) }
     grid.put(endingAt: layout.plot.x - 1, layout.gutter >= 6 ? "mass" : "m", y, paint.dim)
     var sums = [Double](repeating: 0, count: map.columns)
     for r in 0..<map.rows {
@@ -142,6 +143,25 @@ struct MapScreen {
     let values = sums.map { top > 0 ? ($0 / top).squareRoot() : 0 }
     Sparkline(values, style: paint.accent, unicode: paint.unicode)
       .draw(in: Rect(x: layout.plot.x, y: y, width: layout.plot.width, height: 1), on: &grid)
+  }
+
+  /// Under the map: what the method in force says of each key that is shown.
+  private func drawStrip(_ finding: Finding, _ y: Int, _ grid: inout Grid) {
+    guard case .series(let axis, let values, _) = finding.content else { return }
+    grid.put(
+      endingAt: layout.plot.x - 1, String(finding.name.prefix(max(1, layout.gutter - 1))), y,
+      paint.dim)
+    let window = model.selection.window
+    let cells = (0..<layout.plot.width).map { x -> Double in
+      let tokens = layout.keys(layout.plot.x + x, window)
+      return axis.entries(of: tokens).map { Double(values[$0]) }.filter(\.isFinite).max() ?? .nan
+    }
+    let known = cells.filter(\.isFinite)
+    let low = min(0, known.min() ?? 0), span = max((known.max() ?? 1) - low, 1e-300)
+    Sparkline(
+      cells.map { $0.isFinite ? ($0 - low) / span : 0 }, style: paint.accent,
+      unicode: paint.unicode
+    ).draw(in: Rect(x: layout.plot.x, y: y, width: layout.plot.width, height: 1), on: &grid)
   }
 
   private func drawLegend(_ grid: inout Grid) {

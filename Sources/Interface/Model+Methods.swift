@@ -129,6 +129,15 @@ extension Model {
     message = "\(knob.name) = \(next): \(knob.help)."
   }
 
+  /// What the method in force says of every token: drawn under the text, and under the map.
+  var tokenStrip: Finding? {
+    guard !isByTable else { return nil }
+    return findings(selection.head)?.all.first { finding in
+      guard case .series(let axis, let values, _) = finding.content else { return false }
+      return axis.isText && axis.tokens == source.keys && !values.isEmpty
+    }
+  }
+
   // MARK: Numbers of heads
 
   /// The number that heads are shown by; nil: what the view is for.

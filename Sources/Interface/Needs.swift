@@ -54,6 +54,7 @@ public struct Needs: Sendable {
       now =
         model.live == nil
         ? [.row(.pattern(head), selection.query), .summary(head), model.tableQuestion(head)]
+          + (model.isByTable ? [] : [model.findingsQuestion(head)].compactMap { $0 })
         : [.detail, model.rowQuestion]
     }
     if let lesson = model.lesson { now += Self.facts(lesson, model) }

@@ -37,7 +37,11 @@ struct Screen {
     case .blocks where model.isByTable: BlocksScreen(model).draw(in: layout.main, on: &grid)
     case .blocks: MethodScreen(model).draw(in: layout.main, on: &grid)
     case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
-    case .tokens: TokensScreen(model).draw(layout, on: &grid)
+    case .tokens:
+      TokensScreen(model).draw(layout, on: &grid)
+      if !layout.strip.isEmpty, let strip = model.tokenStrip, let setting = model.methodInForce {
+        FindingView(model, setting).draw(strip, in: layout.strip, on: &grid)
+      }
     case .compare: CompareScreen(model).draw(on: &grid)
     }
     LessonPanel(model).draw(in: layout.lesson, on: &grid)

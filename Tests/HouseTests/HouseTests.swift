@@ -52,6 +52,29 @@ import Testing
     }
   }
 
+  /// A method is named in Methods, and in texts for people; nobody else asks for one by name.
+  @Test func methodsAreNamedInMethodsAlone() throws {
+    let cards = try Self.sources("Methods").map { try String(contentsOf: $0, encoding: .utf8) }
+      .filter { $0.contains("MethodCard(") }
+    // `id: "lucid"` of every card, and the names of its variants.
+    let ids = Set(
+      cards.flatMap { text in
+        text.matches(of: /\bid: "([a-z0-9-]+)"/).map { String($0.1) }
+          + text.matches(of: /"([a-z0-9-]+)": \["/).map { String($0.1) }
+      })
+    #expect(ids.count >= 10 && ids.contains("blasst") && ids.contains("lucid-half"))
+    // Names of patterns are those of two methods: a label of a head, not a look-up.
+    let labels: Set = ["a-shape", "vertical-slash", "block-sparse", "dense", "lean"]
+    for room in try Self.table().keys where room != "Methods" {
+      for file in Self.sources(room) where file.pathExtension == "swift" {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for id in ids.subtracting(labels) where text.contains("\"\(id)\"") {
+          Issue.record("\(room)/\(file.lastPathComponent) names the method \(id)")
+        }
+      }
+    }
+  }
+
   @Test func onlyTheGlassTouchesNcurses() throws {
     let importers = try Self.table().filter { $0.value.contains("CNCurses") }.map(\.key)
     #expect(importers == ["NCursesTerminal"])

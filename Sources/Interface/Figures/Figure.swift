@@ -160,7 +160,7 @@ public struct Figure: Sendable {
   }
 
   /// What BLASST does to the chosen head, in a sentence.
-  var outcome: String { PlainText(model).outcome }
+  public var outcome: String { PlainText(model).outcome }
 
   func page(_ sheet: Sheet, height: Double, title: String, summary: String) -> Picture {
     Picture(
