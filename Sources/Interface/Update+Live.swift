@@ -35,6 +35,7 @@ extension Model {
     return stepTo(action == .right ? wanted : min(wanted, length - 1))
   }
 
+  /// The token under the mouse becomes the frame's last one, or the query of a dump.
   mutating func pointAtToken(_ mouse: Mouse) {
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0
     guard area.contains(mouse.x, mouse.y) else { return }
@@ -108,6 +109,7 @@ extension Model {
     return choice
   }
 
+  /// `:break ..`, or `off`.
   private mutating func setBreakpoint(_ text: String) -> [Effect] {
     if text == "off" {
       message = "No breakpoints."
