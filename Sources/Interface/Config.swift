@@ -158,6 +158,7 @@ public struct Config: Sendable {
   }
 }
 
+/// Keys as words of a text file, where arrows have no glyph.
 extension Key {
   /// 0 to 9 for a digit key.
   fileprivate var digit: Int? {

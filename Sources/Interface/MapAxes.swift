@@ -5,6 +5,9 @@ import Sessions
 /// The axes of a map, in tokens, and the cross-hair.
 ///
 /// Tokens stand along an axis where each has room of its own; numbers at round places elsewhere.
+///
+/// The cursor's marks stand outside of the plot, and its cross on it, so that it is found on any
+/// map.
 struct MapAxes {
   private let model: Model
   private let paint: Paint

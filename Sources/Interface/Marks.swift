@@ -47,6 +47,7 @@ public struct Bookmark: Sendable, Equatable {
   public init(name: String, state: String) { (self.name, self.state) = (name, state) }
 }
 
+/// Bookmarks of the user: views under a name, kept across sessions and files.
 extension Model {
   /// What a bookmark is called unless the user says otherwise.
   var markName: String {

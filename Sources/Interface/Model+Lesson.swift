@@ -39,6 +39,8 @@ public struct LessonPlay: Sendable {
   var isOver: Bool { step >= lesson.steps.count }
 }
 
+/// Playing a lesson: its keys, its steps, and the look after every message whether the task is
+/// done.
 extension Model {
   /// Starts a lesson, or goes on with one.
   public mutating func play(_ play: LessonPlay) -> [Effect] {

@@ -4,6 +4,8 @@ import Canvas
 import Sessions
 
 /// How far a question that takes long has come.
+///
+/// The time left assumes that work goes on at the pace of the whole so far.
 public struct Working: Sendable, Equatable {
   /// In 0...1.
   public let share: Double
@@ -82,6 +84,7 @@ extension Model {
   }
 }
 
+/// For headers and logs.
 extension Question {
   /// One word for what is asked.
   var name: String {

@@ -103,6 +103,8 @@ struct HeatScale {
 }
 
 /// Round numbers for an axis.
+///
+/// Example: `Ticks.of(0..<832, most: 9)` gives 0, 100, 200 and so on to 800.
 enum Ticks {
   /// Multiples of 1, 2 or 5 times a power of ten in a range, at most `most` of them.
   static func of(_ range: Range<Int>, most: Int) -> [Int] {

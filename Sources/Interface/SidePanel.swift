@@ -258,6 +258,7 @@ struct Lines {
   }
 }
 
+/// One or two letters for shapes that have a usual abbreviation.
 extension PatternLabel.Name {
   /// For places with little room.
   var short: String {

@@ -41,6 +41,7 @@ public struct Surroundings: Sendable {
   public init() {}
 }
 
+/// A session can be read back from these lines, key by key.
 extension Message {
   /// What `--log` writes of it.
   var logLine: String {

@@ -3,6 +3,7 @@ import Attention
 import Canvas
 import Sessions
 
+/// What each action changes. Moves stay within the source, and say so at its edges.
 extension Model {
   /// What an action does, `repeats` times where that makes sense. `perform` keeps undo around it.
   mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {

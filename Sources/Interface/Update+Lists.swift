@@ -2,6 +2,8 @@ import Analysis
 import Canvas
 import Sessions
 
+/// Moves through heads, and the mouse. The mouse reads the same layouts that the views are drawn
+/// with.
 extension Model {
   /// Through the heads in the order in which the view shows them.
   mutating func moveInHeads(_ action: Action, _ count: Int) {

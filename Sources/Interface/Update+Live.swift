@@ -125,6 +125,7 @@ extension Model {
   }
 }
 
+/// Breakpoints as they are typed.
 extension Breakpoint {
   /// `sparsity<0.3`, `sparsity>0.3`, `divergence`, `kl>0.1`, `token "x"`; nil for anything else.
   public init?(_ text: String) {

@@ -2,6 +2,7 @@ import Sessions
 import Attention
 import Canvas
 
+/// What keys do while something is typed: help, prompts, the palette and its commands, lists.
 extension Model {
   /// Scrolls the help; any other key closes it.
   mutating func takeHelpKey(_ key: Key, _ scroll: Int) {

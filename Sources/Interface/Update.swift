@@ -11,6 +11,7 @@ public func update(_ model: inout Model, _ message: Message) -> [Effect] {
   return model.lesson == nil ? effects : effects + model.followLesson()
 }
 
+/// The entrance of every change: messages by kind, events by device, keys by mode.
 extension Model {
   /// By kind of message; only events have effects of their own.
   fileprivate mutating func take(_ message: Message) -> [Effect] {

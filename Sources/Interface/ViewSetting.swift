@@ -275,6 +275,7 @@ enum TileLimit {
   static let blocks = 1 << 22
 }
 
+/// How large a table of this source would be.
 extension SourceDescription {
   /// Of a tile, those that nobody sees included.
   func blocks(_ spec: TileSpec) -> Int {
@@ -282,6 +283,7 @@ extension SourceDescription {
   }
 }
 
+/// Moving between files that may differ in layers, heads and length.
 extension Viewpoint {
   /// Turns to another open file, keeping what both have.
   mutating func show(_ index: Int, _ sources: [SourceDescription]) {

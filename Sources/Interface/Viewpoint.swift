@@ -72,6 +72,7 @@ public struct Viewpoint: Sendable, Hashable {
   }
 }
 
+/// For keys that cycle through choices.
 extension CaseIterable where Self: Equatable, AllCases == [Self] {
   /// The next case, the first after the last.
   var following: Self {
