@@ -4,15 +4,24 @@ public import Tensors
 
 /// Keys and values of one KV head, growing: laid out so that the tile pass reads them as they are.
 ///
-/// Keys are kept in panels `[keys / 16][dim][16]`, values as rows `[keys, valueDim rounded up to 16]`, both float32.
-/// One thread appends; what `snapshot` gave out stays valid and unchanged while the cache grows, because positions are
-/// only ever written once and a storage that is outgrown lives until its last reader lets go.
+/// Keys are kept in panels `[keys / 16][dim][16]`, values as rows `[keys, valueDim rounded up to
+/// 16]`, both float32. One thread appends; what `snapshot` gave out stays valid and unchanged while
+/// the cache grows, because positions are only ever written once and a storage that is outgrown
+/// lives until its last reader lets go.
+///
+/// Example: `cache.append(key: k, value: v)`, then `Head(query: q, cached: cache.snapshot)`. Cost:
+/// appending is O(d) until the storage is full, then everything is copied to one that is half as
+/// large again. Memory 4 (d + dv) bytes a position of capacity, dv rounded up to 16.
 public final class KeyCache {
+  /// Width of a key.
   public let dim: Int
+  /// Width of a value.
   public let valueDim: Int
   private var storage: KeyStorage
+  /// Positions that were appended, in tokens.
   public private(set) var count = 0
 
+  /// `capacity` in tokens; it is a first guess, not a limit.
   public init(dim: Int, valueDim: Int, capacity: Int = 256) {
     (self.dim, self.valueDim) = (dim, valueDim)
     storage = KeyStorage(dim: dim, valueDim: valueDim, capacity: capacity)
@@ -72,7 +81,8 @@ public struct CachedKeys: Sendable {
     CachedKeys(memory: memory, count: min(count, self.count))
   }
 
-  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows can be screened at once.
+  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows
+  /// can be screened at once.
   func screened() -> ScreenedKeys { storage.screened(count) }
 
   public var dim: Int { memory.dim }
@@ -137,6 +147,7 @@ final class KeyStorage: @unchecked Sendable {
     }
   }
 
+  /// All zero: unused lanes of the last panel must hold finite numbers, for kernels multiply them.
   init(dim: Int, valueDim: Int, capacity: Int) {
     (self.dim, self.valueDim) = (dim, valueDim)
     paddedValueDim = (valueDim + 15) / 16 * 16
@@ -155,6 +166,7 @@ final class KeyStorage: @unchecked Sendable {
       owner, UnsafeRawBufferPointer(start: UnsafeRawPointer(values), count: 4 * valueFloats))
   }
 
+  /// The one way in which a position comes to be; never called twice for the same position.
   func write(_ position: Int, _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>) {
     let panel = panels + position / 16 * dim * 16 + position % 16
     for c in 0..<dim { panel[c * 16] = key[c] }
@@ -162,6 +174,8 @@ final class KeyStorage: @unchecked Sendable {
     written.store(position + 1, ordering: .releasing)
   }
 
+  /// The first positions of another storage of the same widths, the rest of the last panel with
+  /// them.
   func copy(_ other: KeyStorage, positions: Int) {
     panels.update(from: other.panels, count: (positions + 15) / 16 * dim * 16)
     values.update(from: other.values, count: positions * paddedValueDim)
