@@ -139,17 +139,17 @@ public enum KeyTable {
     row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map, .compare]),
     row(.fit, char("0"), "show everything", "", "Zoom", [.map, .compare]),
     row(
-      .lambdaDown, char("["), "lambda down by a quarter decade: prune less; or the method's knob",
+      .lambdaDown, char("["), "lambda (or the method's knob) down a quarter decade",
       "", "BLASST"),
     row(
-      .lambdaUp, char("]"), "lambda up by a quarter decade: prune more; or the method's knob", "",
+      .lambdaUp, char("]"), "lambda (or the method's knob) up: prune more", "",
       "BLASST"),
     row(.lambdaDecadeDown, char("{"), "lambda down by a decade", "", "BLASST"),
     row(.lambdaDecadeUp, char("}"), "lambda up by a decade", "", "BLASST"),
     row(.tile, char("t"), "next tile preset", "tile", "BLASST"),
     row(.vote, char("v"), "vote: each head alone, or the KV group together", "vote", "BLASST"),
     row(.order, char("r"), "order of key blocks: ascending, or local first", "order", "BLASST"),
-    row(.library, char("L"), "library: choose a method, by family", "library", "Method"),
+    row(.library, char("L"), "library: choose a method, by family", "", "Method"),
     row(
       .field, char("y"), "the map of: the pattern, then each map of the method", "", "Method",
       [.map]),
