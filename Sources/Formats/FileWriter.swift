@@ -1,11 +1,20 @@
 import Glibc
 
-/// Writes a file under a temporary name and renames it when all is there: a full disk or a crash leaves no half file.
+/// Writes a file under a temporary name and renames it when all is there: a full disk or a
+/// crash leaves no half file.
+///
+/// Example: `let w = try FileWriter(path, force: false); try w.write(text); try w.finish()`.
+/// The catch: dropping it without `finish` leaves the `.partial` file and its descriptor
+/// behind.
 struct FileWriter {
   private let path: String
+  /// Beside the target, since a rename works only within one file system, and with the
+  /// process number, so that two writers do not meet.
   private let temporary: String
   private let descriptor: Int32
 
+  /// Begins a file. Throws `exists` when the path is taken and `force` is false, `unreadable`
+  /// when the folder cannot be written.
   init(_ path: String, force: Bool) throws(FormatError) {
     self.path = path
     var status = stat()
@@ -19,6 +28,8 @@ struct FileWriter {
     }
   }
 
+  /// Appends bytes. Throws `unreadable` with the system's reason when the disk is full or
+  /// gone, and removes what was written.
   func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
     var rest = bytes
     while !rest.isEmpty {
@@ -29,11 +40,14 @@ struct FileWriter {
     }
   }
 
+  /// Appends a text as UTF-8; throws as `write` of bytes does.
   func write(_ text: String) throws(FormatError) {
     try Array(text.utf8).withBytes { (bytes) throws(FormatError) in try write(bytes) }
   }
 
-  /// Makes the file appear under its name.
+  /// Makes the file appear under its name, once its bytes are on the disk. Throws
+  /// `unreadable` when they do not get there. Some file systems have no fsync (EINVAL), which
+  /// is no reason to fail.
   func finish() throws(FormatError) {
     guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, path) == 0 else {
       throw failed()
@@ -41,6 +55,7 @@ struct FileWriter {
     close(descriptor)
   }
 
+  /// Cleans up and says why. The system's reason is read first, before closing changes it.
   private func failed() -> FormatError {
     let reason = MappedFile.reason(errno)
     close(descriptor)
@@ -50,21 +65,25 @@ struct FileWriter {
   }
 }
 
-/// Writes text to a new file, whole or not at all.
+/// Writes text to a new file, whole or not at all. Throws `exists` when it is there and
+/// `force` is false, `unreadable` when it cannot be written.
 public func writeText(_ text: String, to path: String, force: Bool) throws(FormatError) {
   let writer = try FileWriter(path, force: force)
   try writer.write(text)
   try writer.finish()
 }
 
-/// Writes bytes to a new file, whole or not at all.
+/// Writes bytes to a new file, whole or not at all. Throws `exists` when it is there and
+/// `force` is false, `unreadable` when it cannot be written.
 public func writeBytes(_ bytes: [UInt8], to path: String, force: Bool) throws(FormatError) {
   let writer = try FileWriter(path, force: force)
   try bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
   try writer.finish()
 }
 
-/// Refuses at once what writing would refuse in the end: worth asking before a long computation.
+/// Refuses at once what writing would refuse in the end: worth asking before a long
+/// computation. Throws `exists` or `unreadable` as a `FileWriter` would; only a full disk can
+/// still come as a surprise.
 public func checkWritable(_ path: String, force: Bool) throws(FormatError) {
   var status = stat()
   if stat(path, &status) == 0 {
