@@ -1,8 +1,8 @@
 /// What is wrong with a file, where, and what to do about it: one sentence for a person.
 ///
-/// Example: `qk.safetensors: tensor "layers.0.q" ends at byte 900 of 512: the file is
-/// truncated; copy it again`. The catch: names inside come from files that nobody checked, so
-/// the printed form is made one line of printable characters.
+/// Example: `qk.safetensors: tensor "layers.0.q" ends at byte 900 of 512: the file is truncated;
+/// copy it again`. The catch: names inside come from files that nobody checked, so the printed
+/// form is made one line of printable characters.
 public struct FormatError: Error, Sendable, CustomStringConvertible {
   /// The sort of fault, for tests and exit codes; people read the message.
   public enum Code: String, Sendable {

@@ -14,9 +14,9 @@ public enum GGUFValue: Sendable {
 
 /// An array in the metadata: checked when the file was opened, read by its accessors.
 ///
-/// Example: `if case .array(let texts) = file.metadata["tokenizer.ggml.tokens"] {
-/// texts.strings() }`. Each call reads the file's bytes anew and returns a copy; keep what
-/// you need twice.
+/// Example:
+/// `if case .array(let texts) = file.metadata["tokenizer.ggml.tokens"] { texts.strings() }`. Each
+/// call reads the file's bytes anew and returns a copy; keep what you need twice.
 public struct GGUFArray: Sendable {
   let file: MappedFile
   let type: GGUFType

@@ -2,11 +2,11 @@ import Tensors
 
 /// The header of a `.npy` array: versions 1, 2 and 3.
 ///
-/// The header is a Python dictionary literal such as `{'descr': '<f2', 'fortran_order':
-/// False, 'shape': (9, 64), }`. It is read by a small parser that knows only these three
-/// keys; nothing is evaluated. The catch: numpy has no name for bfloat16 or float8, so
-/// bfloat16 arrives as `V2` or as an integer. The format is NEP 1, with the version 2 and 3
-/// headers of later numpy.
+/// The header is a Python dictionary literal such as
+/// `{'descr': '<f2', 'fortran_order': False, 'shape': (9, 64), }`. It is read by a small parser
+/// that knows only these three keys; nothing is evaluated. The catch: numpy has no name for
+/// bfloat16 or float8, so bfloat16 arrives as `V2` or as an integer. The format is NEP 1, with
+/// the version 2 and 3 headers of later numpy.
 struct NpyHeader {
   /// The six bytes every npy array begins with.
   static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)

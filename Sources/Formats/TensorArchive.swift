@@ -14,9 +14,9 @@ public struct ArrayEntry: Sendable, Equatable {
 /// A file of named arrays. Opening reads the directory and checks every size against the
 /// file; arrays stay on disk.
 ///
-/// Example: `let file = try openArchive("maps.npz"); for e in file.entries { print(e.name,
-/// e.shape) }`. The catch: tensors may point into the mapped file, which must not be
-/// truncated meanwhile.
+/// Example:
+/// `let file = try openArchive("maps.npz"); for e in file.entries { print(e.name, e.shape) }`.
+/// The catch: tensors may point into the mapped file, which must not be truncated meanwhile.
 public protocol TensorArchive: Sendable {
   /// The file as it was named.
   var path: String { get }

@@ -5,8 +5,8 @@
 /// fills in one turn.
 ///
 /// Example: `ChatTemplate(model)?.tokens(Array("Hello".utf8), system: nil, model.tokenizer,
-/// special: false)`. The catch: a template that computes something beyond roles and turns
-/// (tools, dates) loses it here.
+/// special: false)`. The catch: a template that computes something beyond roles and turns (tools,
+/// dates) loses it here.
 public struct ChatTemplate: Sendable {
   /// The families of marks, named after where they came from.
   public enum Layout: String, Sendable, CaseIterable { case chatML, llama3, llama2, zephyr }

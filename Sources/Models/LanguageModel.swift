@@ -109,9 +109,8 @@ extension ForwardObserver {
 
 /// What changes from token to token: the KV cache, the tokens so far, and the last logits.
 ///
-/// Memory: `cacheBytesPerToken` for every position, float32. Not for use by two threads at
-/// once. Example: `let state = RunState(model); model.prefill(ids, state, plan);
-/// state.logits`.
+/// Memory: `cacheBytesPerToken` for every position, float32. Not for use by two threads at once.
+/// Example: `let state = RunState(model); model.prefill(ids, state, plan); state.logits`.
 public final class RunState {
   /// The model whose sizes the buffers have.
   public let model: LanguageModel

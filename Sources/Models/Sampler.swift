@@ -25,8 +25,9 @@ public struct SamplerSettings: Sendable, Equatable {
 /// Chooses tokens; the same seed and position give the same choice, so that a branch repeats
 /// its trunk.
 ///
-/// Example: `Sampler(.init(temperature: 0.8, topP: 0.95)).choose(state.logits, position:
-/// state.count)`. The catch: without `topK` at most the thousand most likely are drawn from.
+/// Example:
+/// `Sampler(.init(temperature: 0.8, topP: 0.95)).choose(state.logits, position: state.count)`.
+/// The catch: without `topK` at most the thousand most likely are drawn from.
 public struct Sampler: Sendable {
   /// Fixed; a sampler with other settings is another sampler.
   public let settings: SamplerSettings
