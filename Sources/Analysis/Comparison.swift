@@ -1,10 +1,18 @@
 public import Attention
 
-/// Where two masks over the same tokens agree, counted in cells of the largest tile that divides both.
+/// Where two masks over the same tokens agree, counted in cells of the largest tile that divides
+/// both.
+///
+/// Example: `MaskAgreement(a.mask(lambda), b.mask(lambda)).overlap`. The catch: with tiles of 128
+/// and 96 a cell has 32 tokens, so that counts are cells and not blocks of either side.
 public struct MaskAgreement: Sendable, Equatable {
+  /// Cells that both skip.
   public var bothSkipped = 0
+  /// Cells that the left one alone skips.
   public var onlyLeft = 0
+  /// Cells that the right one alone skips.
   public var onlyRight = 0
+  /// Cells that both compute.
   public var bothComputed = 0
 
   /// Blocks that either cannot see are not counted. Cost: the cells of the common tile.
@@ -29,28 +37,37 @@ public struct MaskAgreement: Sendable, Equatable {
     }
   }
 
+  /// Cells that both can see.
   public var total: Int { bothSkipped + onlyLeft + onlyRight + bothComputed }
 
-  /// Of everything that either skips, what both skip: 1 when the masks are equal, also when neither skips anything.
+  /// Of everything that either skips, what both skip: 1 when the masks are equal, also when neither
+  /// skips anything.
   public var overlap: Double {
     let either = bothSkipped + onlyLeft + onlyRight
     return either == 0 ? 1 : Double(bothSkipped) / Double(either)
   }
 
+  /// The greatest common divisor.
   private static func divisor(_ a: Int, _ b: Int) -> Int { b == 0 ? a : divisor(b, a % b) }
 }
 
 /// Two pooled maps of the same window subtracted.
+///
+/// Example: `MapDifference(left, right, usesMean: true, head.visibility)?.movedMass`. Values are
+/// differences of probabilities, in -1...1.
 public struct MapDifference: Sendable {
+  /// Cells from top to bottom.
   public let rows: Int
+  /// Cells from left to right.
   public let columns: Int
   /// Left minus right, `[rows * columns]`; NaN where either has nothing visible.
   public let values: [Float]
-  /// Half of the mass that differs, per query row: at least so much of a row's attention lies elsewhere on the other
-  /// side (entries within a cell are not told apart).
+  /// Half of the mass that differs, per query row: at least so much of a row's attention lies
+  /// elsewhere on the other side (entries within a cell are not told apart).
   public let movedMass: Double
 
-  /// Nil when the maps do not have the same window and cells. `usesMean` subtracts means, else maxima.
+  /// Nil when the maps do not have the same window and cells. `usesMean` subtracts means, else
+  /// maxima.
   public init?(_ left: PooledMap, _ right: PooledMap, usesMean: Bool, _ visibility: Visibility) {
     guard left.window == right.window, left.rowEdges == right.rowEdges,
       left.keyEdges == right.keyEdges

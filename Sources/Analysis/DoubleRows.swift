@@ -2,15 +2,22 @@ import Algebra
 public import Attention
 import Tensors
 
-/// Logits and dense weights of a head in double precision, a row at a time: what methods that solve or divide stand on.
+/// Logits and dense weights of a head in double precision, a row at a time: what methods that solve
+/// or divide stand on.
 ///
-/// Cost keys * d a row; memory 8 (queries + keys) d bytes. Stored maps give their own rows. Rows that see no key are zero.
+/// Cost keys * d a row; memory 8 (queries + keys) d bytes. Stored maps give their own rows. Rows
+/// that see no key are zero.
+///
+/// Example: `DoubleRows(head).weights(5)` is row 5 of the pattern. The catch: no panels, no
+/// threads, no tiles; a whole map costs many times what `PatternRows` takes.
 public struct DoubleRows: Sendable {
+  /// The head whose rows are computed.
   public let head: Head
   /// Width of a query and a key; 0 for stored maps.
   public let dim: Int
-  /// `[queries * dim]` and `[keys * dim]`; empty for stored maps.
+  /// `[queries * dim]`, row by row; empty for stored maps.
   public let query: [Double]
+  /// `[keys * dim]`; empty for stored maps.
   public let key: [Double]
   private let stored: Tensor?
   private let isPattern: Bool
@@ -32,7 +39,8 @@ public struct DoubleRows: Sendable {
     }
   }
 
-  /// `[keys]` scores of a query, before softmax; -infinity where it may not see. From a stored pattern, ln p.
+  /// `[keys]` scores of a query, before softmax; -infinity where it may not see. From a stored
+  /// pattern, ln p.
   public func logits(_ row: Int) -> [Double] {
     let limit = head.visibility.limit(row: row)
     var out = [Double](repeating: -.infinity, count: head.keys)

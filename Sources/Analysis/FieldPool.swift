@@ -3,10 +3,16 @@ public import Tensors
 
 /// A window of any field pooled to cells no larger than the screen.
 ///
-/// `max` of the result holds the value of largest magnitude in each cell, with its sign; `mean` the mean of what may be
-/// seen; a cell without anything to see is NaN in both, one with a NaN of the data is infinity.
+/// `max` of the result holds the value of largest magnitude in each cell, with its sign; `mean` the
+/// mean of what may be seen; a cell without anything to see is NaN in both, one with a NaN of the
+/// data is infinity.
+///
+/// Example: `try FieldPool.picture(field, window: window, rows: 40, columns: 120)`. The catch: it
+/// reads every row of the window (or `perCell` of each cell) at full width, so that a small window
+/// of a costly field is cheap in rows only.
 public enum FieldPool {
   /// What of the window is the field's own: entries for axes of the text, as they are for others.
+  /// A window of tokens may be larger than the field; it is cut, never stretched.
   private static func window(_ window: Range<Int>, _ axis: Axis) -> Range<Int> {
     axis.isText ? window.clamped(to: 0..<max(axis.tokens, 1)) : window.clamped(to: 0..<axis.count)
   }
@@ -26,7 +32,10 @@ public enum FieldPool {
     }
   }
 
-  /// Throws what the field throws, and `CancellationError`. Cost: the rows of the window, or `perCell` of each cell.
+  /// Throws what the field throws, and `CancellationError`. Cost: the rows of the window, or
+  /// `perCell` of each cell.
+  /// `rows` and `columns` are cells at most; `muted` is a column whose weight is spread over the
+  /// rest of its row.
   public static func picture(
     _ field: any RowField, window wanted: MapWindow, rows: Int, columns: Int, muted: Int? = nil,
     perCell: Int? = nil, threads: ComputeThreads = .shared,
@@ -48,11 +57,14 @@ public enum FieldPool {
       mean: lines.flatMap(\.mean), muted: muted, sampled: perCell)
   }
 
+  /// One row of cells: the value of largest magnitude and the mean, `[cells]` each.
   private struct Line: Sendable {
     var top: [Float]
     var mean: [Float]
   }
 
+  /// Reads the rows under one row of cells, neighbours in one call, since a field may share work
+  /// between them.
   private static func line(
     _ field: any RowField, _ rows: Range<Int>, _ across: [Range<Int>], _ muted: Int?,
     _ perCell: Int?, _ isCancelled: () -> Bool

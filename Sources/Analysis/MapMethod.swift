@@ -4,15 +4,18 @@ import Tensors
 /// A method that mixes values by another matrix W than softmax: `map` is all it has to say.
 ///
 /// It gets a field `map`, the outputs W V, the shared numbers, and for long heads rows on demand.
+///
+/// The catch: `map` must give rows that can be computed alone and in any order; several threads ask
+/// for them at once. Cost: every row once up to `wholeMap` tokens, 64 rows above.
 public protocol MapMethod: AttentionMethod {
-  /// W of a head, a row at a time; NaN where a query may not see. What else there is to say goes into `aside`. Throws
-  /// `Missing`, `CancellationError`.
+  /// W of a head, a row at a time; NaN where a query may not see. What else there is to say goes
+  /// into `aside`. Throws `Missing`, `CancellationError`.
   func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField
 }
 
 extension MapMethod {
-  /// The map, outputs and shared numbers. Above `wholeMap` tokens rows are computed as they are looked at, and the numbers
-  /// come from some of them. Throws `Missing`, `CancellationError`.
+  /// The map, outputs and shared numbers. Above `wholeMap` tokens rows are computed as they are
+  /// looked at, and the numbers come from some of them. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let head = subject.head, card = type(of: self).card
     var aside = Aside(), findings = Findings()
@@ -38,7 +41,8 @@ extension MapMethod {
 }
 
 extension WholeField {
-  /// Every row of a field, computed on all threads. Throws what its rows throw, and `CancellationError`.
+  /// Every row of a field, computed on all threads. Throws what its rows throw, and
+  /// `CancellationError`.
   init(_ field: any RowField, _ run: MethodRun) throws {
     let chunk = max(1, min(16, (field.rows.count + 31) / 32))
     let parts = Gathered<Result<[Float], any Error>>()
@@ -64,7 +68,9 @@ extension WholeField {
 
 /// W V, a row at a time.
 struct ProductField: RowField {
+  /// The queries of the map.
   let rows: Axis
+  /// Channels of V.
   let columns: Axis
   private let map: any RowField
   private let values: [Float]
@@ -76,8 +82,11 @@ struct ProductField: RowField {
     values = value.floats()
   }
 
+  /// V as floats, which this field made for itself.
   var bytes: Int { 4 * values.count }
 
+  /// One row of the map at a time, summed in double. NaN, which marks keys that may not be seen,
+  /// counts as nothing. Throws what the map's rows and `body` throw.
   func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {

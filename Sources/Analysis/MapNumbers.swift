@@ -2,12 +2,18 @@ import Algebra
 public import Attention
 import Tensors
 
-/// The numbers that every method with a mixing matrix W reports, by one function, so that columns are comparable.
+/// The numbers that every method with a mixing matrix W reports, by one function, so that columns
+/// are comparable.
 ///
-/// With p = |W_i| / sum |W_i| of a row i that sees c_i keys: entropy -sum p ln p, the same over ln c_i, spikiness sum p²; sink
-/// mass p_0 over rows after the fourth; row sums; negative mass sum |min(W, 0)| / sum |W|; map gap, half of sum |W - A| to
-/// dense A; max weight, the mean of the rows' largest W; output error of W V to A V. Rows of zeros are left out of means over
-/// p and counted. Effective rank exp(entropy of singular values), of every ⌈n/512⌉-th token.
+/// With p = |W_i| / sum |W_i| of a row i that sees c_i keys: entropy -sum p ln p, the same over ln
+/// c_i, spikiness sum p²; sink mass p_0 over rows after the fourth; row sums; negative mass sum
+/// |min(W, 0)| / sum |W|; map gap, half of sum |W - A| to dense A; max weight, the mean of the
+/// rows' largest W; output error of W V to A V. Rows of zeros are left out of means over p and
+/// counted. Effective rank exp(entropy of singular values), of every ⌈n/512⌉-th token.
+///
+/// The catch: `effective_rank` of a sampled map is that of the sample, and a note says so. Cost:
+/// one sweep over map and dense pattern together, one over V, and the singular values. Memory 32
+/// rows a thread.
 public struct MapNumbers: Sendable {
   /// Tokens of which singular values are computed.
   public static let rankTokens = 512
@@ -17,7 +23,8 @@ public struct MapNumbers: Sendable {
   private let queries: Int
   private let rank: (effective: Double, numerical: Int, step: Int)?
 
-  /// Of some rows, all of them when the map is whole. Throws what the rows of `map` throw, and `CancellationError`.
+  /// Of some rows, all of them when the map is whole. Throws what the rows of `map` throw, and
+  /// `CancellationError`.
   public init(_ head: Head, _ map: any RowField, rows chosen: [Int], _ run: MethodRun) throws {
     let dense = PatternRows(head, precision: run.precision)
     let values = head.value.map { (floats: $0.floats(), width: $0.shape[1]) }
@@ -37,6 +44,8 @@ public struct MapNumbers: Sendable {
   }
 
   /// Nil when the singular values do not converge.
+  /// The whole matrix of sampled tokens must be there for this: `rankTokens` squared doubles, 2 MB.
+  /// Throws what the rows throw.
   private static func rank(_ map: any RowField) throws -> (Double, Int, Int)? {
     let longest = max(map.rows.count, map.columns.count)
     let step = max(1, (longest + rankTokens - 1) / rankTokens)
@@ -55,6 +64,7 @@ public struct MapNumbers: Sendable {
   }
 
   /// Adds them to findings, under the names that all maps share.
+  /// Entropies, row sums and errors that no row could give are unknown, not 0.
   public func add(to findings: inout Findings) {
     let weighted = Double(max(sum.weighted, 1)), seen = Double(max(sum.rows, 1))
     func mean(_ total: Double, _ count: Int) -> Double? {
@@ -84,7 +94,7 @@ public struct MapNumbers: Sendable {
     findings.number("spikiness", sum.spikiness / weighted)
     findings.number("zero_rows", Double(sum.rows - sum.weighted), .count)
     if let rank, rank.step > 1 {
-      findings.note("ranks of every \(rank.step)th token, rows and columns")
+      findings.note("ranks from one token in \(rank.step), rows and columns")
     }
   }
 }
@@ -97,6 +107,9 @@ private struct MapPart: Sendable {
   var size = 0.0, negative = 0.0, gap = 0.0, largest = 0.0
   var difference = 0.0, norm = 0.0, worstRow = 0.0
 
+  /// Nothing summed yet.
+  /// Sums over `range`, whose dense rows `[range][keys]` are taken first so that both sides of each
+  /// row are at hand. Throws what the rows of the map throw.
   init() {}
 
   init(
@@ -114,6 +127,8 @@ private struct MapPart: Sendable {
     }
   }
 
+  /// One row of W beside one of A, of which only the first `limit` keys are seen. Sink mass leaves
+  /// the first four rows out: they have hardly anywhere else to look.
   private mutating func add(
     _ weights: UnsafeBufferPointer<Float>, _ pattern: [Float], row: Int, limit: Int
   ) {
@@ -151,6 +166,8 @@ private struct MapPart: Sendable {
     }
   }
 
+  /// The output error of one row: (W - A) V is summed in double as such, and not as the difference
+  /// of two outputs, which would cancel.
   private mutating func addOutput(
     _ weights: UnsafeBufferPointer<Float>, _ pattern: [Float], _ limit: Int,
     _ values: (floats: [Float], width: Int)
@@ -173,6 +190,8 @@ private struct MapPart: Sendable {
     if size > 0 { worstRow = max(worstRow, (error / size).squareRoot()) }
   }
 
+  /// Sums add, extremes compare; the order of parts is fixed by the caller, so that sums repeat to
+  /// the bit.
   mutating func add(_ other: MapPart) {
     rows += other.rows
     weighted += other.weighted
@@ -195,7 +214,9 @@ private struct MapPart: Sendable {
 }
 
 extension MapNumbers {
-  /// Share of the size of a map that lies on the blocks that a mask computes. Throws what the rows of the map throw.
+  /// Share of the size of a map that lies on the blocks that a mask computes. Throws what the rows
+  /// of the map throw.
+  /// `map` is `[queries, keys]` of the mask's own head; nil when the map is zero throughout.
   public static func mass(_ map: any RowField, on mask: BlockMask) throws -> Double? {
     var size = 0.0, on = 0.0
     try map.withRows(0..<map.rows.count) { row, weights in

@@ -4,14 +4,19 @@ import Tensors
 /// A method that keeps some entries of each head and drops the others: `keep` is all it has to say.
 ///
 /// It gets a field `kept`, its outputs, the shared numbers, and a forward pass for engines.
+///
+/// Example: an A-shape is `func keep(...) { Shapes.aShape(head, initial: 4, local: 64) }` and a
+/// card. The catch: `keep` sees one head at a time; a method whose heads decide together writes its
+/// own `attend`.
 public protocol MaskMethod: EngineMethod {
-  /// What is kept of a head. What else there is to say (a search, a strip, dot products spent on deciding) goes into
-  /// `aside`. Throws `Missing`, `CancellationError`.
+  /// What is kept of a head. What else there is to say (a search, a strip, dot products spent on
+  /// deciding) goes into `aside`. Throws `Missing`, `CancellationError`.
   func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet
 }
 
 /// What a mask method says beside its mask.
 public struct Aside: Sendable {
+  /// What is added after the shared findings, and over those of the same name.
   public var findings = Findings()
   /// Query-key dot products spent on deciding what to keep.
   public var selection = 0
@@ -22,6 +27,7 @@ public struct Aside: Sendable {
 
 extension MaskMethod {
   /// Kept entries, outputs and shared numbers. Throws `Missing`, `CancellationError`.
+  /// Also throws what `keep` throws. Without `run.wantsNumbers` only the field `kept` is there.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var aside = Aside()
     let head = subject.head
@@ -45,7 +51,8 @@ extension MaskMethod {
     return findings
   }
 
-  /// Attention over kept entries of every head of a group, tile by tile; nil when cancelled or when something is missing.
+  /// Attention over kept entries of every head of a group, tile by tile; nil when cancelled or when
+  /// something is missing.
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
@@ -61,6 +68,8 @@ extension MaskMethod {
 }
 
 /// The forward pass that tile-wise methods share: outputs, masks and costs. Nil when cancelled.
+/// Outputs are `[queries * valueDim]`, one for each head of the group, empty without V; `trace`
+/// gets a mask a head and the counts.
 public func attendByTiles(
   _ group: HeadGroup, _ spec: TileSpec, _ selection: Selection,
   _ state: AttentionState, _ trace: inout Trace, screen: Screening = .none
@@ -77,9 +86,13 @@ public func attendByTiles(
 }
 
 /// Outputs of a sparse pass beside dense ones.
+///
+/// Both are computed here, at the same tile: nothing is taken from a file. Cost: two forward
+/// passes.
 public enum OutputNumbers {
-  /// Adds `error`, `error_max`, `error_cosine` and the field `output` `[queries, valueDim]` of one head of a group; without V
-  /// the numbers are unknown. Of long heads some row tiles stand for all. Throws `CancellationError`.
+  /// Adds `error`, `error_max`, `error_cosine` and the field `output` `[queries, valueDim]` of one
+  /// head of a group; without V the numbers are unknown. Of long heads some row tiles stand for
+  /// all. Throws `CancellationError`.
   public static func add(
     _ group: HeadGroup, _ slot: Int, _ spec: TileSpec, _ selection: Selection,
     screen: Screening = .none, _ run: MethodRun, to findings: inout Findings

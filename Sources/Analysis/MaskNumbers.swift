@@ -1,22 +1,32 @@
 public import Attention
 import Tensors
 
-/// The numbers that every method which keeps some entries reports, by one function, so that columns are comparable.
+/// The numbers that every method which keeps some entries reports, by one function, so that columns
+/// are comparable.
 ///
-/// density: kept entries / visible ones. tile density: of the 64x64 tiles that hold a visible entry, those that hold a kept
-/// one. recall: mass R of the dense row on kept entries, mean and worst row. KL(kept row || dense row) = -ln R, mean.
-/// oracle gap: recall of the best kept set of the same size in each row, minus R, mean. The kept row is renormalised.
-/// One sweep over the pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many.
+/// density: kept entries / visible ones. tile density: of the 64x64 tiles that hold a visible
+/// entry, those that hold a kept one. recall: mass R of the dense row on kept entries, mean and
+/// worst row. KL(kept row || dense row) = -ln R, mean. oracle gap: recall of the best kept set of
+/// the same size in each row, minus R, mean. The kept row is renormalised. One sweep over the
+/// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many.
+///
+/// Example: `try MaskNumbers(head, set, MethodRun()).recallMean`. The catch: `recall` and `density`
+/// must be read together; keeping all gives recall 1.
 public struct MaskNumbers: Sendable {
   /// Sides of the tiles of `tileDensity` and of `mask`, in tokens.
   public static let tile = 64
 
+  /// Kept entries over visible ones, in 0...1.
   public let density: Double
+  /// Tiles with a kept entry over tiles with a visible one, in 0...1.
   public let tileDensity: Double
+  /// Share of a dense row's mass on kept entries, mean over rows.
   public let recallMean: Double
+  /// The same in the worst row; 0 when no row sees anything.
   public let recallMin: Double
   /// In nats; nil where a row keeps no mass at all.
   public let divergence: Double?
+  /// What the best choice of as many entries would recall more, mean over rows, in 0...1.
   public let oracleGap: Double
   /// Tiles of 64x64: computed where they hold a kept entry.
   public let mask: BlockMask
@@ -78,6 +88,7 @@ public struct MaskNumbers: Sendable {
 extension BlockMask {
   /// Blocks that some row may see.
   public var visibleBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .invisible ? 0 : 1) } }
+  /// Blocks that some row may see and that were skipped.
   public var skippedBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .skipped ? 1 : 0) } }
 }
 
@@ -87,8 +98,11 @@ private struct MaskPart: Sendable {
   var recall = 0.0, worst = 1.0, divergence = 0.0, gap = 0.0
   var verdicts: [Verdict] = []
 
+  /// Nothing summed yet.
   init() {}
 
+  /// Sums over `range`, the rows of one tile, in order. A row that sees nothing counts its visible
+  /// entries, none, and is left out of the means.
   init(_ pattern: PatternRows, _ set: KeptSet, _ range: Range<Int>) {
     let head = pattern.head, tile = MaskNumbers.tile
     let wide = (head.keys + tile - 1) / tile
@@ -115,6 +129,7 @@ private struct MaskPart: Sendable {
     }
   }
 
+  /// Sums add, the worst row is the smallest; verdicts stay with their tile.
   mutating func add(_ other: MaskPart) {
     kept += other.kept
     visible += other.visible

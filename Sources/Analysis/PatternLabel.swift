@@ -3,11 +3,15 @@ import Tensors
 
 /// The shape of a head, with every candidate's recall at equal density beside the winner.
 ///
-/// A head is labelled by the shape that recalls most of its mass when each may keep the same share of the visible
-/// entries. Diffuse: neither one shape nor a union of them, of the same size, reaches `wanted`. Hybrid: no single
-/// shape reaches it, their union does. Shapes are those of MInference 1.0 (arXiv 2407.02490), found online as
-/// the method finds them.
+/// A head is labelled by the shape that recalls most of its mass when each may keep the same share
+/// of the visible entries. Diffuse: neither one shape nor a union of them, of the same size,
+/// reaches `wanted`. Hybrid: no single shape reaches it, their union does. Shapes are those of
+/// MInference 1.0 (arXiv 2407.02490), found online as the method finds them.
+///
+/// Example: `summary.label.name == .verticalSlash`. The catch: density is equal up to whole
+/// columns, diagonals and blocks; unions may go 2 % beyond it.
 public struct PatternLabel: Sendable, Equatable {
+  /// The shapes; raw values are what screens and reports write.
   public enum Name: String, Sendable, CaseIterable {
     case aShape = "a-shape"
     case verticalSlash = "vertical-slash"
@@ -16,7 +20,9 @@ public struct PatternLabel: Sendable, Equatable {
     case diffuse
   }
 
+  /// One shape at its best: the split of the budget with the largest recall.
   public struct Candidate: Sendable, Equatable {
+    /// The shape.
     public let name: Name
     /// Share of the softmax mass that lies on kept entries, mean over rows.
     public let recall: Double
@@ -26,6 +32,7 @@ public struct PatternLabel: Sendable, Equatable {
     public let detail: String
   }
 
+  /// What the head is called.
   public let name: Name
   /// A-shape, vertical-slash, block-sparse, and the union when it was tried.
   public let candidates: [Candidate]
@@ -34,17 +41,24 @@ public struct PatternLabel: Sendable, Equatable {
   /// Rows looked at, when not all.
   public let sampledRows: Int?
 
+  /// Kept entries over visible ones that each shape may have.
   public static let budget = 0.1
+  /// Share of the mass that a shape must recall to give its name.
   public static let wanted = 0.9
 
+  /// The recall of a candidate in 0...1; 0 when it was not tried.
   public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
 
+  /// The candidate that gave the name; for a diffuse head, the one that came nearest.
   public var winner: Candidate? {
     candidates.first { $0.name == name } ?? candidates.max { $0.recall < $1.recall }
   }
 }
 
 /// Tries the shapes on one head.
+///
+/// All candidates are measured in one sweep over the rows, since the rows of the pattern cost far
+/// more than looking at them.
 struct Labeller {
   private let head: Head
   private let rows: PatternRows
@@ -54,6 +68,7 @@ struct Labeller {
   /// Above this many queries, evenly spaced rows are looked at.
   static let mostRows = 2048
 
+  /// The last row, which sees most, is always among those looked at.
   init(_ head: Head, _ rows: PatternRows) {
     self.head = head
     self.rows = rows
@@ -62,6 +77,7 @@ struct Labeller {
     sampled = Array(stride(from: head.queries - 1, through: 0, by: -step).reversed())
   }
 
+  /// Single shapes first; unions only when none of those recalls enough. Nil when cancelled.
   func label(threads: ComputeThreads, isCancelled: @escaping @Sendable () -> Bool) -> PatternLabel?
   {
     let entries = Double(visible) * PatternLabel.budget
@@ -91,6 +107,7 @@ struct Labeller {
       sampledRows: sampled.count < head.queries ? sampled.count : nil)
   }
 
+  /// From sums to means; a set without rows or entries gives 0.
   private static func candidate(
     _ set: (PatternLabel.Name, String, KeptSet), _ measured: Measured
   ) -> PatternLabel.Candidate {
@@ -99,6 +116,7 @@ struct Labeller {
       density: Double(measured.kept) / Double(max(measured.visible, 1)), detail: set.1)
   }
 
+  /// Sums over rows for one kept set: mass, rows that see something, kept and visible entries.
   private struct Measured: Sendable {
     var mass = 0.0
     var rows = 0

@@ -2,30 +2,48 @@ public import Attention
 public import Tensors
 
 /// A part of a head's map, in tokens.
+///
+/// Example: `MapWindow(queries: 0..<head.queries, keys: 0..<head.keys)` is all of it.
 public struct MapWindow: Sendable, Hashable {
+  /// Query rows.
   public var queries: Range<Int>
+  /// Keys.
   public var keys: Range<Int>
 
+  /// In tokens; nothing is checked here.
+  /// `max` and `mean` are `[rows * columns]`; nothing is checked.
   public init(queries: Range<Int>, keys: Range<Int>) { (self.queries, self.keys) = (queries, keys) }
 }
 
-/// The dense pattern of a window, pooled to a grid no larger than the screen: exact, both by maximum and by mean.
+/// The dense pattern of a window, pooled to a grid no larger than the screen: exact, both by
+/// maximum and by mean.
 ///
-/// Cell (r, c) covers query rows `rowEdges[r]..<rowEdges[r+1]` and keys `keyEdges[c]..<keyEdges[c+1]`. Values are
-/// probabilities; mean is over visible entries only; a cell without any visible entry is NaN in both,
-/// and one that holds a NaN of the data is infinity in both.
+/// Cell (r, c) covers query rows `rowEdges[r]..<rowEdges[r+1]` and keys
+/// `keyEdges[c]..<keyEdges[c+1]`. Values are probabilities; mean is over visible entries only; a
+/// cell without any visible entry is NaN in both, and one that holds a NaN of the data is infinity
+/// in both.
+///
+/// Example: `PooledMap.of(head, window: window, rows: 40, columns: 120)?.max`. Memory 8 bytes a
+/// cell, whatever the length of the text.
 public struct PooledMap: Sendable, Equatable {
+  /// What was asked for.
   public let window: MapWindow
+  /// `[rows + 1]`, ascending, in tokens.
   public let rowEdges: [Int]
+  /// `[columns + 1]`, ascending, in tokens.
   public let keyEdges: [Int]
+  /// `[rows * columns]`, the largest value under each cell.
   public let max: [Float]
+  /// `[rows * columns]`, the mean of what may be seen under each cell.
   public let mean: [Float]
   /// The key whose column was muted: left out, its row renormalised.
   public let muted: Int?
   /// How many rows of each row of cells were looked at; nil when all were.
   public let sampled: Int?
 
+  /// Cells from top to bottom.
   public var rows: Int { rowEdges.count - 1 }
+  /// Cells from left to right.
   public var columns: Int { keyEdges.count - 1 }
 
   /// Splits a range into `cells` parts as equal as may be.
@@ -42,10 +60,11 @@ public struct PooledMap: Sendable, Equatable {
     (self.max, self.mean, self.muted, self.sampled) = (max, mean, muted, sampled)
   }
 
-  /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the whole row), or over the
-  /// window's keys alone where `pass` knows the row sums.
+  /// Pools a head. Nil when cancelled. Cost: the window's rows over all keys (a softmax needs the
+  /// whole row), or over the window's keys alone where `pass` knows the row sums.
   ///
-  /// With `sampled` only so many rows of every row cell are looked at: a picture at once, and no more than that.
+  /// With `sampled` only so many rows of every row cell are looked at: a picture at once, and no
+  /// more than that.
   public static func of(
     _ head: Head, pass: MapPass? = nil, window: MapWindow, rows: Int, columns: Int,
     muted: Int? = nil, sampled: Int? = nil, threads: ComputeThreads = .shared,
@@ -122,6 +141,8 @@ public struct PooledMap: Sendable, Equatable {
       muted: muted)
   }
 
+  /// Adds one row `[keys]` to one row of cells. A muted key is left out and what remains scaled to
+  /// 1; a cell of that key alone stays without entries.
   private static func pool(
     _ p: UnsafeBufferPointer<Float>, _ row: Int, _ visibility: Visibility, _ edges: [Int],
     _ muted: Int?,

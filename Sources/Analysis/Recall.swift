@@ -3,7 +3,10 @@ import Tensors
 
 /// How much softmax mass a kept set loses.
 public enum Recall {
-  /// 1 - Σ of the dense pattern over kept entries: mean over rows that see something, and the worst row.
+  /// 1 - Σ of the dense pattern over kept entries: mean over rows that see something, and the worst
+  /// row.
+  /// Shares in 0...1 of a dense row. Cost: the whole pattern, on all threads; for long heads
+  /// `MaskNumbers` samples.
   public static func dropped(_ head: Head, _ set: KeptSet) -> (mean: Double, max: Double) {
     let rows = PatternRows(head)
     let chunk = max(1, (head.queries + 31) / 32)

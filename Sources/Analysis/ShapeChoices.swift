@@ -1,12 +1,15 @@
 import Attention
 
-/// The kept sets that a head is tried with: each shape at several splits of the same number of entries.
+/// The kept sets that a head is tried with: each shape at several splits of the same number of
+/// entries.
 struct ShapeChoices {
   private let head: Head
   private let entries: Double
   private let seen: Shapes.LastQueries
   private let blockSize: Int
 
+  /// `entries` is the budget: kept entries of the whole map. Reads the last 64 rows of the pattern
+  /// once for all candidates.
   init(_ head: Head, _ rows: PatternRows, entries: Double) {
     self.head = head
     self.entries = entries
@@ -17,7 +20,8 @@ struct ShapeChoices {
     blockSize = size
   }
 
-  /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse once.
+  /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse
+  /// once.
   var candidates: [(PatternLabel.Name, String, KeptSet)] {
     var sets: [(PatternLabel.Name, String, KeptSet)] = []
     for initial in [0, 1, 4, 16, 64, 256]
@@ -31,7 +35,8 @@ struct ShapeChoices {
     return sets
   }
 
-  /// Unions of the shapes, each with a part of the budget; they overlap, so a part may exceed a third.
+  /// Unions of the shapes, each with a part of the budget; they overlap, so a part may exceed a
+  /// third.
   var unions: [(PatternLabel.Name, String, KeptSet)] {
     [0.5, 0.42, 0.34].flatMap { part -> [(PatternLabel.Name, String, KeptSet)] in
       let a = aShape(initial: min(4, head.keys), entries: entries * part)
@@ -50,17 +55,21 @@ struct ShapeChoices {
     (0..<min(count, head.keys)).reduce(0.0) { $0 + Double(viewers(of: $1)) }
   }
 
+  /// How many query rows see a key: the entries that keeping its column costs.
   private func viewers(of key: Int) -> Int {
     head.visibility.causal
       ? max(0, min(head.queries, head.queries - (key - head.visibility.offset))) : head.queries
   }
 
+  /// How many entries a diagonal has; without a causal mask it stands on both sides of the main
+  /// one.
   private func offsetEntries(_ offset: Int) -> Int {
     let one = max(
       0, min(head.queries, head.visibility.position(row: head.queries - 1) - offset + 1))
     return head.visibility.causal || offset == 0 ? one : 2 * one
   }
 
+  /// What the first columns leave of the budget buys diagonals from the main one on.
   private func aShape(initial: Int, entries: Double) -> (PatternLabel.Name, String, KeptSet) {
     var left = entries - columnEntries(initial)
     var local = 0
@@ -74,6 +83,8 @@ struct ShapeChoices {
     )
   }
 
+  /// Columns first, with `share` of the budget; diagonals get the rest and what columns left over.
+  /// Entries on both are paid twice, so density may stay below the budget.
   private func verticalSlash(columns share: Double, entries: Double) -> (
     PatternLabel.Name, String, KeptSet
   ) {
@@ -96,6 +107,7 @@ struct ShapeChoices {
     return (.verticalSlash, "\(columns) columns + \(offsets) diagonals", set)
   }
 
+  /// As many blocks for every query block, at least one.
   private func blockSparse(entries: Double) -> (PatternLabel.Name, String, KeptSet) {
     let blocks = (head.queries + blockSize - 1) / blockSize
     let count = max(1, Int(entries / Double(blocks * blockSize * blockSize)))

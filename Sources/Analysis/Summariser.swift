@@ -1,11 +1,17 @@
 public import Attention
 public import Tensors
 
-/// Computes a `HeadSummary`: column sums, entropies and the data for a label in one parallel sweep over the rows.
+/// Computes a `HeadSummary`: column sums, entropies and the data for a label in one parallel sweep
+/// over the rows.
+///
+/// Example: `Summariser(head).summary()`. It blocks the caller until the threads are done; ask from
+/// a task that may wait. Memory `[keys]` doubles a strip.
 public struct Summariser: Sendable {
+  /// The head that is summed up.
   public let head: Head
   private let rows: PatternRows
 
+  /// Packs the keys; nothing is computed yet.
   public init(_ head: Head) {
     self.head = head
     rows = PatternRows(head)
@@ -39,6 +45,8 @@ public struct Summariser: Sendable {
   }
 
   /// Nil when cancelled.
+  /// Cost: one sweep over the rows for the sums, and two at most over `Labeller.mostRows` of them
+  /// for the label.
   public func summary(
     threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
@@ -79,6 +87,8 @@ public struct Summariser: Sendable {
     return viewers
   }
 
+  /// Sums over a strip: mass of each key `[keys]`, entropy in nats, rows that see something;
+  /// `published` only of the whole.
   private struct Totals: Sendable {
     var columns: [Double]
     var entropy = 0.0
@@ -86,6 +96,8 @@ public struct Summariser: Sendable {
     var published: Float?
   }
 
+  /// Parts are added in the order of their strips, so that the sums repeat to the bit. The
+  /// published sink rate needs the first rows, whether or not they were among the strips.
   private func sweep(
     _ strips: [Range<Int>], _ threads: ComputeThreads,
     _ isCancelled: @escaping @Sendable () -> Bool
@@ -110,6 +122,7 @@ public struct Summariser: Sendable {
     return sum
   }
 
+  /// One strip, on the thread that asks.
   private func totals(of range: Range<Int>) -> Totals {
     var part = Totals(columns: [Double](repeating: 0, count: head.keys))
     rows.withRows(range) { row, p, lse in
@@ -123,7 +136,10 @@ public struct Summariser: Sendable {
 }
 
 extension Quality {
-  /// Counts what is not finite in a head's arrays, and rows of a stored pattern that do not sum to 1.
+  /// Counts what is not finite in a head's arrays, and rows of a stored pattern that do not sum to
+  /// 1.
+  /// Infinity before softmax may be a mask, so that of stored scores only NaN and +infinity count,
+  /// and only where a query may look.
   static func scan(_ head: Head) -> Quality {
     var quality = Quality()
     func look(_ tensor: Tensor, _ name: String) {

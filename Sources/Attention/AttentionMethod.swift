@@ -2,10 +2,13 @@ public import Tensors
 
 /// One published method: it examines a subject and returns findings.
 ///
-/// Example: `try LUCID(knobs: ["strength": .number(0.5)]).examine(Subject(head), MethodRun())`. A finding has one of five
-/// shapes; every screen, figure, report and lesson knows the five shapes, and no method. `MaskMethod` and `MapMethod` (room
-/// Analysis) give `examine` to those that only keep entries or only mix rows otherwise.
+/// Example: `try LUCID(knobs: ["strength": .number(0.5)]).examine(Subject(head), MethodRun())`. A
+/// finding has one of five shapes; every screen, figure, report and lesson knows the five shapes,
+/// and no method. `MaskMethod` and `MapMethod` (room Analysis) give `examine` to those that only
+/// keep entries or only mix rows otherwise.
 public protocol AttentionMethod: Sendable {
+  /// The facts of the method: what it is called, what it needs, its knobs and its source. One for
+  /// the type, not for the values of its knobs.
   static var card: MethodCard { get }
   /// Throws `KnobError` when a knob is unknown or out of range.
   init(knobs: Knobs) throws(KnobError)
@@ -15,14 +18,19 @@ public protocol AttentionMethod: Sendable {
 
 /// The few that can also run inside an engine, for all query heads of a KV head.
 ///
-/// It takes a `HeadGroup` and not one head because deployed decode kernels let all query heads of a KV head vote together.
-/// A method is synchronous; parallelism over heads and row tiles is below it, in `TilePass`.
+/// It takes a `HeadGroup` and not one head because deployed decode kernels let all query heads of a
+/// KV head vote together. A method is synchronous; parallelism over heads and row tiles is below
+/// it, in `TilePass`.
+///
+/// The catch: `attend` runs once a layer and token while somebody waits, so that an engine method
+/// must not compute numbers that only a screen would show; those belong into `examine`.
 public protocol EngineMethod: AttentionMethod {
-  /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group has no V.
-  /// Nil when the task was cancelled.
+  /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group
+  /// has no V. Nil when the task was cancelled.
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
-  /// One new row of a KV group, as `attend` would compute it and to the same bits, into `output` `[heads, dim]`; the
-  /// counts of blocks are left in `row`. False when the method has no such shortcut.
+  /// One new row of a KV group, as `attend` would compute it and to the same bits, into `output`
+  /// `[heads, dim]`; the counts of blocks are left in `row`. False when the method has no such
+  /// shortcut.
   func decode(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
     into output: UnsafeMutablePointer<Float>
@@ -39,7 +47,8 @@ extension EngineMethod {
 
 /// Where a method computes, and how exactly.
 public struct AttentionState: Sendable {
-  /// Threads for the loops below the method; an engine that already spreads its heads gives none but the caller's.
+  /// Threads for the loops below the method; an engine that already spreads its heads gives none
+  /// but the caller's.
   public var threads: ComputeThreads
   /// An engine computes in float, where its cache lies ready; analysis lets the tile pass decide.
   public var precision: TilePass.Precision

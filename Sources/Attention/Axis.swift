@@ -1,15 +1,21 @@
 /// What one direction of an array counts, and how many there are.
 ///
-/// Example: `Axis(.query, 832)` counts query rows; `Axis(.block, 7, span: 128)` counts blocks of 128 tokens, so that entry
-/// 2 stands for tokens 256 to 383. Axes of tokens are drawn on the map's own window; others have a scale of their own.
+/// Example: `Axis(.query, 832)` counts query rows; `Axis(.block, 7, span: 128)` counts blocks of
+/// 128 tokens, so that entry 2 stands for tokens 256 to 383. Axes of tokens are drawn on the map's
+/// own window; others have a scale of their own.
 public struct Axis: Sendable, Hashable {
   /// What is counted.
   public enum Kind: String, Sendable, Hashable, CaseIterable {
+    /// Places of a text, of a model, or of a schedule. `offset` is the distance of a key behind its
+    /// query, in tokens; `sublayer` and `source` count who reads the residual stream and who wrote
+    /// into it; `worker` counts who computes.
     case query, key, offset, block, token, layer, head, sublayer, source, channel, worker, slot,
       step
+    /// Places of a factorisation, of a plane (an image's patches, say), and turns of an iteration.
     case rank, row, column, round
   }
 
+  /// What an entry is: a query, a key, a block of tokens, a layer.
   public let kind: Kind
   /// Entries along this direction.
   public let count: Int

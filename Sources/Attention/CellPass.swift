@@ -2,14 +2,19 @@ import Kernels
 import Synchronization
 public import Tensors
 
-/// Rows of the dense pattern pooled to cells, a strip of rows at a time: the kernel of every map on the screen.
+/// Rows of the dense pattern pooled to cells, a strip of rows at a time: the kernel of every map on
+/// the screen.
 ///
-/// For a chosen set of rows and runs of keys it gives, for every row cell and key cell, the largest probability and the sum
-/// of all. Scores are float32; the softmax is over all keys of a row, whatever the window shows.
+/// For a chosen set of rows and runs of keys it gives, for every row cell and key cell, the largest
+/// probability and the sum of all. Scores are float32; the softmax is over all keys of a row,
+/// whatever the window shows.
 struct CellPass {
+  /// A group of one head whose keys are packed in panels of floats; must not be in double
+  /// precision.
   let pass: TilePass
   /// Boundaries of the key cells, ascending.
   let keyEdges: [Int]
+  /// The key that is left out of every row, or nil.
   let muted: Int?
   /// Log-sum-exp of every row, where it is known: then only the keys of the window are looked at.
   let lse: [Float]?
@@ -22,7 +27,8 @@ struct CellPass {
   static let rows = 4 * Strips.lanes
   private static let keys = 128
 
-  /// Adds up to `CellPass.rows` rows of the only head, each given with the row cell it belongs to (ascending), to `out`.
+  /// Adds up to `CellPass.rows` rows of the only head, each given with the row cell it belongs to
+  /// (ascending), to `out`.
   func add(_ rows: [Int], cell: [Int], to out: CellSums) {
     let lanes = Strips.lanes
     let strips = Strips(pass, head: 0, rows: rows)
@@ -64,6 +70,9 @@ struct CellPass {
     fold(strips, rows, cell, top, sum, level, m, l, out)
   }
 
+  /// Brings the sums of each lane from its own running level to the row's log-sum-exp, and adds the
+  /// lanes of one row cell together. Lanes of a cell are neighbours, so that a cell is locked once
+  /// a strip and not once a row.
   private func fold(
     _ strips: Strips, _ rows: [Int], _ cell: [Int], _ top: Floats, _ sum: Floats, _ level: Floats,
     _ m: Floats,
@@ -96,14 +105,21 @@ struct CellPass {
   }
 }
 
-/// A head made ready for maps: its keys are packed once, and row sums that one exact map found serve every zoom after it.
+/// A head made ready for maps: its keys are packed once, and row sums that one exact map found
+/// serve every zoom after it.
 ///
 /// Nil for stored maps and where float32 would not do; `PatternRows` is the way for those.
+///
+/// Example: `MapPass(head)?.pool(rowEdges: [0, 64, 128], keyEdges: [0, 128], muted: nil)` gives two
+/// cells. The catch: a row's log-sum-exp is only known after an exact pool of all rows without a
+/// muted key; until then every pool, however small its window, walks all keys of its rows.
 public final class MapPass: Sendable {
+  /// The head whose rows are pooled.
   public let head: Head
   private let pass: TilePass
   private let lse = Mutex<[Float]?>(nil)
 
+  /// Packs the keys. Cost O(keys * d), memory `bytes`. Nil where maps take the slow way.
   public init?(_ head: Head, threads: ComputeThreads = .shared) {
     let pass = TilePass(HeadGroup([head]), keysPerTile: 128, threads: threads)
     guard pass.hasPanels, !pass.isDouble else { return nil }
@@ -113,8 +129,11 @@ public final class MapPass: Sendable {
   /// Bytes beyond those of the file.
   public var bytes: Int { 4 * ((head.keys + 15) / 16 * 16 * head.dim + head.queries) }
 
-  /// Per cell the largest probability and the sum of all, `[row cells][key cells]`. With `sampled` only that many rows of
-  /// each row cell are looked at. Nil when cancelled.
+  /// Per cell the largest probability and the sum of all, `[row cells][key cells]`. With `sampled`
+  /// only that many rows of each row cell are looked at. Nil when cancelled.
+  /// `rowEdges` `[row cells + 1]` and `keyEdges` `[key cells + 1]` ascend, in tokens. A cell
+  /// without a visible entry is 0 in both arrays: the caller knows the visibility and tells it from
+  /// a weight of 0.
   public func pool(
     rowEdges: [Int], keyEdges: [Int], muted: Int?, sampled: Int? = nil,
     threads: ComputeThreads = .shared, progress: Progress? = nil,
@@ -164,13 +183,15 @@ public final class MapPass: Sendable {
   public var rows: PatternRows { PatternRows(pass, head: 0) }
 
   /// `count` rows of a range, evenly spread.
+  /// Each is the middle of its share of the range, so that neither end is favoured.
   public static func sample(_ range: Range<Int>, _ count: Int) -> [Int] {
     guard count < range.count else { return Array(range) }
     return (0..<count).map { range.lowerBound + (2 * $0 + 1) * range.count / (2 * count) }
   }
 }
 
-/// What a `CellPass` found: `[row cells][key cells]` maxima and sums. Row cells may be filled by different threads.
+/// What a `CellPass` found: `[row cells][key cells]` maxima and sums. Row cells may be filled by
+/// different threads.
 ///
 /// `@unchecked Sendable`: two threads that share a row cell take turns.
 final class CellSums: @unchecked Sendable {
@@ -178,16 +199,19 @@ final class CellSums: @unchecked Sendable {
   private let most, mass: Floats
   private let locks: [Guard]
 
+  /// A mutex cannot be stored in an array; in a class of its own it can.
   private final class Guard: Sendable {
     let mutex = Mutex<Void>(())
   }
 
+  /// All maxima and sums start at 0, the least a probability can be.
   init(rows: Int, columns: Int) {
     self.columns = columns
     (most, mass) = (Floats(rows * columns), Floats(rows * columns))
     locks = (0..<rows).map { _ in Guard() }
   }
 
+  /// The row's maxima and sums, `[columns]` each, for as long as no other thread has them.
   func withRow(
     _ row: Int, _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) -> Void
   ) {
@@ -196,6 +220,8 @@ final class CellSums: @unchecked Sendable {
     }
   }
 
+  /// `[rows * columns]`, row by row.
   var maxima: [Float] { Array(UnsafeBufferPointer(start: most.base, count: most.count)) }
+  /// `[rows * columns]`, row by row.
   var sums: [Float] { Array(UnsafeBufferPointer(start: mass.base, count: mass.count)) }
 }

@@ -1,15 +1,21 @@
 import Kernels
 
-/// One new query row of every head that shares a KV head, against the cache: the inner loop of decoding, with memory that
-/// is taken once.
+/// One new query row of every head that shares a KV head, against the cache: the inner loop of
+/// decoding, with memory that is taken once.
 ///
-/// The arithmetic is that of `TilePass.forward` on the same group, kernel by kernel, so the results are the same bits.
-/// Not for use by two threads at once: an engine has one for each KV head.
+/// The arithmetic is that of `TilePass.forward` on the same group, kernel by kernel, so the results
+/// are the same bits. Not for use by two threads at once: an engine has one for each KV head.
+///
+/// Cost O(heads * keys * d) a token; memory one tile of scores and weights per voting head, grown
+/// when a longer tile comes and never returned.
 public final class DecodeRow {
+  /// Query heads that share the KV head.
   public let heads: Int
+  /// Width of a query, a key and a value.
   public let dim: Int
-  /// Blocks that the row saw and skipped, per head.
+  /// Blocks that the last row saw, `[heads]`.
   public private(set) var visible: [Int32]
+  /// Blocks that the last row skipped, `[heads]`.
   public private(set) var skipped: [Int32]
   private let plan = as_plan(isa: InstructionSet.best.rawValue, precision: 0)
   private static let isa = as_isa(rawValue: UInt32(InstructionSet.best.rawValue))
@@ -20,9 +26,10 @@ public final class DecodeRow {
   private let t, m, l, sums: UnsafeMutablePointer<Float>
   private let screenQuery: ScreenQuery
   private let strip: Floats
-  /// Blocks skipped on the word of a bound, per head.
+  /// Of those, blocks skipped on the word of the int8 bound alone, `[heads]`.
   public private(set) var decidedByBound: [Int32]
 
+  /// Allocates what does not depend on the length of the context.
   public init(heads: Int, dim: Int) {
     (self.heads, self.dim) = (heads, dim)
     paddedDim = (dim + 15) / 16 * 16
@@ -43,10 +50,12 @@ public final class DecodeRow {
 
   deinit { for buffer in [scores, weights, t, m, l, sums] { buffer.deallocate() } }
 
-  /// BLASST over `keys.count` keys: the last position looks at all of them. `query` and `output` are `[heads, dim]`.
+  /// BLASST over `keys.count` keys: the last position looks at all of them. `query` and `output`
+  /// are `[heads, dim]`.
   ///
-  /// With `screen` int8 blocks are skipped on the word of a bound where it can tell; the results are the same bits. False
-  /// when the general way must go: a tile that is no multiple of 16 keys, the lse criterion, or split-K.
+  /// With `screen` int8 blocks are skipped on the word of a bound where it can tell; the results
+  /// are the same bits. False when the general way must go: a tile that is no multiple of 16 keys,
+  /// the lse criterion, or split-K.
   public func blasst(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ spec: TileSpec, lambda: Double,
     screen: Screening = .none, into output: UnsafeMutablePointer<Float>
@@ -57,7 +66,8 @@ public final class DecodeRow {
       return false
     }
     let rows = spec.vote == .group ? heads : 1
-    let isScreened = screen == .int8 && lambda > 0 && rows <= Strips.lanes
+    let isScreened =
+      screen == .int8 && lambda > 0 && rows <= Strips.lanes && ScreenedKeys.holds(dim)
     let screened = isScreened ? keys.screened() : nil
     reserve(min(spec.keys, (keys.count + 15) / 16 * 16))
     let threshold = Lambda.threshold(lambda)
@@ -71,6 +81,7 @@ public final class DecodeRow {
     return true
   }
 
+  /// Makes room for `tile` scores of every head. Nothing is kept: a tile is scored anew each time.
   private func reserve(_ tile: Int) {
     guard heads * tile > stride else { return }
     stride = heads * tile
@@ -84,6 +95,8 @@ public final class DecodeRow {
   }
 
   /// Heads that vote together.
+  /// The first block of a visit is never skipped: there is no running maximum to compare it with.
+  /// Screening therefore begins with the second.
   private func unit(
     _ unit: Range<Int>, _ query: UnsafePointer<Float>, _ keys: CachedKeys,
     _ screened: ScreenedKeys?, _ spec: TileSpec, _ threshold: Float,
@@ -124,6 +137,7 @@ public final class DecodeRow {
     }
   }
 
+  /// The int8 form of the query rows, once a token: every block is screened against the same.
   private func quantise(
     _ query: UnsafePointer<Float>, _ rows: Int, _ screened: ScreenedKeys
   ) {
@@ -131,6 +145,7 @@ public final class DecodeRow {
     screenQuery.set(strip.base, screened)
   }
 
+  /// True when the bound alone proves that no row's maximum in the block reaches m + threshold.
   private func isBelow(
     _ screened: ScreenedKeys, _ start: Int, _ count: Int, _ rows: Int, _ threshold: Float
   ) -> Bool {

@@ -4,6 +4,7 @@ public enum Unit: String, Sendable, Hashable, CaseIterable {
   case none
   /// Of 1: written as a per cent on the screen.
   case share
+  /// Natural units of information, and scores before softmax.
   case nats, logits
   /// Whole numbers of things.
   case tokens, keys, blocks, entries, count
@@ -39,25 +40,33 @@ public enum Look: Sendable, Hashable {
 public struct Curve: Sendable, Hashable {
   /// A place on a curve that is worth a name: the chosen cut, a threshold.
   public struct Mark: Sendable, Hashable {
+    /// Along the x axis, in its unit.
     public let x: Double
+    /// Along the y axis, in its unit.
     public let y: Double
+    /// One or two words beside the mark.
     public let name: String
 
     /// `name` is one or two words.
     public init(_ name: String, x: Double, y: Double) { (self.name, self.x, self.y) = (name, x, y) }
   }
 
-  /// What is drawn to the right, and upwards.
+  /// What is drawn to the right.
   public let xName: String
+  /// What is drawn upwards.
   public let yName: String
   /// `[points]`, x ascending.
   public let points: [Point]
+  /// Named places, in any order; they need not be among the points.
   public let marks: [Mark]
   /// The x axis is logarithmic.
   public let isLogarithmic: Bool
 
+  /// A point of the line.
   public struct Point: Sendable, Hashable {
+    /// Along the x axis, in its unit.
     public let x: Double
+    /// Along the y axis, in its unit.
     public let y: Double
 
     /// Any finite numbers.
@@ -77,8 +86,9 @@ public struct Curve: Sendable, Hashable {
 public struct Span: Sendable, Hashable {
   /// Index along the lanes' axis.
   public let lane: Int
-  /// In the unit of the finding.
+  /// When it begins, in the unit of the finding.
   public let from: Double
+  /// When it ends, in the unit of the finding.
   public let to: Double
   /// Spans of one key have one colour: a head, say.
   public let key: Int
@@ -97,17 +107,23 @@ public enum Content: Sendable {
   case series(Axis, [Float], Unit)
   /// A map.
   case field(any RowField, Look)
+  /// A line through points: a trade-off, a distribution.
   case curve(Curve)
   /// A timeline of lanes.
   case spans([Span], lanes: Axis, Unit)
 }
 
 /// One thing a method has to say, under a name that reports, lessons and files use.
+///
+/// Example: `Finding("tile_density", "density of 64x64 tiles", .number(0.3, .share))`. The name is
+/// an interface: lessons test it, reports print it, comparisons match it between methods, so that
+/// two methods that mean the same must say the same name.
 public struct Finding: Sendable {
   /// Lower case, words joined by `_`; unique within its findings.
   public let name: String
   /// For a person.
   public let title: String
+  /// What was found, in one of the five shapes.
   public let content: Content
 
   /// `title` may be left out where the name says it.
@@ -122,9 +138,10 @@ public struct Finding: Sendable {
 
 /// Everything a method has to say about one subject, in the order it is shown.
 ///
-/// Example: `findings.number("density", 0.12, .share)`. A name that is said twice keeps its first place and takes the
-/// later content.
+/// Example: `findings.number("density", 0.12, .share)`. A name that is said twice keeps its first
+/// place and takes the later content.
 public struct Findings: Sendable {
+  /// In the order in which names were first said.
   public private(set) var all: [Finding] = []
   /// Sentences about the result: a fallback, a surrogate, a sample.
   public private(set) var notes: [String] = []

@@ -2,13 +2,24 @@ public import Tensors
 
 /// Which keys a query may see.
 ///
-/// Causal rows are aligned bottom-right: query row r has position `r + offset` and sees keys `0...position`, with
-/// offset = keys - queries unless told otherwise (chunked prefill, decode rows).
+/// Causal rows are aligned bottom-right: query row r has position `r + offset` and sees keys
+/// `0...position`, with offset = keys - queries unless told otherwise (chunked prefill, decode
+/// rows).
+///
+/// Example: 4 queries against 10 keys have offset 6: query row 0 stands at position 6 and sees 7
+/// keys.
 public struct Visibility: Sendable, Hashable {
+  /// A query sees no key behind its own position.
   public let causal: Bool
+  /// Keys before the first query, in tokens; between `-queries` and `keys`.
   public let offset: Int
+  /// Keys in all, in tokens.
   public let keys: Int
 
+  /// Q `[queries, d]`, K `[keys, d]` and V `[keys, dv]`; `offset` in tokens as in `Visibility`, and
+  /// `scale` 1/sqrt(d) unless given.
+  /// `offset` in tokens, `keys - queries` unless given; one beyond what any row could tell apart is
+  /// moved to the nearest that is not.
   public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil) {
     self.causal = causal
     self.keys = keys
@@ -27,10 +38,15 @@ public struct Visibility: Sendable, Hashable {
 
 /// One query head: queries and the keys they attend to, or a stored map of them.
 ///
-/// Scores are `scale * q k^T` (scale = 1/sqrt(d) unless given); they are computed when asked for and never stored.
-/// From a stored pattern p the score is log p, which differs from the true score by a constant per row, so margins,
-/// masks and masses come out the same; only outputs need V.
+/// Scores are `scale * q k^T` (scale = 1/sqrt(d) unless given); they are computed when asked for
+/// and never stored. From a stored pattern p the score is log p, which differs from the true score
+/// by a constant per row, so margins, masks and masses come out the same; only outputs need V.
+///
+/// Example: `Head(query: q, key: k, value: v, causal: true)`. The catch: a stored pattern that
+/// holds zeros gives scores of -infinity there, and rows that do not sum to 1 are renormalised by
+/// every reader. Memory: none of its own, tensors are shared views.
 public struct Head: Sendable {
+  /// Where the scores of a head come from.
   public enum Source: Sendable {
     /// query `[queries, d]`, key `[keys, d]`, value `[keys, dv]` or nil
     case projections(query: Tensor, key: Tensor, value: Tensor?)
@@ -42,11 +58,16 @@ public struct Head: Sendable {
     case scores(Tensor)
   }
 
+  /// The arrays behind the head.
   public let source: Source
+  /// Which keys each query may see.
   public let visibility: Visibility
+  /// Query rows, in tokens.
   public let queries: Int
+  /// What dot products are multiplied with; 1 for stored maps.
   public let scale: Double
 
+  /// Keys, in tokens.
   public var keys: Int { visibility.keys }
 
   public init(
@@ -67,10 +88,12 @@ public struct Head: Sendable {
     scale = 1 / Double(max(query.shape[1], 1)).squareRoot()
   }
 
+  /// A stored map `[queries, keys]` after softmax.
   public init(pattern: Tensor, causal: Bool, offset: Int? = nil) {
     self.init(map: pattern, .pattern(pattern), causal, offset)
   }
 
+  /// A stored map `[queries, keys]` before softmax.
   public init(scores: Tensor, causal: Bool, offset: Int? = nil) {
     self.init(map: scores, .scores(scores), causal, offset)
   }
@@ -115,11 +138,15 @@ public struct Head: Sendable {
     }
   }
 
-  /// So many entries that a screen cannot wait for all of them: it shows a sample first, and says so.
+  /// So many entries that a screen cannot wait for all of them: it shows a sample first, and says
+  /// so.
   public var isLong: Bool { queries * keys >= Head.longEntries }
 
+  /// Entries, queries times keys, from which a head is long: 2^27, a square map of some 11,600
+  /// tokens.
   public static let longEntries = 1 << 27
 
+  /// V `[keys, dv]`; nil for stored maps and where a source holds none.
   public var value: Tensor? {
     switch source {
     case .projections(_, _, let value): value
@@ -150,13 +177,17 @@ public struct Head: Sendable {
     query?.shape[1] ?? 0
   }
 
+  /// Width of a value row; 0 without V.
   public var valueDim: Int { value?.shape[1] ?? 0 }
 }
 
-/// The query heads that share one KV head (one head in MHA, all of them in MQA): the unit that may vote together.
+/// The query heads that share one KV head (one head in MHA, all of them in MQA): the unit that may
+/// vote together.
 public struct HeadGroup: Sendable {
+  /// `[heads]`, at least one, all with as many queries and keys.
   public let heads: [Head]
 
+  /// Traps for no heads, and for heads of different sides.
   public init(_ heads: [Head]) {
     precondition(!heads.isEmpty, "a head group holds at least one query head")
     precondition(
@@ -165,7 +196,11 @@ public struct HeadGroup: Sendable {
     self.heads = heads
   }
 
+  /// Query rows of each head, in tokens.
   public var queries: Int { heads[0].queries }
+  /// Keys of each head, in tokens.
   public var keys: Int { heads[0].keys }
+  /// What each head's queries may see: the first head's, since heads of a group come from one
+  /// layer.
   public var visibility: Visibility { heads[0].visibility }
 }

@@ -1,8 +1,13 @@
 import Kernels
 
-/// Runs of keys that each tile of query rows keeps, compressed: tile t has runs `starts[t]..<starts[t + 1]`.
+/// Runs of keys that each tile of query rows keeps, compressed: tile t has runs
+/// `starts[t]..<starts[t + 1]`.
 ///
-/// What columns, diagonals and blocks cannot say: trees, hash buckets, 2-D neighbourhoods, picks of every row.
+/// What columns, diagonals and blocks cannot say: trees, hash buckets, 2-D neighbourhoods, picks of
+/// every row.
+///
+/// Example: `KeyRanges([[0..<4], [0..<4, 8..<9]])` keeps keys 0 to 3 for both rows, and key 8 for
+/// the second. Memory 16 bytes a run and 8 a tile, whatever the length of the runs.
 public struct KeyRanges: Sendable, Equatable {
   /// Query rows that share their runs.
   public let tileRows: Int
@@ -52,16 +57,30 @@ public struct KeyRanges: Sendable, Equatable {
   }
 }
 
-/// Which entries a sparse pattern keeps: columns, diagonals, blocks, runs of keys, or any union of them.
+/// Which entries a sparse pattern keeps: columns, diagonals, blocks, runs of keys, or any union of
+/// them.
 ///
-/// Entry (i, j) is kept when it is visible and column j, or offset |position(i) - j|, or its block is kept, or a run of its
-/// row holds j. An A-shape is the first columns and the smallest offsets; a tree or a hash needs runs.
+/// Entry (i, j) is kept when it is visible and column j, or offset |position(i) - j|, or its block
+/// is kept, or a run of its row holds j. An A-shape is the first columns and the smallest offsets;
+/// a tree or a hash needs runs.
+///
+/// Example:
+/// ```
+/// var set = KeptSet(queries: 512, keys: 512, visibility: head.visibility)
+/// set.keep(columns: 0..<4)
+/// for offset in 0..<64 { set.keep(offset: offset) }
+/// ```
+/// The catch: visibility is not stored; `row` and `measure` take it again and must get the one the
+/// set was made with. Cost O(keys) a row; memory `bytes`, never `[queries, keys]`.
 public struct KeptSet: Sendable, Equatable {
+  /// Query rows, in tokens.
   public let queries: Int
+  /// Keys, in tokens.
   public let keys: Int
   /// `[keys]`, 1 where the column is kept.
   public var columns: [UInt8]
-  /// Mirrored around its centre, so that one pointer serves a whole row: index `centre + j - position`.
+  /// Mirrored around its centre, so that one pointer serves a whole row: index `centre + j -
+  /// position`.
   private var mirrored: [UInt8]
   private let centre: Int
   /// `[query blocks][key blocks]`, or empty.
@@ -88,6 +107,7 @@ public struct KeptSet: Sendable, Equatable {
     mirrored[centre + offset] = 1
   }
 
+  /// Keeps whole columns; keys beyond the map are passed over.
   public mutating func keep(columns range: Range<Int>) {
     for j in range.clamped(to: 0..<keys) { columns[j] = 1 }
   }
@@ -97,7 +117,8 @@ public struct KeptSet: Sendable, Equatable {
     keep(blocks: blocks, rows: size, keys: size)
   }
 
-  /// `[query blocks][key blocks]` of `rows` query rows and `keys` keys, 1 kept; replaces blocks kept before.
+  /// `[query blocks][key blocks]` of `rows` query rows and `keys` keys, 1 kept; replaces blocks
+  /// kept before.
   public mutating func keep(blocks: [UInt8], rows: Int, keys wide: Int) {
     precondition(
       blocks.count == ((queries + rows - 1) / rows) * ((keys + wide - 1) / wide),
@@ -108,6 +129,7 @@ public struct KeptSet: Sendable, Equatable {
   /// Runs of keys of every row or tile of rows; replaces runs kept before.
   public mutating func keep(_ ranges: KeyRanges) { self.ranges = ranges }
 
+  /// Distances of kept diagonals, in tokens, ascending.
   public var offsets: [Int] { (0...centre).filter { mirrored[centre + $0] != 0 } }
 
   /// About how many bytes it holds.
@@ -150,6 +172,8 @@ public struct KeptSet: Sendable, Equatable {
       }, tileRows: blockRows)
   }
 
+  /// Both kinds of runs in one. Tiles of equal height stay tiles; otherwise every row gets a list
+  /// of its own, which costs memory but is always right.
   private static func joined(_ a: KeyRanges, _ b: KeyRanges, _ queries: Int) -> KeyRanges {
     let rows = a.tileRows == b.tileRows ? a.tileRows : 1
     return KeyRanges(
@@ -159,6 +183,8 @@ public struct KeptSet: Sendable, Equatable {
   }
 
   /// Writes 1 for each kept, visible key of `keys` for query `row`.
+  /// The layers are written one over the other: columns and diagonals by a kernel, then runs, then
+  /// blocks. `out` holds `range.count` flags, and what is not visible is set to 0.
   func fill(
     _ out: UnsafeMutableBufferPointer<UInt8>, row: Int, keys range: Range<Int>,
     _ visibility: Visibility
@@ -202,6 +228,7 @@ public struct KeptSet: Sendable, Equatable {
 
 extension KeptSet {
   /// Mass of a row on kept entries, and how many are kept.
+  /// `pattern` is `[keys]`; the mass is a share of the row, in 0...1 when the row sums to 1.
   public func mass(of pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility) -> (
     Double, kept: Int
   ) {
@@ -209,8 +236,9 @@ extension KeptSet {
     return (measured.mass, measured.kept)
   }
 
-  /// A row against its pattern `[keys]`: mass and number of kept entries, which key tiles hold one (set in `tiles`), and the
-  /// mass that the best choice of as many entries would have (nil unless `wantsBest`).
+  /// A row against its pattern `[keys]`: mass and number of kept entries, which key tiles hold one
+  /// (set in `tiles`), and the mass that the best choice of as many entries would have (nil unless
+  /// `wantsBest`).
   public func measure(
     _ pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility,
     tile: Int = 0, tiles: UnsafeMutableBufferPointer<UInt8>? = nil, wantsBest: Bool = false

@@ -4,15 +4,24 @@ public import Tensors
 
 /// Keys and values of one KV head, growing: laid out so that the tile pass reads them as they are.
 ///
-/// Keys are kept in panels `[keys / 16][dim][16]`, values as rows `[keys, valueDim rounded up to 16]`, both float32.
-/// One thread appends; what `snapshot` gave out stays valid and unchanged while the cache grows, because positions are
-/// only ever written once and a storage that is outgrown lives until its last reader lets go.
+/// Keys are kept in panels `[keys / 16][dim][16]`, values as rows `[keys, valueDim rounded up to
+/// 16]`, both float32. One thread appends; what `snapshot` gave out stays valid and unchanged while
+/// the cache grows, because positions are only ever written once and a storage that is outgrown
+/// lives until its last reader lets go.
+///
+/// Example: `cache.append(key: k, value: v)`, then `Head(query: q, cached: cache.snapshot)`. Cost:
+/// appending is O(d) until the storage is full, then everything is copied to one that is half as
+/// large again. Memory 4 (d + dv) bytes a position of capacity, dv rounded up to 16.
 public final class KeyCache {
+  /// Width of a key.
   public let dim: Int
+  /// Width of a value.
   public let valueDim: Int
   private var storage: KeyStorage
+  /// Positions that were appended, in tokens.
   public private(set) var count = 0
 
+  /// `capacity` in tokens; it is a first guess, not a limit.
   public init(dim: Int, valueDim: Int, capacity: Int = 256) {
     (self.dim, self.valueDim) = (dim, valueDim)
     storage = KeyStorage(dim: dim, valueDim: valueDim, capacity: capacity)
@@ -51,24 +60,33 @@ public final class KeyCache {
     (storage, self.count) = (fresh, count)
   }
 
-  public var snapshot: CachedKeys { CachedKeys(storage: storage, count: count) }
+  public var snapshot: CachedKeys { CachedKeys(memory: storage, count: count) }
 }
 
 /// The first positions of a key cache, as they were when asked.
 public struct CachedKeys: Sendable {
-  let storage: KeyStorage
+  private let memory: KeyStorage
   public let count: Int
+
+  init(memory: KeyStorage, count: Int) { (self.memory, self.count) = (memory, count) }
+
+  /// The memory, in which this thread sees the first `count` positions as they were written.
+  var storage: KeyStorage {
+    memory.acquire(count)
+    return memory
+  }
 
   /// The first `count` positions of these.
   public func prefix(_ count: Int) -> CachedKeys {
-    CachedKeys(storage: storage, count: min(count, self.count))
+    CachedKeys(memory: memory, count: min(count, self.count))
   }
 
-  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows can be screened at once.
+  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows
+  /// can be screened at once.
   func screened() -> ScreenedKeys { storage.screened(count) }
 
-  public var dim: Int { storage.dim }
-  public var valueDim: Int { storage.valueDim }
+  public var dim: Int { memory.dim }
+  public var valueDim: Int { memory.valueDim }
 
   /// Keys as rows `[count, dim]`, a copy.
   public var keyRows: Tensor { keyRows(0..<count) }
@@ -77,6 +95,7 @@ public struct CachedKeys: Sendable {
   public func keyRows(_ positions: Range<Int>) -> Tensor {
     precondition(positions.upperBound <= count, "\(positions) of \(count) positions")
     var out = [Float](repeating: 0, count: positions.count * dim)
+    let storage = storage
     for (row, key) in positions.enumerated() {
       let panel = storage.panels + key / 16 * dim * 16 + key % 16
       for c in 0..<dim { out[row * dim + c] = panel[c * 16] }
@@ -86,7 +105,8 @@ public struct CachedKeys: Sendable {
 
   /// Values as rows `[count, valueDim]`; nothing is copied.
   public var valueRows: Tensor {
-    Tensor(
+    let storage = storage
+    return Tensor(
       storage: storage.valueBytes, dtype: .float32, shape: Shape([count, valueDim]),
       strides: [storage.paddedValueDim, 1])
   }
@@ -94,8 +114,11 @@ public struct CachedKeys: Sendable {
 
 /// The memory of a key cache at one capacity.
 ///
-/// `@unchecked Sendable`: a position is written once, before any snapshot counts it; readers stay below their count, but
-/// for the unused lanes of the last panel, whose scores are masked.
+/// `@unchecked Sendable`: one thread writes, and writes a position once. `written` tells how many are there: it is stored
+/// with release after their floats, and every reader begins with an acquire load of it (`CachedKeys.storage`) and uses
+/// positions below its own count only. A panel holds 16 positions side by side, so kernels also load the lanes beyond the
+/// count, perhaps while they are written. What those hold is never used: their scores are masked before any maximum or sum
+/// is taken, a bound over a panel only grows by them, and an aligned float is loaded whole.
 final class KeyStorage: @unchecked Sendable {
   let dim: Int
   let valueDim: Int
@@ -106,6 +129,13 @@ final class KeyStorage: @unchecked Sendable {
   let valueBytes: Storage
   private let keep: OwnedStorage
   private let screen = Mutex<ScreenedKeys?>(nil)
+  private let written = Atomic<Int>(0)
+
+  /// Makes the first `count` positions visible to this thread.
+  func acquire(_ count: Int) {
+    let there = written.load(ordering: .acquiring)
+    precondition(count <= there, "\(count) of \(there) positions")
+  }
 
   /// Quantised keys that hold the first `count` positions.
   func screened(_ count: Int) -> ScreenedKeys {
@@ -117,6 +147,7 @@ final class KeyStorage: @unchecked Sendable {
     }
   }
 
+  /// All zero: unused lanes of the last panel must hold finite numbers, for kernels multiply them.
   init(dim: Int, valueDim: Int, capacity: Int) {
     (self.dim, self.valueDim) = (dim, valueDim)
     paddedValueDim = (valueDim + 15) / 16 * 16
@@ -135,15 +166,20 @@ final class KeyStorage: @unchecked Sendable {
       owner, UnsafeRawBufferPointer(start: UnsafeRawPointer(values), count: 4 * valueFloats))
   }
 
+  /// The one way in which a position comes to be; never called twice for the same position.
   func write(_ position: Int, _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>) {
     let panel = panels + position / 16 * dim * 16 + position % 16
     for c in 0..<dim { panel[c * 16] = key[c] }
     (values + position * paddedValueDim).update(from: value, count: valueDim)
+    written.store(position + 1, ordering: .releasing)
   }
 
+  /// The first positions of another storage of the same widths, the rest of the last panel with
+  /// them.
   func copy(_ other: KeyStorage, positions: Int) {
     panels.update(from: other.panels, count: (positions + 15) / 16 * dim * 16)
     values.update(from: other.values, count: positions * paddedValueDim)
+    written.store(positions, ordering: .releasing)
   }
 }
 

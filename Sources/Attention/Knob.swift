@@ -1,8 +1,11 @@
 /// A value that a knob can take, as text and as what it is.
 public enum KnobValue: Sendable, Hashable, CustomStringConvertible {
+  /// A finite number; whole ones stand for integers.
   case number(Double)
+  /// A word: an enumeration's, or `true` and `false`.
   case word(String)
 
+  /// As it is typed: whole numbers without a decimal point.
   public var description: String {
     switch self {
     case .number(let x): x == x.rounded() && abs(x) < 1e9 ? String(Int(x)) : String(x)
@@ -31,17 +34,25 @@ public enum KnobStep: Sendable, Hashable {
 
 /// A setting of a method: its name, help, range, standard and step, whatever type it has.
 public struct KnobFacts: Sendable, Hashable {
+  /// The values that a knob accepts.
   public enum Range: Sendable, Hashable {
+    /// Real numbers, both ends included.
     case number(ClosedRange<Double>)
+    /// Whole numbers, both ends included.
     case integer(ClosedRange<Int>)
+    /// One of these words, in the order in which `[` and `]` walk them.
     case words([String])
   }
 
+  /// What users type before the `=`: lower case.
   public let name: String
   /// A clause for help texts.
   public let help: String
+  /// The values that are accepted; others make a `KnobError`.
   public let range: Range
+  /// The value of a knob that is left out: the paper's, where the paper has one.
   public let standard: KnobValue
+  /// How far one key press moves it.
   public let step: KnobStep
   /// `[` and `]` move this one.
   public let isMain: Bool
@@ -51,9 +62,11 @@ public struct KnobFacts: Sendable, Hashable {
 
 /// A knob with the type its method reads it as.
 ///
-/// Example: `static let strength = Knob("strength", "0 is softmax", 0...1, standard: 1.0, isMain: true)`, then
-/// `knobs[Self.strength]` is a `Double`. Kinds: `Double`, `Int`, `Bool`, and enumerations of words.
+/// Example: `static let strength = Knob("strength", "0 is softmax", 0...1, standard: 1.0, isMain:
+/// true)`, then `knobs[Self.strength]` is a `Double`. Kinds: `Double`, `Int`, `Bool`, and
+/// enumerations of words.
 public struct Knob<Value>: Sendable {
+  /// The same setting without its type, as cards list it.
   public let facts: KnobFacts
   let read: @Sendable (KnobValue) -> Value
 
@@ -94,11 +107,14 @@ extension Knob where Value == Int {
 
 extension Knob where Value == Bool {
   /// `true` or `false`.
-  public init(_ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []) {
+  public init(
+    _ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []
+  ) {
     self.init(
       KnobFacts(
         name: name, help: help, range: .words(["false", "true"]),
-        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases)
+        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases
+      )
     ) { if case .word(let text) = $0 { text == "true" } else { standard } }
   }
 }
@@ -120,6 +136,7 @@ where Value: RawRepresentable & CaseIterable & Sendable, Value.RawValue == Strin
 
 /// Why a setting was not taken: a sentence that names knob, value and range.
 public struct KnobError: Error, Sendable, CustomStringConvertible {
+  /// The sentence for the user.
   public let description: String
 
   /// A sentence without a full stop.
@@ -127,12 +144,16 @@ public struct KnobError: Error, Sendable, CustomStringConvertible {
 }
 
 /// Knob values checked against a card: every knob has a value within its range.
+///
+/// Example: `let knobs = try CheckedKnobs(["strength": .number(0.5)], for: Self.card)`, then
+/// `knobs[Self.strength]`. The catch: asking for a knob of another card is a mistake in the program
+/// and traps.
 public struct CheckedKnobs: Sendable {
   private let values: Knobs
   /// Names that were given a value, and not left at their standard.
   public let given: Set<String>
 
-  /// Throws for unknown names and values out of range.
+  /// Throws `KnobError` for unknown names and values out of range, naming what would be accepted.
   public init(_ knobs: Knobs, for card: MethodCard) throws(KnobError) {
     var values: Knobs = [:], given: Set<String> = []
     for knob in card.knobs { values[knob.name] = knob.standard }
@@ -209,6 +230,8 @@ extension KnobFacts {
     }
   }
 
+  /// The number so many steps on, before it is clamped. A sum is kept a whole multiple of the step,
+  /// a product is rounded to three digits, so that what is shown is what is used.
   private func moved(_ x: Double, _ steps: Int) -> Double {
     switch step {
     case .add(let size):

@@ -9,6 +9,7 @@ public enum Fidelity: Sendable, Hashable {
   /// A number that stands for another: a sentence.
   case proxy(String)
 
+  /// How much of a surrogate is made up, from least to most.
   public enum Level: String, Sendable, Hashable, CaseIterable {
     /// The paper's neutral or initial value.
     case U0
@@ -40,8 +41,9 @@ public enum Fidelity: Sendable, Hashable {
   }
 }
 
-/// Methods whose blocks are read off one table for every threshold (`BlockTable`): the slider, the curve, the calibration
-/// and the head grid then need no recomputation. A capability of a card, so that nobody asks for a method's name.
+/// Methods whose blocks are read off one table for every threshold (`BlockTable`): the slider, the
+/// curve, the calibration and the head grid then need no recomputation. A capability of a card, so
+/// that nobody asks for a method's name.
 public struct BlockTables: Sendable {
   /// The setting of a tile and a lambda.
   public let setting: @Sendable (TileSpec, Double) -> MethodSetting
@@ -59,9 +61,14 @@ public struct BlockTables: Sendable {
 }
 
 /// The facts of a method that every screen, help text and README section is made from.
+///
+/// Example: `MethodCard(id: "a-shape", title: "A-shape", family: "static", idea: "...", source:
+/// "...")`. A method is known to the rest of the program by this card alone; nothing asks for a
+/// method by name. `mainField` and `mainNumber` are names of findings that `examine` says.
 public struct MethodCard: Sendable {
   /// What users type: lower case, words joined by `-`.
   public let id: String
+  /// For a person, in the spelling of the paper.
   public let title: String
   /// Methods of one family stand together in lists.
   public let family: String
@@ -69,17 +76,26 @@ public struct MethodCard: Sendable {
   public let idea: String
   /// Authors, title, year, identifier.
   public let source: String
+  /// How much of a head's surroundings the method reads.
   public let scope: Subject.Scope
+  /// What must be there beside a head's own pattern; without it `examine` throws `Missing`.
   public let needs: Set<Need>
+  /// Its settings, in the order of help texts; the main one is marked.
   public let knobs: [KnobFacts]
+  /// What checks hold the method to.
   public let promises: Set<Promise>
+  /// How near the result is to what was published.
   public let fidelity: Fidelity
-  /// Most tokens for a whole map; above it rows are computed as they are looked at, and the screen says so.
+  /// Most tokens for a whole map; above it rows are computed as they are looked at, and the screen
+  /// says so.
   public let wholeMap: Int
-  /// The field that stands for the method on the map and in comparisons; nil for methods without one.
+  /// The field that stands for the method on the map and in comparisons; nil for methods without
+  /// one.
   public let mainField: String?
   /// The number that heads are ranked by.
   public let mainNumber: String?
+  /// How its setting and a tile and lambda translate; nil for methods that are not read off a block
+  /// table.
   public let blockTables: BlockTables?
   /// Ids of their own for some settings: `lucid-half`.
   public let variants: [String: Knobs]

@@ -1,15 +1,18 @@
 import Kernels
 package import Tensors
 
-/// The online softmax over one tile of rows: its m, l and O, and the scores of the key tile at hand.
+/// The online softmax over one tile of rows: its m, l and O, and the scores of the key tile at
+/// hand.
 ///
-/// Two make it: `NarrowTile`, keys in lanes, for any precision, stored maps and the few rows of a decode step; and
-/// `WideTile`, rows in lanes, the fast float path.
+/// Two make it: `NarrowTile`, keys in lanes, for any precision, stored maps and the few rows of a
+/// decode step; and `WideTile`, rows in lanes, the fast float path.
 protocol OnlineTile: AnyObject {
   /// False when the whole tile could be left out: no row sees the keys, or none of them is kept.
   func score(_ j: Int) -> Bool
   /// max over rows of (row maximum - level), the level being m or m + ln l.
   func margin(_ criterion: Criterion) -> Float
+  /// Takes the scores of key tile `j` into m, l and O. Must follow `score(j)`, whose scores it uses
+  /// up.
   func accumulate(_ j: Int)
   /// O / l and log-sum-exp of what was taken in so far; then everything starts anew.
   func takePartial() -> PartialOutput
@@ -18,6 +21,7 @@ protocol OnlineTile: AnyObject {
 }
 
 extension OnlineTile {
+  /// No bound, no decision: the scores must be computed.
   func isBelow(_ threshold: Float, _ j: Int) -> Bool { false }
 }
 
@@ -25,9 +29,12 @@ extension OnlineTile {
 struct PartialOutput {
   /// `[rows * valueDim]`
   let output: [Float]
+  /// `[rows]`, in nats; -infinity for rows that got nothing.
   let lse: [Double]
 
   /// The whole from its splits: each weighs what its share of the mass is.
+  /// The weights are in double and relative to the largest log-sum-exp, so that no exponential
+  /// overflows. A row that no split saw stays zero.
   static func merged(_ parts: [PartialOutput]) -> [Float] {
     guard parts.count > 1 else { return parts.first?.output ?? [] }
     let rows = parts[0].lse.count, width = parts[0].output.count / max(rows, 1)
@@ -49,6 +56,9 @@ struct PartialOutput {
 
 extension TilePass {
   /// One tile of rows through all its key tiles, as blasst.md has it.
+  /// Each split starts with an empty m, so that its first block is never skipped. A block that the
+  /// bound rules out is counted and left without its scores; screening knows only row maxima and so
+  /// serves the max criterion alone.
   func forwardRow(
     _ rows: TileRows, _ spec: TileSpec, _ selection: Selection,
     screen: ScreenedKeys?
@@ -81,6 +91,8 @@ extension TilePass {
       output: PartialOutput.merged(parts), verdicts: verdicts, decidedByBound: decided)
   }
 
+  /// Kept sets mask single entries, which only `NarrowTile` can; BLASST takes the wide one when
+  /// there are rows enough to fill its lanes.
   private func onlineTile(_ rows: TileRows, _ selection: Selection, _ screen: ScreenedKeys?)
     -> any OnlineTile
   {
@@ -100,6 +112,9 @@ extension TilePass {
 }
 
 /// Keys in lanes.
+///
+/// Right for every precision and selection, and for one row as for many; slower than `WideTile`
+/// where rows fill its lanes.
 final class NarrowTile: OnlineTile {
   private let pass: TilePass
   private let rows: TileRows
@@ -111,6 +126,7 @@ final class NarrowTile: OnlineTile {
   private var weights: [Float]
   private var kept: [UInt8] = []
 
+  /// `sets` `[heads of the group]`; nil keeps everything that is visible.
   init(_ pass: TilePass, _ rows: TileRows, kept sets: [KeptSet]?) {
     (self.pass, self.rows, self.sets) = (pass, rows, sets)
     scratch = TileScratch(pass, rows)
@@ -204,7 +220,8 @@ extension TilePass {
 }
 
 extension TilePass {
-  /// Q K^T and the row maxima of every visible block, and nothing after them: what no skipping can save. For benches.
+  /// Q K^T and the row maxima of every visible block, and nothing after them: what no skipping can
+  /// save. For benches.
   package func scoresAlone(_ spec: TileSpec, threads: ComputeThreads) {
     let rowTiles = (group.queries + spec.rows - 1) / spec.rows
     threads.forEach(0..<rowTiles, isCancelled: { false }) { [self] item in

@@ -3,15 +3,22 @@ import Tensors
 
 /// Rows of the dense pattern (after softmax), computed a strip at a time and never stored.
 ///
-/// Example: `PatternRows(head).withRows(0..<64) { row, p, lse in ... }` gives each row's `[keys]` probabilities and its
-/// log-sum-exp in nats. Rows that see no key are all zero with lse = -infinity. One object serves many threads.
+/// Example: `PatternRows(head).withRows(0..<64) { row, p, lse in ... }` gives each row's `[keys]`
+/// probabilities and its log-sum-exp in nats. Rows that see no key are all zero with lse =
+/// -infinity. One object serves many threads.
+///
+/// Cost keys * d a row, plus the softmax; memory two strips, of scores and of weights, for each
+/// call that is under way.
 public struct PatternRows: Sendable {
+  /// The head whose rows are computed.
   public let head: Head
   private let pass: TilePass
   private let index: Int
   /// Rows of a strip: as many as keep scores and weights within about 4 MB.
   public let stripRows: Int
 
+  /// Keys packed side by side. Rows are whole here, so that the width of a tile is a matter of the
+  /// cache alone.
   static let keysPerTile = 128
 
   /// In float precision a cache is read where it lies.
@@ -45,6 +52,8 @@ public struct PatternRows: Sendable {
     }
   }
 
+  /// All scores of a strip must be there before its softmax: unlike the online tile, this pass
+  /// cannot forget any of them.
   private func withStrip(_ rows: Range<Int>, _ body: (UnsafeBufferPointer<Float>, [Double]) -> Void)
   {
     let tile = TileRows(heads: [index], rows: rows)

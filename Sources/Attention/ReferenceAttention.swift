@@ -1,12 +1,20 @@
 import Tensors
 
-/// Dense attention and BLASST in double precision, written as blasst.md reads. The specification of every fast path.
+/// Dense attention and BLASST in double precision, written as blasst.md reads. The specification of
+/// every fast path.
 ///
 /// Slow on purpose: one row, one key, one number at a time. Cost O(queries * keys * d).
+///
+/// Example: `ReferenceAttention(group).run(spec, lambda: 0.01).margins[0]` are the margins of the
+/// first voting unit. Memory O(queries * keys) doubles a head: for tests and small maps only.
+/// Paper: BLASST, 2025, arXiv 2512.12087.
 public struct ReferenceAttention {
+  /// Everything that one run decided and computed; a unit is a head, or the whole group when it
+  /// votes together.
   public struct Result {
     /// `[unit][rowTile * keyTiles + keyTile]`; NaN where not visited.
     public var margins: [[Double]]
+    /// `[unit][rowTile * keyTiles + keyTile]`.
     public var verdicts: [[Verdict]]
     /// `[head][query * dv + x]`; empty without V.
     public var outputs: [[Double]]
@@ -14,11 +22,13 @@ public struct ReferenceAttention {
     public var patterns: [[Double]]
   }
 
+  /// The heads that are computed.
   public let group: HeadGroup
   private let scores: [[Double]]
   private let values: [Float]
   private let valueDim: Int
 
+  /// Computes all scores at once: O(heads * queries * keys * d).
   public init(_ group: HeadGroup) {
     self.group = group
     scores = group.heads.map(Self.scores)
@@ -54,6 +64,8 @@ public struct ReferenceAttention {
     return scores
   }
 
+  /// Margins, verdicts and outputs at one tile and lambda; lambda <= 0 is dense. Nothing is checked
+  /// for lambda > 1.
   public func run(_ spec: TileSpec, lambda: Double) -> Result {
     let units = spec.vote == .head ? group.heads.indices.map { [$0] } : [Array(group.heads.indices)]
     let rowTiles = (group.queries + spec.rows - 1) / spec.rows
@@ -71,6 +83,8 @@ public struct ReferenceAttention {
     return result
   }
 
+  /// The published loop over key blocks for one tile of rows. Splits keep m, l and O of their own
+  /// and are merged at the end by their log-sum-exps.
   private func runTile(
     _ i: Int, _ keyTiles: Int, _ unit: Int, _ heads: [Int], _ spec: TileSpec, _ lambda: Double,
     _ result: inout Result
@@ -139,10 +153,12 @@ public struct ReferenceAttention {
     init(m: [Double], l: [Double], o: [[Double]]) { (self.m, self.l, self.o) = (m, l, o) }
   }
 
+  /// The score of an entry, out of the array that `init` filled.
   private func score(_ head: Int, _ row: Int, _ key: Int) -> Double {
     scores[head][row * group.keys + key]
   }
 
+  /// The softmax over a whole row at once, `[queries * keys]`: no tiles, nothing to skip.
   private func densePattern(_ head: Int) -> [Double] {
     var pattern = [Double](repeating: 0, count: group.queries * group.keys)
     for i in 0..<group.queries {

@@ -1,17 +1,20 @@
 public import Tensors
 
-/// Anything with rows: a pattern, a kept set, a block mask, a mixing matrix, a depth map. Rows on demand; nothing
-/// `[rows, columns]` need exist.
+/// Anything with rows: a pattern, a kept set, a block mask, a mixing matrix, a depth map. Rows on
+/// demand; nothing `[rows, columns]` need exist.
 ///
-/// NaN means that there is nothing to see (a key after a causal query); +infinity stands for a NaN of the data. One object
-/// serves many threads.
+/// NaN means that there is nothing to see (a key after a causal query); +infinity stands for a NaN
+/// of the data. One object serves many threads.
+///
+/// Example: `try field.row(3)` gives the `[columns]` values of row 3. Fields are how a method of
+/// any kind reaches the map, the row panel and the exports without these knowing the method.
 public protocol RowField: Sendable {
   /// What rows count, and how many there are.
   var rows: Axis { get }
   /// What columns count, and how many there are.
   var columns: Axis { get }
-  /// Calls `body` with each row of `range` in order, on this thread: its number and `[columns]` values. Throws what `body`
-  /// throws, and `CancellationError` where rows are costly.
+  /// Calls `body` with each row of `range` in order, on this thread: its number and `[columns]`
+  /// values. Throws what `body` throws, and `CancellationError` where rows are costly.
   func withRows(
     _ range: Range<Int>, _ body: (_ row: Int, _ values: UnsafeBufferPointer<Float>) throws -> Void
   ) throws
@@ -20,9 +23,11 @@ public protocol RowField: Sendable {
 }
 
 extension RowField {
+  /// Nothing of its own, unless a field says otherwise.
   public var bytes: Int { 0 }
 
   /// One row, `[columns]`.
+  /// Throws what `withRows` throws.
   public func row(_ index: Int) throws -> [Float] {
     var values: [Float] = []
     try withRows(index..<index + 1) { _, row in values = Array(row) }
@@ -32,7 +37,9 @@ extension RowField {
 
 /// A field whose values are all there, `[rows, columns]`.
 public struct WholeField: RowField {
+  /// What rows count.
   public let rows: Axis
+  /// What columns count.
   public let columns: Axis
   /// `[rows * columns]`, row by row.
   public let values: [Float]
@@ -43,8 +50,10 @@ public struct WholeField: RowField {
     (self.rows, self.columns, self.values) = (rows, columns, values)
   }
 
+  /// Four bytes a value.
   public var bytes: Int { 4 * values.count }
 
+  /// Hands out rows of the array; throws only what `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
@@ -59,8 +68,13 @@ public struct WholeField: RowField {
 }
 
 /// A field whose rows a rule gives: `fill(row, values)` writes `[columns]` values.
+///
+/// Example: `RuleField(rows: a, columns: b) { row, out in out.update(repeating: Float(row)) }`. The
+/// catch: the buffer still holds the row before it, so a rule writes every value.
 public struct RuleField: RowField {
+  /// What rows count.
   public let rows: Axis
+  /// What columns count.
   public let columns: Axis
   private let fill: @Sendable (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
 
@@ -72,6 +86,7 @@ public struct RuleField: RowField {
     (self.rows, self.columns, self.fill) = (rows, columns, fill)
   }
 
+  /// One buffer serves all rows of a call. Throws what the rule or `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
@@ -88,7 +103,9 @@ public struct RuleField: RowField {
 
 /// A tensor `[rows, columns]` as a field.
 public struct TensorField: RowField {
+  /// What rows count.
   public let rows: Axis
+  /// What columns count.
   public let columns: Axis
   private let tensor: Tensor
 
@@ -100,6 +117,7 @@ public struct TensorField: RowField {
     (self.tensor, self.rows, self.columns) = (tensor, rows, columns)
   }
 
+  /// Converts one row at a time to float32; throws only what `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
@@ -111,10 +129,14 @@ public struct TensorField: RowField {
 }
 
 extension PatternRows: RowField {
+  /// The queries of the head.
   public var rows: Axis { Axis(.query, head.queries) }
+  /// Its keys.
   public var columns: Axis { Axis(.key, head.keys) }
 
   /// The dense pattern; keys a query may not see are NaN.
+  /// A NaN of the data comes out as infinity. Throws what `body` throws, and reads no further row
+  /// after that.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
@@ -134,11 +156,16 @@ extension PatternRows: RowField {
   }
 }
 
-/// A kept set as a field: 1 where an entry is kept, 0 where it is not, NaN where it may not be seen.
+/// A kept set as a field: 1 where an entry is kept, 0 where it is not, NaN where it may not be
+/// seen.
 public struct KeptField: RowField {
+  /// What is kept.
   public let set: KeptSet
+  /// What may be seen at all.
   public let visibility: Visibility
+  /// The queries of the set.
   public let rows: Axis
+  /// Its keys.
   public let columns: Axis
 
   /// `set` belongs to a head of this visibility.
@@ -147,8 +174,10 @@ public struct KeptField: RowField {
     (rows, columns) = (Axis(.query, set.queries), Axis(.key, set.keys))
   }
 
+  /// Bytes of the set.
   public var bytes: Int { self.set.bytes }
 
+  /// Writes out one row of flags at a time; throws only what `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
@@ -163,7 +192,9 @@ public struct KeptField: RowField {
 
 /// Per block a number, as a field over blocks of tokens.
 public struct BlockField: RowField {
+  /// Tiles of query rows.
   public let rows: Axis
+  /// Tiles of keys.
   public let columns: Axis
   private let values: [Float]
 
@@ -182,8 +213,10 @@ public struct BlockField: RowField {
       queries: queries, keys: keys)
   }
 
+  /// Four bytes a block.
   public var bytes: Int { 4 * values.count }
 
+  /// Hands out rows of blocks; throws only what `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {

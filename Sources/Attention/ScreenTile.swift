@@ -1,17 +1,25 @@
 import Kernels
 import Tensors
 
-/// Keys of a pass quantised to int8, for the bound that skips blocks before their scores are known (screen.h says why
-/// that is sound).
+/// Keys of a pass quantised to int8, for the bound that skips blocks before their scores are known
+/// (screen.h says why that is sound).
 ///
-/// `@unchecked Sendable`: one thread writes, by `init` and `extend`; readers stay below what was written before.
+/// `@unchecked Sendable`: one thread writes, by `init` and `extend`; readers stay below what was
+/// written before.
 final class ScreenedKeys: @unchecked Sendable {
+  /// The arrays as the kernels take them; owned and freed here.
   private(set) var raw: as_screen
   private let isa: as_isa
+  /// Groups of 16 keys that are quantised for good.
   private(set) var filled = 0
   private var isCentred = false
 
+  /// Whether the bound can be had of heads this wide.
+  static func holds(_ dim: Int) -> Bool { dim <= Int(AS_MOST_DIM) }
+
+  /// Room for `groups` groups of 16 keys; nothing is quantised yet.
   init(groups: Int, dim: Int, isa: as_isa) {
+    precondition(Self.holds(dim), "heads of \(dim) are too wide for the bound")
     self.isa = isa
     func memory<T>(_ count: Int, of type: T.Type) -> UnsafeMutablePointer<T> {
       let bytes = UnsafeMutableRawPointer.allocate(
@@ -26,7 +34,8 @@ final class ScreenedKeys: @unchecked Sendable {
     for c in 0..<dim { raw.centre[c] = 0 }
   }
 
-  /// The mean of the first `count` keys: any vector would be right, this one leaves the smallest rest.
+  /// The mean of the first `count` keys: any vector would be right, this one leaves the smallest
+  /// rest.
   private func setCentre(_ panels: UnsafePointer<Float>, _ count: Int) {
     let dim = Int(raw.dim), step = max(1, count / 4096)
     var sums = [Double](repeating: 0, count: dim)
@@ -51,7 +60,8 @@ final class ScreenedKeys: @unchecked Sendable {
     for floats in [raw.scale, raw.residual, raw.norm, raw.centre] { floats!.deallocate() }
   }
 
-  /// Quantises panels up to `groups`, from the first that is not; a last panel that was not full is done again.
+  /// Quantises panels up to `groups`, from the first that is not; a last panel that was not full is
+  /// done again.
   func extend(_ panels: UnsafePointer<Float>, to groups: Int, isLastFull: Bool) {
     guard groups > filled else { return }
     if !isCentred {
@@ -63,9 +73,11 @@ final class ScreenedKeys: @unchecked Sendable {
   }
 
   /// All keys of a pass, quantised on all threads.
+  /// Nil where the bound does not apply: too few rows for strips, tiles that are no multiple of 16
+  /// keys, or a scale that is not positive and would turn the inequality round.
   convenience init?(_ pass: TilePass, threads: ComputeThreads) {
     guard pass.isWide(pass.group.queries * pass.group.heads.count), pass.keysPerTile % 16 == 0,
-      pass.group.heads.allSatisfy({ $0.scale > 0 })
+      pass.group.heads.allSatisfy({ $0.scale > 0 }), Self.holds(pass.group.heads[0].dim)
     else { return nil }
     let groups = (pass.group.keys + 15) / 16
     self.init(groups: groups, dim: pass.group.heads[0].dim, isa: pass.isa)
@@ -82,6 +94,9 @@ final class ScreenedKeys: @unchecked Sendable {
 }
 
 /// The quantised query rows of one tile.
+///
+/// Made once a tile of rows and asked once a key tile; quantising is O(rows * d), small beside the
+/// scores it may save.
 final class ScreenTile {
   private let keys: ScreenedKeys
   private let strips: Strips
@@ -91,6 +106,7 @@ final class ScreenTile {
   /// The strip whose bound failed last: most likely to fail again, so it is asked first.
   private var hardest = 0
 
+  /// Quantises the strips against the centre of `keys`.
   init(_ pass: TilePass, _ keys: ScreenedKeys, _ strips: Strips) {
     (self.pass, self.keys, self.strips) = (pass, keys, strips)
     queries = (0..<strips.count).map {
@@ -131,6 +147,7 @@ final class ScreenQuery {
   private let isa: as_isa
   private let facts = Floats(4 * Strips.lanes)
 
+  /// Memory for one strip of rows `dim` wide; `set` fills it.
   init(_ isa: as_isa, dim: Int) {
     self.isa = isa
     let bytes = UnsafeMutableRawPointer.allocate(
@@ -147,6 +164,7 @@ final class ScreenQuery {
     set(query, keys)
   }
 
+  /// Quantises another strip, `[dim][32]`, into the same memory.
   func set(_ query: UnsafePointer<Float>, _ keys: ScreenedKeys) {
     withUnsafePointer(to: keys.raw) { as_screen_strip(isa, query, $0, &raw) }
   }

@@ -1,10 +1,12 @@
 import Tensors
 
-/// The three shapes of MInference 1.0 (2024, arXiv 2407.02490) as kept sets, found online from Q and K.
+/// The three shapes of MInference 1.0 (2024, arXiv 2407.02490) as kept sets, found online from Q
+/// and K.
 ///
 /// Ties in every top-k go to the lower index. Forced entries count against the budget.
 public enum Shapes {
   /// j < initial, or 0 <= i - j < local.
+  /// `initial` and `local` in tokens; negative ones count as 0.
   public static func aShape(_ head: Head, initial: Int, local: Int) -> KeptSet {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     set.keep(columns: 0..<min(max(initial, 0), head.keys))
@@ -18,10 +20,12 @@ public enum Shapes {
     public let columns: [Double]
     /// Σ over rows of the pattern, per offset i - j; sums to the number of rows when causal.
     public let offsets: [Double]
+    /// How many rows were summed.
     public let rows: Int
   }
 
-  /// Softmax of the last `rows` queries, summed down columns and along diagonals. Cost rows * keys dot products.
+  /// Softmax of the last `rows` queries, summed down columns and along diagonals. Cost rows * keys
+  /// dot products.
   public static func lastQueries(_ pattern: PatternRows, rows wanted: Int) -> LastQueries {
     let head = pattern.head
     let rows = min(wanted, head.queries)
@@ -39,7 +43,10 @@ public enum Shapes {
     return LastQueries(columns: columns, offsets: offsets, rows: rows)
   }
 
-  /// The `vertical` heaviest columns and `slash` heaviest diagonals, the first few of each forced in.
+  /// The `vertical` heaviest columns and `slash` heaviest diagonals, the first few of each forced
+  /// in.
+  /// Counts are in columns and diagonals; `forced` ones are the lowest keys and the smallest
+  /// offsets.
   public static func verticalSlash(
     _ head: Head, _ seen: LastQueries, vertical: Int, slash: Int, forcedColumns: Int,
     forcedOffsets: Int
@@ -51,6 +58,7 @@ public enum Shapes {
   }
 
   /// Indices of the `count` largest values; the first `forced` are taken before any other.
+  /// Cost a full sort; NaN values give an unspecified order.
   public static func top(_ count: Int, of values: [Double], forced: Int = 0) -> [Int] {
     guard count > 0 else { return [] }
     let first = min(forced, count, values.count)
@@ -60,9 +68,11 @@ public enum Shapes {
     return Array(0..<first) + rest.prefix(count - first)
   }
 
-  /// Per query block the `count` key blocks with the largest mean-pooled score q̄ k̄; the diagonal is not forced.
+  /// Per query block the `count` key blocks with the largest mean-pooled score q̄ k̄; the diagonal
+  /// is not forced.
   ///
-  /// Needs Q and K: a stored map is pooled itself instead (mean score a block), which is what the product estimates.
+  /// Needs Q and K: a stored map is pooled itself instead (mean score a block), which is what the
+  /// product estimates.
   public static func blockSparse(_ head: Head, size: Int, count: Int) -> KeptSet {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     let scores = pooledScores(head, size: size)
@@ -79,6 +89,8 @@ public enum Shapes {
     return set
   }
 
+  /// `[query blocks * key blocks]`: only their order within a row matters, so that the scale and,
+  /// for stored maps, the division by the size of a block are left out.
   private static func pooledScores(_ head: Head, size: Int) -> [Double] {
     let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
     if let (query, key) = head.queryAndKey {
@@ -111,8 +123,8 @@ public enum Shapes {
   }
 }
 
-/// Budgets tuned for long prompts, brought down to a short map (the `scaled` mode of the method cards; ours, not the
-/// papers').
+/// Budgets tuned for long prompts, brought down to a short map (the `scaled` mode of the method
+/// cards; ours, not the papers').
 public enum Scaled {
   /// max(1, ⌊b n / reference + 1/2⌋), never above b.
   public static func tokens(_ budget: Int, n: Int, reference: Int) -> Int {

@@ -2,12 +2,14 @@ import Kernels
 public import Tensors
 
 extension TilePass {
-  /// Block tables of every tile given, from one pass over Q K^T: `[spec][head]`. Nil when cancelled.
+  /// Block tables of every tile given, from one pass over Q K^T: `[spec][head]`. Nil when
+  /// cancelled.
   ///
-  /// For a strip of query rows the pass keeps the row maxima and the exponential sums of every 16 keys; at its end,
-  /// when each row's log-sum-exp is known, they fold to the margins and masses of any tile whose sides are multiples
-  /// of 16 (rows 16, 32, 64 or 128). Other tiles, stored maps, double precision and the lse criterion take a pass of
-  /// their own. `lambda` matters to the lse criterion alone. Memory O(keys) for each thread beside the tables.
+  /// For a strip of query rows the pass keeps the row maxima and the exponential sums of every 16
+  /// keys; at its end, when each row's log-sum-exp is known, they fold to the margins and masses of
+  /// any tile whose sides are multiples of 16 (rows 16, 32, 64 or 128). Other tiles, stored maps,
+  /// double precision and the lse criterion take a pass of their own. `lambda` matters to the lse
+  /// criterion alone. Memory O(keys) for each thread beside the tables.
   public func tables(
     _ specs: [TileSpec], lambda: Double = 0, threads: ComputeThreads = .shared,
     progress: Progress? = nil,
@@ -35,16 +37,22 @@ extension TilePass {
     return specs.indices.map { results[$0]! }
   }
 
+  /// The shared way needs panels of floats and a tile whose sides fit the strips and the groups of
+  /// 16 keys.
   private func takesStatistics(_ spec: TileSpec) -> Bool {
     isWide(group.queries) && keysPerTile % 16 == 0 && Statistics.fits(spec)
   }
 }
 
 /// One pass, many tables.
+///
+/// All specs share the scores, which are nearly all of the cost; folding a further table is
+/// O(queries * keys / 16).
 struct Statistics {
   /// Query rows of a work item, and keys of a tile of scores.
   static let rows = 128, keys = 128
 
+  /// True for tiles that fold exactly from groups of 16 keys and lie within a block of 128 rows.
   static func fits(_ spec: TileSpec) -> Bool {
     spec.criterion == .max && spec.rows % 16 == 0 && rows % spec.rows == 0 && spec.keys % 16 == 0
   }
@@ -53,6 +61,8 @@ struct Statistics {
   private let builders: [TableBuilder]
   private let units: [[Int]]
 
+  /// If any spec votes as a group, all heads of a block of rows must be there together; otherwise
+  /// heads are items of their own, and memory stays small.
   init(_ pass: TilePass, _ specs: [TileSpec]) {
     self.pass = pass
     builders = specs.map { TableBuilder($0, pass) }
@@ -60,6 +70,7 @@ struct Statistics {
     units = specs.contains { $0.vote == .group } ? [heads] : heads.map { [$0] }
   }
 
+  /// `[spec][head]`; nil when cancelled. Progress counts keys seen.
   func run(
     _ threads: ComputeThreads, _ progress: Progress?, _ isCancelled: @escaping @Sendable () -> Bool
   ) -> [[BlockTable]]? {
@@ -67,7 +78,8 @@ struct Statistics {
     let blocks = (queries + Self.rows - 1) / Self.rows
     let counter = progress?.counter(units.count * (0..<blocks).reduce(0) { $0 + work($1) })
     threads.forEach(0..<blocks * units.count, isCancelled: isCancelled) { item in
-      // The last rows see most keys: start with them, so that no thread ends with the largest piece.
+      // The last rows see most keys: start with them, so that no thread ends with the largest
+      // piece.
       let block = blocks - 1 - item / units.count
       let rows = block * Self.rows..<min((block + 1) * Self.rows, queries)
       let parts = units[item % units.count].map { HeadStatistics(pass, head: $0, rows) }
@@ -77,6 +89,7 @@ struct Statistics {
     return isCancelled() ? nil : builders.map { $0.tables() }
   }
 
+  /// Keys that the last row of a block sees, plus one: the weight of an item in the progress.
   private func work(_ block: Int) -> Int {
     let last = min((block + 1) * Self.rows, pass.group.queries) - 1
     return 1 + pass.group.visibility.limit(row: last)
@@ -85,16 +98,23 @@ struct Statistics {
 
 /// Row maxima and masses of every 16 keys, for up to 128 rows of one head.
 final class HeadStatistics {
+  /// Index into the group.
   let head: Int
+  /// Query rows, at most `Statistics.rows`.
   let rows: Range<Int>
   /// `[strips][groups][32]`, -infinity where nothing is seen
   let maxima: Floats
   /// `[strips][groups][32]`, softmax mass
   let masses: Floats
+  /// Groups of 16 keys that the last row sees.
   let groups: Int
+  /// Sum over rows of the entropy of the dense pattern, in nats.
   let entropy: Double
+  /// Rows that see at least one key.
   let visibleRows: Int
 
+  /// One sweep over the keys with running maxima, then one correction to the final log-sum-exp:
+  /// masses are kept relative to the level of their own tile until then.
   init(_ pass: TilePass, head: Int, _ rows: Range<Int>) {
     (self.head, self.rows) = (head, rows)
     let strips = Strips(pass, TileRows(heads: [head], rows: rows))
@@ -138,8 +158,8 @@ final class HeadStatistics {
     (self.entropy, visibleRows) = (entropy, visible)
   }
 
-  /// Folds to key tiles of `per` groups and the rows `first..<first + count` (counted from this block's first, multiples
-  /// of 16): `[tiles][count]`.
+  /// Folds to key tiles of `per` groups and the rows `first..<first + count` (counted from this
+  /// block's first, multiples of 16): `[tiles][count]`.
   func fold(
     _ isa: as_isa, _ source: Floats, takeMax: Bool, rows first: Int, _ count: Int, groups seen: Int,
     per: Int, into out: Floats

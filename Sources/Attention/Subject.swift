@@ -4,6 +4,7 @@ public import Tensors
 public enum Need: String, Sendable, Hashable, CaseIterable {
   /// Queries and keys themselves, not a stored map.
   case queryKey = "Q and K"
+  /// Value rows, for outputs.
   case values = "V"
   /// All heads of the layer.
   case layer = "all heads of a layer"
@@ -11,14 +12,19 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case residuals
   /// Scores before softmax, or Q and K.
   case logits
+  /// That some tokens are patches of an image, and how these lie.
   case imageGrid = "an image grid (--grid ROWSxCOLUMNS)"
+  /// Which tokens are text, which are an image's, which are padding.
   case roles = "token roles (--roles FILE)"
+  /// A model that can be run again under another method.
   case model = "a model that runs (--model)"
+  /// The model's own parameters, not only what it computed.
   case weights = "weights of the model"
 }
 
 /// Why a method has nothing to say: what it would need.
 public struct Missing: Error, Sendable, Hashable, CustomStringConvertible {
+  /// What is not there.
   public let need: Need
   /// Where it could come from, when that is known.
   public let hint: String
@@ -26,6 +32,7 @@ public struct Missing: Error, Sendable, Hashable, CustomStringConvertible {
   /// `hint` is a clause without a full stop.
   public init(_ need: Need, hint: String = "") { (self.need, self.hint) = (need, hint) }
 
+  /// A clause that begins with `needs`, for a sentence about the method.
   public var description: String {
     "needs \(need.rawValue)" + (hint.isEmpty ? "" : ": \(hint)")
   }
@@ -43,8 +50,11 @@ public struct TokenFacts: Sendable, Hashable {
   /// Rows and columns of an image whose patches are tokens; nil when there is none.
   public var grid: Grid?
 
+  /// The rows and columns of an image's patches.
   public struct Grid: Sendable, Hashable {
+    /// Patches from top to bottom.
     public let rows: Int
+    /// Patches from left to right.
     public let columns: Int
 
     /// Both at least 1.
@@ -65,8 +75,8 @@ public struct TokenFacts: Sendable, Hashable {
 
 /// What a method looks at: a head in its surroundings.
 ///
-/// Example: `subject.head` is the head that is looked at; `subject.group` are the query heads that share its KV head. A
-/// card's `scope` says how much of the surroundings its method reads.
+/// Example: `subject.head` is the head that is looked at; `subject.group` are the query heads that
+/// share its KV head. A card's `scope` says how much of the surroundings its method reads.
 public struct Subject: Sendable {
   /// How far a method looks.
   public enum Scope: String, Sendable, Hashable, CaseIterable { case head, group, layer, model }
@@ -79,6 +89,7 @@ public struct Subject: Sendable {
   public let focus: (layer: Int, head: Int)
   /// Query heads that share a KV head.
   public let groupSize: Int
+  /// What is known of the tokens beside their number.
   public let tokens: TokenFacts
   private let arrays: @Sendable (Need, Int) throws -> Tensor
 
@@ -101,12 +112,14 @@ public struct Subject: Sendable {
     self.init(layers: [[head]], tokens: tokens)
   }
 
+  /// The head that is looked at.
   public var head: Head { layers[focus.layer][focus.head] }
 
   /// All heads of the layer that is looked at.
   public var layer: [Head] { layers[focus.layer] }
 
-  /// The query heads that share the head's KV head, and its place among them; the head alone when others are missing.
+  /// The query heads that share the head's KV head, and its place among them; the head alone when
+  /// others are missing.
   public var group: (heads: HeadGroup, slot: Int) {
     let first = focus.head / groupSize * groupSize
     guard first + groupSize <= layer.count else { return (HeadGroup([head]), 0) }
@@ -114,6 +127,7 @@ public struct Subject: Sendable {
   }
 
   /// What a card asks for beyond Q, K, V. Throws `Missing`.
+  /// `layer` is an index into `layers`.
   public func array(_ need: Need, layer: Int = 0) throws -> Tensor { try arrays(need, layer) }
 
   /// Q `[queries, d]` and K `[keys, d]` of the head. Throws `Missing` for stored maps.
@@ -124,9 +138,15 @@ public struct Subject: Sendable {
 }
 
 /// What a computation may use, and how it is told to stop.
+///
+/// Example: `MethodRun(wantsNumbers: false)` for a map alone. `isCancelled` is asked from many
+/// threads between pieces of work, so it must be cheap.
 public struct MethodRun: Sendable {
+  /// Threads for the loops below the method.
   public var threads: ComputeThreads
+  /// Says that nobody waits any more; asked from any thread.
   public var isCancelled: @Sendable () -> Bool
+  /// Who wants to know how far it is; nil for nobody.
   public var progress: Progress?
   /// An engine computes in float, where its cache lies ready; analysis lets the tile pass decide.
   public var precision: TilePass.Precision
@@ -134,7 +154,8 @@ public struct MethodRun: Sendable {
   public var wantsNumbers: Bool
   /// Long heads are read whole, not by a sample: for files.
   public var isWhole = false
-  /// A table of the head that is there already, for a tile and a lambda; asked before one is computed.
+  /// A table of the head that is there already, for a tile and a lambda; asked before one is
+  /// computed.
   public var table: @Sendable (TileSpec, Double) throws -> BlockTable?
 
   /// Everything, on all threads.
@@ -148,7 +169,8 @@ public struct MethodRun: Sendable {
     (self.wantsNumbers, self.table, self.isCancelled) = (wantsNumbers, table, isCancelled)
   }
 
-  /// One tile of rows in how many stands for all: 1, or so many that about 2^26 entries of a long head are read.
+  /// One tile of rows in how many stands for all: 1, or so many that about 2^26 entries of a long
+  /// head are read.
   public func sampling(_ head: Head, tiles: Int, rows: Int) -> Int {
     guard head.isLong, !isWhole else { return 1 }
     let wanted = max(1, (1 << 26) / max(head.keys * rows, 1))

@@ -1,9 +1,11 @@
 import Kernels
 import Synchronization
 
-/// Tables of one tile spec, one for each head of a group, filled by many threads: each writes its own rows of tiles.
+/// Tables of one tile spec, one for each head of a group, filled by many threads: each writes its
+/// own rows of tiles.
 ///
-/// `@unchecked Sendable`: no two work items share a row tile, and the tables are taken when all are done.
+/// `@unchecked Sendable`: no two work items share a row tile, and the tables are taken when all are
+/// done.
 final class TableBuilder: @unchecked Sendable {
   private let spec: TileSpec
   private let group: HeadGroup
@@ -12,6 +14,7 @@ final class TableBuilder: @unchecked Sendable {
   private let margins, sums, maxima, worst: [Floats]
   private let totals: Mutex<[(entropy: Double, rows: Int)]>
 
+  /// Room for the tables of every head of the pass; invisible until filled.
   init(_ spec: TileSpec, _ pass: TilePass) {
     let group = pass.group
     (self.spec, self.group, isa) = (spec, group, pass.isa)
@@ -61,6 +64,7 @@ final class TableBuilder: @unchecked Sendable {
     }
   }
 
+  /// One table a head, sealed. Call it once, after the loop has ended.
   func tables() -> [BlockTable] {
     let totals = totals.withLock { $0 }
     return group.heads.indices.map { head in
@@ -87,6 +91,7 @@ private final class FoldScratch {
   private var order: [Int32]
   private var words: [UInt32]
 
+  /// Room for a row of `tiles` blocks.
   init(_ spec: TileSpec, tiles: Int) {
     self.spec = spec
     folded = Floats(tiles * spec.rows)
@@ -95,6 +100,8 @@ private final class FoldScratch {
     words = [UInt32](repeating: 0, count: 4 * tiles)
   }
 
+  /// Folds maxima of 16 keys to those of the tile's keys, then walks the blocks in the order of the
+  /// visit with a running maximum for each row: the margin is the largest rise of any of them.
   func margins(
     _ isa: as_isa, _ part: HeadStatistics, _ first: Int, _ groups: Int, _ tiles: Int,
     to out: UnsafeMutablePointer<Float>
@@ -108,6 +115,8 @@ private final class FoldScratch {
       Int32(run), running.base, out)
   }
 
+  /// Folds masses likewise, then adds blocks up in the order of their margins: what is lost with a
+  /// block and everything below it, in the worst row, is a running sum.
   func masses(
     _ isa: as_isa, _ part: HeadStatistics, _ first: Int, _ groups: Int, _ tiles: Int,
     _ margins: UnsafePointer<Float>, _ sum: UnsafeMutablePointer<Float>,

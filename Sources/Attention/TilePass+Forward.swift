@@ -5,6 +5,7 @@ public import Tensors
 public struct HeadOutput: Sendable {
   /// `[queries * valueDim]`, row-major
   public var values: [Float]
+  /// What happened to each block; invisible for row tiles that were left out by `every`.
   public var mask: BlockMask
   /// Blocks that were skipped on the word of a bound, without their scores.
   public var decidedByBound = 0
@@ -26,11 +27,14 @@ public enum Selection: Sendable {
 }
 
 extension TilePass {
-  /// The online softmax over tiles, output included: BLASST exactly as blasst.md says, or attention over kept sets.
+  /// The online softmax over tiles, output included: BLASST exactly as blasst.md says, or attention
+  /// over kept sets.
   ///
-  /// With `every` 2 and more only the last of so many row tiles is computed; the others stay zero and unseen. Needs V
-  /// (`withValues: true`). With lambda <= 0 no block can be skipped and the arithmetic is that of dense
-  /// attention, bit for bit. Nil when cancelled.
+  /// With `every` 2 and more only the last of so many row tiles is computed; the others stay zero
+  /// and unseen. Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the
+  /// arithmetic is that of dense attention, bit for bit. Nil when cancelled.
+  /// Cost O(queries * keys * d / 2) for the scores, which are never saved, and about as much again
+  /// for the values of blocks that are computed.
   public func forward(
     _ spec: TileSpec, _ selection: Selection, screen: Screening = .none, every step: Int = 1,
     threads: ComputeThreads = .shared,
@@ -75,6 +79,8 @@ extension TilePass {
   }
 }
 
+/// What one tile of rows of a voting unit gives: outputs `[heads * rows * valueDim]`, verdicts
+/// `[keyTiles]`, and how many blocks the bound decided.
 struct ForwardRow: Sendable {
   let output: [Float]
   let verdicts: [Verdict]

@@ -2,7 +2,8 @@ import Kernels
 public import Tensors
 
 extension TilePass {
-  /// One `BlockTable` per query head of the group, for the tile, vote and order given. Runs on all compute threads.
+  /// One `BlockTable` per query head of the group, for the tile, vote and order given. Runs on all
+  /// compute threads.
   ///
   /// `lambda` matters to the lse criterion alone. Nil when cancelled.
   public func tables(
@@ -27,7 +28,8 @@ extension TilePass {
     let rowTiles = empty.rowTiles
     let results = Slots<[TileResult]>(count: units.count * rowTiles)
     threads.forEach(0..<results.count, isCancelled: isCancelled) { item in
-      // The last rows see most keys: start with them, so that no thread ends with the largest piece.
+      // The last rows see most keys: start with them, so that no thread ends with the largest
+      // piece.
       let i = rowTiles - 1 - item / units.count, unit = units[item % units.count]
       let rows = i * spec.rows..<min((i + 1) * spec.rows, self.group.queries)
       results[item] = self.tableRow(TileRows(heads: unit, rows: rows), spec, lambda)
@@ -119,6 +121,8 @@ extension TilePass {
     }
   }
 
+  /// What each head of the unit loses: the margins are shared, the masses are its own. Blocks are
+  /// added in the order of their margins, as a rising lambda would skip them.
   private func foldHeads(
     _ rows: TileRows, _ visited: [Int], _ margins: [Float], _ masses: [Float], _ lse: [Double],
     _ entropy: [Float]
@@ -151,6 +155,8 @@ extension TilePass {
 }
 
 /// What one row of tiles gives one head.
+///
+/// Margins in nats, the masses as shares of a row summed or at their largest: `[keyTiles]` each.
 struct TileResult: Sendable {
   var margins: [Float]
   var massSum: [Float]
@@ -159,12 +165,14 @@ struct TileResult: Sendable {
   var entropy = 0.0
   var visibleRows = 0
 
+  /// A row of tiles in which nothing is visible.
   init(tiles: Int) {
     margins = [Float](repeating: .nan, count: tiles)
     massSum = [Float](repeating: 0, count: tiles)
     (massMax, worst) = (massSum, massSum)
   }
 
+  /// Copies the row of tiles into its place and adds entropy and rows to the table's sums.
   func write(to table: inout BlockTable, rowTile: Int) {
     let range = rowTile * table.keyTiles..<(rowTile + 1) * table.keyTiles
     table.margins.replaceSubrange(range, with: margins)
@@ -178,7 +186,8 @@ struct TileResult: Sendable {
 
 /// A fixed number of results that items of a parallel loop fill, each its own.
 ///
-/// `@unchecked Sendable`: every slot is written by at most one item and read after the loop has ended.
+/// `@unchecked Sendable`: every slot is written by at most one item and read after the loop has
+/// ended.
 final class Slots<Value>: @unchecked Sendable {
   private let memory: UnsafeMutableBufferPointer<Value?>
 
@@ -192,6 +201,7 @@ final class Slots<Value>: @unchecked Sendable {
     memory.deallocate()
   }
 
+  /// Slots in all.
   var count: Int { memory.count }
 
   subscript(_ index: Int) -> Value? {

@@ -1,37 +1,53 @@
 import Kernels
 public import Tensors
 
-/// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by tile.
+/// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by
+/// tile.
 ///
-/// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head. Checked against
-/// `ReferenceAttention`. Scores are float32 while the norms promise an error below 1e-4, and float64 beyond
-/// that (and for stored maps), so that a decision is wrong only where the margin is within rounding of ln(lambda).
-/// Cost O(queries * keys * d / 2) when causal; memory O(keys * d) for the packed keys, O(tile) for everything else.
+/// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head.
+/// Checked against `ReferenceAttention`. Scores are float32 while the norms promise an error below
+/// 1e-4, and float64 beyond that (and for stored maps), so that a decision is wrong only where the
+/// margin is within rounding of ln(lambda). Cost O(queries * keys * d / 2) when causal; memory
+/// O(keys * d) for the packed keys, O(tile) for everything else.
 ///
 /// `@unchecked Sendable`: written by `init`, read-only after.
 public final class TilePass: @unchecked Sendable {
+  /// The heads that are walked together.
   public let group: HeadGroup
+  /// Keys of a tile; the panels are laid out for this one width.
   public let keysPerTile: Int
+  /// Scores are float64.
   public let isDouble: Bool
+  /// What was asked for; passes made from this one ask for the same.
   let precision: Precision
   let plan: as_plan
+  /// Bytes of a score: 4 or 8.
   let real: Int
+  /// Panels of 16 keys in a tile.
   let groupsPerTile: Int
   private let panels: UnsafeMutableRawPointer?
   private let panelBytes: Int
   /// Panels and values of an engine's cache, used where they lie.
   private let cached: KeyStorage?
-  /// V padded to a multiple of 16 columns, `[keys, paddedValueDim]`; empty without V, and when it lies in a cache.
+  /// V padded to a multiple of 16 columns, `[keys, paddedValueDim]`; empty without V, and when it
+  /// lies in a cache.
   private let ownValues: [Float]
+  /// Width of a value row rounded up to 16; 0 without V.
   let paddedValueDim: Int
-  /// Value rows that hold NaN or infinity, by key; zero in `values`, so that they reach only the rows that see them.
+  /// Value rows that hold NaN or infinity, by key; zero in `values`, so that they reach only the
+  /// rows that see them.
   let brokenValues: [Int: [Float]]
 
-  /// |scale| |q| |k| above this is computed in double: below it float32 dot products are within about 2e-5.
+  /// |scale| |q| |k| above this is computed in double: below it float32 dot products are within
+  /// about 2e-5.
   static let floatBound = 256.0
 
+  /// How exactly scores are computed: as the norms demand, or always one way. Stored maps are
+  /// float64 whatever is asked for.
   public enum Precision: Sendable { case automatic, float, double }
 
+  /// Packs the keys, and V when `withValues`. Cost O(keys * d) on `threads`; nothing is copied for
+  /// a cache in float precision when tiles are multiples of 16 keys.
   public init(
     _ group: HeadGroup, keysPerTile: Int, withValues: Bool = false,
     precision: Precision = .automatic, isa: InstructionSet = .best,
@@ -70,7 +86,8 @@ public final class TilePass: @unchecked Sendable {
 
   deinit { panels?.deallocate() }
 
-  /// Whether the norms of queries and keys leave room for float32; stored maps are always taken in double.
+  /// Whether the norms of queries and keys leave room for float32; stored maps are always taken in
+  /// double.
   private static func needsDouble(_ group: HeadGroup, _ threads: ComputeThreads) -> Bool {
     guard let key = group.heads[0].queryAndKey?.key else { return true }
     let keyNorm = largestNorm(key, threads)
@@ -80,6 +97,8 @@ public final class TilePass: @unchecked Sendable {
     }
   }
 
+  /// The largest Euclidean norm of any row; NaN when a row holds one, which `needsDouble` then
+  /// takes for too large.
   private static func largestNorm(_ rows: Tensor, _ threads: ComputeThreads) -> Double {
     let piece = 2048, dim = rows.shape[1]
     let norms = Slots<Double>(count: (rows.shape[0] + piece - 1) / piece)
@@ -95,6 +114,8 @@ public final class TilePass: @unchecked Sendable {
     }
   }
 
+  /// Every key tile as panels `[groups][d][16]`, ragged ones padded: kernels then need no special
+  /// case at the end.
   private static func packed(
     _ key: Tensor, _ plan: as_plan, keysPerTile: Int, width: Int, _ panelBytes: Int,
     _ threads: ComputeThreads
@@ -114,6 +135,8 @@ public final class TilePass: @unchecked Sendable {
     return memory.base
   }
 
+  /// V with rows rounded up to 16 columns, its width, and the rows that hold NaN or infinity. Those
+  /// are 0 in the array: 0 weight times NaN would spoil rows that never see the key.
   private static func padded(_ value: Tensor?) -> ([Float], Int, [Int: [Float]]) {
     guard let value else { return ([], 0, [:]) }
     let dim = value.shape[1], width = (dim + 15) / 16 * 16
@@ -143,35 +166,47 @@ public final class TilePass: @unchecked Sendable {
     }
   }
 
+  /// Key tiles of the map, the last one perhaps narrower.
   var keyTiles: Int { (group.keys + keysPerTile - 1) / keysPerTile }
 
+  /// The keys of a tile.
   func keyRange(_ tile: Int) -> Range<Int> {
     tile * keysPerTile..<min((tile + 1) * keysPerTile, group.keys)
   }
 }
 
-/// The rows that a query tile stacks: the same rows of one head, or of every head of a voting group.
+/// The rows that a query tile stacks: the same rows of one head, or of every head of a voting
+/// group.
 struct TileRows {
+  /// Indices into the group.
   let heads: [Int]
+  /// The query rows, the same of every head.
   let rows: Range<Int>
 
+  /// Rows stacked: heads times rows, head by head.
   var count: Int { heads.count * rows.count }
 }
 
 /// Buffers of one tile of rows, allocated once a tile and reused for every key block.
 final class TileScratch {
   let rows: TileRows
+  /// Stacked rows.
   let count: Int
+  /// Scores from one row to the next.
   let ld: Int
   private let pass: TilePass
   private let query: UnsafeMutableRawPointer
   private var mapRows: [Float] = []
+  /// `[count][ld]` scores of the key tile at hand, float32 or float64 as the pass is.
   let scores: UnsafeMutableRawPointer
   /// How many keys each stacked row sees.
   let limits: [Int32]
+  /// The largest limit: no key tile behind it needs to be visited.
   let maxLimit: Int
+  /// `[count]` running maxima.
   let m: UnsafeMutableRawPointer
 
+  /// Packs the query rows; a stored map has none and is read tile by tile.
   init(_ pass: TilePass, _ rows: TileRows) {
     self.pass = pass
     self.rows = rows
@@ -202,6 +237,7 @@ final class TileScratch {
     m.deallocate()
   }
 
+  /// Fills a buffer of the pass's own precision.
   private func fill(_ buffer: UnsafeMutableRawPointer, _ count: Int, _ value: Double) {
     if pass.isDouble {
       buffer.initializeMemory(as: Double.self, repeating: value, count: count)
@@ -210,7 +246,8 @@ final class TileScratch {
     }
   }
 
-  /// Fills S with the scores of key tile `j` and `t` with each row's maximum; masked entries become -infinity.
+  /// Fills S with the scores of key tile `j` and `t` with each row's maximum; masked entries become
+  /// -infinity.
   func score(_ j: Int, into t: UnsafeMutableRawPointer) {
     let keys = pass.keyRange(j)
     pass.score(self, keys, j, query: query)
@@ -220,6 +257,8 @@ final class TileScratch {
 }
 
 extension TilePass {
+  /// Unmasked scores of a key tile: a product for projections, the stored entries or their
+  /// logarithms for maps.
   func score(_ scratch: TileScratch, _ keys: Range<Int>, _ j: Int, query: UnsafeMutableRawPointer) {
     let first = group.heads[0]
     if let panels = panelAddress(j) {
@@ -239,6 +278,7 @@ extension TilePass {
     }
   }
 
+  /// Keys are packed; false for stored maps.
   var hasPanels: Bool { cached != nil || panels != nil }
 
   /// Keys of tile `j` in panels of floats.
@@ -249,9 +289,11 @@ extension TilePass {
   /// The panel that starts with `key`, a multiple of 16; tiles are multiples of 16 wide.
   func panel(key: Int) -> UnsafePointer<Float> { panel(0) + key * group.heads[0].dim }
 
+  /// Where a tile's panels begin, in the pass's own memory or in the cache's.
   private func panelAddress(_ j: Int) -> UnsafeMutableRawPointer? {
     if let cached {
-      // A tile narrower than a map of one tile is the whole of it: panels are never padded between tiles.
+      // A tile narrower than a map of one tile is the whole of it: panels are never padded between
+      // tiles.
       return UnsafeMutableRawPointer(cached.panels) + j * panelBytes
     }
     return panels.map { $0 + j * panelBytes }

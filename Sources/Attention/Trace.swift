@@ -4,12 +4,17 @@ public struct Trace: Sendable {
   public var masks: [BlockMask] = []
   /// For methods that keep entries rather than blocks: one set per query head.
   public var keptSets: [KeptSet] = []
+  /// What the work came to, summed over heads.
   public var cost = Cost()
 
+  /// Nothing yet.
   public init() {}
 }
 
 /// Operation counts: they repeat exactly, whatever the machine.
+///
+/// Example: `valueRows` over `scores` is the share of the work on values that was left. The catch:
+/// these count entries, not time; kernels work in whole blocks, so time follows them only roughly.
 public struct Cost: Sendable, Equatable {
   /// Query-key dot products that attention itself needs.
   public var scores = 0
@@ -20,6 +25,7 @@ public struct Cost: Sendable, Equatable {
   /// Dot products spent deciding what to keep.
   public var selection = 0
 
+  /// Nothing yet.
   public init() {}
 
   /// Counts visible entries by verdict: Q K^T is never skipped, exp and P V only where computed.

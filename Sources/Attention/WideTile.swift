@@ -5,9 +5,12 @@ import Tensors
 ///
 /// `@unchecked Sendable`: who shares one among threads gives each of them its own part.
 final class Floats: @unchecked Sendable {
+  /// The first of `count` floats; aligned to 64 bytes.
   let base: UnsafeMutablePointer<Float>
+  /// Floats.
   let count: Int
 
+  /// At least one cache line, even for no floats at all.
   init(_ count: Int, fill: Float = 0) {
     self.count = count
     let bytes = UnsafeMutableRawPointer.allocate(byteCount: max(64, 4 * count), alignment: 64)
@@ -17,16 +20,20 @@ final class Floats: @unchecked Sendable {
 
   deinit { base.deallocate() }
 
+  /// Every float the same.
   func set(_ value: Float) { base.update(repeating: value, count: count) }
 }
 
 /// The query rows of a tile in strips of 32 lanes, and how many keys each of them sees.
 final class Strips {
+  /// Rows that a kernel works on at once.
   static let lanes = Int(AS_LANES)
 
-  /// Strips, and lanes that are rows.
+  /// Strips, the last one perhaps with lanes that are no row.
   let count: Int
+  /// Lanes that are rows.
   let used: Int
+  /// Width of a query.
   let dim: Int
   /// `[strips][dim][32]`
   let query: Floats
@@ -102,6 +109,9 @@ final class Strips {
 }
 
 /// Rows in lanes: the fast float path. Within a row sums run over 64 keys at a time, in float32.
+///
+/// All arrays are strip by strip with the row last, so that a vector holds the same key of
+/// neighbouring rows and nothing is ever summed across a vector.
 final class WideTile: OnlineTile {
   private let pass: TilePass
   private let strips: Strips
@@ -115,6 +125,7 @@ final class WideTile: OnlineTile {
   private let output: Floats
   private let level = Floats(Strips.lanes)
 
+  /// `screen` quantises the same keys; nil computes every block's scores.
   init(_ pass: TilePass, _ rows: TileRows, screen: ScreenedKeys?) {
     self.pass = pass
     let strips = Strips(pass, rows)
@@ -216,6 +227,7 @@ final class WideTile: OnlineTile {
 }
 
 extension TilePass {
+  /// The instruction set, as the kernels name it.
   var isa: as_isa { as_isa(rawValue: UInt32(plan.isa)) }
 
   /// Whether so many stacked rows go the fast float way.

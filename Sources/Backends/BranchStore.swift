@@ -4,26 +4,37 @@ import Sessions
 import Synchronization
 import Tensors
 
-/// What is recorded of one branch: tokens, what each pass did, queries, and the keys and values in their caches.
+/// What is recorded of one branch: tokens, what each pass did, queries, and the keys and values in
+/// their caches.
 ///
-/// Written by the engine between passes, or by a reader of recordings; read by any thread. Rows, maps and tables are
-/// computed from it when asked and never stored.
+/// Written by the engine between passes, or by a reader of recordings; read by any thread. Rows,
+/// maps and tables are computed from it when asked and never stored.
+///
+/// Example: `store.head(3, 5, tokens: 120)` is head 5 of layer 3 as it was after 120 tokens. The
+/// catch: keys become visible only when `publish` says so, and old queries may be let go to stay
+/// within the budget; `available` tells which positions have both. Memory: the queries, and a
+/// snapshot of caches that the engine has anyway.
 final class BranchStore: Sendable {
+  /// What the branch is, and where it left its parent.
   let branch: Branch
+  /// Query rows of every layer, as far as the budget goes.
   let queries: QueryRecord
   private let heads: Int
   private let kvHeads: Int
   private let state: Mutex<State>
 
+  /// What one lock guards. `steps` and `counts` grow together, a position at a time.
   private struct State: Sendable {
     var steps: [Step] = []
-    /// Per step; nil for prompt tokens.
+    /// `[steps]`; nil for prompt tokens.
     var counts: [BlockCounts?] = []
-    /// [layers][kvHeads]
+    /// `[layers][kvHeads]`.
     var keys: [[CachedKeys]]
+    /// Bytes of a character that no token has completed yet.
     var text = UTF8Stream()
   }
 
+  /// An empty branch; `queries` is written by the engine as the observer of its passes.
   init(_ branch: Branch, layers: Int, heads: Int, kvHeads: Int, queries: QueryRecord) {
     (self.branch, self.queries, self.heads, self.kvHeads) = (branch, queries, heads, kvHeads)
     state = Mutex(State(keys: [[CachedKeys]](repeating: [], count: layers)))
@@ -41,13 +52,17 @@ final class BranchStore: Sendable {
         keys: old.keys.map { layer in layer.map { $0.prefix(count) } }))
   }
 
+  /// Query heads that share a KV head.
   var groupSize: Int { heads / kvHeads }
+  /// Tokens of the branch.
   var count: Int { state.withLock { $0.steps.count } }
 
+  /// The steps of some positions, as far as they are there.
   func steps(_ range: Range<Int>) -> [Step] {
     state.withLock { Array($0.steps[range.clamped(to: 0..<$0.steps.count)]) }
   }
 
+  /// What the pass that read the token at `position` did; nil for prompt tokens and beyond the end.
   func counts(_ position: Int) -> BlockCounts? {
     state.withLock { $0.counts.indices.contains(position) ? $0.counts[position] : nil }
   }
@@ -69,6 +84,7 @@ final class BranchStore: Sendable {
     }
   }
 
+  /// Snapshots of the caches of a layer, `[kvHeads]`; empty before the first `publish`.
   func keys(_ layer: Int) -> [CachedKeys] { state.withLock { $0.keys[layer] } }
 
   /// Positions of a layer whose queries and keys are known, of the first `tokens`.
@@ -80,6 +96,8 @@ final class BranchStore: Sendable {
   }
 
   /// The query heads of a KV group, up to `tokens` positions.
+  /// Nil when a query head is missing. `kv` is a KV head, and the group's rows begin at the first
+  /// position that is available.
   func group(_ layer: Int, kv: Int, tokens: Int) -> HeadGroup? {
     let keys = keys(layer)
     let positions = available(layer, tokens: tokens)
@@ -92,6 +110,7 @@ final class BranchStore: Sendable {
     return all.count == groupSize ? HeadGroup(all) : nil
   }
 
+  /// One query head of its group, under the same conditions.
   func head(_ layer: Int, _ head: Int, tokens: Int) -> Head? {
     group(layer, kv: head / groupSize, tokens: tokens)?.heads[head % groupSize]
   }

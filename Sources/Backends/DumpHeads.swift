@@ -3,15 +3,24 @@ public import Formats
 import Tensors
 
 /// The heads of a dump: arrays become `Head`s, and masks that were stored alone become tables.
+///
+/// Example: `DumpHeads(dump).head(0, 3)` is head 3 of the first layer in the file. Nothing is
+/// copied: heads are views of the mapped file.
 public struct DumpHeads: Sendable {
+  /// The file.
   public let dump: Dump
 
+  /// Looks at nothing yet; heads are made when they are asked for.
   public init(_ dump: Dump) { self.dump = dump }
 
+  /// Numbers of the layers, as the file calls them; all other functions here take an index into
+  /// these.
   public var layers: [Int] { dump.layers.map(\.layer) }
 
+  /// Query heads of a layer.
   public func heads(_ layer: Int) -> Int { dump.layers[layer].positions.heads }
 
+  /// Key heads of a layer; as many as query heads where no keys are stored.
   public func kvHeads(_ layer: Int) -> Int {
     dump.layers[layer].arrays[.key]?.shape[0] ?? heads(layer)
   }
@@ -43,6 +52,7 @@ public struct DumpHeads: Sendable {
   }
 
   /// The group that query head `head` belongs to, and its place in it.
+  /// Nil when the file lacks one of its members, or holds masks alone.
   public func group(_ layer: Int, containing head: Int) -> (HeadGroup, slot: Int)? {
     let size = groupSize(layer)
     let first = head / size * size
@@ -51,6 +61,8 @@ public struct DumpHeads: Sendable {
   }
 
   /// Of a mask-only source: tile sides, from its metadata or told by flag.
+  /// Sides in tokens. Ones are kept or skipped as the dump says; blocks that causality hides are
+  /// invisible whatever the file has there. Nil for any other source.
   public func storedTable(_ layer: Int, _ head: Int, tile: (rows: Int, keys: Int)) -> BlockTable? {
     guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks],
       head < blocks.shape[0]

@@ -5,20 +5,25 @@ import Models
 import Sessions
 import Synchronization
 
-/// The engine's side of a local backend: generators, one a branch, and what one turn does with them.
+/// The engine's side of a local backend: generators, one a branch, and what one turn does with
+/// them.
 ///
 /// `@unchecked Sendable`: only the backend's one job touches it, one turn after another.
+///
+/// A turn obeys orders first, then feeds tokens until its slice is over or there is no reason to go
+/// on. Questions wait no longer than that: they compute on the same threads.
 final class EngineLoop: @unchecked Sendable {
   private let model: LanguageModel
   private let options: LocalBackend.Options
   private var generators: [Generator] = []
   private var stores: [BranchStore] = []
   private var current = 0
-  /// Of each branch.
+  /// How each branch attends, `[branches]`.
   private var attending: [AttentionChoice]
   /// How long a turn may last.
   private static let slice = Duration.milliseconds(12)
 
+  /// The trunk alone. Throws `KnobError` for attention that the library cannot do.
   init(_ model: LanguageModel, _ options: LocalBackend.Options) throws {
     (self.model, self.options) = (model, options)
     attending = [options.attention]
@@ -35,6 +40,7 @@ final class EngineLoop: @unchecked Sendable {
     ]
   }
 
+  /// The same tiles with nothing skipped: what a shadow runs.
   private static func dense(_ choice: AttentionChoice) -> AttentionChoice {
     AttentionChoice(lambda: 0, prefill: choice.prefill, decode: choice.decode)
   }
@@ -81,6 +87,8 @@ final class EngineLoop: @unchecked Sendable {
     return more
   }
 
+  /// Running, steps left to do, or a branch that has not caught up; sets the phase when the run was
+  /// stopped.
   private func wantsMore(_ backend: LocalBackend) -> Bool {
     let count = store.count, branch = current
     return backend.withShared { shared in
@@ -95,6 +103,8 @@ final class EngineLoop: @unchecked Sendable {
 
   // MARK: The prompt
 
+  /// The whole prompt in one turn: cancelled by `stop` alone, told of after every layer, so that
+  /// the screen can draw layers that are done.
   private func readPrompt(_ backend: LocalBackend) {
     let prompt = backend.promptTokens, generator = generator, store = store
     let isStopped: @Sendable () -> Bool = { backend.withShared { $0.isStopped } }
@@ -173,8 +183,11 @@ final class EngineLoop: @unchecked Sendable {
     return !isAtBreakpoint(step, backend)
   }
 
+  /// The method of block tables attends, so that lambda and tile mean something for the step.
   private var isByLambda: Bool { attending[current].method == nil }
 
+  /// The run is over for this branch: says why, and drops what was still to be done. Always false,
+  /// the answer of `one`.
   private func end(_ why: String, _ backend: LocalBackend) -> Bool {
     backend.withShared { shared in
       shared.status.phase = .ended(why)
@@ -184,6 +197,8 @@ final class EngineLoop: @unchecked Sendable {
     return false
   }
 
+  /// Changes the branch's method from the next token on; what fails leaves it as it was and is
+  /// said.
   private func attend(_ choice: AttentionChoice, _ backend: LocalBackend) {
     do {
       generator.plan = try choice.plan()
@@ -195,6 +210,7 @@ final class EngineLoop: @unchecked Sendable {
     }
   }
 
+  /// Stops everything that would go on when a breakpoint is hit, and says which.
   private func isAtBreakpoint(_ step: Step, _ backend: LocalBackend) -> Bool {
     let points = backend.withShared { $0.breakpoints }
     guard let hit = points.first(where: { isHit($0, step) }) else { return false }
@@ -206,6 +222,7 @@ final class EngineLoop: @unchecked Sendable {
     return true
   }
 
+  /// Whether a step meets a breakpoint; conditions on what is not known are not met.
   private func isHit(_ point: Breakpoint, _ step: Step) -> Bool {
     switch point {
     case .sparsityBelow(let x): return step.sparsity.map { $0 < x } ?? false
@@ -224,6 +241,7 @@ final class EngineLoop: @unchecked Sendable {
 
   // MARK: Orders
 
+  /// Orders that need the generators, and so wait for a turn: branch, select, save.
   private func obey(_ order: Command, _ backend: LocalBackend) {
     switch order {
     case .branch(let frame, let choice): branch(frame, choice, backend)
@@ -255,6 +273,7 @@ final class EngineLoop: @unchecked Sendable {
   }
 
   /// The token at the frame's end is chosen anew: the branch shares everything before it.
+  /// Branches do not share caches after the fork: memory is that of another run.
   private func branch(_ frame: Frame, _ choice: AttentionChoice, _ backend: LocalBackend) {
     guard generators.count < 8 else { return backend.say("Eight branches are the most.") }
     guard generators.indices.contains(frame.branch) else { return }
@@ -268,7 +287,8 @@ final class EngineLoop: @unchecked Sendable {
         branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
       let store = BranchStore(branch, copying: parent, count: fork)
       fresh.observer = store.queries
-      // The last shared token is read again, with the new attention, for the logits of the first new one.
+      // The last shared token is read again, with the new attention, for the logits of the first
+      // new one.
       fresh.feed(parent.steps(fork - 1..<fork)[0].token)
       store.publish(fresh.state.caches, layers: 0..<model.config.layers)
       generators.append(fresh)
@@ -299,14 +319,18 @@ private final class PromptWatch: ForwardObserver {
   private let tell: (Int, Range<Int>, Int) -> Void
   private var revision = 0
 
+  /// `tell` gets the layer, the positions that are done in it, and a number that grows with every
+  /// call.
   init(_ record: QueryRecord, _ tell: @escaping (Int, Range<Int>, Int) -> Void) {
     (self.record, self.tell) = (record, tell)
   }
 
+  /// Passes the rows on to the record.
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     record.queries(layer, positions, rows)
   }
 
+  /// A layer is done for a block of positions.
   func finished(_ layer: Int, _ positions: Range<Int>) {
     revision += 1
     tell(layer, positions, revision)

@@ -5,30 +5,37 @@ public import Formats
 public import Sessions
 import Tensors
 
-/// Answers questions about a dump. Files are mapped and never read whole; every kernel runs on `ComputeThreads`.
+/// Answers questions about a dump. Files are mapped and never read whole; every kernel runs on
+/// `ComputeThreads`.
+///
+/// Example: `try await FileBackend(dump).answer(.summary(HeadID(layer: 0, head: 0)))`. A dump of
+/// masks alone has no heads; its tables are what was stored, and most questions are `.unavailable`.
 public final class FileBackend: Backend {
+  /// The heads of the file.
   public let heads: DumpHeads
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
   private let description: SourceDescription
+  /// Answers about heads, and what is kept of them.
   let store: FindingStore
   /// How far long answers are.
   public let moments: AsyncStream<Moment>
 
-  /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the file's own texts.
+  /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the
+  /// file's own texts.
   public init(
-    _ dump: Dump, maskTile: (rows: Int, keys: Int)? = nil, tables: TableStore? = nil,
-    facts: TokenFacts = TokenFacts(), registry: Registry = .standard
+    _ dump: Dump, tables: TableStore? = nil, facts: TokenFacts = TokenFacts(),
+    registry: Registry = .standard
   ) {
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
     store = FindingStore(registry, stored: tables) { told.yield($0) }
     heads = DumpHeads(dump)
-    let tile = maskTile ?? dump.tile
     storedTile =
-      dump.kind == .mask ? TileSpec(rows: tile?.rows ?? 128, keys: tile?.keys ?? 128) : nil
-    var about = Self.describe(dump, heads, storedTile, tileIsGuess: tile == nil)
+      dump.kind == .mask
+      ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
+    var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
     about.methods = registry.cards
     about.holds = Self.holds(dump, facts)
     about.facts = facts
@@ -36,6 +43,8 @@ public final class FileBackend: Backend {
     description = about
   }
 
+  /// What the screen needs to lay itself out. Sides of a mask are in blocks and become tokens by
+  /// the tile.
   private static func describe(
     _ dump: Dump, _ heads: DumpHeads, _ tile: TileSpec?, tileIsGuess: Bool
   ) -> SourceDescription {
@@ -64,6 +73,7 @@ public final class FileBackend: Backend {
     return about
   }
 
+  /// What methods may ask of the file: by its kind, its arrays and what was told beside it.
   private static func holds(_ dump: Dump, _ facts: TokenFacts) -> Set<Need> {
     var holds: Set<Need> = [.layer]
     if dump.kind == .qkv { holds.formUnion([.queryKey, .logits]) }
@@ -75,12 +85,15 @@ public final class FileBackend: Backend {
     return holds
   }
 
+  /// Said once at the start and unchanged since.
   public func describe() -> SourceDescription { description }
 
+  /// Computes on `ComputeThreads`. Throws `CancellationError`, and what reading the file throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     try await ComputeThreads.shared.value { [self] in try compute(question) }
   }
 
+  /// Checks that the head is there; files have one frame, and no steps.
   private func compute(_ question: Question) throws -> Answer {
     guard let id = question.head else {
       return .unavailable("this is a saved dump: nothing was decoded step by step")
@@ -137,7 +150,8 @@ public final class FileBackend: Backend {
     }
   }
 
-  /// A field of a head, through the same store as its pictures. Throws `Missing`, `KnobError`, `CancellationError`.
+  /// A field of a head, through the same store as its pictures. Throws `Missing`, `KnobError`,
+  /// `CancellationError`.
   public func field(_ id: FieldID) throws -> any RowField {
     guard let place = place(id.head, at: .whole) else { throw Missing(.queryKey) }
     return try store.field(id, place)
@@ -167,7 +181,10 @@ public final class FileBackend: Backend {
 }
 
 /// Draws a stored mask as a map: 1 where computed, 0 where skipped.
+///
+/// A cell shows the block at its first token: a mask has no values to pool.
 enum StoredMask {
+  /// Both maxima and means are the verdicts; NaN where nobody may see.
   static func map(_ table: BlockTable, window: MapWindow, rows: Int, columns: Int) -> PooledMap {
     let rowEdges = PooledMap.edges(window.queries, cells: rows),
       keyEdges = PooledMap.edges(window.keys, cells: columns)

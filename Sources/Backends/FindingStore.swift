@@ -5,30 +5,44 @@ import Sessions
 import Synchronization
 import Tensors
 
-/// One road to every number: the screen, `report`, `compare`, `render`, lessons and sentences all ask here.
+/// One road to every number: the screen, `report`, `compare`, `render`, lessons and sentences all
+/// ask here.
 ///
-/// It keeps block tables, packed keys and findings within byte budgets. Call it from a compute thread; a cancelled task gets
-/// `CancellationError`. What cannot be known comes back as `.unavailable` with the reason.
+/// It keeps block tables, packed keys and findings within byte budgets. Call it from a compute
+/// thread; a cancelled task gets `CancellationError`. What cannot be known comes back as
+/// `.unavailable` with the reason.
+///
+/// Example: `try store.answer(.row(.pattern(id), 5), place)`. Nothing here knows a method by name:
+/// a card's capabilities decide which way is taken. The catch: two threads that miss the same thing
+/// at the same time both compute it; `Session` keeps that from happening.
 final class FindingStore: Sendable {
+  /// Where settings become methods.
   let registry: Registry
   /// Tables that a pass gave beside the one that was asked for.
   private let tables = Kept<TableKey, BlockTable>(budget: 64 << 20) { 20 * $0.margins.count + 256 }
   /// Heads with their keys packed, for the next window, row or tile.
   private let passes = Kept<PassKey, MapPass>(budget: 96 << 20) { $0.bytes }
+  /// What methods said, with fields that may be lazy.
   private let found = Kept<FoundKey, Findings>(budget: 64 << 20) { $0.bytes }
+  /// Tables on disk; nil keeps none.
   private let stored: TableStore?
   private let tell: @Sendable (Moment) -> Void
 
+  /// Everything that a table depends on.
   private struct TableKey: Hashable {
+    /// Up to where the source is looked at.
     let frame: Frame
+    /// Under which it is asked for and kept.
     let id: HeadID, spec: TileSpec, lambda: Double
   }
 
+  /// Packed keys depend on the head alone.
   private struct PassKey: Hashable {
     let frame: Frame
     let id: HeadID
   }
 
+  /// Findings with and without numbers are kept apart: the former answer for the latter.
   private struct FoundKey: Hashable {
     let frame: Frame
     let id: HeadID, setting: MethodSetting
@@ -39,10 +53,12 @@ final class FindingStore: Sendable {
   struct Place: Sendable {
     let id: HeadID
     let frame: Frame
+    /// The head itself.
     let head: Head
     /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
     let subject: @Sendable (Subject.Scope) throws -> Subject
 
+    /// The voting group; nil where the source cannot give it whole.
     var group: (heads: HeadGroup, slot: Int)? {
       (try? subject(.group)).flatMap { subject in
         subject.groupSize == 1 || subject.layer.count >= subject.groupSize ? subject.group : nil
@@ -58,6 +74,8 @@ final class FindingStore: Sendable {
     (self.registry, self.stored, self.tell) = (registry, stored, tell)
   }
 
+  /// Throws `CancellationError` and what reading throws; `Missing` and `KnobError` become
+  /// `.unavailable`.
   func answer(_ question: Question, _ place: Place) throws -> Answer {
     do {
       switch question {
@@ -83,6 +101,8 @@ final class FindingStore: Sendable {
 
   // MARK: Fields
 
+  /// The dense pattern has a pass of its own, which pools without a row ever being whole; fields of
+  /// methods are pooled row by row.
   private func picture(
     _ question: Question, _ id: FieldID, _ request: PictureRequest, _ place: Place
   ) throws -> PooledMap {
@@ -100,6 +120,7 @@ final class FindingStore: Sendable {
       muted: request.muted, perCell: request.perCell)
   }
 
+  /// A row by its query; of fields over blocks, the row of blocks that holds it.
   private func row(_ id: FieldID, _ query: Int, _ place: Place) throws -> Answer {
     guard id.method != nil else {
       guard query >= 0, query < place.head.queries else {
@@ -131,6 +152,8 @@ final class FindingStore: Sendable {
   // MARK: Findings
 
   /// Everything a method has to say. Throws `Missing`, `KnobError`, `CancellationError`.
+  /// `isWhole` reads long heads without sampling and keeps nothing, for files. Without
+  /// `needsNumbers` a method may leave out what its fields do not need.
   func findings(
     _ setting: MethodSetting, _ place: Place, needsNumbers: Bool = true, isWhole: Bool = false,
     asked question: Question? = nil
@@ -158,6 +181,8 @@ final class FindingStore: Sendable {
   }
 
   /// How much of a whole map lies on the blocks that another method, one of block tables, computes.
+  /// Only for maps over all queries and keys whose values are there: computing a lazy one for this
+  /// number would cost more than it says.
   func addMass(of findings: inout Findings, _ beside: MethodSetting?, _ place: Place) throws {
     guard let beside, let (map, look) = findings.field("map"), look == .signed || look == .weights,
       map.rows == Axis(.query, place.head.queries), map.columns == Axis(.key, place.head.keys),
@@ -173,6 +198,7 @@ final class FindingStore: Sendable {
 
   // MARK: Tables
 
+  /// The three extents: what is kept, one row, or all.
   private func table(_ question: Question, _ request: TableRequest, _ place: Place) throws
     -> Answer
   {
@@ -186,7 +212,8 @@ final class FindingStore: Sendable {
     }
   }
 
-  /// Nil where the slower way over whole rows must go. Of a live source every frame is another head: nothing is kept.
+  /// Nil where the slower way over whole rows must go. Of a live source every frame is another
+  /// head: nothing is kept.
   private func pass(_ place: Place) -> MapPass? {
     guard case .projections = place.head.source else { return MapPass(place.head) }
     let key = PassKey(frame: place.frame, id: place.id)
@@ -196,6 +223,7 @@ final class FindingStore: Sendable {
     return pass
   }
 
+  /// Tells at most twenty times a second, and the end; nil for heads that are not long.
   private func progress(_ question: Question, _ head: Head) -> Progress? {
     guard head.isLong else { return nil }
     let start = ContinuousClock.now, last = Mutex(0.0), tell = tell
@@ -210,6 +238,8 @@ final class FindingStore: Sendable {
     }
   }
 
+  /// From memory, from the group's pass, from disk, or by a pass of the head: in the order of their
+  /// cost. A pass over a long head gives the tables of other presets too.
   private func wholeTable(
     _ question: Question?, _ place: Place, _ spec: TileSpec, _ lambda: Double
   ) throws -> BlockTable {

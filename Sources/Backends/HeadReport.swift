@@ -5,9 +5,13 @@ import Sessions
 import Tensors
 
 /// What one method does to one head: a row of `attnscope report`.
+///
+/// Numbers are looked up by the names of findings; nil means that it cannot be known here, and is
+/// printed so.
 public struct HeadReport: Sendable {
   /// Layer number, as the file calls it.
   public let layer: Int
+  /// Query head within its layer.
   public let head: Int
   /// Everything the method said; without fields unless they were asked for.
   public let findings: Findings
@@ -15,6 +19,7 @@ public struct HeadReport: Sendable {
   public let summary: HeadSummary?
   /// The tile of the method's blocks; nil for methods without blocks.
   public let tile: TileSpec?
+  /// A single query row, as in a decode step.
   public let isDecode: Bool
 
   /// The same numbers without the values of fields.
@@ -39,10 +44,14 @@ public struct HeadReport: Sendable {
 
 /// What to report on.
 public struct ReportRequest: Sendable {
+  /// The method and its knobs.
   public var setting: MethodSetting
-  /// Indices into the dump's layers, and head numbers; nil means all.
+  /// Indices into the dump's layers; nil means all.
   public var layers: [Int]?
+  /// Head numbers within a layer; nil means all, and those that a layer has not got are passed
+  /// over.
   public var heads: [Int]?
+  /// Entropy, sink and label of every head, which cost another sweep over its rows.
   public var wantsSummary = true
   /// The method of block tables that maps are looked at beside.
   public var beside: MethodSetting?
@@ -54,9 +63,14 @@ public struct ReportRequest: Sendable {
 }
 
 extension FileBackend {
-  /// Reports on every chosen head, calling `each` as heads are done. Call it from a command, not from an actor.
+  /// Reports on every chosen head, calling `each` as heads are done. Call it from a command, not
+  /// from an actor.
   ///
-  /// Throws `KnobError` for a setting that is not there, `Missing` for what the file has not got, and what `each` throws.
+  /// Throws `KnobError` for a setting that is not there, `Missing` for what the file has not got,
+  /// and what `each` throws.
+  /// Example: `try backend.report(ReportRequest(setting)) { print($0.number("density") ?? .nan) }`.
+  /// Heads come in the order of the file; memory holds one at a time beside the budgets of the
+  /// store.
   public func report(_ request: ReportRequest, each: (HeadReport) throws -> Void) throws {
     // A wrong setting is said before anything is computed.
     let method = try store.registry.make(request.setting), card = type(of: method).card
@@ -84,6 +98,7 @@ extension FileBackend {
     }
   }
 
+  /// The row of a head of which only a mask is there.
   private func storedReport(_ id: HeadID, _ request: ReportRequest) throws -> HeadReport {
     let spec = describe().storedTile!
     guard let table = heads.storedTable(id.layer, id.head, tile: (spec.rows, spec.keys)) else {
@@ -95,7 +110,8 @@ extension FileBackend {
       isDecode: describe().queries == 1)
   }
 
-  /// What a stored mask says at a threshold, where it has margins. Throws `Missing` for methods that need more.
+  /// What a stored mask says at a threshold, where it has margins. Throws `Missing` for methods
+  /// that need more.
   func storedFindings(_ table: BlockTable, _ setting: MethodSetting) throws -> Findings {
     guard let capability = store.registry.method(setting.id)?.card.blockTables else {
       throw Missing(.queryKey, hint: "this file holds block masks alone")

@@ -1,7 +1,13 @@
 import Synchronization
 
 /// Things that were made and may be wanted again; the oldest go when all together pass the budget.
+///
+/// Example: `let kept = Kept<Int, [Float]>(budget: 1 << 20) { 4 * $0.count }`. A value that is set
+/// a second time does not replace the first: equal keys are taken to mean equal values. The newest
+/// value stays, even when it alone passes the budget. Cost of a look-up O(entries), of which there
+/// are few.
 final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+  /// `order` has the least recently used first.
   private struct State {
     var values: [Key: Value] = [:]
     var order: [Key] = []
@@ -12,10 +18,12 @@ final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
   private let budget: Int
   private let size: @Sendable (Value) -> Int
 
+  /// `budget` in bytes; `size` estimates the bytes of a value.
   init(budget: Int, _ size: @escaping @Sendable (Value) -> Int) {
     (self.budget, self.size) = (budget, size)
   }
 
+  /// Reading makes the entry the newest; setting nil does nothing.
   subscript(_ key: Key) -> Value? {
     get {
       state.withLock { state in

@@ -5,14 +5,20 @@ import Sessions
 import Tensors
 
 /// Answers questions about recorded branches, for a running engine and for a replay alike.
+///
+/// Every frame is a head of its own, so that an answer never changes after it was given.
 struct LiveAnswers: Sendable {
+  /// Layers of the model.
   let layers: Int
+  /// Query heads of each layer.
   let heads: Int
   private let findings = FindingStore()
 
+  /// Answers nothing beyond these.
   init(layers: Int, heads: Int) { (self.layers, self.heads) = (layers, heads) }
 
   /// On a compute thread.
+  /// Throws `CancellationError`; what is not recorded is `.unavailable` with the reason.
   func answer(_ question: Question, at frame: Frame, _ store: BranchStore) throws -> Answer {
     switch question {
     case .steps(let branch, let range): return .steps(branch: branch, store.steps(range))
@@ -29,6 +35,7 @@ struct LiveAnswers: Sendable {
     return try findings.answer(question, place(id, frame, head, store))
   }
 
+  /// A method that asks for the whole model gets the layer alone.
   private func place(_ id: HeadID, _ frame: Frame, _ head: Head, _ store: BranchStore)
     -> FindingStore.Place
   {
@@ -48,6 +55,7 @@ struct LiveAnswers: Sendable {
     }
   }
 
+  /// The query heads that share the head's keys, and its place among them.
   private func group(_ id: HeadID, _ frame: Frame, _ store: BranchStore) -> (HeadGroup, slot: Int)?
   {
     let size = store.groupSize
@@ -56,8 +64,9 @@ struct LiveAnswers: Sendable {
     }
   }
 
-  /// When only some positions of a layer are known: the later ones while a prompt is read, the earlier ones once their
-  /// queries were let go. Rows are counted by position; those that are not known stay open on the map.
+  /// When only some positions of a layer are known: the later ones while a prompt is read, the
+  /// earlier ones once their queries were let go. Rows are counted by position; those that are not
+  /// known stay open on the map.
   private func partial(
     _ question: Question, _ id: HeadID, _ frame: Frame, _ store: BranchStore, _ known: Range<Int>
   ) throws -> Answer {
@@ -118,6 +127,8 @@ struct LiveAnswers: Sendable {
       window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
   }
 
+  /// The sinks are computed here and not recorded: one row of every head, whose queries may be
+  /// gone.
   private func detail(_ frame: Frame, _ store: BranchStore) -> StepDetail {
     var sink = [Float](repeating: .nan, count: layers * heads)
     let size = store.groupSize, position = frame.tokens - 1

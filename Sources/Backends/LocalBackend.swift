@@ -7,20 +7,33 @@ import Tensors
 
 /// A model that runs inside this program, looked at while it runs.
 ///
-/// One job at a time on a compute thread feeds tokens for a few milliseconds and then lets waiting questions in; between
-/// jobs it reads what it was told. Everything recorded can be asked about while it goes on. Branches keep a cache of
-/// their own, so memory grows with each: see README.
+/// One job at a time on a compute thread feeds tokens for a few milliseconds and then lets waiting
+/// questions in; between jobs it reads what it was told. Everything recorded can be asked about
+/// while it goes on. Branches keep a cache of their own, so memory grows with each: see README.
+///
+/// Example:
+/// ```
+/// let backend = try LocalBackend(model, prompt: tokens, .init(attention: choice))
+/// backend.start()
+/// for await moment in backend.moments { ... }
+/// ```
 public final class LocalBackend: Backend {
+  /// How a run attends, chooses and ends.
   public struct Options: Sendable {
+    /// How the trunk attends at first; `Command.attend` changes it.
     public var attention: AttentionChoice
+    /// How the next token is chosen.
     public var sampler: SamplerSettings
     /// Tokens to decode; the model's context bounds it in any case.
     public var maxTokens: Int
     /// Dense attention on the same tokens beside every branch.
     public var hasShadow: Bool
+    /// The prompt is read, and then nothing until told.
     public var startsPaused: Bool
+    /// Bytes of query rows that a branch keeps; the oldest go first.
     public var queryBudget: Int
 
+    /// Greedy or not as `sampler` says, without a bound, a shadow or a pause.
     public init(
       attention: AttentionChoice, sampler: SamplerSettings = .init(), maxTokens: Int = .max,
       hasShadow: Bool = false, startsPaused: Bool = false,
@@ -61,6 +74,8 @@ public final class LocalBackend: Backend {
   }
 
   /// The prompt must have tokens and fit the context.
+  /// Throws `ModelError` when it has none or does not fit, and `KnobError` for attention that the
+  /// library cannot do. Nothing is read before `start`.
   public init(_ model: LanguageModel, prompt: [Int], _ options: Options) throws {
     (self.model, self.prompt, self.options) = (model, prompt, options)
     let config = model.config
@@ -81,12 +96,16 @@ public final class LocalBackend: Backend {
     loop = try EngineLoop(model, options)
   }
 
+  /// As it was before the first token; how far it is comes as moments.
   public func describe() -> SourceDescription { description }
 
+  /// The newest status alone, for one listener: one that is slow skips states and never falls
+  /// behind.
   public var moments: AsyncStream<Moment> { feed.stream }
 
   // MARK: Questions
 
+  /// Steps at once, everything else on `ComputeThreads`. Throws what computing throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     let store = shared.withLock { shared in
@@ -104,6 +123,7 @@ public final class LocalBackend: Backend {
   /// Begins to read the prompt.
   public func start() { work() }
 
+  /// Never waits: orders are read at the next turn, refusals are said as a note.
   public func send(_ command: Command) {
     if case .attend(let choice) = command, let reason = refusal(choice) { return refuse(reason) }
     if case .branch(_, let choice) = command, let reason = refusal(choice) { return refuse(reason) }
@@ -134,12 +154,14 @@ public final class LocalBackend: Backend {
     } catch { return "\(error)" }
   }
 
+  /// Says it now, since no turn may follow.
   private func refuse(_ reason: String) {
     say(reason)
     tell()
   }
 
-  /// Ends the run and waits for what is under way: a recording that is being saved is written to its end.
+  /// Ends the run and waits for what is under way: a recording that is being saved is written to
+  /// its end.
   public func finish() async {
     send(.stop)
     while shared.withLock({ $0.isBusy }) { try? await Task.sleep(for: .milliseconds(2)) }
@@ -172,12 +194,15 @@ public final class LocalBackend: Backend {
 
   // MARK: For the loop
 
+  /// The shared state under its lock; keep it short, questions wait for it.
   func withShared<R: Sendable>(_ body: (inout sending Shared) -> sending R) -> R {
     shared.withLock(body)
   }
 
+  /// Sends the status as it is.
   func tell() { feed.tell(.live(shared.withLock { $0.status })) }
 
+  /// Sets the note; the next `tell` sends it.
   func say(_ text: String) {
     shared.withLock { shared in
       shared.status.note = text
@@ -185,21 +210,28 @@ public final class LocalBackend: Backend {
     }
   }
 
+  /// Ids of the prompt.
   var promptTokens: [Int] { prompt }
 }
 
 /// The newest moment, for one listener.
+///
+/// A status replaces the one before it, so that nothing is lost by forgetting.
 final class MomentFeed: Sendable {
+  /// For one reader.
   let stream: AsyncStream<Moment>
   private let continuation: AsyncStream<Moment>.Continuation
 
+  /// A buffer of one.
   init() { (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
 
+  /// Replaces a moment that nobody has read.
   func tell(_ moment: Moment) { continuation.yield(moment) }
 }
 
 extension AttentionChoice {
-  /// The methods that do it. Throws `KnobError` for one that is not there or that an engine cannot run.
+  /// The methods that do it. Throws `KnobError` for one that is not there or that an engine cannot
+  /// run.
   public func plan(_ registry: Registry = .standard) throws -> AttentionPlan {
     func make(_ spec: TileSpec) throws -> any EngineMethod {
       guard let setting = method ?? registry.tableCard?.blockTables?.setting(spec, lambda) else {

@@ -7,16 +7,22 @@ import Tensors
 
 /// A run on disk: safetensors files one after another, each of which tells its own length.
 ///
-/// The first has `kind` = `prefill` and holds the prompt's positions; every later one has `kind` = `step` and one token
-/// of one branch. Arrays are those of a dump (`layers.{l}.q` and so on, half floats); what else a step knows stands in the
-/// metadata as JSON.
+/// The first has `kind` = `prefill` and holds the prompt's positions; every later one has `kind` =
+/// `step` and one token of one branch. Arrays are those of a dump (`layers.{l}.q` and so on, half
+/// floats); what else a step knows stands in the metadata as JSON.
+///
+/// The catch: arrays are half floats, so that a replay's numbers differ from the run's in the
+/// fourth digit; what steps say of themselves is stored as it was.
 struct Recording {
+  /// Whose shapes the arrays have.
   let model: ModelConfig
+  /// Positions of the first part.
   let promptTokens: Int
+  /// The trunk first; a branch stores only what it does not share.
   let stores: [BranchStore]
 
-  /// Bytes written. The file appears when all is there. Throws when the name is taken, and when a position's queries are
-  /// no longer known.
+  /// Bytes written. The file appears when all is there. Throws when the name is taken, and when a
+  /// position's queries are no longer known.
   func write(to path: String) throws -> Int {
     guard
       stores.allSatisfy({ store in
@@ -40,6 +46,7 @@ struct Recording {
     return try writer.finish()
   }
 
+  /// Queries, keys and values `[heads, positions, headDim]` of every layer, and the token ids.
   private func arrays(_ store: BranchStore, _ positions: Range<Int>) -> [ArrayToWrite] {
     var out: [ArrayToWrite] = []
     for layer in 0..<model.layers {
@@ -63,6 +70,8 @@ struct Recording {
     return out
   }
 
+  /// Metadata of the first part: the shapes that a reader checks all others against, the texts, the
+  /// tree of branches.
   private func head() throws -> [String: String] {
     let texts = stores[0].steps(0..<promptTokens).map(\.text)
     return [
@@ -76,6 +85,7 @@ struct Recording {
     ]
   }
 
+  /// Metadata of a step: where it belongs, and the rest as JSON.
   private func metadata(_ store: BranchStore, _ position: Int) throws -> [String: String] {
     let step = store.steps(position..<position + 1)[0]
     return [
@@ -88,6 +98,8 @@ struct Recording {
 }
 
 /// A branch as it stands in the metadata.
+///
+/// A type of its own, so that renaming a field of `Branch` does not change files.
 struct StoredBranch: Codable {
   let id: Int
   let parent: Int?
@@ -102,6 +114,9 @@ struct StoredBranch: Codable {
 }
 
 /// A step as it stands in the metadata.
+///
+/// What older versions did not write is optional; sides of a tile are checked, since a file may
+/// hold anything.
 struct StoredStep: Codable {
   let text: String
   let logprob: Double?
@@ -113,12 +128,13 @@ struct StoredStep: Codable {
   let ms: Double
   let attention: String
   let lambda: Double?
-  /// "1x128 group asc", as the sides, the vote and the order of the tile.
+  /// Sides, vote and order of the tile whose blocks were counted.
   let rows: Int?
   let keys: Int?
   let vote: String?
   let order: String?
 
+  /// A token that might have come instead.
   struct Candidate: Codable {
     let token: Int
     let piece: String
@@ -143,6 +159,7 @@ struct StoredStep: Codable {
       order: order.flatMap(Order.init(rawValue:)) ?? .ascending)
   }
 
+  /// The step as screens know it. Counts that do not fit are clamped, a lambda above 1 is dropped.
   func step(position: Int, token: Int) -> Step {
     Step(
       position: position, token: token, text: text, isPrompt: false, logProbability: logprob,

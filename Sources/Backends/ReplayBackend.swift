@@ -8,6 +8,9 @@ import Synchronization
 import Tensors
 
 /// A recording, looked at as the run was: every step, branch and row, without the model.
+///
+/// Example: `try ReplayBackend("run.safetensors").describe().live?.branches`. Memory: all keys,
+/// values and queries, in caches like those of a run.
 public final class ReplayBackend: Backend {
   private let description: SourceDescription
   private let answers: LiveAnswers
@@ -39,10 +42,14 @@ public final class ReplayBackend: Backend {
     feed.tell(.live(status))
   }
 
+  /// The whole run: it has ended.
   public func describe() -> SourceDescription { description }
 
+  /// One status, and another for every order that is refused.
   public var moments: AsyncStream<Moment> { feed.stream }
 
+  /// Computes on `ComputeThreads`. Throws what computing throws; a branch that is not there is
+  /// `.unavailable`.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     guard stores.indices.contains(branch) else { return .unavailable("there is no such branch") }
@@ -67,14 +74,22 @@ public final class ReplayBackend: Backend {
 }
 
 /// Turns the parts of a recording into branch stores.
+///
+/// A recording may be damaged or hostile: numbers have bounds, shapes are checked before anything
+/// is allocated for them, and branches must make a tree that is written parents first.
 struct RecordingReader {
+  /// The parts of the file.
   let stream: SafetensorsStream
+  /// Layers, query heads, KV heads and the width of each.
   let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
   let modelName: String?
+  /// Positions of the first part.
   let promptTokens: Int
   private let branches: [Branch]
   private let texts: [String]
 
+  /// An empty branch with room for `positions`.
+  /// Reads the metadata of the first part. Throws `FormatError` for what it lacks.
   init(_ stream: SafetensorsStream) throws(FormatError) {
     self.stream = stream
     let head = stream.parts[0].metadata
@@ -112,6 +127,7 @@ struct RecordingReader {
     else { throw wrong("its branches make no tree") }
   }
 
+  /// Token numbers of a part; such as no vocabulary has become 0.
   private static func ids(_ part: any TensorArchive, _ index: Int, _ path: String)
     throws(FormatError) -> [Int]
   {
@@ -125,6 +141,7 @@ struct RecordingReader {
   }
 
   /// Branches in order, each with what it shares copied from its parent.
+  /// Throws `FormatError` with the number of the part that is wrong.
   func stores() throws(FormatError) -> [BranchStore] {
     var writers: [BranchWriter] = []
     // What the head claims is allocated only once the arrays that would fill it are there.
@@ -152,6 +169,8 @@ struct RecordingReader {
     return writers.map(\.store)
   }
 
+  /// One step: begins its branch when it is the first of it, and must be at the next position
+  /// there.
   private func add(_ part: any TensorArchive, _ index: Int, _ writers: inout [BranchWriter])
     throws(FormatError)
   {
@@ -221,6 +240,7 @@ private final class BranchWriter {
     store = BranchStore(branch, copying: other.store, count: branch.fork)
   }
 
+  /// Lets questions and branches see what the caches hold.
   func publish() { store.publish(caches, layers: 0..<shape.layers) }
 
   /// Takes in the arrays of some positions.
@@ -249,6 +269,7 @@ private final class BranchWriter {
     }
   }
 
+  /// An array of some heads and positions, if it has the shape that is due.
   private func array(
     _ part: any TensorArchive, _ name: String, _ heads: Int, _ positions: Int, _ index: Int,
     _ path: String
@@ -257,6 +278,7 @@ private final class BranchWriter {
   }
 
   /// The array, if it has the shape that is due.
+  /// Throws `FormatError` otherwise. Called before allocation as well as for reading.
   @discardableResult static func check(
     _ part: any TensorArchive, _ name: String, _ axes: [Int], _ index: Int, _ path: String
   ) throws(FormatError) -> Tensor {

@@ -1,9 +1,13 @@
 public import Sessions
 
 /// Several saved dumps as one source: a question goes to the file whose number its head carries.
+///
+/// The first one describes the whole, the others stand in its `others`; layers and heads of theirs
+/// may differ in number.
 public struct SeveralBackends: Backend {
   private let parts: [any Backend]
   private let descriptions: [SourceDescription]
+  /// What any of them tells, in the order in which it comes.
   public let moments: AsyncStream<Moment>
 
   /// At least one; live sources stand alone.
@@ -25,12 +29,14 @@ public struct SeveralBackends: Backend {
     told.onTermination = { _ in for listener in listeners { listener.cancel() } }
   }
 
+  /// The first file, with the others in it.
   public func describe() -> SourceDescription {
     var first = descriptions[0]
     first.others = Array(descriptions.dropFirst())
     return first
   }
 
+  /// Throws what the file's own backend throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     let number = question.head?.source ?? 0
     guard parts.indices.contains(number) else {

@@ -4,10 +4,14 @@ public import Methods
 public import Sessions
 import Tensors
 
-/// A backend made of numbers that a rule gives: the twin of `FileBackend` for tests and for a first look without a file.
+/// A backend made of numbers that a rule gives: the twin of `FileBackend` for tests and for a first
+/// look without a file.
 ///
-/// The scores of head h: a sink on key 0, a local slope, and on every third head a vertical at a quarter of the keys. All
-/// answers are computed from a real `Head`, so screens see true tables.
+/// The scores of head h: a sink on key 0, a local slope, and on every third head a vertical at a
+/// quarter of the keys. All answers are computed from a real `Head`, so screens see true tables.
+///
+/// Example: `SyntheticBackend(layers: 1, heads: 1, tokens: 64)`. Memory 4 tokens² bytes a head, all
+/// made at once: keep it small.
 public struct SyntheticBackend: Backend {
   private let description: SourceDescription
   private let heads: [HeadID: Head]
@@ -47,6 +51,7 @@ public struct SyntheticBackend: Backend {
       tokens: [], hasValues: head.value != nil, methods: registry.cards)
   }
 
+  /// `[n * n]` before softmax, by a rule without chance.
   private static func scores(tokens n: Int, kind: Int) -> [Float] {
     (0..<n * n).map { index in
       let i = index / n, j = index % n
@@ -60,10 +65,14 @@ public struct SyntheticBackend: Backend {
 
   private let store: FindingStore
 
+  /// Layers are numbered 0, 4, 8 and so on, so that a number is not mistaken for an index.
   public func describe() -> SourceDescription { description }
 
+  /// Ends at once: there is nothing to tell.
   public var moments: AsyncStream<Moment> { AsyncStream { $0.finish() } }
 
+  /// Computes on `ComputeThreads`, with all heads of the layer as surroundings. Throws what the
+  /// store throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     // As one of several it is asked under a number of its own.
     guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {

@@ -2,27 +2,41 @@ import Algebra
 import Glibc
 public import Tensors
 
-/// Q, K and V of any length that behave like those of a trained model, from a seed: the material of `attnscope synth` and
-/// of the benches.
+/// Q, K and V of any length that behave like those of a trained model, from a seed: the material of
+/// `attnscope synth` and of the benches.
 ///
-/// Scores are sums of what real heads show: an attention sink on key 0, locality that falls off as rotary embeddings make
-/// it (a sum of cosines of the distance), verticals that some queries look for, a slash at a fixed offset, landmarks
-/// (topics that come back), and noise. Token i of head h is the same whatever else is made, so parts can be made alone.
+/// Scores are sums of what real heads show: an attention sink on key 0, locality that falls off as
+/// rotary embeddings make it (a sum of cosines of the distance), verticals that some queries look
+/// for, a slash at a fixed offset, landmarks (topics that come back), and noise. Token i of head h
+/// is the same whatever else is made, so parts can be made alone.
+///
+/// Example: `SyntheticHeads(tokens: 131_072).keys(0, 0..<1024)` makes the first 1024 keys of head
+/// 0. The catch: it resembles trained heads in shape, not in content; sparsity measured on it says
+/// nothing about a model.
 public struct SyntheticHeads: Sendable {
+  /// Which part of the scores is strongest.
   public enum Pattern: String, Sendable, CaseIterable {
     /// Another of the following for every head in turn.
     case mix
+    /// Mass on key 0, on near keys, on a few marked keys, at one distance, on tokens of the same
+    /// topic.
     case sink, local, vertical, slash, landmark
   }
 
+  /// Positions of every head.
   public let tokens: Int
+  /// Width of queries, keys and values.
   public let dim: Int
+  /// What the heads show most.
   public let pattern: Pattern
+  /// Equal seeds give equal numbers.
   public let seed: UInt64
   private let frequencies: Int
   private let marks: [Int]
   private let topics: [UInt8]
 
+  /// Draws the marked keys and the topics; 1 byte a token. A `dim` below 3 leaves no room for the
+  /// parts.
   public init(tokens: Int, dim: Int = 64, pattern: Pattern = .mix, seed: UInt64 = 1) {
     (self.tokens, self.dim, self.pattern, self.seed) = (tokens, dim, pattern, seed)
     frequencies = max(1, dim / 4)
@@ -44,6 +58,7 @@ public struct SyntheticHeads: Sendable {
     var offset = 0
   }
 
+  /// What head `head` shows, in nats.
   private func strength(_ head: Int) -> Strength {
     let kinds: [Pattern] = [.sink, .local, .vertical, .slash, .landmark]
     let kind = pattern == .mix ? kinds[head % kinds.count] : pattern
@@ -72,7 +87,7 @@ public struct SyntheticHeads: Sendable {
     }
   }
 
-  /// `head` is a KV head.
+  /// `[tokens of the range, dim]`, row-major. `head` is a KV head.
   public func keys(_ head: Int, _ range: Range<Int>) -> [Float] {
     rows(range) { j, row in
       noise(row, 3, head, j, scale: 0.08)
@@ -84,6 +99,7 @@ public struct SyntheticHeads: Sendable {
     }
   }
 
+  /// `[tokens of the range, dim]`, row-major. `head` is a KV head.
   public func values(_ head: Int, _ range: Range<Int>) -> [Float] {
     rows(range) { j, row in
       noise(row, 4, head, j, scale: 1)
@@ -91,6 +107,7 @@ public struct SyntheticHeads: Sendable {
     }
   }
 
+  /// All tokens of a head as `[tokens, dim]`; `kind` is `queries`, `keys` or `values`.
   public func tensor(_ kind: (Int, Range<Int>) -> [Float], _ head: Int) -> Tensor {
     Tensor(kind(head, 0..<tokens), shape: [tokens, dim])
   }
@@ -101,6 +118,7 @@ public struct SyntheticHeads: Sendable {
     return (sink, sink + 1, sink + 2)
   }
 
+  /// `[tokens of the range, dim]`, each row filled by itself.
   private func rows(_ range: Range<Int>, _ fill: (Int, UnsafeMutablePointer<Float>) -> Void)
     -> [Float]
   {
@@ -111,8 +129,9 @@ public struct SyntheticHeads: Sendable {
     }
   }
 
-  /// cos and sin of the position at frequencies from 1 to 1e-4. The product of a query's with amount a and a key's with
-  /// amount 1 is a times the mean cosine of the distance: a at distance 0.
+  /// cos and sin of the position at frequencies from 1 to 1e-4. The product of a query's with
+  /// amount a and a key's with amount 1 is a times the mean cosine of the distance: a at distance
+  /// 0.
   private func wave(_ row: UnsafeMutablePointer<Float>, _ position: Int, amount: Float) {
     let share = amount / Float(frequencies).squareRoot()
     for f in 0..<frequencies where 2 * f + 1 < dim {
@@ -123,6 +142,7 @@ public struct SyntheticHeads: Sendable {
     }
   }
 
+  /// Adds noise that depends on the seed, the array, the head and the token alone.
   private func noise(
     _ row: UnsafeMutablePointer<Float>, _ kind: UInt64, _ head: Int, _ token: Int, scale: Float
   ) {

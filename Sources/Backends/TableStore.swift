@@ -6,13 +6,18 @@ import Tensors
 
 /// Block tables of long heads on disk, so that a file is computed once and not once a session.
 ///
-/// Lives in `$XDG_CACHE_HOME/attnscope/tables` and touches nothing else. A table is found by what is in its head: a hash of
-/// Q and K and of everything that changes the numbers. Files are written whole and renamed; one that is cut off, damaged
-/// or of another kind is taken for missing. The oldest go when all together pass `budget`.
+/// Lives in `$XDG_CACHE_HOME/attnscope/tables` and touches nothing else. A table is found by what
+/// is in its head: a hash of Q and K and of everything that changes the numbers. Files are written
+/// whole and renamed; one that is cut off, damaged or of another kind is taken for missing. The
+/// oldest go when all together pass `budget`.
+///
+/// Example: `FileBackend(dump, tables: .standard)`. The catch: finding a table reads all of Q and K
+/// once for the hash, which is much less than computing it. Two sessions may share the folder.
 public struct TableStore: Sendable {
   private let folder: String
   private let budget: Int
 
+  /// `budget` in bytes on disk; the folder is made when the first table is kept.
   public init(folder: String, budget: Int = 512 << 20) {
     (self.folder, self.budget) = (folder, budget)
   }
@@ -28,6 +33,7 @@ public struct TableStore: Sendable {
     return TableStore(folder: cache + "/attnscope/tables")
   }
 
+  /// The table of a head and tile, or nil; a found one counts as just used.
   package func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
     guard let name = name(head, spec, lambda), let file = try? MappedFile(name) else { return nil }
     guard let payload = Self.payload(file.bytes),
@@ -42,6 +48,7 @@ public struct TableStore: Sendable {
     return table
   }
 
+  /// What follows the magic number and the checksum; nil when either is wrong.
   private static func payload(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
     guard bytes.count >= 16, bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self) == magic else {
       return nil
@@ -51,6 +58,7 @@ public struct TableStore: Sendable {
     return sum == ContentHash.of(payload) ? payload : nil
   }
 
+  /// Writes a table that is not there yet. Failing is silent: the next session computes it again.
   package func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
     guard let name = name(head, spec, lambda), access(name, F_OK) != 0 else { return }
     try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -64,8 +72,11 @@ public struct TableStore: Sendable {
     removeOldest()
   }
 
+  /// Eight letters in the order of the bytes; another number makes old files unreadable, and so
+  /// missing.
   private static let magic: UInt64 = 0x3154_4b4c_4254_4e41
 
+  /// The file of a head and tile; nil for heads whose bytes do not lie in one piece.
   private func name(_ head: Head, _ spec: TileSpec, _ lambda: Double) -> String? {
     guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
     else {
@@ -82,6 +93,8 @@ public struct TableStore: Sendable {
     return "\(folder)/\(String(repeating: "0", count: 16 - digits.count) + digits).table"
   }
 
+  /// By the time of last use. Half-written files go after ten minutes, when nobody can still be
+  /// writing them.
   private func removeOldest() {
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return }
     // What a killed session left half written.
@@ -105,16 +118,19 @@ public struct TableStore: Sendable {
   }
 }
 
-/// A fast hash of many bytes (four lanes of multiply and rotate). For finding and for noticing damage; no secret.
+/// A fast hash of many bytes (four lanes of multiply and rotate). For finding and for noticing
+/// damage; no secret.
 struct ContentHash {
   private(set) var value: UInt64 = 0x243f_6a88_85a3_08d3
 
+  /// The hash of bytes alone.
   static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     var hash = ContentHash()
     hash.add(bytes)
     return hash.value
   }
 
+  /// Takes in more bytes; where they are split matters.
   mutating func add(_ bytes: UnsafeRawBufferPointer) {
     var lanes: (UInt64, UInt64, UInt64, UInt64) = (value, value ^ 1, value ^ 2, value ^ 3)
     func mix(_ lane: UInt64, _ word: UInt64) -> UInt64 {

@@ -1,4 +1,5 @@
-// Signal handlers only write(2) to a pipe, or write the restore string, reset the modes and let the signal do its work.
+// Signal handlers only write(2) to a pipe, or write the restore string, reset the modes and let the
+// signal do its work.
 #define _GNU_SOURCE
 #include "guard.h"
 
@@ -13,18 +14,24 @@
 
 #include "include/cncurses.h"
 
+/// What the terminal was like before us, whether that could be read, whether the mouse was asked
+/// for, and the pipe that handlers write to.
 static struct termios saved;
 static int have_saved, wants_mouse, pipes[2] = {-1, -1};
+/// A screen is there to be given back. A handler may read it at any moment.
 static volatile sig_atomic_t armed;
 
 // Mouse off, synchronised update off, attributes off, cursor on, keypad off, main screen.
 static const char restore[] =
     "\033[?1002l\033[?1000l\033[?1006l\033[?2026l\033[0m\033[?25h\033[?1l\033>\033[?1049l";
 
+/// Signals that end the program; SIGKILL cannot be caught and leaves the terminal as it is.
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGHUP, SIGTERM, SIGQUIT};
 enum { DEADLY = sizeof deadly / sizeof *deadly };
+/// Who handled them before us, in the same order.
 static struct sigaction before[DEADLY];
 
+/// All of it, unless the terminal is gone. Safe in a handler: write(2) and nothing else.
 static void write_all(const char *text, size_t length) {
   while (length > 0) {
     const ssize_t n = write(1, text, length);
@@ -34,6 +41,7 @@ static void write_all(const char *text, size_t length) {
   }
 }
 
+/// Restores the screen and the modes, once: later calls find nothing armed. Safe in a handler.
 static void give_back(void) {
   if (!armed) return;
   armed = 0;
@@ -41,7 +49,8 @@ static void give_back(void) {
   if (have_saved) tcsetattr(0, TCSANOW, &saved);
 }
 
-// First the terminal, then whatever was to happen: the previous handler (Swift's crash report) or death.
+/// First the terminal, then whatever was to happen: the previous handler (Swift's crash report) or
+/// death.
 static void die(int signal_number) {
   give_back();
   for (int i = 0; i < DEADLY; i++)
@@ -49,12 +58,14 @@ static void die(int signal_number) {
   raise(signal_number);
 }
 
+/// One letter into the pipe; the screen's thread does the rest when poll wakes it.
 static void tell(int signal_number) {
   // Whoever is continued draws everything anew, as after a resize.
   const char what = signal_number == SIGWINCH || signal_number == SIGCONT ? 'w' : (signal_number == SIGTSTP ? 'z' : 'i');
   (void)!write(pipes[1], &what, 1);
 }
 
+/// Installs a handler during which all other signals wait.
 static void handle(int signal_number, void (*handler)(int), int flags, struct sigaction *old) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -130,7 +141,8 @@ void guard_stop_group(void) {
   armed = 0;
   signal(SIGTSTP, SIG_DFL);
   kill(0, SIGTSTP);
-  // The signal may reach another thread: give it the moment it needs, then go on when SIGCONT has come.
+  // The signal may reach another thread: give it the moment it needs, then go on when SIGCONT has
+  // come.
   struct timespec moment = {0, 20 * 1000 * 1000};
   nanosleep(&moment, NULL);
   handle(SIGTSTP, tell, SA_RESTART, NULL);

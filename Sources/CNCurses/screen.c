@@ -20,8 +20,10 @@
 #include "guard.h"
 #include "include/cncurses.h"
 
+/// Nil while there is none; ncurses has one a process as we use it.
 static SCREEN *screen;
 static short *pair_of;      // [257][257], -1 when not yet made
+/// The next colour pair that is free; pair 0 is the terminal's own.
 static int next_pair = 1;
 enum { MOUSE_PREFIX = 1000 };
 
@@ -112,12 +114,14 @@ void cn_suspend(void) {
   refresh();
 }
 
+/// The colour pair of two palette indices (-1 the terminal's own), made when it is first wanted.
 static int pair(int foreground, int background) {
   if (!pair_of || (foreground < 0 && background < 0)) return 0;
   if (foreground >= COLORS || background >= COLORS) return 0;
   short *slot = &pair_of[(foreground + 1) * 257 + background + 1];
   if (*slot < 0) {
-    // Pairs are never redefined (that repaints the screen); past the last one, cells lose their colour.
+    // Pairs are never redefined (that repaints the screen); past the last one, cells lose their
+    // colour.
     if (next_pair >= COLOR_PAIRS || next_pair > 32000) return 0;
     if (init_extended_pair(next_pair, foreground, background) != OK) return 0;
     *slot = (short)next_pair++;
@@ -125,6 +129,7 @@ static int pair(int foreground, int background) {
   return *slot;
 }
 
+/// Our attribute bits as those of ncurses.
 static attr_t attributes(uint16_t bits) {
   return (bits & CN_BOLD ? A_BOLD : 0) | (bits & CN_DIM ? A_DIM : 0) | (bits & CN_REVERSE ? A_REVERSE : 0) |
          (bits & CN_UNDERLINE ? A_UNDERLINE : 0);
@@ -134,8 +139,8 @@ void cn_row(int y, const cn_cell *cells, int count) {
   cchar_t row[1024];
   int length = 0, covered = 0;
   for (int i = 0; i < count && length < 1024; i++) {
-    // A row keeps its columns whatever the C library thinks of a glyph: one of another width than the grid gave it is
-    // replaced, and half a wide glyph is a blank.
+    // A row keeps its columns whatever the C library thinks of a glyph: one of another width than
+    // the grid gave it is replaced, and half a wide glyph is a blank.
     uint32_t glyph = cells[i].glyph;
     const int wanted = i + 1 < count && cells[i + 1].glyph == 0 ? 2 : 1;
     if (glyph == 0) {
@@ -170,7 +175,7 @@ int cn_wait(int milliseconds) {
   return result;
 }
 
-// The rest of ESC [ < button ; x ; y M, waiting up to 50 ms for each byte.
+/// The rest of ESC [ < button ; x ; y M, waiting up to 50 ms for each byte.
 static int read_mouse(cn_mouse *mouse) {
   int values[3] = {0}, field = 0;
   for (int n = 0; n < 24; n++) {
@@ -191,7 +196,8 @@ static int read_mouse(cn_mouse *mouse) {
   return 0;
 }
 
-// A sequence that nobody knows is swallowed whole, so that its letters never act as keys. Esc alone stays Esc.
+/// A sequence that nobody knows is swallowed whole, so that its letters never act as keys. Esc
+/// alone stays Esc.
 static int32_t after_escape(void) {
   wint_t c;
   if (get_wch(&c) != OK) return 27;

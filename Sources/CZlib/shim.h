@@ -1,2 +1,2 @@
-// The inflate side of zlib alone is used: npz members (Formats/ZipDirectory.swift).
+// Only inflate and the CRC-32 of zlib are used: npz members (Formats/ZipDirectory.swift).
 #include <zlib.h>

@@ -1,12 +1,16 @@
 /// A perceptually ordered ramp through the 256-colour palette. Colour-blind-safe ones come first.
 ///
-/// Nearest-colour search gives specks (a lone teal among greys), so the steps are chosen by hand: each ramp follows the
-/// published map of its name, and its luminance never falls (tested). Few steps are enough for the eye, and equal
-/// neighbours cost no bytes over SSH.
+/// Nearest-colour search gives specks (a lone teal among greys), so the steps are chosen by hand:
+/// each ramp follows the published map of its name, and its luminance never falls (tested). Few
+/// steps are enough for the eye, and equal neighbours cost no bytes over SSH.
+///
+/// Example: `ColorMap.viridis.index(0.5)` is the palette colour in the middle of the ramp. Sources:
+/// cividis, Nuñez, Anderton and Renslow, 2018, PLOS ONE 13(7); viridis and magma, Smith and van der
+/// Walt, matplotlib.
 public enum ColorMap: String, Sendable, Hashable, CaseIterable {
   case cividis, viridis, magma, gray
 
-  /// From little to much.
+  /// Palette indices from little to much.
   public var ramp: [UInt8] {
     switch self {
     case .cividis: [17, 18, 24, 60, 66, 102, 144, 179, 185, 221, 227]
@@ -16,8 +20,8 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// The palette colour for t in 0...1; on a light background the ramp runs the other way, so that little attention
-  /// fades into the page.
+  /// The palette colour for t in 0...1; on a light background the ramp runs the other way, so that
+  /// little attention fades into the page.
   public func index(_ t: Double, light: Bool = false) -> UInt8 {
     let ramp = ramp
     let step = min(ramp.count - 1, max(0, Int(Numbers.unit(t) * Double(ramp.count))))
@@ -49,13 +53,15 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
   /// The true colour for t in 0...1, for figures.
   public func rgb(_ t: Double) -> (UInt8, UInt8, UInt8) { Palette.between(anchors, t) }
 
+  /// The map after this one, the first after the last: what a key cycles through.
   public var next: ColorMap {
     let all = Self.allCases
     return all[(all.firstIndex(of: self)! + 1) % all.count]
   }
 }
 
-/// A ramp for signed values: blue below zero, orange above, both told apart by every eye; neutral in the middle.
+/// A ramp for signed values: blue below zero, orange above, both told apart by every eye; neutral
+/// in the middle.
 public enum DifferenceColors {
   private static let dark: [UInt8] = [117, 75, 32, 25, 24, 235, 94, 130, 172, 214, 222]
   private static let light: [UInt8] = [18, 25, 32, 75, 153, 254, 223, 215, 172, 130, 94]
@@ -81,7 +87,10 @@ extension DifferenceColors {
 }
 
 /// The colours 16 to 255 that every 256-colour terminal shares.
+///
+/// Indices below 16 are left out on purpose: every theme gives those colours of its own.
 public enum Palette {
+  /// Channels in 0...255 of an index in 16...255: a cube of six levels, then 24 greys.
   static func rgb(_ index: Int) -> (Double, Double, Double) {
     if index >= 232 {
       let level = Double(8 + 10 * (index - 232))

@@ -1,7 +1,10 @@
 /// What a person does.
 public enum Event: Sendable, Hashable {
+  /// A key, as the terminal reports it.
   case key(Key)
+  /// A button or the wheel, over a cell.
   case mouse(Mouse)
+  /// The screen has another size now, in cells.
   case resize(width: Int, height: Int)
   /// Ctrl-C, or SIGINT from elsewhere.
   case interrupt
@@ -9,8 +12,11 @@ public enum Event: Sendable, Hashable {
   case hangup
 }
 
+/// A key press; what the terminal cannot tell apart is one key (Tab and Ctrl-I, say).
 public enum Key: Sendable, Hashable {
+  /// A printable character as typed, shift included.
   case character(Character)
+  /// With Ctrl held, in lower case.
   case control(Character)
   case up, down, left, right, pageUp, pageDown, home, end
   case enter, escape, tab, backTab, backspace, delete
@@ -39,17 +45,24 @@ public enum Key: Sendable, Hashable {
   }
 }
 
+/// A mouse event over a cell.
 public struct Mouse: Sendable, Hashable {
+  /// What the mouse did; buttons are not told apart.
   public enum Action: Sendable, Hashable { case press, drag, release, wheelUp, wheelDown }
 
+  /// What it did.
   public var action: Action
+  /// Column, from 0.
   public var x: Int
+  /// Row, from 0.
   public var y: Int
 
+  /// A cell of the screen; nothing is checked.
   public init(_ action: Action, x: Int, y: Int) { (self.action, self.x, self.y) = (action, x, y) }
 }
 
 extension Key {
+  /// Words in lower case; `lt` and `gt` stand for the brackets of the notation itself.
   private static let names: [(String, Key)] = [
     ("space", .character(" ")), ("up", .up), ("down", .down), ("left", .left), ("right", .right),
     ("pgup", .pageUp), ("pgdn", .pageDown), ("home", .home), ("end", .end), ("enter", .enter),
@@ -58,6 +71,7 @@ extension Key {
   ]
 
   /// `Space`, `PgUp`, `Ctrl-R`, or the character itself.
+  /// Nil for anything else. Case does not matter in names.
   public init?(named text: String) {
     if let only = text.first, text.count == 1, only != " ", !only.isNewline {
       self = .character(only)
@@ -73,7 +87,8 @@ extension Key {
     }
   }
 
-  /// `<Home>]]:lambda 0.1<Enter>`: names in angle brackets, everything else as it is typed. Nil names what is no key.
+  /// `<Home>]]:lambda 0.1<Enter>`: names in angle brackets, everything else as it is typed. Nil
+  /// names what is no key.
   public static func sequence(_ text: String) -> (keys: [Key], unknown: String?) {
     var keys: [Key] = []
     var rest = Substring(text)

@@ -1,5 +1,6 @@
 extension Grid {
   /// The grid with 256-colour escape sequences; each line ends in a reset.
+  /// Cells behind a wide glyph are not written: the terminal moves on by itself.
   public var ansi: String {
     var out = ""
     for y in 0..<height {
@@ -19,6 +20,7 @@ extension Grid {
 }
 
 extension Style {
+  /// One escape sequence that begins with a reset, so that nothing of the style before it remains.
   var ansi: String {
     var codes = ["0"]
     if bold { codes.append("1") }

@@ -2,30 +2,49 @@
 public struct Cell: Sendable, Hashable {
   /// A printable scalar of width 1 or 2; the cell after a wide one holds `Cell.continuation`.
   public var glyph: Unicode.Scalar
+  /// Colours and attributes.
   public var style: Style
 
+  /// `glyph` is printable; `Grid.put` sees to that, this does not.
   public init(_ glyph: Unicode.Scalar, _ style: Style = .plain) {
     (self.glyph, self.style) = (glyph, style)
   }
 
+  /// A blank in the terminal's own colours.
   public static let blank = Cell(" ")
+  /// What the second cell of a wide glyph holds; never sent.
   public static let continuation: Unicode.Scalar = "\0"
 }
 
 /// A screen as a value: `height` rows of `width` cells. Drawing outside is cut off, never an error.
+///
+/// Example:
+/// ```
+/// var grid = Grid(width: 80, height: 24)
+/// grid.put("layer 12", 2, 0, Style(bold: true))
+/// grid.lines[0]        // "  layer 12"
+/// ```
+/// The catch: a wide glyph takes two cells, and overwriting one of them leaves the other as it was.
+/// Memory some 12 bytes a cell.
 public struct Grid: Sendable, Equatable {
+  /// Columns.
   public let width: Int
+  /// Rows.
   public let height: Int
+  /// `[height * width]`, row by row.
   public private(set) var cells: [Cell]
 
+  /// All blank; negative sides count as 0.
   public init(width: Int, height: Int) {
     self.width = max(0, width)
     self.height = max(0, height)
     cells = [Cell](repeating: .blank, count: self.width * self.height)
   }
 
+  /// All of it, from (0, 0).
   public var bounds: Rect { Rect(x: 0, y: 0, width: width, height: height) }
 
+  /// Column, then row. Blank outside, and writing there does nothing.
   public subscript(x: Int, y: Int) -> Cell {
     get { contains(x, y) ? cells[y * width + x] : .blank }
     set { if contains(x, y) { cells[y * width + x] = newValue } }
@@ -33,7 +52,8 @@ public struct Grid: Sendable, Equatable {
 
   private func contains(_ x: Int, _ y: Int) -> Bool { x >= 0 && y >= 0 && x < width && y < height }
 
-  /// Writes text from (x, y), at most `limit` columns, unsafe characters made visible. Returns the column after it.
+  /// Writes text from (x, y), at most `limit` columns, unsafe characters made visible. Returns the
+  /// column after it.
   @discardableResult
   public mutating func put(
     _ text: String, _ x: Int, _ y: Int, _ style: Style = .plain, limit: Int = .max
@@ -56,6 +76,7 @@ public struct Grid: Sendable, Equatable {
     put(text, x - Width.of(text), y, style)
   }
 
+  /// Sets every cell of the rectangle that lies within the grid.
   public mutating func fill(_ rect: Rect, _ cell: Cell) {
     for y in max(0, rect.y)..<max(0, rect.y, min(height, rect.maxY)) {
       for x in max(0, rect.x)..<max(0, rect.x, min(width, rect.maxX)) { self[x, y] = cell }
@@ -76,24 +97,37 @@ public struct Grid: Sendable, Equatable {
 }
 
 /// A rectangle of cells.
+///
+/// Example: `let (head, body) = grid.bounds.splitTop(1)`. Sides are never negative, so that a
+/// layout that runs out of room gives empty rectangles.
 public struct Rect: Sendable, Hashable {
+  /// Column of the left edge.
   public var x: Int
+  /// Row of the top edge.
   public var y: Int
+  /// Columns.
   public var width: Int
+  /// Rows.
   public var height: Int
 
+  /// Negative sides become 0.
   public init(x: Int, y: Int, width: Int, height: Int) {
     (self.x, self.y, self.width, self.height) = (x, y, max(0, width), max(0, height))
   }
 
+  /// The column after the last.
   public var maxX: Int { x + width }
+  /// The row after the last.
   public var maxY: Int { y + height }
+  /// True when it has no cell.
   public var isEmpty: Bool { width == 0 || height == 0 }
 
+  /// Smaller by `dx` columns and `dy` rows at each edge.
   public func inset(_ dx: Int = 1, _ dy: Int = 1) -> Rect {
     Rect(x: x + dx, y: y + dy, width: width - 2 * dx, height: height - 2 * dy)
   }
 
+  /// Whether a cell lies in it.
   public func contains(_ px: Int, _ py: Int) -> Bool {
     px >= x && px < maxX && py >= y && py < maxY
   }
@@ -119,6 +153,8 @@ public struct Rect: Sendable, Hashable {
 
 /// How many columns a scalar takes; a small table of the ranges that terminals agree on.
 public enum Width {
+  /// Ranges of scalars two columns wide, ascending. Source: Unicode Standard Annex 11, East Asian
+  /// Width, as terminals follow it.
   private static let wide: [ClosedRange<UInt32>] = [
     0x1100...0x115f, 0x231a...0x231b, 0x2329...0x232a, 0x23e9...0x23ec, 0x2e80...0x303e,
     0x3041...0x33ff,
@@ -132,6 +168,7 @@ public enum Width {
     0x1f680...0x1f6c5, 0x1f900...0x1f9ff, 0x20000...0x3fffd,
   ]
 
+  /// Columns of one scalar: 0 for controls and combining marks, 1, or 2.
   public static func of(_ scalar: Unicode.Scalar) -> Int {
     let value = scalar.value
     if value < 0x300 { return value < 0x20 || (0x7f..<0xa0).contains(value) ? 0 : 1 }
@@ -142,6 +179,7 @@ public enum Width {
     return scalar.properties.generalCategory == .nonspacingMark ? 0 : 1
   }
 
+  /// Columns of a text as `Grid.put` writes it.
   public static func of(_ text: String) -> Int {
     Printable.text(text).unicodeScalars.reduce(0) { $0 + of($1) }
   }

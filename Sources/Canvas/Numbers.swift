@@ -20,11 +20,12 @@ public enum Numbers {
     return (x < 0 ? "-" : "") + fixed(mantissa, 1) + "e\(exponent)"
   }
 
-  /// `digits` decimals, rounded half away from zero.
+  /// `digits` decimals, rounded half away from zero; with a power of ten where that is no number of an integer's size.
   public static func fixed(_ x: Double, _ digits: Int) -> String {
     guard x.isFinite, abs(x) < 1e15 else { return x.isFinite ? scientific(x) : short(x) }
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }
+    guard abs(x) * scale < 9e18 else { return scientific(x) }
     let scaled = Int((abs(x) * scale).rounded())
     let sign = x < 0 && scaled != 0 ? "-" : ""
     guard digits > 0 else { return sign + String(scaled) }

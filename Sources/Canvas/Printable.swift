@@ -1,7 +1,11 @@
-/// What may be sent to a terminal. Token texts and file names are data: control characters would act, and bidirectional
-/// ones would reorder the line, so neither is ever sent.
+/// What may be sent to a terminal. Token texts and file names are data: control characters would
+/// act, and bidirectional ones would reorder the line, so neither is ever sent.
+///
+/// Example: `Printable.text("a\u{1b}[2J")` is `a�[2J`. Every text from outside goes through here
+/// before it reaches a grid, a table or a terminal.
 public enum Printable {
-  /// False for controls (C0, DEL, C1), bidirectional marks, zero-width and other invisible format characters.
+  /// False for controls (C0, DEL, C1), bidirectional marks, zero-width and other invisible format
+  /// characters.
   public static func isSafe(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 0..<0x20, 0x7f..<0xa0, 0xad, 0x61c, 0x180e: return false
@@ -17,7 +21,8 @@ public enum Printable {
     }
   }
 
-  /// The text with everything unsafe made visible: newline as ⏎, tab as ⇥, others as �, combining marks left out.
+  /// The text with everything unsafe made visible: newline as ⏎, tab as ⇥, others as �, combining
+  /// marks left out.
   public static func text(_ text: String) -> String {
     var out = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
@@ -35,8 +40,12 @@ public enum Printable {
     return String(out)
   }
 
-  /// For running text: newlines and tabs act, combining marks combine, everything else that is unsafe becomes U+FFFD.
+  /// For running text: newlines and tabs act, combining marks combine, everything else that is
+  /// unsafe becomes U+FFFD.
   public static func lines(_ text: String) -> String {
+    // Nearly all text is plain, and long tables come through here.
+    let isPlain = text.utf8.allSatisfy { (0x20..<0x7f).contains($0) || $0 == 9 || $0 == 10 }
+    if isPlain { return text }
     var out = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
       out.append(scalar == "\n" || scalar == "\t" || isSafe(scalar) ? scalar : "\u{fffd}")

@@ -7,14 +7,24 @@ public enum Color: Sendable, Hashable {
 }
 
 /// How a cell looks.
+///
+/// Example: `Style(.index(214), bold: true)`. How much of it is seen is the terminal's affair:
+/// `mono` shows attributes alone.
 public struct Style: Sendable, Hashable {
+  /// Of the glyph.
   public var foreground: Color
+  /// Of the cell behind it.
   public var background: Color
+  /// Heavier, or brighter, as the terminal has it.
   public var bold: Bool
+  /// Fainter, where the terminal can.
   public var dim: Bool
+  /// Foreground and background change places.
   public var reverse: Bool
+  /// A line below.
   public var underline: Bool
 
+  /// Plain, unless something is said.
   public init(
     _ foreground: Color = .standard, on background: Color = .standard, bold: Bool = false,
     dim: Bool = false,
@@ -24,5 +34,6 @@ public struct Style: Sendable, Hashable {
     (self.bold, self.dim, self.reverse, self.underline) = (bold, dim, reverse, underline)
   }
 
+  /// The terminal's own colours, no attributes.
   public static let plain = Style()
 }

@@ -1,7 +1,12 @@
 /// Named columns and rows of cells: one value for every printer of columns, whatever the form.
 ///
-/// Example: `Table(["layer", "head"], rows: [["12", "6"]]).text`. Numbers stand to the right, words (`leftAligned`) to the left.
+/// Example: `Table(["layer", "head"], rows: [["12", "6"]]).text`. Numbers stand to the right, words
+/// (`leftAligned`) to the left.
+///
+/// The catch: the text and markdown forms line columns up by the widest cell, so that they need all
+/// rows at once; `csv` does not.
 public struct Table: Sendable {
+  /// Headings, from the left.
   public var columns: [String]
   /// Columns whose cells begin at the left.
   public var leftAligned: Set<String>
@@ -26,6 +31,7 @@ public struct Table: Sendable {
     }.joined(separator: "\n")
   }
 
+  /// A table of GitHub Flavored Markdown, with its heading.
   public var markdown: String {
     func line(_ cells: [String]) -> String {
       "| " + cells.map { Printable.text($0).replacing("|", with: "\\|") }.joined(separator: " | ")
@@ -40,8 +46,10 @@ public struct Table: Sendable {
     rows.map { $0.map(Self.field).joined(separator: ",") }.joined(separator: "\n")
   }
 
+  /// The first line of a CSV file.
   public var csvHeading: String { columns.map(Self.field).joined(separator: ",") }
 
+  /// A field, in quotes where it must be.
   private static func field(_ text: String) -> String {
     let safe = Printable.text(text)
     return safe.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline })

@@ -1,21 +1,26 @@
 /// Something that draws itself into a rectangle of a grid; it never draws outside.
 public protocol Widget {
+  /// Draws; a rectangle too small for it gets as much as makes sense, or nothing.
   func draw(in rect: Rect, on grid: inout Grid)
 }
 
 /// A frame with a title; ASCII where the terminal has no line drawing.
 public struct Panel: Widget {
+  /// At the left of the upper edge.
   public var title: String
+  /// At the right of the upper edge, when both fit.
   public var right: String
   public var style: Style
   public var unicode: Bool
 
+  /// Faint lines, unless told otherwise.
   public init(
     _ title: String, right: String = "", style: Style = Style(dim: true), unicode: Bool = true
   ) {
     (self.title, self.right, self.style, self.unicode) = (title, right, style, unicode)
   }
 
+  /// The frame; what it frames is left as it is. Nothing below 2x2 cells.
   public func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.width >= 2, rect.height >= 2 else { return }
     let glyphs: [Unicode.Scalar] =
@@ -44,6 +49,7 @@ public struct Panel: Widget {
 
 /// One value a column as an eighth-block bar; values in 0...1.
 public struct Sparkline: Widget {
+  /// In 0...1, spread over the columns.
   public var values: [Double]
   public var style: Style
   public var unicode: Bool
@@ -52,6 +58,7 @@ public struct Sparkline: Widget {
     (self.values, self.style, self.unicode) = (values, style, unicode)
   }
 
+  /// Bars of eighths as high as the rectangle; a value above 0 always shows.
   public func draw(in rect: Rect, on grid: inout Grid) {
     let bars: [Unicode.Scalar] =
       unicode
@@ -71,6 +78,7 @@ public struct Sparkline: Widget {
 
 /// A curve of braille dots: two dots a column, four a row. Points are (x, y) in 0...1, y upwards.
 public struct BrailleCurve: Widget {
+  /// In order of x.
   public var points: [(x: Double, y: Double)]
   public var style: Style
   public var unicode: Bool
@@ -79,6 +87,7 @@ public struct BrailleCurve: Widget {
     (self.points, self.style, self.unicode) = (points, style, unicode)
   }
 
+  /// Each column of dots is joined to the one before it, so that steep curves have no gaps.
   public func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty, !points.isEmpty else { return }
     let wide = rect.width * 2, high = rect.height * 4
@@ -111,6 +120,7 @@ public struct BrailleCurve: Widget {
 
 /// A share of a whole as a bar.
 public struct Bar: Widget {
+  /// In 0...1.
   public var share: Double
   public var style: Style
   public var unicode: Bool
@@ -119,6 +129,7 @@ public struct Bar: Widget {
     (self.share, self.style, self.unicode) = (share, style, unicode)
   }
 
+  /// Every row alike, to an eighth of a cell.
   public func draw(in rect: Rect, on grid: inout Grid) {
     let partial: [Unicode.Scalar] = ["▏", "▎", "▍", "▌", "▋", "▊", "▉"]
     let eighths = Int((Numbers.unit(share) * Double(rect.width * 8)).rounded())

@@ -68,6 +68,8 @@ public struct DumpOptions: Sendable {
   public var bfloat16 = false
   /// In a mask of somebody else: does 1 mean kept? In our own files 1 means skipped.
   public var onesAreKept: Bool?
+  /// Of a block mask: query rows x keys of a block.
+  public var maskTile: (rows: Int, keys: Int)?
 
   /// Nothing overridden.
   public init() {}
@@ -109,4 +111,6 @@ public struct Dump: Sendable {
   /// Arrays of the whole dump that some methods ask for, by the name of the need: `residuals`
   /// `[sources, tokens, width]`.
   public var extras: [String: Tensor] = [:]
+  /// What was not done while reading, and why: sentences that no flag changes.
+  public var remarks: [String] = []
 }

@@ -1,3 +1,4 @@
+import Kernels
 import Tensors
 
 extension DumpReader {
@@ -118,6 +119,34 @@ extension DumpReader {
       .mismatch,
       "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and \(wanted) are understood; reshape it or give --layout",
       file: path, place: "array \"\(item.entry.name)\"")
+  }
+
+  /// Positions are counted in 32 bits by the kernels, and products of two of them in 64.
+  private static let mostPositions = 1 << 30
+
+  /// What is computed from the sizes of the arrays must fit a number, and a head a kernel's stack.
+  func checkSizes(_ layers: [LayerArrays], tile: (rows: Int, keys: Int)) throws(FormatError) {
+    for layer in layers {
+      let place = "layer \(layer.layer)"
+      for (role, tensor) in layer.arrays where [.query, .key, .value].contains(role) {
+        guard tensor.shape[2] <= Int(AS_MOST_DIM) else {
+          throw FormatError(
+            .tooLarge,
+            "\(role.rawValue) heads are \(tensor.shape[2]) wide; \(AS_MOST_DIM) are the most (or give --layout)",
+            file: path, place: place)
+        }
+      }
+      let (queries, keys, _) = layer.positions
+      guard queries <= Self.mostPositions / tile.rows, keys <= Self.mostPositions / tile.keys else {
+        let map = "\(queries) x \(keys)"
+        throw FormatError(
+          .tooLarge,
+          tile == (1, 1)
+            ? "a map of \(map) has too many positions; \(Self.mostPositions) a side are the most"
+            : "\(map) blocks of \(tile.rows)x\(tile.keys) make too many positions; \(Self.mostPositions) a side are the most (--mask-tile says the tile)",
+          file: path, place: place)
+      }
+    }
   }
 
   /// Heads must divide, head dims and positions must match, and all layers must be of one

@@ -14,6 +14,7 @@ extension Dump {
     let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
     var reader = try DumpReader(options, path: path, format: archive.format)
     for note in archive.notes { reader.guesses.append(Guess(note, flag: "--no-bf16")) }
+    reader.remarks = archive.remarks
     try reader.take(archive)
     return try reader.finish(archive)
   }
@@ -39,6 +40,7 @@ extension Dump {
       }
       first = first ?? archive
       reader.format = archive.format
+      reader.remarks += archive.remarks
       try reader.add(role, archive.entries[0], archive, layer: nil)
     }
     return try reader.finish(first!)
@@ -65,6 +67,8 @@ struct DumpReader {
   /// Where the arrays came from, for the dump to repeat.
   var format: String
   var guesses: [Guess] = []
+  /// What was not done while reading, and why, in sentences.
+  var remarks: [String] = []
   /// q, k, v, blocks and margins, in the order of the file.
   var found: [ArrayRole: [Found]] = [:]
   /// Arrays that are maps of some kind.
@@ -129,6 +133,8 @@ struct DumpReader {
     }
     let ordered = layers.values.sorted { $0.layer < $1.layer }
     try checkAgreement(ordered)
+    let tile = options.maskTile ?? metadata.tile
+    try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
     let causal = try chooseCausal(ordered, kind: kind, metadata)
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
@@ -137,8 +143,8 @@ struct DumpReader {
       tokens: tokens,
       tokenIDs: tokenIDs(archive), causal: causal,
       queryOffset: options.queryOffset ?? metadata.queryOffset,
-      scale: options.scale ?? metadata.scale, tile: metadata.tile, onesAreKept: chooseOnes(kind),
-      guesses: guesses)
+      scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
+      guesses: guesses, remarks: remarks)
     dump.extras = try extras(archive)
     return dump
   }

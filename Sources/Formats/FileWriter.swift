@@ -4,25 +4,25 @@ import Glibc
 /// crash leaves no half file.
 ///
 /// Example: `let w = try FileWriter(path, force: false); try w.write(text); try w.finish()`.
-/// The catch: dropping it without `finish` leaves the `.partial` file and its descriptor
-/// behind.
+/// The temporary name cannot be foreseen and is opened only as a new file, so that nobody can
+/// plant a link there. What `Destination` says is written through is opened as it is, and gets
+/// the bytes as they come. The catch: dropping it without `finish` leaves the `.partial` file
+/// and its descriptor behind.
 struct FileWriter {
   private let path: String
-  /// Beside the target, since a rename works only within one file system, and with the
-  /// process number, so that two writers do not meet.
-  private let temporary: String
+  private let destination: Destination
+  /// Nil when bytes go through to a device or a pipe; else beside the target, since a rename
+  /// works only within one file system.
+  private let temporary: String?
   private let descriptor: Int32
 
-  /// Begins a file. Throws `exists` when the path is taken and `force` is false, `unreadable`
-  /// when the folder cannot be written.
+  /// Begins a file. Throws `exists` when the path is taken and `force` is false, `notAFile`
+  /// for folders and sockets, `unreadable` when the folder cannot be written or a link leads
+  /// nowhere.
   init(_ path: String, force: Bool) throws(FormatError) {
     self.path = path
-    var status = stat()
-    if !force, stat(path, &status) == 0 {
-      throw FormatError(.exists, "the file exists; choose another name, or add --force", file: path)
-    }
-    temporary = "\(path).\(getpid()).partial"
-    descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    destination = try Destination(path, force: force)
+    (descriptor, temporary) = destination.open()
     guard descriptor >= 0 else {
       throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)
     }
@@ -49,8 +49,9 @@ struct FileWriter {
   /// `unreadable` when they do not get there. Some file systems have no fsync (EINVAL), which
   /// is no reason to fail.
   func finish() throws(FormatError) {
-    guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, path) == 0 else {
-      throw failed()
+    if let temporary {
+      guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, destination.target) == 0
+      else { throw failed() }
     }
     close(descriptor)
   }
@@ -59,9 +60,122 @@ struct FileWriter {
   private func failed() -> FormatError {
     let reason = MappedFile.reason(errno)
     close(descriptor)
+    guard let temporary else {
+      return FormatError(.unreadable, "writing stopped: \(reason)", file: path)
+    }
     unlink(temporary)
     return FormatError(
       .unreadable, "writing stopped: \(reason); nothing was left behind", file: path)
+  }
+}
+
+/// Where the bytes of a file go: a new file, one that is replaced where the links to it lead,
+/// or what is no file and is written through.
+private struct Destination {
+  /// The name behind all links.
+  let target: String
+  /// A device or a pipe: opened and written, never replaced.
+  let isStream: Bool
+  /// The permissions of the file that is replaced.
+  let mode: mode_t?
+
+  /// Refuses what exists, unless `force`, and what can only be damaged.
+  init(_ path: String, force: Bool) throws(FormatError) {
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+      let why = errno
+      (target, isStream, mode) = (try Self.unreached(path, why, force), false, nil)
+      return
+    }
+    let type = status.st_mode & S_IFMT
+    if type == S_IFDIR {
+      throw FormatError(.notAFile, "this is a folder; name a file inside it", file: path)
+    }
+    if type == S_IFSOCK {
+      throw FormatError(.notAFile, "this is a socket; choose another name", file: path)
+    }
+    guard force else {
+      throw FormatError(.exists, "the file exists; choose another name, or add --force", file: path)
+    }
+    guard type == S_IFREG else {
+      (target, isStream, mode) = (path, true, nil)
+      return
+    }
+    target = try Self.followed(path)
+    var found = stat()
+    guard lstat(target, &found) == 0, (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+    else {
+      throw FormatError(
+        .unreadable, "where this link leads has no name; choose another name", file: path)
+    }
+    (isStream, mode) = (false, status.st_mode & 0o777)
+  }
+
+  /// A name under which nothing is found: new, or a link to nothing.
+  private static func unreached(_ path: String, _ why: Int32, _ force: Bool) throws(FormatError)
+    -> String
+  {
+    var status = stat()
+    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK else { return path }
+    guard why != ELOOP else {
+      throw FormatError(
+        .unreadable, "this link leads back to itself; remove it, or choose another name",
+        file: path)
+    }
+    let end = try followed(path)
+    guard force else {
+      throw FormatError(
+        .exists,
+        "this is a link to \"\(end)\", where nothing is; choose another name, or add --force to write there",
+        file: path)
+    }
+    return end
+  }
+
+  /// The name at the end of the links that begin at `path`; folders on the way are the
+  /// system's to follow.
+  private static func followed(_ path: String) throws(FormatError) -> String {
+    var name = path
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    for _ in 0..<40 {
+      let count = readlink(name, &buffer, buffer.count - 1)
+      guard count > 0 else { return name }
+      let next = String(decoding: buffer[0..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      name = next.hasPrefix("/") ? next : folder(name) + next
+    }
+    throw FormatError(
+      .unreadable, "too many links lead from one to the next; choose another name", file: path)
+  }
+
+  /// With its slash; empty for the current one.
+  private static func folder(_ path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+  }
+
+  /// A descriptor, negative with `errno` when there is none; and the name to rename from.
+  func open() -> (Int32, String?) {
+    if isStream { return (Glibc.open(target, O_WRONLY | O_NOCTTY | O_CLOEXEC), nil) }
+    let folder = Self.folder(target)
+    let name = target.dropFirst(folder.count)
+    // A name may have 255 bytes.
+    let stem = name.utf8.count > 200 ? name.prefix(40) : name
+    var temporary = "", descriptor: Int32 = -1
+    for _ in 0..<8 {
+      let word = String(UInt64.random(in: .min ... .max), radix: 36)
+      temporary = "\(folder)\(stem).\(word).partial"
+      descriptor = Glibc.open(
+        temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode == nil ? 0o644 : 0o600
+      )
+      if descriptor >= 0 || errno != EEXIST { break }
+    }
+    if let mode, descriptor >= 0 { fchmod(descriptor, mode) }
+    return (descriptor, temporary)
+  }
+
+  /// Whether `open` will succeed, as far as permissions tell.
+  var isWritable: Bool {
+    let folder = Self.folder(target)
+    return access(isStream ? target : (folder.isEmpty ? "." : folder), W_OK) == 0
   }
 }
 
@@ -85,15 +199,7 @@ public func writeBytes(_ bytes: [UInt8], to path: String, force: Bool) throws(Fo
 /// computation. Throws `exists` or `unreadable` as a `FileWriter` would; only a full disk can
 /// still come as a surprise.
 public func checkWritable(_ path: String, force: Bool) throws(FormatError) {
-  var status = stat()
-  if stat(path, &status) == 0 {
-    guard force else {
-      throw FormatError(.exists, "the file exists; choose another name, or add --force", file: path)
-    }
-    return
-  }
-  let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-  guard access(folder.isEmpty ? "/" : folder, W_OK) == 0 else {
+  guard try Destination(path, force: force).isWritable else {
     throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)
   }
 }

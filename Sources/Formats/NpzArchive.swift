@@ -6,15 +6,21 @@ import Tensors
 ///
 /// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny
 /// arrays, so sizes are taken from the central directory and its zip64 fields. Every range is
-/// checked against the file before it is used. The catch: an inflated member is kept in
-/// memory until the archive goes, since tensors may point at it.
+/// checked against the file before it is used, and the CRC-32 of a member when its array is
+/// first asked for; of stored ones only in files that are soon read through. The catch: an
+/// inflated member is kept in memory until the archive goes, since tensors may point at it.
 final class NpzArchive: TensorArchive {
   let file: MappedFile
   let entries: [ArrayEntry]
   let notes: [String]
   private let members: [String: Member]
+  let remarks: [String]
   /// Deflated members that were asked for, whole with their npy header, by array name.
   private let inflated = Mutex<[String: OwnedStorage]>([:])
+  private let checked: Mutex<Set<String>>
+
+  /// Bytes of stored members that are read through for their checksums: a fraction of a second.
+  private static let mostChecked = 256 << 20
 
   /// An array whose header has been read.
   struct Member: Sendable {
@@ -60,6 +66,16 @@ final class NpzArchive: TensorArchive {
     guard !members.isEmpty else { throw Self.noArrays(directory, file.path) }
     self.members = members
     self.notes = notes
+    let stored = members.filter(\.value.zip.isStored)
+    let bytes = stored.reduce(0) { $0 + $1.value.zip.size }
+    let areChecked = bytes <= Self.mostChecked
+    checked = Mutex(areChecked ? [] : Set(stored.keys))
+    remarks =
+      areChecked
+      ? []
+      : [
+        "the CRC-32 of stored arrays is not checked: they have \(bytes >> 20) MiB, and \(Self.mostChecked >> 20) are read through at most"
+      ]
     entries = members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
       .sorted { naturalOrder($0.name, $1.name) }
   }
@@ -85,6 +101,7 @@ final class NpzArchive: TensorArchive {
     }
     let strides = member.shape.strides(fortran: member.fortran)
     if member.zip.isStored {
+      try checkStored(name, member.zip)
       return Tensor(
         storage: file, dtype: member.dtype, shape: member.shape, strides: strides,
         byteOffset: member.zip.dataOffset + member.headerLength)
@@ -93,6 +110,15 @@ final class NpzArchive: TensorArchive {
       storage: try storage(of: name, member), dtype: member.dtype, shape: member.shape,
       strides: strides,
       byteOffset: member.headerLength)
+  }
+
+  /// Reads the member through where it lies, once.
+  private func checkStored(_ name: String, _ zip: ZipDirectory.Entry) throws(FormatError) {
+    guard !checked.withLock({ $0.contains(name) }) else { return }
+    let bytes = UnsafeRawBufferPointer(
+      rebasing: file.bytes[zip.dataOffset..<zip.dataOffset + zip.size])
+    try zip.check(bytes, file: path)
+    checked.withLock { _ = $0.insert(name) }
   }
 
   /// Two threads that ask at once both inflate and the later result stays; both are right,
@@ -105,6 +131,9 @@ final class NpzArchive: TensorArchive {
         .truncated, "inflates to \(whole.count) bytes instead of \(member.zip.size); save it again",
         file: path,
         place: "member \"\(name)\"")
+    }
+    try whole.withBytes { (bytes) throws(FormatError) in
+      try member.zip.check(bytes, file: path)
     }
     let storage = OwnedStorage(byteCount: whole.count) { out in
       whole.withUnsafeBytes { out.copyMemory(from: $0) }

@@ -28,6 +28,8 @@ public protocol TensorArchive: Sendable {
   var metadata: [String: String] { get }
   /// Sentences about what was guessed while reading (bfloat16 without a name, say).
   var notes: [String] { get }
+  /// Sentences about what was not done while reading, and why.
+  var remarks: [String] { get }
   /// The array of a name, converted when it is read. Throws `missing` when there is none, and
   /// whatever inflating it throws.
   func tensor(_ name: String) throws(FormatError) -> Tensor
@@ -39,6 +41,7 @@ public protocol TensorArchive: Sendable {
 extension TensorArchive {
   /// Most formats leave nothing to guess.
   public var notes: [String] { [] }
+  public var remarks: [String] { [] }
 
   /// The entry of a name; nil when there is none. Looks through the list: names are few.
   public func entry(_ name: String) -> ArrayEntry? { entries.first { $0.name == name } }

@@ -20,6 +20,8 @@ struct ZipDirectory {
     let size: Int
     /// Bytes from the start of the file to the member's first byte, past its local header.
     let dataOffset: Int
+    /// CRC-32 of the member's own bytes.
+    let crc: UInt32
   }
 
   /// In the order of the directory, not of the data.
@@ -99,6 +101,7 @@ struct ZipDirectory {
     guard bytes.integer(UInt32.self, at: at) == 0x0201_4b50,
       let flags = bytes.integer(UInt16.self, at: at + 8),
       let method = bytes.integer(UInt16.self, at: at + 10),
+      let crc = bytes.integer(UInt32.self, at: at + 16),
       let packed32 = bytes.integer(UInt32.self, at: at + 20),
       let size32 = bytes.integer(UInt32.self, at: at + 24),
       let nameLength = bytes.integer(UInt16.self, at: at + 28).map(Int.init),
@@ -138,7 +141,8 @@ struct ZipDirectory {
         file: file.path, place: place)
     }
     let entry = Entry(
-      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data)
+      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data,
+      crc: crc)
     return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
@@ -175,6 +179,18 @@ struct ZipDirectory {
 }
 
 extension ZipDirectory.Entry {
+  /// Throws when the member's bytes, all of them, do not have the checksum that the directory
+  /// gives.
+  func check(_ bytes: UnsafeRawBufferPointer, file: String) throws(FormatError) {
+    let start = bytes.bindMemory(to: UInt8.self).baseAddress
+    guard UInt32(truncatingIfNeeded: crc32_z(0, start, bytes.count)) == crc else {
+      throw FormatError(
+        .malformed,
+        "its CRC-32 is not the one that the zip directory gives: the data was damaged on its way; copy or save the file again",
+        file: file, place: "member \"\(name)\"")
+    }
+  }
+
   /// Up to `limit` bytes of the member, inflated when it is deflated.
   ///
   /// Fewer come back when the deflate stream ends early: the caller compares with what it

@@ -2,11 +2,18 @@ public import Canvas
 public import Sessions
 import Synchronization
 
-/// Runs a model against a terminal and a backend: messages in, `update`, effects out, a grid on the glass.
+/// Runs a model against a terminal and a backend: messages in, `update`, effects out, a grid on the
+/// glass.
 ///
-/// Key to screen: terminal -> inbox -> update (pure) -> view (pure) -> terminal. Messages that arrive together are taken in
-/// together and drawn once. Nothing here computes: questions go to the backend's own threads.
+/// Key to screen: terminal -> inbox -> update (pure) -> view (pure) -> terminal. Messages that
+/// arrive together are taken in together and drawn once. Nothing here computes: questions go to the
+/// backend's own threads.
+///
+/// Example: `await App(backend, terminal: terminal).run()`, then `terminal.close()`. The catch: the
+/// model is drawn after every batch of messages, however little has changed; the terminal sends
+/// only rows that differ. Memory is that of the model and of the session's answers.
 public actor App {
+  /// The state of the screen, as of the last message.
   public private(set) var model: Model
   private let terminal: any Terminal
   private let backend: any Backend
@@ -21,6 +28,7 @@ public actor App {
   /// What is on the screen may be asked side by side; the rest one at a time.
   private static let mostForeground = 3
 
+  /// `selection` changes the view that the app begins with, before anything is asked.
   public init(
     _ backend: any Backend, terminal: any Terminal, surroundings: Surroundings = Surroundings(),
     selection: (inout Viewpoint) -> Void = { _ in }
@@ -40,6 +48,7 @@ public actor App {
   }
 
   /// Shows a sentence as soon as there is a screen.
+  /// From anywhere, before `run` as well.
   public func say(_ text: String) { inbox.add(.said(text)) }
 
   /// Until the user quits or the terminal goes away. The terminal stays open: close it after this.
@@ -70,6 +79,8 @@ public actor App {
     await session.cancelAll()
   }
 
+  /// Carries out effects in their order. What takes time becomes a task that reports back as a
+  /// message.
   private func handle(_ effects: [Effect]) {
     for effect in effects {
       switch effect {
@@ -85,7 +96,8 @@ public actor App {
       case .export(let path): export(path)
       case .send(let command): backend.send(command)
       case .reopen(let path):
-        // Said here rather than after the screen has gone: a name that cannot be read leaves everything as it is.
+        // Said here rather than after the screen has gone: a name that cannot be read leaves
+        // everything as it is.
         if let why = surroundings.carry(effect) {
           model.message = why
         } else {
@@ -99,6 +111,7 @@ public actor App {
     meter()
   }
 
+  /// Draws the model of this moment, whatever is looked at while the answers come.
   private func export(_ path: String) {
     let model = model, frame = model.frame
     Task { [session, inbox, surroundings] in
@@ -108,6 +121,7 @@ public actor App {
   }
 
   /// While bytes are shown they are read every second.
+  /// The task exists only while the meter is shown; it counts time from its own start.
   private func meter() {
     guard model.meter != nil, let sent = surroundings.bytesSent else {
       metering?.cancel()
@@ -127,6 +141,9 @@ public actor App {
   }
 
   /// Asks what is missing, ends what is no longer wanted.
+  /// Called after every batch of messages. Foreground questions run side by side, background ones
+  /// one at a time and only when nothing in front is missing: a key that moves the view makes what
+  /// was begun for the old one stop.
   private func schedule() {
     let needs = Needs(model)
     let wanted = Set(needs.foreground).union(needs.background)
@@ -147,6 +164,8 @@ public actor App {
     ask(next)
   }
 
+  /// Begins a question unless it runs already or is known. Its answer is a message, with the frame
+  /// that it was asked at.
   private func ask(_ question: Question) {
     guard running[question] == nil, !model.isKnown(question) else { return }
     let frame = model.frame
@@ -165,6 +184,7 @@ public actor App {
   }
 
   /// A task that was cancelled has been taken out already, and another may stand in its place.
+  /// So a late answer of an old task cannot take the place of a newer one.
   private func finish(_ question: Question, _ message: Message) {
     guard !Task.isCancelled else { return }
     running[question] = nil
@@ -172,19 +192,27 @@ public actor App {
   }
 }
 
-/// Messages waiting to be taken in. Bounded by what is waited for: one per question asked and per key pressed.
+/// Messages waiting to be taken in. Bounded by what is waited for: one per question asked and per
+/// key pressed.
+///
+/// Messages are kept in their order and taken all at once; the signal is a bell that rings once,
+/// however many came.
 final class Inbox: Sendable {
   private let messages = Mutex<[Message]>([])
+  /// Yields when there is something to take; several messages may share one ring.
   let signal: AsyncStream<Void>
   private let ring: AsyncStream<Void>.Continuation
 
+  /// Empty; nobody rings.
   init() { (signal, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
 
+  /// From any thread.
   func add(_ message: Message) {
     messages.withLock { $0.append(message) }
     ring.yield()
   }
 
+  /// Everything that has come, in order; nothing is left.
   func take() -> [Message] {
     messages.withLock { messages in
       defer { messages = [] }

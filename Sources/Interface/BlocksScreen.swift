@@ -3,16 +3,22 @@ import Analysis
 import Attention
 import Canvas
 
-/// View 3: the margins of all blocks, the mask, the curve, a histogram, and the row of blocks under the cursor.
+/// View 3: the margins of all blocks, the mask, the curve, a histogram, and the row of blocks under
+/// the cursor.
+///
+/// It shows the rule of BLASST in full: margins against ln lambda, what that gives for every
+/// lambda, and block by block why. Below 70 columns only the margins stay.
 struct BlocksScreen {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model; nothing is computed here but pictures of its tables.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// The whole view, or a sentence while the table is not there.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
@@ -36,6 +42,8 @@ struct BlocksScreen {
 
   // MARK: Margins
 
+  /// One cell a range of blocks, shaded by the highest margin under it, with the cursor's block
+  /// marked and a legend below.
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
       "Margins" + model.doubt(model.selection.head), right: model.selection.spec.description,
@@ -67,16 +75,19 @@ struct BlocksScreen {
     grid.put("\(paint.cross) skipped", at, inner.maxY - 1, paint.pruned, limit: inner.maxX - at)
   }
 
+  /// The tiles under a cell, at least one: a table with fewer tiles than cells is stretched.
   private func share(_ index: Int, _ count: Int, _ total: Int) -> Range<Int> {
     let low = index * total / max(count, 1)
     return low..<max(low + 1, (index + 1) * total / max(count, 1))
   }
 
+  /// The cell in the middle of a tile, where the cursor is drawn.
   private func centre(_ tile: Int, _ count: Int, _ total: Int) -> Int {
     min(max(count - 1, 0), (2 * tile + 1) * count / max(2 * total, 1))
   }
 
-  /// The highest margin under a cell: what would have to fall below ln lambda for all of it to be skipped.
+  /// The highest margin under a cell: what would have to fall below ln lambda for all of it to be
+  /// skipped.
   private func cell(
     _ table: BlockTable, _ rows: Range<Int>, _ keys: Range<Int>, _ threshold: Float, isEven: Bool
   ) -> Cell {
@@ -101,6 +112,7 @@ struct BlocksScreen {
 
   // MARK: Numbers
 
+  /// Sparsity of every lambda, with the chosen one written out.
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let right =
       "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
@@ -109,6 +121,8 @@ struct BlocksScreen {
     CurvePlot(model).draw(in: rect.inset(), on: &grid)
   }
 
+  /// Visible blocks by margin from -20 to 5 nats; what is beyond falls into the outer bins, the
+  /// line is ln lambda.
   private func drawHistogram(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
       "Margins, blocks per nat", right: "\(table.visibleBlocks) visible", style: paint.dim,
@@ -139,6 +153,7 @@ struct BlocksScreen {
     grid.put("ln λ", max(inner.x, min(x - 1, inner.maxX - 4)), inner.maxY - 1, paint.pruned)
   }
 
+  /// The blocks of the cursor's query tile, around the cursor's: margin, mass per row, verdict.
   private func drawReasons(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
     let j = min(model.selection.key / table.spec.keys, table.keyTiles - 1)

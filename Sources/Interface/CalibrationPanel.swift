@@ -4,17 +4,24 @@ import Canvas
 import Sessions
 
 /// In view 3: the threshold that the chosen head alone would need, as deployed kernels are told it.
+///
+/// Numbers come from the findings of the method of block tables, `fit_a` and its neighbours; the
+/// panel only words them. One head says little about a model: `attnscope calibrate` fits all heads
+/// together.
 struct CalibrationPanel {
+  /// Rows that the panel takes, its frame included.
   static let height = 5
 
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// Title with the factor lambda times length of the present setting, then as many lines as fit.
   func draw(in rect: Rect, on grid: inout Grid) {
     let factor = model.selection.lambda * Double(model.source.keys)
     Panel(
@@ -27,6 +34,7 @@ struct CalibrationPanel {
     }
   }
 
+  /// What can be said: the fits, or the reason why there are none.
   private var lines: [(String, Style)] {
     let lambda = paint.lambda
     guard model.selection.spec.criterion == .max else {

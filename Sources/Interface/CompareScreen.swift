@@ -4,12 +4,16 @@ import Canvas
 import Sessions
 
 /// View 6: two maps with one cursor, their signed difference, and the numbers of both sides.
+///
+/// Both maps show the same tokens at the same cells, so that the difference is one of entries and
+/// not of scales; one cursor stands on all three.
 struct CompareScreen {
   private let model: Model
   private let paint: Paint
   private let layout: CompareLayout
   private let comparison: Comparison
 
+  /// Reads the model of both sides.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
@@ -17,6 +21,7 @@ struct CompareScreen {
     comparison = Comparison(model)
   }
 
+  /// Left, right, difference and numbers, each in its rectangle.
   func draw(on grid: inout Grid) {
     let (rows, columns) = layout.cells
     let (left, right) = (model.leftSide, model.rightSide)
@@ -45,6 +50,7 @@ struct CompareScreen {
 
   // MARK: The difference
 
+  /// The signed difference with the blocks that the sides treat differently.
   private func drawDifference(on grid: inout Grid) {
     let map = layout.difference, plot = map.plot
     Panel("Left - right", style: paint.dim, unicode: paint.unicode).draw(in: map.panel, on: &grid)
@@ -89,6 +95,7 @@ struct CompareScreen {
     }
   }
 
+  /// The ramp from right to left, what its ends stand for, and the marks.
   private func drawLegend(_ heat: SignedScale, _ map: MapLayout, on grid: inout Grid) {
     let y = map.legend, end = map.panel.maxX - 1
     var x = grid.put("right ", map.panel.x + 1, y, paint.dim, limit: map.panel.width - 2)
@@ -110,6 +117,7 @@ struct CompareScreen {
 
   // MARK: Numbers
 
+  /// Rows of numbers; equal ones are dim, so that the eye finds the others.
   private func drawNumbers(on grid: inout Grid) {
     let rect = layout.numbers
     Panel(
@@ -142,14 +150,21 @@ struct CompareScreen {
 }
 
 /// A difference turned into -1...1 for colouring.
+///
+/// Symmetric about 0: the same size has the same strength on either side. On the log scale three
+/// decades below the top are shown.
 struct SignedScale {
+  /// Shades in -1...1, `[rows * columns]`; NaN where there is nothing to see.
   let values: [Float]
+  /// Cells from top to bottom.
   let rows: Int
+  /// Cells from left to right.
   let columns: Int
   /// What ±1 stands for, in probability.
   let top: Double
   private let zeros: Set<Int>
 
+  /// Of a comparison's own difference.
   init(_ difference: MapDifference, _ scale: Viewpoint.Scale) {
     self.init(
       difference.values, rows: difference.rows, columns: difference.columns, scale)
@@ -171,7 +186,9 @@ struct SignedScale {
     }
   }
 
+  /// The shade of a cell.
   subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
 
+  /// The value itself is exactly zero, whatever its shade.
   func isZero(_ row: Int, _ column: Int) -> Bool { zeros.contains(row * columns + column) }
 }

@@ -4,25 +4,38 @@ import Canvas
 import Sessions
 
 /// The numbers of view 6 and of `attnscope compare`, and the difference of the two maps.
+///
+/// Texts and numbers stand side by side, so that the screen prints one and `--json` the other. What
+/// only one side can know is `-` on the other.
 struct Comparison {
+  /// One number of both sides.
   struct Row {
+    /// What it is, in a word.
     let name: String
+    /// Of the left side, as it is shown.
     let left: String
     /// Nil: the left text is about both sides.
     let right: String?
-    /// The numbers behind the texts, as far as there are any.
-    var values: (left: Double?, right: Double?) = (nil, nil)
   }
 
+  /// What is on the left, in words.
   let left: String
+  /// What is on the right, in words.
   let right: String
+  /// In the order in which they are shown.
   let rows: [Row]
+  /// Numbers of methods by name, on the left and on the right; nil where one cannot be known.
+  let others: [(name: String, left: Double?, right: Double?)]
+  /// The difference ready for colouring; nil before both pictures are there.
   let heat: SignedScale?
+  /// Left minus right; nil while a picture is missing, or when the two cannot be subtracted.
   let difference: MapDifference?
+  /// Where the masks agree; nil without two of them.
   let agreement: MaskAgreement?
   /// Why there is no difference yet, or none at all.
   let waiting: String
 
+  /// Of view 6, with the answers that are there.
   init(_ model: Model) {
     let (one, other) = (model.leftSide, model.rightSide)
     let (rowCount, columns) = CompareLayout(model).cells
@@ -50,24 +63,29 @@ struct Comparison {
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }
     }
-    rows = Self.rows(one, other, agreement, found)
+    let extra = Self.others(one, other)
+    others = extra.map { ($0.name, $0.left.value, $0.right.value) }
+    rows = Self.rows(one, other, extra, agreement, found)
   }
 
+  /// Head, method or tile of a side; the file where there are two.
   private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
     var text = "L\(side.layerNumber) H\(side.selection.head.head)"
     if files { text = "\(side.source.name) \(text)" }
     return "\(text) \(method?.description ?? side.selection.spec.description)"
   }
 
+  /// First the numbers that every comparison has, then those of methods, then what is about both.
   private static func rows(
-    _ one: Model, _ other: Model, _ agreement: MaskAgreement?, _ difference: MapDifference?
+    _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?,
+    _ difference: MapDifference?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
     var rows = SideNumbers.names.map { name -> Row in
       let (a, b) = (left[name], right[name])
-      return Row(name: name, left: a.text, right: b.text, values: (a.value, b.value))
+      return Row(name: name, left: a.text, right: b.text)
     }
-    rows += others(one, other)
+    rows += others.map { Row(name: $0.name, left: $0.left.text, right: $0.right.text) }
     if let agreement, agreement.total > 0 {
       let skipped = agreement.total - agreement.bothComputed
       rows.append(
@@ -81,19 +99,22 @@ struct Comparison {
           name: "overlap",
           left: skipped == 0
             ? "nothing is skipped" : Numbers.percent(agreement.overlap) + " of what is skipped",
-          right: nil, values: (skipped == 0 ? nil : agreement.overlap, nil)))
+          right: nil))
     }
     if let difference {
       rows.append(
         Row(
           name: "moved", left: "≥ \(Numbers.percent(difference.movedMass)) of the attention",
-          right: nil, values: (difference.movedMass, nil)))
+          right: nil))
     }
     return rows
   }
 
+  private typealias Cell = (text: String, value: Double?)
+  private typealias MethodRow = (name: String, left: Cell, right: Cell)
+
   /// Numbers of methods beside those that every comparison has.
-  private static func others(_ one: Model, _ other: Model) -> [Row] {
+  private static func others(_ one: Model, _ other: Model) -> [MethodRow] {
     guard !one.isByTable || !other.isByTable else { return [] }
     let sides = [one, other].map { $0.findings($0.selection.head) }
     var seen: Set<String> = [
@@ -106,28 +127,29 @@ struct Comparison {
       }
     }
     return names.map { finding in
-      let cells = sides.map { side -> (text: String, value: Double?) in
+      let cells = sides.map { side -> Cell in
         guard case .number(let value, let unit) = side?[finding.name]?.content else {
           return ("-", nil)
         }
         return (FindingText.number(value, unit), value)
       }
-      return Row(
-        name: finding.name, left: cells[0].text, right: cells[1].text,
-        values: (cells[0].value, cells[1].value))
+      return (finding.name, cells[0], cells[1])
     }
   }
 }
 
 /// The numbers that every comparison has, of one side.
 private struct SideNumbers {
+  /// In the order in which they are shown.
   static let names = ["pruned", "dropped", "worst", "error", "pattern", "sink", "entropy"]
 
   private let side: Model
   private let head: HeadID
 
+  /// Reads one side's own model.
   init(_ side: Model) { (self.side, head) = (side, side.selection.head) }
 
+  /// A number of the side by its name, as text and, where there is one, as a value.
   subscript(name: String) -> (text: String, value: Double?) {
     switch name {
     case "pruned": pruned
@@ -138,6 +160,7 @@ private struct SideNumbers {
     }
   }
 
+  /// The share of skipped blocks; `…` while it may still come, `-` when it will not.
   private var pruned: (String, Double?) {
     guard let table = side.shownTable(head) else {
       let asked = side.shownTableQuestions(head)
@@ -149,6 +172,7 @@ private struct SideNumbers {
     return ("\(Numbers.percent(share)) of \(table.visibleBlocks)", share)
   }
 
+  /// Lost mass: off the table, or as the method says it.
   private func dropped(_ path: KeyPath<(mean: Double, max: Double), Double>, _ name: String) -> (
     String, Double?
   ) {
@@ -159,6 +183,7 @@ private struct SideNumbers {
     return (value.map(Numbers.short) ?? "-", value)
   }
 
+  /// The relative output error, or what it needs.
   private var error: (String, Double?) {
     guard let findings = side.findings(head) else {
       return (side.findingsQuestion(head).flatMap(side.refusal) ?? "…", nil)
@@ -167,6 +192,7 @@ private struct SideNumbers {
     return (value.map(Numbers.short) ?? (side.source.hasValues ? "-" : "needs V"), value)
   }
 
+  /// Pattern, sink or entropy of the head.
   private func summary(_ name: String) -> (String, Double?) {
     guard let summary = side.summary(head) else {
       return (side.refusal(.summary(head)).map { _ in "-" } ?? "…", nil)
@@ -191,31 +217,36 @@ private struct SideNumbers {
 }
 
 /// The numbers of a comparison as lines of text.
+///
+/// Example: `ComparisonTable(model).text` for a terminal or a pipe.
 public struct ComparisonTable {
+  /// One number of both sides.
   public struct Row {
+    /// What it is, in a word.
     public let name: String
+    /// Of the left side, as it is shown.
     public let left: String
     /// Nil: the left text is about both sides.
     public let right: String?
-    /// The numbers behind the texts, as far as there are any.
-    public let values: (left: Double?, right: Double?)
   }
 
+  /// What is on the left, in words.
   public let left: String
+  /// What is on the right, in words.
   public let right: String
+  /// In the order in which they are shown.
   public let rows: [Row]
 
   /// Of a model in view 6 that has its answers.
   public init(_ model: Model) {
     let comparison = Comparison(model)
     (left, right) = (comparison.left, comparison.right)
-    rows = comparison.rows.map {
-      Row(name: $0.name, left: $0.left, right: $0.right, values: $0.values)
-    }
+    rows = comparison.rows.map { Row(name: $0.name, left: $0.left, right: $0.right) }
   }
 
+  /// Aligned columns, a line a row.
   public var text: String {
-    let lines = [Row(name: "", left: left, right: right, values: (nil, nil))] + rows
+    let lines = [Row(name: "", left: left, right: right)] + rows
     let names = lines.map { Width.of($0.name) }.max() ?? 0
     let lefts = lines.filter { $0.right != nil }.map { Width.of($0.left) }.max() ?? 0
     func padded(_ text: String, _ width: Int) -> String {

@@ -2,12 +2,22 @@ import Attention
 public import Canvas
 import Sessions
 
-/// The user's settings: a text of lines `name = value`. A line that is wrong is named and passed over.
+/// The user's settings: a text of lines `name = value`. A line that is wrong is named and passed
+/// over.
+///
+/// Example: `Config("theme = calm\nfps = 30").problems.isEmpty`. Reading never fails: a program
+/// must start with a file that another version wrote. Settings of a view are tried on a source of
+/// one head, so that they are known to be right before any file is open.
 public struct Config: Sendable {
+  /// Actions that get other keys, and which.
   public private(set) var keys: [Action: [Key]] = [:]
+  /// Colours of text and frames.
   public private(set) var theme = Theme.standard
+  /// 1 to 240; nil leaves it to the terminal.
   public private(set) var framesPerSecond: Int?
+  /// Nil leaves it as it is.
   public private(set) var mouse: Bool?
+  /// Nil finds it out.
   public private(set) var lightBackground: Bool?
   /// Settings of a view to begin with.
   public private(set) var view: [(name: String, value: String)] = []
@@ -19,8 +29,10 @@ public struct Config: Sendable {
     "lambda", "scale", "pooling", "normalise", "overlay", "colormap", "sort",
   ]
 
+  /// Nothing set.
   public init() {}
 
+  /// Reads the text of a file; the first twenty problems are kept.
   public init(_ text: String) {
     var lines: [Action: Int] = [:]
     for (index, line) in text.textLines.enumerated() {
@@ -53,6 +65,7 @@ public struct Config: Sendable {
   }
 
   /// Nil, or what is wrong.
+  /// One line, by its name.
   private mutating func take(_ name: String, _ value: String) -> String? {
     switch name {
     case "theme":
@@ -92,6 +105,8 @@ public struct Config: Sendable {
     return nil
   }
 
+  /// Binds keys to an action, or says why not: digits are taken, and so are keys that the file gave
+  /// to another.
   private mutating func bind(_ name: String, _ value: String) -> String? {
     guard let action = Action(rawValue: name) else { return "there is no action '\(name)'" }
     var bound: [Key] = []
@@ -112,11 +127,13 @@ public struct Config: Sendable {
     return nil
   }
 
+  /// A source that settings can be tried on.
   private static let nothing = SourceDescription(
     name: "", kind: "", model: nil, layers: [0], heads: 1, kvHeads: 1, queries: 1, keys: 1,
     headDim: 1, visibility: .init(causal: true, queries: 1, keys: 1), tokens: [], hasValues: false)
 
   /// Everything that can be set, commented out, with what it is now.
+  /// Made from the tables themselves, so that the file can never lack a setting.
   public static var standardText: String {
     var lines = [
       "# attnscope: settings. A line is 'name = value'; lines that begin with # say what is so without them.",
@@ -141,7 +158,9 @@ public struct Config: Sendable {
   }
 }
 
+/// Keys as words of a text file, where arrows have no glyph.
 extension Key {
+  /// 0 to 9 for a digit key.
   fileprivate var digit: Int? {
     if case .character(let c) = self, c.isASCII { c.wholeNumberValue } else { nil }
   }

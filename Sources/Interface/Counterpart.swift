@@ -1,19 +1,28 @@
 public import Attention
 public import Sessions
 
-/// The right side of view 6: another head, layer, file, method or tile; what is not named is as on the left.
+/// The right side of view 6: another head, layer, file, method or tile; what is not named is as on
+/// the left.
+///
+/// Example: `head 4`, `a-shape`, `file 2 tile 64x64`: only differences are said and stored, so that
+/// moving the left side takes the right one along in everything else.
 public struct Counterpart: Sendable, Hashable {
+  /// The head, in whichever file.
   public var head: HeadID
   /// A method of the library; nil is the one of block tables, with the lambda of the left.
   public var method: MethodSetting?
   /// Nil is the tile of the left.
   public var spec: TileSpec?
 
+  /// The same method and tile as on the left, unless given.
   public init(_ head: HeadID, method: MethodSetting? = nil, spec: TileSpec? = nil) {
     (self.head, self.method, self.spec) = (head, method, spec)
   }
 
-  /// Reads `12.3`, `head 4`, `layer 18`, `file 2`, `a-shape`, `tile 64x64`, `desc`, and several of them: `file 2 12.3`.
+  /// Reads `12.3`, `head 4`, `layer 18`, `file 2`, `a-shape`, `tile 64x64`, `desc`, and several of
+  /// them: `file 2 12.3`.
+  /// Throws `SettingError` with what could stand there. Words are taken in order: a file before its
+  /// layers.
   package init(_ text: String, beside view: Viewpoint, _ sources: [SourceDescription])
     throws(SettingError)
   {
@@ -53,6 +62,7 @@ public struct Counterpart: Sendable, Hashable {
     if spec != view.spec { self.spec = spec }
   }
 
+  /// By the rules of the setting of that name, for the file that was chosen.
   private mutating func setHead(_ name: String, _ value: String, _ sources: [SourceDescription])
     throws(SettingError)
   {
@@ -63,6 +73,7 @@ public struct Counterpart: Sendable, Hashable {
   }
 
   /// What `init` reads.
+  /// The tile is written out in full, so that the text means the same beside any left side.
   package func text(_ sources: [SourceDescription]) -> String {
     let about = sources[head.source]
     var words: [String] = []

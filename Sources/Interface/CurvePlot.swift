@@ -2,17 +2,22 @@ import Attention
 import Canvas
 
 /// sparsity(lambda) of a head, read off its margins, with the cursor at the current lambda.
+///
+/// Two points a column, since braille has two dots. The axis is logarithmic: deployed lambdas lie
+/// decades apart. A stored mask or an lse table has no curve, and says so.
 struct CurvePlot {
   private let model: Model
   private let paint: Paint
   /// log10 lambda at the left edge; the right edge is lambda = 1.
   static let left = -10.0
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// The curve with its axis, from 10^-10 to 1; nothing below two rows.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let table = model.table(model.selection.head), rect.height >= 2 else { return }
     guard !table.isFixed else {
@@ -41,6 +46,7 @@ struct CurvePlot {
     drawAxis(plot, on: &grid)
   }
 
+  /// Every second decade that does not collide with its neighbour or with the cursor.
   private func drawAxis(_ plot: Rect, on grid: inout Grid) {
     var end = plot.x - 1
     for exponent in stride(from: Int(Self.left), through: 0, by: 2) {

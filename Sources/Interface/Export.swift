@@ -1,5 +1,6 @@
 import Sessions
 
+/// What an export is called unless the user says otherwise.
 extension Model {
   /// The name an export is offered under.
   var exportName: String {

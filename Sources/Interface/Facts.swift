@@ -5,11 +5,16 @@ package import Lessons
 import Sessions
 
 /// What a lesson's check may ask of the model; nil while it is not known.
+///
+/// Example: `Facts(model)["sparsity"]`. Every name of `Fact.kinds` has its answer here, and nothing
+/// else reads the model for lessons.
 package struct Facts {
   private let model: Model
 
+  /// Reads the model as it is now.
   package init(_ model: Model) { self.model = model }
 
+  /// The fact of a name; nil for one that is not known yet, or that is no fact.
   package subscript(name: String) -> Fact? {
     switch Fact.kind(name) {
     case .truth: return truth(name).map(Fact.truth)
@@ -60,6 +65,7 @@ package struct Facts {
 
   // MARK: Texts and truths
 
+  /// Words of the view, of the head, and of every setting that has one.
   private func text(_ name: String) -> String? {
     let selection = model.selection
     switch name {
@@ -72,6 +78,7 @@ package struct Facts {
     }
   }
 
+  /// What is so or not; of blocks nil before the table is there.
   private func truth(_ name: String) -> Bool? {
     let selection = model.selection
     switch name {
@@ -91,6 +98,7 @@ package struct Facts {
 
   // MARK: Numbers
 
+  /// Numbers that are chosen, known at all times.
   private func setting(_ name: String) -> Double? {
     let selection = model.selection
     switch name {
@@ -109,6 +117,7 @@ package struct Facts {
     }
   }
 
+  /// Numbers of the cursor and of the block under it.
   private func place(_ name: String) -> Double? {
     let selection = model.selection
     switch name {
@@ -125,6 +134,7 @@ package struct Facts {
     }
   }
 
+  /// Numbers that are computed: of the table, the summary, the method.
   private func measure(_ name: String) -> Double? {
     let head = model.selection.head
     switch name {
@@ -144,6 +154,7 @@ package struct Facts {
     }
   }
 
+  /// Numbers of a run; nil while its prompt is read.
   private func live(_ name: String) -> Double? {
     guard let live = model.live else { return nil }
     // A prompt that is being read grows by itself; a step begins when it is there.
@@ -164,6 +175,7 @@ package struct Facts {
     }
   }
 
+  /// Of the block under the cursor, in nats; NaN where nobody may see it.
   private var margin: Float? {
     guard let table = model.table(model.selection.head) else { return nil }
     let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys

@@ -3,18 +3,26 @@ import Attention
 import Canvas
 
 /// A picture of a field ready for colouring, by how the field is to be looked at.
+///
+/// One place decides what the ends of a scale are, for screens and their legends alike: weights by
+/// the chosen scale, signed values symmetrically about zero, kept entries 0 to 1, sizes from zero
+/// to the largest seen.
 struct FieldShade {
+  /// Values of one sign, or of both.
   private enum Kind {
     case heat(HeatScale)
     case signed(SignedScale)
   }
 
   private let kind: Kind
+  /// How the field asks to be looked at.
   let look: Look
-  /// What the two ends of the legend stand for.
+  /// What the lower end of the legend stands for.
   let low: Double
+  /// What the upper end stands for.
   let high: Double
 
+  /// `wholeTop` is the largest size in the whole map, so that zooming does not change colours.
   init(_ map: PooledMap, _ look: Look, _ selection: Viewpoint, wholeTop: Float? = nil) {
     self.look = look
     switch look {
@@ -41,11 +49,13 @@ struct FieldShade {
     }
   }
 
+  /// From the least finite value, at most 0, to the largest; never an empty span.
   private static func range(_ values: [Float]) -> (Float, Float) {
     let known = values.filter(\.isFinite)
     return (min(0, known.min() ?? 0), max(known.max() ?? 1, 1e-30))
   }
 
+  /// Rows of the picture.
   var rows: Int {
     switch kind {
     case .heat(let scale): scale.rows
@@ -53,6 +63,7 @@ struct FieldShade {
     }
   }
 
+  /// Columns of the picture.
   var columns: Int {
     switch kind {
     case .heat(let scale): scale.columns
@@ -68,6 +79,7 @@ struct FieldShade {
     }
   }
 
+  /// Colours are centred on zero.
   var isSigned: Bool { if case .signed = kind { true } else { false } }
 
   /// Exactly zero, and not merely small: only signed fields tell them apart.
@@ -76,6 +88,8 @@ struct FieldShade {
   }
 
   /// Draws the picture into a rectangle, two pixels a cell where the terminal can.
+  /// The picture is stretched over the rectangle; the nearest row and column is shown, nothing is
+  /// averaged again.
   func draw(_ paint: Paint, pixelsPerCell: Int, in plot: Rect, on grid: inout Grid) {
     let pixels = plot.height * pixelsPerCell
     guard rows > 0, columns > 0, pixels > 0 else { return }
@@ -89,6 +103,8 @@ struct FieldShade {
     }
   }
 
+  /// Two values as one cell; where both are exactly zero a faint 0 stands, or a wide band of zeros
+  /// would read as small values.
   private func cell(_ paint: Paint, _ top: Int, _ below: Int, _ column: Int) -> Cell {
     let (a, b) = (value(top, column), value(below, column))
     guard isSigned else { return paint.cell(top: a, bottom: b) }
@@ -97,6 +113,8 @@ struct FieldShade {
   }
 
   /// The ramp of a legend from `x` on; where it ends.
+  /// Labels get a swatch each; everything else a ramp between two numbers. What does not fit is
+  /// left out from the right.
   func drawLegend(_ paint: Paint, _ x: Int, _ y: Int, end: Int, on grid: inout Grid) -> Int {
     var at = x
     func put(_ text: String) {

@@ -2,6 +2,9 @@ public import Attention
 import Canvas
 
 /// Findings in words: the one place that says how a number of a method is written.
+///
+/// Example: `FindingText.measured(0.25, .share)` is `25.0 %`. Screens, figures, reports and
+/// sentences all ask here, so that a number is never written in two ways.
 public enum FindingText {
   /// `12.3 %`, `0.457`, `1.2e-5`, `64`; "-" for what cannot be known.
   public static func number(_ value: Double?, _ unit: Unit) -> String {

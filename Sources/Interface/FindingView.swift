@@ -4,11 +4,15 @@ import Canvas
 import Sessions
 
 /// A finding on the screen: the one switch over the five shapes that draws.
+///
+/// Whatever a method reports has one of five shapes, so that a new method needs no screen of its
+/// own.
 struct FindingView {
   private let model: Model
   private let paint: Paint
   private let setting: MethodSetting
 
+  /// `setting` is the method whose findings are drawn.
   init(_ model: Model, _ setting: MethodSetting) {
     (self.model, self.setting) = (model, setting)
     paint = Paint(model)
@@ -48,6 +52,8 @@ struct FindingView {
 
   // MARK: Series
 
+  /// Bars of the largest value under each cell, from zero up, with the entry under the cursor in
+  /// words.
   private func draw(
     _ axis: Axis, _ values: [Float], _ unit: Unit, in rect: Rect, on grid: inout Grid
   ) {
@@ -92,6 +98,7 @@ struct FindingView {
 
   // MARK: Fields
 
+  /// The picture of a field with its legend, or what it waits for.
   private func draw(
     _ name: String, _ field: any RowField, _ look: Look, in rect: Rect, on grid: inout Grid
   ) {
@@ -112,6 +119,7 @@ struct FindingView {
     }
   }
 
+  /// Two rows of pixels a cell where half blocks and colours are there.
   private var pixels: Int { paint.unicode && paint.colors == .palette ? 2 : 1 }
 
   /// The whole field at the cells of a rectangle.
@@ -131,6 +139,7 @@ struct FindingView {
 
   // MARK: Curves and spans
 
+  /// A line of dots between its extremes, marks as upright lines.
   private func draw(_ curve: Curve, in rect: Rect, on grid: inout Grid) {
     let xs = curve.points.map { curve.isLogarithmic ? Scale.log10($0.x) : $0.x }
     let ys = curve.points.map(\.y)
@@ -155,6 +164,7 @@ struct FindingView {
     grid.put(words, rect.x, rect.maxY - 1, paint.dim, limit: rect.width)
   }
 
+  /// Lanes from the top; with more lanes than lines several share one, and the last drawn is seen.
   private func draw(
     _ spans: [Span], _ lanes: Axis, _ unit: Unit, in rect: Rect, on grid: inout Grid
   ) {
@@ -186,10 +196,13 @@ struct FindingView {
 }
 
 /// Numbers of the method in force as lines of a panel.
+///
+/// The same lines stand in view 3 and beside the map.
 struct MethodNumbers {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
@@ -221,6 +234,7 @@ struct MethodNumbers {
   }
 }
 
+/// Lines whose values stand to the right.
 extension Lines {
   /// A name on the left and its value on the right; the name gives way.
   mutating func pair(_ name: String, _ value: String, on grid: inout Grid) {

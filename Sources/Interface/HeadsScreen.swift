@@ -4,15 +4,20 @@ import Canvas
 import Sessions
 
 /// View 2: every head as a thumbnail.
+///
+/// Thumbnails show means on a scale of their own, so that shapes can be compared and not sizes; the
+/// number above each is what the heads are sorted by.
 struct HeadsScreen {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// As many heads as fit, the chosen one among them.
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(model)
     var shown =
@@ -36,6 +41,7 @@ struct HeadsScreen {
     }
   }
 
+  /// Name, number and picture of one head, or why there is no picture.
   private func draw(_ head: HeadID, _ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
     let isChosen = head == model.selection.head
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
@@ -74,6 +80,7 @@ struct HeadsScreen {
     }
   }
 
+  /// A picture without axes, two pixels a cell where the terminal can.
   private func drawMap(_ scale: HeatScale, in rect: Rect, on grid: inout Grid) {
     let two = paint.colors == .palette && paint.unicode
     for y in 0..<rect.height {

@@ -3,7 +3,11 @@ import Sessions
 import Canvas
 
 /// The help, made from the key table: the current view's keys first.
+///
+/// Nothing here names a key: a key that the user has bound anew is shown as bound.
 enum Help {
+  /// Everything there is to scroll through: this view's keys, the others by group, commands, the
+  /// mouse.
   private static func lines(_ model: Model) -> [(key: String, text: String)] {
     let view = model.selection.view
     var lines: [(String, String)] = [("", view.title + ": " + view.caption), ("", "")]
@@ -34,15 +38,18 @@ enum Help {
     ]
   }
 
+  /// A column narrower than the screen on either side, 88 at most.
   private static func box(_ model: Model) -> Rect {
     let width = min(model.width - 2, 88), height = model.height - 2
     return Rect(x: (model.width - width) / 2, y: 1, width: width, height: height)
   }
 
+  /// The scroll at which the last line stands at the bottom.
   static func lastScroll(_ model: Model) -> Int {
     max(0, lines(model).count - (box(model).height - 2))
   }
 
+  /// The box over whatever is on the screen, from line `scroll` on.
   static func draw(_ model: Model, _ scroll: Int, on grid: inout Grid) {
     let box = box(model), paint = Paint(model)
     grid.fill(box, .blank)
@@ -64,6 +71,8 @@ enum Help {
 }
 
 /// The command palette.
+///
+/// Actions, bookmarks, files and methods are chosen in the same box with the same keys.
 enum PaletteBox {
   /// Names to choose from.
   static func draw(
@@ -84,6 +93,7 @@ enum PaletteBox {
     return card.fidelity.tag
   }
 
+  /// Actions whose names are like the text, or commands that begin with it.
   static func draw(_ model: Model, _ text: String, _ choice: Int, on grid: inout Grid) {
     let hits = Palettes.hits(text, model.keymap.bindings)
     let word = text.split(separator: " ").first.map(String.init) ?? ""
@@ -94,6 +104,8 @@ enum PaletteBox {
         + commands.map { "\($0.text)  \($0.what)" }, on: &grid)
   }
 
+  /// The box itself: the text, the hits with the chosen one in sight, and what to say when there is
+  /// none.
   private static func draw(
     _ model: Model, _ title: String, _ text: String, _ choice: Int,
     _ hits: [(name: String, key: String)], empty: [String], on grid: inout Grid

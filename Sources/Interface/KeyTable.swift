@@ -1,10 +1,16 @@
 public import Canvas
 
 /// The screens, by their number key.
+///
+/// Raw values are the number keys. `blocks` and `sinks` kept their words when they grew into views
+/// of any method and any number, so that older state files still open.
 public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
+  /// One head's weights, the heat map.
   case map = 1
+  /// All heads; what the method found; a number of every head; the text; two sides.
   case heads, blocks, sinks, tokens, compare
 
+  /// What frames and help call it.
   public var title: String {
     switch self {
     case .map: "Map"
@@ -50,35 +56,57 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
 }
 
 /// Everything a person can do. Keys, help, footer and palette are made from `KeyTable`.
+///
+/// Raw values are the names of the config file (`key.zoomIn = +`), so that renaming one breaks
+/// settings.
 public enum Action: String, Sendable, Hashable, CaseIterable {
+  /// Moves of the cursor, or through heads and text, by view.
   case up, down, left, right, pageUp, pageDown, home, end
+  /// The window of the map, and places in it.
   case zoomIn, zoomOut, fit, goTo, goToQuery, nextHeavy, find, findNext, findPrevious
+  /// The threshold, or the main knob of another method; a decade is four steps.
   case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
+  /// What is on the map, and the method in force.
   case field, library
+  /// Which head is looked at.
   case previousHead, nextHead, previousLayer, nextLayer
+  /// How the picture looks and what blocks are counted in.
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
+  /// Which view is shown.
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
+  /// The program, and a live run.
   case undo, redo, palette, help, export, pause, branch, otherBranch, quit
+  /// Comparison, files and bookmarks.
   case otherHeadDown, otherHeadUp, nextFile, mark, marks
+  /// A lesson that is playing.
   case lessonNext, lessonHint, lessonShow, lessonAgain, lessonSkip, lessonBack, lessonTurn,
     lessonLeave
 }
 
 /// One line of the key table.
+///
+/// Example: the row of `zoomIn` has the keys `+` and `=`, and matters in map and comparison.
 public struct Binding: Sendable {
+  /// What it does.
   public let action: Action
+  /// Any of them; the first is the one that is shown.
   public let keys: [Key]
   /// For palette and help.
   public let name: String
   /// For the footer, two words at most; empty keeps it out.
   public let short: String
+  /// The heading it stands under in help.
   public let group: String
   /// Views it matters in; nil means all.
   public let views: Set<ViewKind>?
 }
 
 /// The one table of keys.
+///
+/// Help, footer, palette, config file, README and man page are made from it: a key is written here
+/// and nowhere else.
 public enum KeyTable {
+  /// A line of the table.
   private static func row(
     _ action: Action, _ keys: [Key], _ name: String, _ short: String = "", _ group: String,
     _ views: Set<ViewKind>? = nil
@@ -86,8 +114,10 @@ public enum KeyTable {
     Binding(action: action, keys: keys, name: name, short: short, group: group, views: views)
   }
 
+  /// A key for each character.
   private static func char(_ text: String) -> [Key] { text.map { Key.character($0) } }
 
+  /// One line an action, in the order of help.
   public static let bindings: [Binding] = [
     row(.left, [.left] + char("h"), "move left (a count before it repeats: 20h, 7h)", "", "Move"),
     row(.right, [.right] + char("l"), "move right", "", "Move"),

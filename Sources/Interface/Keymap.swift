@@ -1,7 +1,11 @@
 public import Canvas
 
 /// The key table as this user has it: the standard one, with what the config file binds anew.
+///
+/// Example: `Keymap([.tile: [.character("T")]]).action(for: .character("T"))`. Help, footer and
+/// messages ask here for keys, so that they never name one the user has moved.
 public struct Keymap: Sendable {
+  /// Every action with its keys, in the order of help.
   public let bindings: [Binding]
   private let byKey: [Key: Action]
 
@@ -18,8 +22,10 @@ public struct Keymap: Sendable {
     byKey = map
   }
 
+  /// What a key does; nil for keys that are free.
   public func action(for key: Key) -> Action? { byKey[key] }
 
+  /// The row of an action; every action has one.
   public func binding(_ action: Action) -> Binding { bindings.first { $0.action == action }! }
 
   /// The name of the first key of an action.
@@ -31,6 +37,7 @@ public struct Keymap: Sendable {
     return ["Move", "Head"].contains(row.group) || row.name.hasPrefix("lambda")
   }
 
+  /// Two keys and what they do together: `[ ] lambda`.
   private func pair(_ a: Action, _ b: Action, _ word: String) -> String {
     "\(key(a)) \(key(b)) \(word)"
   }

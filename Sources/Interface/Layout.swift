@@ -3,22 +3,33 @@ import Analysis
 import Canvas
 import Sessions
 
-/// Where everything stands on a screen of a given size. Used by the view to draw and by `update` to read the mouse.
+/// Where everything stands on a screen of a given size. Used by the view to draw and by `update` to
+/// read the mouse.
+///
+/// One table of places for drawing and for the mouse: what is clicked is what is seen. Low screens
+/// lose the row and then the caption, narrow ones the side.
 struct ScreenLayout {
+  /// Columns and rows below which nothing is drawn.
   static let minimum = (width: 40, height: 12)
 
+  /// The top line.
   private(set) var header: Rect
+  /// One sentence above the footer; empty on low screens.
   private(set) var caption: Rect
+  /// The bottom line.
   private(set) var footer: Rect
   /// What a lesson says; empty without one.
   private(set) var lesson = Rect(x: 0, y: 0, width: 0, height: 0)
   /// The view's own area.
-  let main: Rect
+  private(set) var main: Rect
   /// Numbers beside the map; empty on narrow screens.
   let side: Rect
   /// The text of the row; empty on low screens.
   let row: Rect
+  /// Under the text, what a method says of every token; empty without.
+  private(set) var strip = Rect(x: 0, y: 0, width: 0, height: 0)
 
+  /// Without a lesson; `hasSide` and `hasRow` say what the view could use.
   init(width: Int, height: Int, hasSide: Bool, hasRow: Bool) {
     let whole = Rect(x: 0, y: 0, width: width, height: height)
     var (top, rest) = whole.splitTop(1)
@@ -37,7 +48,16 @@ struct ScreenLayout {
     (main, side, row) = (rest, numbers, text)
   }
 
+  /// As the model's view and lesson need it.
   init(_ model: Model) {
+    self.init(framed: model)
+    guard model.selection.view == .tokens, model.tokenStrip != nil, main.height >= 14 else {
+      return
+    }
+    (main, strip) = main.splitTop(main.height - 5)
+  }
+
+  private init(framed model: Model) {
     let isMap = model.selection.view == .map, isTokens = model.selection.view == .tokens
     let hasRow = isMap || (isTokens && model.live != nil)
     guard model.lesson != nil else {
@@ -78,18 +98,29 @@ struct ScreenLayout {
 }
 
 /// The parts of the map panel.
+///
+/// Cells and tokens translate both ways here: `keys` and `queries` from the screen, `column` and
+/// `line` to it.
 struct MapLayout {
+  /// The frame and all in it.
   let panel: Rect
+  /// The cells of the picture itself.
   let plot: Rect
+  /// Columns left of the plot, for numbers or tokens of queries.
   let gutter: Int
+  /// The line above the plot, for keys.
   let axis: Int
+  /// The line of the keys' masses; nil where there is none.
   let spark: Int?
+  /// The line of the legend.
   let legend: Int
   /// Two pixels a cell where half blocks and colours are there.
   let pixelsPerCell: Int
 
+  /// Rows of pixels in the plot.
   var pixelRows: Int { plot.height * pixelsPerCell }
 
+  /// Of view 1.
   init(_ model: Model) { self.init(model, in: ScreenLayout(model).main) }
 
   /// `isPlain`: without marginal and token names, for one of several maps.
@@ -119,21 +150,25 @@ struct MapLayout {
     Self.share(x - plot.x, of: plot.width, window.keys)
   }
 
+  /// The query rows that a line covers.
   func queries(_ y: Int, _ window: MapWindow) -> Range<Int> {
     Self.share(y - plot.y, of: plot.height, window.queries)
   }
 
+  /// The part of a range under a cell, at least one token.
   private static func share(_ index: Int, of count: Int, _ range: Range<Int>) -> Range<Int> {
     let low = range.lowerBound + index * range.count / max(count, 1)
     let high = range.lowerBound + (index + 1) * range.count / max(count, 1)
     return low..<max(low + 1, high)
   }
 
+  /// The column that shows a key; nil outside the window.
   func column(of key: Int, _ window: MapWindow) -> Int? {
     guard window.keys.contains(key) else { return nil }
     return (0..<plot.width).first { keys(plot.x + $0, window).contains(key) }.map { plot.x + $0 }
   }
 
+  /// The line that shows a query; nil outside the window.
   func line(of query: Int, _ window: MapWindow) -> Int? {
     guard window.queries.contains(query) else { return nil }
     return (0..<plot.height).first { queries(plot.y + $0, window).contains(query) }.map {
@@ -143,12 +178,21 @@ struct MapLayout {
 }
 
 /// View 6: two maps and their difference, and the numbers of both.
+///
+/// All three maps have layouts of their own, but pictures are asked for at `cells`, which fits them
+/// all.
 struct CompareLayout {
+  /// The left map.
   let left: MapLayout
+  /// The right map.
   let right: MapLayout
+  /// Left minus right.
   let difference: MapLayout
+  /// The panel of numbers.
   let numbers: Rect
 
+  /// Four panels in a square where there is height, three above one otherwise; on a very low screen
+  /// numbers alone.
   init(_ model: Model) {
     let area = ScreenLayout(model).main
     let least = 7, most = 15
@@ -186,19 +230,29 @@ struct CompareLayout {
 }
 
 /// How thumbnails stand in the Heads view.
+///
+/// The order is part of the layout, since arrows move through what is seen.
 struct HeadsLayout {
-  /// Columns and lines of a picture, from the largest; the first with which all heads fit is taken, else the last.
+  /// Columns and lines of a picture, from the largest; the first with which all heads fit is taken,
+  /// else the last.
   private static let sizes = [(29, 12), (23, 10), (19, 8), (17, 7), (15, 6), (13, 5), (11, 4)]
 
+  /// Columns of a picture.
   let thumbWidth: Int
+  /// Lines of a picture.
   let thumbHeight: Int
+  /// Where the thumbnails stand.
   let area: Rect
+  /// Thumbnails in a line.
   let columns: Int
+  /// Lines of thumbnails that fit.
   let rows: Int
   /// In the order shown.
   let order: [HeadID]
+  /// Index in `order` of the first one shown.
   let first: Int
 
+  /// Scrolls by lines so that the chosen head is in sight.
   init(_ model: Model) {
     area = ScreenLayout(model).main.inset()
     order = HeadsLayout.sorted(model)
@@ -224,10 +278,12 @@ struct HeadsLayout {
     first = page * columns
   }
 
+  /// Those that are shown.
   var visible: ArraySlice<HeadID> {
     order[min(first, order.count)..<min(order.count, first + columns * rows)]
   }
 
+  /// The place of a head by its index in `order`, its title line included.
   func rect(_ index: Int) -> Rect {
     let at = index - first
     return Rect(
@@ -236,6 +292,8 @@ struct HeadsLayout {
       height: thumbHeight + 1)
   }
 
+  /// By the number in force, largest first (entropy: smallest); what is not known yet comes last,
+  /// and equal ones keep the order of the file.
   private static func sorted(_ model: Model) -> [HeadID] {
     let all = model.source.allHeads
     var heads = all

@@ -2,17 +2,23 @@ import Canvas
 import Lessons
 
 /// Beside the screen a lesson is about: what to read, what to do, and what was to be seen.
+///
+/// The task is never cut before the text, and the keys that leave the lesson never at all; a text
+/// too long for its panel gets pages.
 struct LessonPanel {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// A line before or after it was broken to the panel's width.
   private typealias Line = (text: String, style: Style)
 
+  /// The panel; where there is little room the text gives way to the task.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard let lesson = model.lesson, !rect.isEmpty else { return }
     grid.fill(rect, .blank)
@@ -75,6 +81,7 @@ struct LessonPanel {
     return Array(lines[at * each..<min(lines.count, (at + 1) * each)]) + [(turn, paint.dim)]
   }
 
+  /// What there is to read: the introduction, the step's text, or the end.
   private func top(_ lesson: LessonPlay) -> [Line] {
     if let step = lesson.current { return step.text.map { ($0, .plain) } }
     if lesson.isOver {
@@ -103,6 +110,7 @@ struct LessonPanel {
     return kept + [(paint.unicode ? "…" : "..", paint.dim)]
   }
 
+  /// The task with what is so now, the hints that were asked for, or what was to be seen.
   private func bottom(_ lesson: LessonPlay, _ isLow: Bool) -> [Line] {
     guard let step = lesson.current else { return [] }
     var lines: [Line] = []
@@ -135,6 +143,7 @@ struct LessonPanel {
     return lines
   }
 
+  /// Keys that do something at this point; spaces within an item do not break.
   private func keyLine(_ lesson: LessonPlay, isLow: Bool) -> String {
     let keys = model.keymap
     let leave = "\(keys.key(.lessonLeave)) leave"
@@ -151,7 +160,8 @@ struct LessonPanel {
     }.joined(separator: ", ")
   }
 
-  /// Backticks mark keys in the file. On the screen a key that is a sign stands in quotes, or it would read as a full stop.
+  /// Backticks mark keys in the file. On the screen a key that is a sign stands in quotes, or it
+  /// would read as a full stop.
   private func marked(_ text: String) -> String {
     let (open, close) = paint.unicode ? ("‘", "’") : ("'", "'")
     return text.split(separator: "`", omittingEmptySubsequences: false).enumerated().map {

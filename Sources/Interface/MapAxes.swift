@@ -3,22 +3,30 @@ import Canvas
 import Sessions
 
 /// The axes of a map, in tokens, and the cross-hair.
+///
+/// Tokens stand along an axis where each has room of its own; numbers at round places elsewhere.
+///
+/// The cursor's marks stand outside of the plot, and its cross on it, so that it is found on any
+/// map.
 struct MapAxes {
   private let model: Model
   private let paint: Paint
   private let layout: MapLayout
 
+  /// Reads the model; `layout` says where the plot is.
   init(_ model: Model, _ layout: MapLayout) {
     (self.model, self.layout) = (model, layout)
     paint = Paint(model)
   }
 
+  /// Axes first, then the cursor's own number over them.
   func draw(on grid: inout Grid) {
     drawKeyAxis(&grid)
     drawQueryAxis(&grid)
     drawCursor(&grid)
   }
 
+  /// Below the plot. A tick that the cursor's mark would cover is left out.
   private func drawKeyAxis(_ grid: inout Grid) {
     let plot = layout.plot, window = model.selection.window
     let perKey = plot.width / max(window.keys.count, 1)
@@ -42,6 +50,7 @@ struct MapAxes {
     }
   }
 
+  /// Left of the plot, ending at its edge.
   private func drawQueryAxis(_ grid: inout Grid) {
     let plot = layout.plot, window = model.selection.window
     guard window.queries.count <= plot.height else {
@@ -67,6 +76,7 @@ struct MapAxes {
     return text
   }
 
+  /// An arrow on either axis and a cross on the map, readable on any colour.
   private func drawCursor(_ grid: inout Grid) {
     let window = model.selection.window
     guard let x = layout.column(of: model.selection.key, window),

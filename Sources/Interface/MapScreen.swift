@@ -4,6 +4,9 @@ import Attention
 import Canvas
 
 /// View 1: the heat map with axes, skipped blocks, cross-hair, marginal and legend.
+///
+/// Also one side of the comparison, with another layout and title. The picture may be a stand-in,
+/// an older window of a live run or a sample of rows; the screen then says so over the plot.
 struct MapScreen {
   private let model: Model
   private let paint: Paint
@@ -13,11 +16,14 @@ struct MapScreen {
   private let shade: FieldShade?
   private let map: PooledMap?
   private let table: BlockTable?
+  /// The picture is not of this window: marked as waiting.
   private let isStale: Bool
   private let question: Question?
   /// One of several: its title, and what stands on the right of it.
   private let title: (left: String, right: String)?
 
+  /// One of several maps: `question` is its picture, `table` its blocks.
+  /// View 1 as the model has it.
   init(_ model: Model) {
     self.init(
       model, MapLayout(model), Needs.map(model), table: model.shownTable(model.selection.head))
@@ -33,7 +39,8 @@ struct MapScreen {
     paint = Paint(model)
     let fresh = question.flatMap(model.bestMap)
     let old = model.lastMap.flatMap { $0.field == model.mapField ? $0.map : nil }
-    // While a live source grows, the picture of a moment ago is near enough until the next one is there.
+    // While a live source grows, the picture of a moment ago is near enough until the next one is
+    // there.
     let grows = model.live != nil
     map = fresh ?? old.flatMap { grows || $0.window == model.selection.window ? $0 : nil }
     isStale = fresh == nil && (!grows || map == nil)
@@ -44,6 +51,7 @@ struct MapScreen {
       ? nil : map.map { FieldShade($0, look, model.selection, wholeTop: model.wholeTop) }
   }
 
+  /// From back to front: frame, heat, blocks, axes, mass, legend, what is awaited.
   func draw(on grid: inout Grid) {
     let spec = model.selection.spec
     let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
@@ -70,12 +78,14 @@ struct MapScreen {
     return "\(setting): \(title)"
   }
 
+  /// Lambda as titles write it.
   static func lambdaText(_ lambda: Double) -> String {
     lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda)
   }
 
   // MARK: Heat
 
+  /// Two pixels a cell where the terminal can; entries that no query may see are dotted.
   private func drawHeat(_ grid: inout Grid) {
     if let shade {
       shade.draw(paint, pixelsPerCell: layout.pixelsPerCell, in: layout.plot, on: &grid)
@@ -96,6 +106,8 @@ struct MapScreen {
     }
   }
 
+  /// Marks every other cell of a skipped block, so that the heat stays visible between the marks;
+  /// small blocks get every mark.
   private func drawSkipped(_ grid: inout Grid) {
     guard let table else { return }
     guard table.isFixed || model.selection.lambda > 0 || model.selection.overlay == .grid else {
@@ -127,6 +139,7 @@ struct MapScreen {
   /// Under the map: how much each key column holds, of what is shown.
   private func drawSpark(_ grid: inout Grid) {
     guard let y = layout.spark, let map else { return }
+    if title == nil, let strip = model.tokenStrip { return drawStrip(strip, y, &grid) }
     grid.put(endingAt: layout.plot.x - 1, layout.gutter >= 6 ? "mass" : "m", y, paint.dim)
     var sums = [Double](repeating: 0, count: map.columns)
     for r in 0..<map.rows {
@@ -144,6 +157,26 @@ struct MapScreen {
       .draw(in: Rect(x: layout.plot.x, y: y, width: layout.plot.width, height: 1), on: &grid)
   }
 
+  /// Under the map: what the method in force says of each key that is shown.
+  private func drawStrip(_ finding: Finding, _ y: Int, _ grid: inout Grid) {
+    guard case .series(let axis, let values, _) = finding.content else { return }
+    grid.put(
+      endingAt: layout.plot.x - 1, String(finding.name.prefix(max(1, layout.gutter - 1))), y,
+      paint.dim)
+    let window = model.selection.window
+    let cells = (0..<layout.plot.width).map { x -> Double in
+      let tokens = layout.keys(layout.plot.x + x, window)
+      return axis.entries(of: tokens).map { Double(values[$0]) }.filter(\.isFinite).max() ?? .nan
+    }
+    let known = cells.filter(\.isFinite)
+    let low = min(0, known.min() ?? 0), span = max((known.max() ?? 1) - low, 1e-300)
+    Sparkline(
+      cells.map { $0.isFinite ? ($0 - low) / span : 0 }, style: paint.accent,
+      unicode: paint.unicode
+    ).draw(in: Rect(x: layout.plot.x, y: y, width: layout.plot.width, height: 1), on: &grid)
+  }
+
+  /// The colours' ends, how they were scaled, and what the marks mean, as far as there is room.
   private func drawLegend(_ grid: inout Grid) {
     let y = layout.legend, end = layout.panel.maxX - 1
     guard let scale else { return }
@@ -180,6 +213,7 @@ struct MapScreen {
     }
   }
 
+  /// A bar at the top of the plot: why there is no picture, or how good the present one is.
   private func drawWaiting(_ grid: inout Grid) {
     let why = question.flatMap(model.refusal)
     var texts = [why ?? (model.isStopped ? "stopped" : "computing…")]
@@ -207,6 +241,7 @@ struct MapScreen {
     ]
   }
 
+  /// A share as ten blocks.
   private func bar(_ share: Double) -> String {
     let full = Int((Numbers.unit(share) * 10).rounded(.down))
     return String(repeating: paint.unicode ? "█" : "#", count: full)
@@ -215,17 +250,22 @@ struct MapScreen {
 }
 
 /// Whether the blocks under a cell are skipped.
+///
+/// Cells and blocks rarely have the same size, so that a cell may hold some of each.
 struct SkipLookup {
+  /// None, some or all of the blocks under a cell are skipped.
   enum Share { case none, some, all }
 
   private let table: BlockTable
   private let mask: BlockMask
 
+  /// The mask of one lambda, made once a picture.
   init(_ table: BlockTable, _ lambda: Lambda) {
     self.table = table
     mask = table.mask(lambda)
   }
 
+  /// Blocks that nobody sees do not count; a cell without any visible one has none skipped.
   func share(_ queries: Range<Int>, _ keys: Range<Int>) -> Share {
     var skipped = false, computed = false
     for i in queries.lowerBound / table.spec.rows...max(queries.lowerBound, queries.upperBound - 1)

@@ -1,7 +1,11 @@
 import Canvas
 public import Sessions
 
-/// A view as text: a line a setting. State files and bookmarks are this, and nothing in them is trusted.
+/// A view as text: a line a setting. State files and bookmarks are this, and nothing in them is
+/// trusted.
+///
+/// Example: `view map`, `layer 12`, `cursor 831,0`. Text and not JSON, so that a person can write
+/// it, and unknown lines of a later version are passed over by name.
 public enum ViewState {
   /// `view map`, `layer 12`, ...
   public static func text(_ view: Viewpoint, _ sources: [SourceDescription]) -> String {
@@ -10,7 +14,9 @@ public enum ViewState {
       .joined(separator: "\n") + "\n"
   }
 
-  /// Takes the lines into a view; what is wrong with any of them, with its number, is returned and passed over.
+  /// Takes the lines into a view; what is wrong with any of them, with its number, is returned and
+  /// passed over.
+  /// Twenty problems at most; the lines that are right are taken all the same.
   public static func read(
     _ text: String, into view: inout Viewpoint, _ sources: [SourceDescription], firstLine: Int = 1
   ) -> [String] {
@@ -32,18 +38,23 @@ public enum ViewState {
 
 /// A view kept under a name.
 public struct Bookmark: Sendable, Equatable {
+  /// As it was typed.
   public let name: String
   /// As `ViewState` writes it.
   public let state: String
 
+  /// Kept as it is; nothing is read yet.
   public init(name: String, state: String) { (self.name, self.state) = (name, state) }
 }
 
+/// Bookmarks of the user: views under a name, kept across sessions and files.
 extension Model {
+  /// What a bookmark is called unless the user says otherwise.
   var markName: String {
     "L\(layerNumber)-H\(selection.head.head)-\(selection.view.word)"
   }
 
+  /// Bookmarks the view; one of the same name is replaced.
   mutating func addMark(_ name: String) -> [Effect] {
     let mark = Bookmark(name: name, state: ViewState.text(selection, sources))
     marks.removeAll { $0.name == name }
@@ -52,6 +63,7 @@ extension Model {
     return [.keepMarks(marks)]
   }
 
+  /// Lists the bookmarks to choose from.
   mutating func showMarks() {
     guard !marks.isEmpty else {
       message = "There are no bookmarks yet; \(keymap.key(.mark)) makes one."
@@ -60,6 +72,7 @@ extension Model {
     mode = .list(.marks, text: "", choice: 0)
   }
 
+  /// Takes the view of a bookmark, as far as it fits this file, with undo.
   mutating func goToMark(_ name: String) -> [Effect] {
     guard let mark = marks.last(where: { $0.name == name }) else {
       return say("There is no bookmark \"\(name)\"; \(keymap.key(.marks)) lists them.")

@@ -2,10 +2,17 @@ public import Canvas
 public import Sessions
 
 /// Everything that can change the model.
+///
+/// Messages are values: a test plays a session by handing them to `update`, without a terminal, a
+/// clock or a thread.
 public enum Message: Sendable {
+  /// The person, or the terminal.
   case event(Event)
+  /// The answer to a question, true of the frame that it was asked at.
   case answered(Question, Frame, Answer)
+  /// Why a question has no answer.
   case failed(Question, String)
+  /// The source has moved on, or says how far it is.
   case moment(Moment)
   /// The time in which a digit may become a count is over.
   case digitIsOver(Int)
@@ -16,7 +23,10 @@ public enum Message: Sendable {
 }
 
 /// What `update` wants done to the world. Work is not listed here: see `Needs`.
+///
+/// Example: `[.cancelWork, .quit]`. Effects are compared in tests like any other value.
 public enum Effect: Sendable, Equatable {
+  /// End the app.
   case quit
   /// Stop what is being computed.
   case cancelWork
@@ -28,6 +38,7 @@ public enum Effect: Sendable, Equatable {
   case export(path: String)
   /// Keep where a lesson stands.
   case progress(lesson: String, step: Int, done: [Int])
+  /// Write the user's bookmarks.
   case keepMarks([Bookmark])
   /// Write a text that reopens this view.
   case saveState(path: String, text: String)

@@ -2,9 +2,11 @@ import Attention
 import Sessions
 
 /// A method as it is typed: `lucid`, `lucid:strength=0.5`.
+///
+/// Knobs are checked here, so that a slip is said when it is typed and not when the method runs.
 enum MethodChoice {
-  /// Nil is the method of block tables at its standard, which the view's own lambda and tile stand for. Throws a sentence
-  /// that names what there is.
+  /// Nil is the method of block tables at its standard, which the view's own lambda and tile stand
+  /// for. Throws a sentence that names what there is.
   static func read(_ text: String, _ source: SourceDescription, orElse: String = "")
     throws(SettingError) -> MethodSetting?
   {

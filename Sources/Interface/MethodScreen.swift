@@ -3,15 +3,20 @@ import Canvas
 import Sessions
 
 /// View 3 of any method: its maps, curves, timelines and strips, and its numbers.
+///
+/// Numbers keep their place on the right whatever else there is; what finds no room is counted, and
+/// `report --fields` has it.
 struct MethodScreen {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// The numbers first, then each finding in its rectangle.
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = MethodLayout(model, in: rect)
     if !layout.numbers.isEmpty {
@@ -36,12 +41,18 @@ struct MethodScreen {
 }
 
 /// Where the findings of a method stand: maps above, the rest below, numbers on the right.
+///
+/// The same layout answers what to ask for (`questions`) and where to draw, so that a picture is
+/// asked for at the size that it gets.
 struct MethodLayout {
+  /// Findings and where each is drawn.
   private(set) var items: [(Finding, Rect)] = []
+  /// The panel of numbers; empty where there is no room beside findings.
   let numbers: Rect
   /// Findings that found no room.
   private(set) var left = 0
 
+  /// Below 70 columns there is one panel only: findings, or numbers when there are none.
   init(_ model: Model, in rect: Rect) {
     let isWide = rect.width >= 70
     let side = isWide ? (rect.width >= 110 ? 44 : 34) : 0
@@ -72,6 +83,7 @@ struct MethodLayout {
     return all.filter { $0.name == main } + all.filter { $0.name != main }
   }
 
+  /// Side by side, in equal parts.
   private mutating func place(_ findings: [Finding], side rect: Rect) {
     for (index, finding) in findings.enumerated() {
       let from = index * rect.width / findings.count
@@ -117,7 +129,10 @@ struct MethodLayout {
   }
 }
 
+/// What decides a finding's place.
 extension Finding {
+  /// It is a map.
   var isField: Bool { if case .field = content { true } else { false } }
+  /// It is values along an axis.
   var isStrip: Bool { if case .series = content { true } else { false } }
 }

@@ -41,6 +41,7 @@ extension Model {
     return side
   }
 
+  /// The other side of it: the counterpart's head, method and tile, within its own file's bounds.
   var rightSide: Model {
     var side = self
     let other = counterpart
@@ -57,7 +58,8 @@ extension Model {
     return side
   }
 
-  /// A method that mixes otherwise is compared by its own map; others by the pattern and their blocks.
+  /// A method that mixes otherwise is compared by its own map; others by the pattern and their
+  /// blocks.
   private mutating func showMainMap() {
     selection.field = !isByTable && card?.mainField == "map" ? "map" : nil
   }
@@ -73,6 +75,7 @@ extension Model {
     return blocks(counterpart.head, method)
   }
 
+  /// Another head on the right, within its file; at the end it says which there are.
   mutating func stepOther(_ step: Int) {
     var other = counterpart
     let heads = sources[other.head.source].heads

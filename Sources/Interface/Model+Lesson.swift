@@ -3,13 +3,19 @@ public import Lessons
 import Sessions
 
 /// A lesson as it is played: which step, what has been asked for, and whether its task is done.
+///
+/// A value within the model, so that undo, tests and replays treat it like everything else. What
+/// was done is remembered by step number, across sessions.
 public struct LessonPlay: Sendable {
+  /// What is played.
   public let lesson: Lesson
   /// -1 is the introduction; `steps.count` is the end.
   public internal(set) var step: Int
+  /// The step's check was met; it stays so even when the view moves on.
   public internal(set) var isDone = false
   /// Steps whose check was met, now or in an earlier session.
   public internal(set) var done: Set<Int>
+  /// How many hints are shown.
   var hints = 0
   /// Of a text too long for its panel.
   var page = 0
@@ -20,16 +26,21 @@ public struct LessonPlay: Sendable {
   /// What "do it for me" has still to press.
   var moves: [LessonStep.Move] = []
 
+  /// Numbers out of range, from an older version of the lesson, are moved into it.
   public init(_ lesson: Lesson, step: Int = -1, done: Set<Int> = []) {
     self.lesson = lesson
     self.done = done.filter { lesson.steps.indices.contains($0) }
     self.step = min(max(step, -1), lesson.steps.count)
   }
 
+  /// The step that is played; nil at the introduction and at the end.
   var current: LessonStep? { lesson.steps.indices.contains(step) ? lesson.steps[step] : nil }
+  /// The last step is behind.
   var isOver: Bool { step >= lesson.steps.count }
 }
 
+/// Playing a lesson: its keys, its steps, and the look after every message whether the task is
+/// done.
 extension Model {
   /// Starts a lesson, or goes on with one.
   public mutating func play(_ play: LessonPlay) -> [Effect] {
@@ -43,6 +54,7 @@ extension Model {
     return lesson.current == nil || lesson.isDone
   }
 
+  /// What the lesson's keys do; without a lesson they say so.
   mutating func lessonAction(_ action: Action) -> [Effect] {
     guard let lesson else {
       message = "No lesson is playing; attnscope lesson lists them."
@@ -75,6 +87,7 @@ extension Model {
     }
   }
 
+  /// Ends the lesson and says how to go on with it.
   private mutating func leaveLesson() -> [Effect] {
     guard let lesson else { return [] }
     self.lesson = nil
@@ -85,6 +98,7 @@ extension Model {
     return [.tell("The lesson was left.")]
   }
 
+  /// Sets the step's view, forgets hints, and notes the facts that its check compares with.
   private mutating func beginStep(_ number: Int) -> [Effect] {
     guard var play = lesson else { return [] }
     play.step = min(max(number, -1), play.lesson.steps.count)
@@ -102,6 +116,7 @@ extension Model {
     return effects
   }
 
+  /// A step's settings, with undo; one that fails names its line in the lesson.
   private mutating func apply(_ settings: [LessonStep.Setting]) -> [Effect] {
     performing { model in
       for setting in settings {
@@ -116,11 +131,13 @@ extension Model {
     }
   }
 
+  /// A fact as the step begins, or as soon as it is known: the first value stays.
   private mutating func noteStart(_ name: String) {
     let fact = Facts(self)[String(name.dropFirst(Fact.startPrefix.count))]
     if let fact, lesson?.start[name] == nil { lesson?.start[name] = fact }
   }
 
+  /// Begins the step anew and presses its keys.
   private mutating func showStep() -> [Effect] {
     guard let step = lesson?.current else { return [] }
     let again = beginStep(lesson?.step ?? 0)

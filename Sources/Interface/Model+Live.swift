@@ -4,6 +4,7 @@ import Sessions
 
 /// What a live source adds to the model: the frame that is looked at, and how it moves.
 extension Model {
+  /// A status of the run: follows its newest frame, unless the person looks elsewhere.
   mutating func take(_ status: LiveStatus) -> [Effect] {
     let before = live
     live = status
@@ -34,12 +35,15 @@ extension Model {
     if !isFit { followCursor() }
   }
 
+  /// The range moved and cut to end within the limit.
   private static func fitted(_ range: Range<Int>, within limit: Int) -> Range<Int> {
     let size = min(range.count, limit)
     let start = min(range.lowerBound, limit - size)
     return start..<start + size
   }
 
+  /// Adds steps that follow on what is there; others came too late or too early and are asked for
+  /// again.
   mutating func append(_ steps: [Step], to branch: Int) {
     var line = timelines[branch, default: []]
     for step in steps where step.position == line.count { line.append(step) }
@@ -63,7 +67,8 @@ extension Model {
     return line.indices.contains(frame.tokens - 1) ? line[frame.tokens - 1] : nil
   }
 
-  /// Moves to the frame that ends with token `position`; beyond the newest one a paused run takes one step.
+  /// Moves to the frame that ends with token `position`; beyond the newest one a paused run takes
+  /// one step.
   mutating func stepTo(_ position: Int) -> [Effect] {
     guard let live else { return [] }
     if case .prefill = live.phase {
@@ -89,12 +94,14 @@ extension Model {
     return []
   }
 
+  /// The last token of the branch that is looked at.
   mutating func goToNewest() {
     guard let live else { return }
     isFollowing = frame.branch == live.frame.branch
     look(at: isFollowing ? live.frame : Frame(branch: frame.branch, tokens: length))
   }
 
+  /// Runs what is paused and pauses what runs; on a branch of its own the run goes on there.
   mutating func togglePause() -> [Effect] {
     guard let live else {
       message = "Nothing is live here: this is a saved dump, there is nothing to pause."
@@ -140,6 +147,7 @@ extension Model {
     return .attend(attention())
   }
 
+  /// Decodes anew from the token that is looked at, beside what is there.
   mutating func branchHere(_ choice: AttentionChoice) -> [Effect] {
     guard let live else {
       message = "Branching needs a model that runs: attnscope run."
@@ -179,6 +187,8 @@ extension Model {
     return (fork..<min(one.count, other.count)).first { one[$0].token != other[$0].token }
   }
 
+  /// Looks at the next branch at the same token; a run is paused, and that branch is the one that
+  /// would go on.
   mutating func exchangeBranch() -> [Effect] {
     guard let live, live.branches.count > 1 else {
       message =

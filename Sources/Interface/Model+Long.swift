@@ -4,8 +4,12 @@ import Canvas
 import Sessions
 
 /// How far a question that takes long has come.
+///
+/// The time left assumes that work goes on at the pace of the whole so far.
 public struct Working: Sendable, Equatable {
+  /// In 0...1.
   public let share: Double
+  /// Since the question was asked.
   public let seconds: Double
 
   /// `45 %, 3 s left`
@@ -16,13 +20,15 @@ public struct Working: Sendable, Equatable {
   }
 }
 
-/// Heads so long that a screen shows a sample first: everything about them is asked one after the other, what is on the
-/// screen before the rest.
+/// Heads so long that a screen shows a sample first: everything about them is asked one after the
+/// other, what is on the screen before the rest.
 extension Model {
+  /// The source is too long to answer at once.
   var isLong: Bool {
     live == nil && source.storedTile == nil && source.queries * source.keys >= Head.longEntries
   }
 
+  /// Keeps how far a wanted question is; what nobody waits for is not shown.
   mutating func take(progress question: Question, _ working: Working) {
     let isWanted = !isKnown(question) && Needs(self).foreground.contains(question)
     self.working = isWanted ? (question, working) : nil
@@ -56,6 +62,7 @@ extension Model {
     } + [map]
   }
 
+  /// The same table if it is there already, without computing it.
   func keptQuestion(_ head: HeadID) -> Question {
     guard case .table(let head, var request) = tableQuestion(head) else {
       return tableQuestion(head)
@@ -77,6 +84,7 @@ extension Model {
   }
 }
 
+/// For headers and logs.
 extension Question {
   /// One word for what is asked.
   var name: String {

@@ -81,7 +81,8 @@ extension Model {
     return card.needs.sorted { $0.rawValue < $1.rawValue }.first { !source.holds.contains($0) }
   }
 
-  /// Fields of the method in force that the map can show: those over queries and keys, or blocks of them.
+  /// Fields of the method in force that the map can show: those over queries and keys, or blocks of
+  /// them.
   var mapFields: [Finding] {
     (findings(selection.head)?.all ?? []).filter { finding in
       guard case .field(let field, _) = finding.content else { return false }
@@ -105,6 +106,8 @@ extension Model {
   }
 
   /// `[` and `]` of a method without a table: its main knob, a step at a time.
+  /// A default budget that scales with the prompt is pinned by the first step, or moving another
+  /// knob would change it as well.
   mutating func stepKnob(_ steps: Int) {
     guard var setting = selection.method, let card = source.card(setting.id),
       let knob = card.mainKnob
@@ -127,6 +130,15 @@ extension Model {
     setting.knobs[knob.name] = next
     selection.method = setting
     message = "\(knob.name) = \(next): \(knob.help)."
+  }
+
+  /// What the method in force says of every token: drawn under the text, and under the map.
+  var tokenStrip: Finding? {
+    guard !isByTable else { return nil }
+    return findings(selection.head)?.all.first { finding in
+      guard case .series(let axis, let values, _) = finding.content else { return false }
+      return axis.isText && axis.tokens == source.keys && !values.isEmpty
+    }
   }
 
   // MARK: Numbers of heads
@@ -170,7 +182,8 @@ extension Model {
     isByTable ? table(head) : blocks(head, methodInForce)
   }
 
-  /// A picture of a method's blocks, a cell a block; nil where the method has none, or before it is known.
+  /// A picture of a method's blocks, a cell a block; nil where the method has none, or before it is
+  /// known.
   func blocksQuestion(_ head: HeadID, _ setting: MethodSetting?) -> Question? {
     guard let setting, let (field, _) = findings(head, setting)?.field("blocks") else {
       return nil

@@ -4,7 +4,12 @@ public import Canvas
 public import Sessions
 
 /// The whole state of the screen: a value. It changes only in `update`.
+///
+/// Example: `var model = Model(backend.describe(), width: 80, height: 24)`, then `update(&model,
+/// .event(.key(.right)))` and `view(model)`. Answers are kept here by question, so that drawing
+/// never waits: what is missing is drawn as missing. Memory: answers, bounded by `prune`.
 public struct Model: Sendable {
+  /// Who gets the keys.
   public enum Mode: Sendable, Hashable {
     case normal
     case help(scroll: Int)
@@ -14,10 +19,12 @@ public struct Model: Sendable {
     case list(List, text: String, choice: Int)
   }
 
+  /// What is chosen from; raw values are titles.
   public enum List: String, Sendable, Hashable {
     case marks = "Bookmarks", recent = "Recent files", library = "Library"
   }
 
+  /// What the footer asks for; raw values are what it says.
   public enum Prompt: String, Sendable, Hashable {
     case goTo = "go to key"
     case goToQuery = "go to query"
@@ -34,7 +41,9 @@ public struct Model: Sendable {
     get { sources[selection.head.source] }
     set { sources[selection.head.source] = newValue }
   }
+  /// The keys of this user.
   public let keymap: Keymap
+  /// Colours of text and frames.
   public var theme = Theme.standard
   /// Nil for saved dumps.
   public internal(set) var live: LiveStatus?
@@ -44,24 +53,33 @@ public struct Model: Sendable {
   public internal(set) var isFollowing = true
   /// Tokens of each branch, from the first on, as far as they have been asked for.
   public internal(set) var timelines: [Int: [Step]] = [:]
+  /// Columns of the screen.
   public internal(set) var width: Int
+  /// Rows of the screen.
   public internal(set) var height: Int
+  /// What the terminal can show.
   public internal(set) var capabilities: Capabilities
+  /// What is looked at, and how.
   public package(set) var selection: Viewpoint
+  /// Who gets the keys.
   public internal(set) var mode = Mode.normal
   /// Digits typed in a row, while they may yet turn out to be a count.
   public internal(set) var digits: Digits?
   /// Said once on the caption line; the next key clears it.
   public internal(set) var message: String?
+  /// What `n` goes on to look for; nil when nothing is.
   public internal(set) var search: String?
   /// Ctrl-C was pressed: nothing is computed until something new is asked for.
   public internal(set) var isStopped = false
+  /// The app ends after this message.
   public internal(set) var isQuitting = false
   /// Nil when no lesson is playing.
   public internal(set) var lesson: LessonPlay?
   /// For the projector: a large cursor, and the keys that were pressed.
   public var presents = false
+  /// The last six keys, for the projector.
   public internal(set) var pressed: [Key] = []
+  /// Bookmarks, the newest last.
   public var marks: [Bookmark] = []
   /// Paths of files opened before, newest first.
   public var recent: [String] = []
@@ -79,14 +97,19 @@ public struct Model: Sendable {
   var working: (question: Question, state: Working)?
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
+  /// Ctrl-C pressed with no other key between.
   var interruptsInARow = 0
+  /// Views before this one, the newest last; 500 at most.
   var undoStack: [Viewpoint] = []
+  /// Views that undo took back.
   var redoStack: [Viewpoint] = []
+  /// Where the mouse was at the last report while its button is down.
   var drag: (x: Int, y: Int)?
+  /// Numbers runs of digits.
   var digitsSeen = 0
 
-  /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits or more, they were a
-  /// count, and what they did is taken back.
+  /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits
+  /// or more, they were a count, and what they did is taken back.
   public struct Digits: Sendable {
     var text: String
     let before: Viewpoint
@@ -98,19 +121,23 @@ public struct Model: Sendable {
     var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
   }
 
-  /// Each with the frame it is true of: until the next one comes, an older answer is better than none.
+  /// Each with the frame it is true of: until the next one comes, an older answer is better than
+  /// none.
   private var answers: [Question: (answer: Answer, frame: Frame)] = [:]
+  /// Questions that failed, and the frame they failed at: asked again at another.
   private var failures: [Question: (reason: String, frame: Frame)] = [:]
   /// The last picture of the map, shown while the next is computed.
   var lastMap: (field: FieldID, map: PooledMap)?
   /// The largest size in a field's whole map, by muted key: one colour scale for every zoom.
   private var tops: [WholeMap: Float] = [:]
 
+  /// What a colour scale belongs to.
   private struct WholeMap: Hashable {
     let field: FieldID
     let muted: Int?
   }
 
+  /// Looks at the last query of the first head; guesses about the file are said at once.
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
     keymap: Keymap = Keymap(), selection chosen: Viewpoint? = nil
@@ -127,6 +154,8 @@ public struct Model: Sendable {
 
   // MARK: Answers
 
+  /// Takes an answer in. Steps are appended to their branch; a picture of a whole map sets the
+  /// colour scale of all its windows.
   mutating func store(_ question: Question, _ frame: Frame, _ answer: Answer) {
     failures[question] = nil
     if case .steps(let branch, let steps) = answer {
@@ -147,6 +176,7 @@ public struct Model: Sendable {
     }
   }
 
+  /// Remembers why there is no answer.
   mutating func fail(_ question: Question, _ reason: String) {
     failures[question] = (reason, frame)
   }
@@ -167,6 +197,8 @@ public struct Model: Sendable {
     }
   }
 
+  /// True when nothing need be asked: there is an answer that is near enough, or a failure at this
+  /// frame.
   public func isKnown(_ question: Question) -> Bool {
     if case .steps(let branch, let range) = question {
       return timelines[branch, default: []].count >= range.upperBound
@@ -179,7 +211,8 @@ public struct Model: Sendable {
     return failures[question]?.frame == frame
   }
 
-  /// While tokens come, the many small pictures of the Heads view are not drawn anew for each of them.
+  /// While tokens come, the many small pictures of the Heads view are not drawn anew for each of
+  /// them.
   private func isNearEnough(_ kept: Frame) -> Bool {
     guard kept != frame else { return true }
     return live?.phase == .running && selection.view == .heads && kept.branch == frame.branch
@@ -192,6 +225,7 @@ public struct Model: Sendable {
     return failures[question]?.reason
   }
 
+  /// The block table of a head at the tile in force; nil before it is there.
   public func table(_ head: HeadID) -> BlockTable? {
     var found = answers[tableQuestion(head)]?.answer
     if found == nil, isLong { found = answers[keptQuestion(head)]?.answer }
@@ -203,13 +237,16 @@ public struct Model: Sendable {
       ? table : nil
   }
 
-  /// The lambda that a table is asked for: tables of the lse criterion hold for one, the others for all.
+  /// The lambda that a table is asked for: tables of the lse criterion hold for one, the others for
+  /// all.
   private var tableLambda: Double { selection.spec.criterion == .lse ? selection.lambda : 0 }
 
+  /// What is asked for that table.
   func tableQuestion(_ head: HeadID) -> Question {
     .table(head, TableRequest(selection.spec, lambda: tableLambda))
   }
 
+  /// What a head does on the whole; nil before it is known.
   public func summary(_ head: HeadID) -> HeadSummary? {
     if case .summary(let summary) = answers[.summary(head)]?.answer { summary } else { nil }
   }
@@ -217,8 +254,10 @@ public struct Model: Sendable {
   /// Known as soon as the whole map was shown once.
   var wholeTop: Float? { tops[WholeMap(field: mapField, muted: mutedKey)] }
 
+  /// Whatever was last said to a question, of whichever frame.
   func answer(_ question: Question) -> Answer? { answers[question]?.answer }
 
+  /// The picture that answers a question.
   func map(_ question: Question) -> PooledMap? {
     if case .picture(let map) = answers[question]?.answer { map } else { nil }
   }
@@ -249,6 +288,7 @@ public struct Model: Sendable {
     if case .table(let table) = answers[rowQuestion]?.answer { table } else { nil }
   }
 
+  /// The blocks of the frame's last row, at the tile that the step was decided with.
   var rowQuestion: Question {
     .table(
       selection.head,
@@ -269,8 +309,10 @@ public struct Model: Sendable {
 
   // MARK: Facts
 
+  /// The lambda in force, at most 1.
   public var lambda: Lambda { (try? Lambda(selection.lambda)) ?? (try! Lambda(1)) }
 
+  /// The layer as the file calls it.
   public var layerNumber: Int { source.layers[selection.head.layer] }
 
   /// The text of a key's token; queries are keys too, shifted by the offset.
@@ -278,6 +320,7 @@ public struct Model: Sendable {
     source.tokens.indices.contains(key) ? source.tokens[key] : nil
   }
 
+  /// The text of a query row's own token.
   public func queryToken(_ query: Int) -> String? { token(source.visibility.position(row: query)) }
 
   /// The key whose column is muted, when muting is on and the sink is known.

@@ -4,14 +4,20 @@ import Canvas
 import Analysis
 public import Sessions
 
-/// What the screen would like to know, most urgent first: a pure function of the model. The app asks what is missing and
-/// cancels what is no longer wanted, so no request has to be remembered.
+/// What the screen would like to know, most urgent first: a pure function of the model. The app
+/// asks what is missing and cancels what is no longer wanted, so no request has to be remembered.
+///
+/// Example: `Needs(model).foreground.filter { !model.isKnown($0) }` is what there is to ask. The
+/// catch: it is made anew after every message, so it must stay cheap: it lists questions and
+/// computes nothing.
 public struct Needs: Sendable {
   /// For what is on the screen now.
   public let foreground: [Question]
   /// For what a key press away needs; asked one at a time.
   public let background: [Question]
 
+  /// Nothing while the work is stopped. Of a long head questions come one after the other, the
+  /// picture first.
   public init(_ model: Model) {
     guard !model.isStopped else {
       (foreground, background) = ([], [])
@@ -54,6 +60,7 @@ public struct Needs: Sendable {
       now =
         model.live == nil
         ? [.row(.pattern(head), selection.query), .summary(head), model.tableQuestion(head)]
+          + (model.isByTable ? [] : [model.findingsQuestion(head)].compactMap { $0 })
         : [.detail, model.rowQuestion]
     }
     if let lesson = model.lesson { now += Self.facts(lesson, model) }
@@ -112,17 +119,20 @@ public struct Needs: Sendable {
   /// Tables, then summaries, of all heads.
   var everyHead: [Question] { background }
 
+  /// What a turn to another head would need, and what the Heads view sorts by.
   private static func everyHead(_ model: Model) -> [Question] {
     let heads = model.source.allHeads
     return heads.map { model.tableQuestion($0) } + heads.map { .summary($0) }
       + model.scoreQuestions
   }
 
+  /// The picture of view 1, at the cells that its plot has; nil without a plot.
   static func map(_ model: Model) -> Question? {
     let layout = MapLayout(model)
     return map(model, rows: layout.pixelRows, columns: layout.plot.width)
   }
 
+  /// The window of a map at so many cells.
   static func map(_ model: Model, rows: Int, columns: Int) -> Question? {
     guard rows > 0, columns > 0 else { return nil }
     return .picture(
@@ -145,6 +155,8 @@ public struct Needs: Sendable {
         + numbers, model)
   }
 
+  /// The whole pattern of a head at the size of its thumbnail; of a long one four rows a cell stand
+  /// for all.
   static func thumbnail(_ head: HeadID, _ model: Model, _ layout: HeadsLayout) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
     let (rows, columns) = (2 * layout.thumbHeight, layout.thumbWidth)

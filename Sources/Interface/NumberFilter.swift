@@ -1,10 +1,15 @@
 import Canvas
 
 /// A condition on a number of a head: `error>0.1`.
+///
+/// Example: `NumberFilter("error>0.1")?.holds(0.2)`. Which numbers there are is the affair of the
+/// method; the filter knows names only.
 public struct NumberFilter: Sendable, Hashable, CustomStringConvertible {
+  /// Name of a finding: lower case, digits and `_`.
   public let name: String
   /// Above the limit, or below it.
   public let isAbove: Bool
+  /// In the finding's own unit; shares in 0...1.
   public let limit: Double
 
   /// Reads `name>x` or `name<x`; nil for anything else.
@@ -26,5 +31,6 @@ public struct NumberFilter: Sendable, Hashable, CustomStringConvertible {
     return isAbove ? value > limit : value < limit
   }
 
+  /// As it is typed.
   public var description: String { "\(name)\(isAbove ? ">" : "<")\(limit)" }
 }

@@ -2,12 +2,17 @@ import Analysis
 import Canvas
 
 /// The colours of text and frames; maps have colour maps of their own.
+///
+/// Raw values are the words of the config file.
 public enum Theme: String, Sendable, CaseIterable {
+  /// The usual accents, faint frames.
   case standard
   /// Nothing is dimmed.
   case contrast
+  /// Softer accents.
   case calm
 
+  /// Palette index of the accent on a dark or a light page.
   func accent(_ light: Bool) -> UInt8 {
     switch self {
     case .standard: light ? 25 : 75
@@ -18,13 +23,22 @@ public enum Theme: String, Sendable, CaseIterable {
 }
 
 /// Colours and glyphs for what a terminal can show.
+///
+/// Every screen asks here, so that a terminal without colours or without glyphs is a matter of this
+/// file. Marks keep a contrast to whatever they stand on.
 struct Paint {
+  /// How many colours can be used.
   let colors: Capabilities.Colors
+  /// Whether glyphs beyond ASCII can be used.
   let unicode: Bool
+  /// The ramp of weights.
   let map: ColorMap
+  /// The page is light.
   let light: Bool
+  /// Accents of text and frames.
   let theme: Theme
 
+  /// What this model's terminal can show and its user has chosen.
   init(_ model: Model) {
     theme = model.theme
     colors = model.capabilities.colors
@@ -33,18 +47,24 @@ struct Paint {
     light = model.selection.light
   }
 
+  /// Ten steps from little to much, by ink.
   static let asciiShades: [Unicode.Scalar] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"]
+  /// Five steps from little to much, by coverage.
   static let shades: [Unicode.Scalar] = [" ", "░", "▒", "▓", "█"]
 
   // MARK: Text
 
+  /// For what is there to be looked up, and not to be read first.
   var dim: Style { theme == .contrast ? .plain : Style(dim: true) }
   /// For the many faint dots of a map: a colour, because an attribute costs twice the bytes.
   var faint: Style { colors == .palette ? Style(.index(light ? 250 : 240)) : dim }
+  /// For headings and values that matter.
   var strong: Style { Style(bold: true) }
+  /// For what moves: the cursor, the chosen, the keys.
   var accent: Style {
     colors == .palette ? Style(.index(theme.accent(light)), bold: true) : Style(bold: true)
   }
+  /// For what is not as one would expect.
   var warning: Style {
     switch colors {
     case .palette: Style(.index(light ? 130 : 214), bold: true)
@@ -60,13 +80,18 @@ struct Paint {
     case .mono: Style(bold: true)
     }
   }
+  /// Header, footer and what is chosen in a list.
   var bar: Style { Style(reverse: true) }
+  /// The letter, or its name.
   var lambda: String { unicode ? "λ" : "lambda" }
+  /// Marks what is skipped.
   var cross: Unicode.Scalar { unicode ? "×" : "x" }
+  /// Marks what is skipped in part.
   var partialCross: Unicode.Scalar { unicode ? "╱" : "/" }
 
   // MARK: Heat
 
+  /// The ramp at t in 0...1.
   func color(_ t: Float) -> Color { .index(map.index(Double(t), light: light)) }
 
   /// A cell of two pixels; NaN is what no query may see.
@@ -85,10 +110,13 @@ struct Paint {
     }
   }
 
+  /// Skipped on the left side alone.
   var leftOnly: Unicode.Scalar { unicode ? "◂" : "<" }
+  /// Skipped on the right side alone.
   var rightOnly: Unicode.Scalar { unicode ? "▸" : ">" }
 
-  /// A cell of two signed pixels in -1...1: blue for the right side, orange for the left, dark where they agree.
+  /// A cell of two signed pixels in -1...1: blue for the right side, orange for the left, dark
+  /// where they agree.
   func signed(top: Float, bottom: Float) -> Cell {
     if top.isNaN, bottom.isNaN { return .blank }
     guard colors == .palette else {
@@ -132,6 +160,8 @@ struct Paint {
       glyph, Style(.index(Palette.isLight(index) ? tone.light : tone.dark), on: back))
   }
 
+  /// The colour that a glyph put on a cell would have behind it; half blocks count by their
+  /// foreground.
   private func background(of cell: Cell) -> Color {
     if cell.style.background != .standard { return cell.style.background }
     return cell.glyph == "▀" || cell.glyph == "▄" ? cell.style.foreground : .standard

@@ -3,13 +3,18 @@ import Attention
 import Canvas
 import Sessions
 
-/// What a view shows, in sentences: for screen readers, logs and pipes. No boxes, no colours, nothing that only a place
-/// on the screen would tell.
+/// What a view shows, in sentences: for screen readers, logs and pipes. No boxes, no colours,
+/// nothing that only a place on the screen would tell.
+///
+/// Example: `PlainText(model).sentences.joined(separator: "\n")` for a model that `Still` has
+/// completed. It asks nothing: what is not known is said to be so.
 public struct PlainText {
   private let model: Model
 
+  /// Reads the model.
   public init(_ model: Model) { self.model = model }
 
+  /// A line each, made safe for a terminal.
   public var sentences: [String] {
     let head =
       "Layer \(model.layerNumber) head \(model.selection.head.head) of \(model.source.name)"
@@ -42,6 +47,7 @@ public struct PlainText {
       + findings.all.map(FindingText.sentence) + findings.notes.map { "Note: \($0)." }
   }
 
+  /// The number in force, a sentence a head.
   private var scores: [String] {
     guard let name = model.scoreName else { return [] }
     return model.source.allHeads.map { head in
@@ -53,10 +59,12 @@ public struct PlainText {
 
   // MARK: Parts
 
+  /// A key by number and text.
   private func named(_ key: Int) -> String {
     "key \(key)" + (model.token(key).map { " \"\($0)\"" } ?? "")
   }
 
+  /// The head's shape, sink and reach.
   private var pattern: String {
     guard let summary = model.summary(model.selection.head) else {
       return model.refusal(.summary(model.selection.head)) ?? "Its pattern is not known yet."
@@ -68,6 +76,7 @@ public struct PlainText {
       + "A row attends to about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens."
   }
 
+  /// Setting and effect of the block table.
   private var pruning: String {
     guard let effect else {
       return model.refusal(model.tableQuestion(model.selection.head)) ?? "Blocks are not known yet."
@@ -77,6 +86,7 @@ public struct PlainText {
       + effect
   }
 
+  /// Skipped blocks, dropped mass and error; nil before the table is there.
   private var effect: String? {
     guard let table = model.table(model.selection.head) else { return nil }
     var text =
@@ -113,6 +123,7 @@ public struct PlainText {
     return "\(card.title) on this head: \(parts.joined(separator: ", "))."
   }
 
+  /// Where the cursor is, what stands there, and why its block is computed or skipped.
   private var cursor: String {
     let selection = model.selection
     var text = "The cursor is on query \(selection.query)"
@@ -128,6 +139,7 @@ public struct PlainText {
     return text + "." + (reason.isEmpty ? "" : " The \(reason).")
   }
 
+  /// The six keys that the query attends to most.
   private var heaviest: String {
     guard let row = model.row(model.selection.query) else { return "" }
     let best = row.indices.filter { row[$0] > 0 }.sorted { row[$0] > row[$1] }.prefix(6)
@@ -137,6 +149,7 @@ public struct PlainText {
 
   // MARK: Views
 
+  /// The window, the head, its blocks, the cursor and its row.
   private var map: [String] {
     let window = model.selection.window
     let shown =
@@ -145,6 +158,7 @@ public struct PlainText {
     return [shown, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
   }
 
+  /// A sentence a head, in the order of the view.
   private var heads: [String] {
     let layout = HeadsLayout(model)
     var lines = [
@@ -165,6 +179,7 @@ public struct PlainText {
     return lines
   }
 
+  /// The row of blocks under the cursor, one sentence each.
   private var blocks: [String] {
     guard let table = model.table(model.selection.head), !table.isFixed else { return [pruning] }
     let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
@@ -189,6 +204,7 @@ public struct PlainText {
     return lines
   }
 
+  /// The heaviest keys, and the first token's share in every head.
   private var sinks: [String] {
     guard let summary = model.summary(model.selection.head) else { return [pattern] }
     let order = summary.columnMass.indices.sorted {
@@ -208,6 +224,7 @@ public struct PlainText {
     ]
   }
 
+  /// The last forty tokens up to the query, as running text.
   private var tokens: [String] {
     let query = model.selection.query
     let position = model.source.visibility.position(row: query)
@@ -216,6 +233,7 @@ public struct PlainText {
     return ["Up to query \(query) the text reads: \(text)", heaviest, cursor].filter { !$0.isEmpty }
   }
 
+  /// Both sides' names, then their numbers.
   private var compare: [String] {
     let comparison = Comparison(model)
     return ["Left is \(comparison.left), right is \(comparison.right)."]

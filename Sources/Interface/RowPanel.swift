@@ -3,16 +3,22 @@ import Sessions
 import Analysis
 import Canvas
 
-/// Under the map: the text, each token shaded by the weight that the query under the cursor gives it.
+/// Under the map: the text, each token shaded by the weight that the query under the cursor gives
+/// it.
+///
+/// Weights are shaded by their logarithm, four decades below the row's largest: a row's tail is
+/// what one looks for here.
 struct RowPanel {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// The text around the cursor's key, and on the last line the heaviest keys.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.height >= 3 else { return }
     let query = model.selection.query
@@ -68,6 +74,8 @@ struct RowPanel {
     return max(key, 0)
   }
 
+  /// The style of a token by its weight relative to the row's largest; keys after the query are
+  /// dim.
   func style(_ weight: Float, isPast: Bool, isCursor: Bool) -> Style {
     guard isPast else { return paint.dim }
     var style = Style(bold: isCursor, underline: isCursor)

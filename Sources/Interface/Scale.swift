@@ -3,27 +3,39 @@ import Glibc
 
 /// Logarithms and the like, so that no other file needs the C library.
 enum Scale {
+  /// Decimal logarithm.
   static func log10(_ x: Double) -> Double { Glibc.log10(x) }
+  /// 10 to the power of x.
   static func pow10(_ x: Double) -> Double { pow(10, x) }
+  /// Natural logarithm.
   static func ln(_ x: Double) -> Double { log(x) }
+  /// e to the power of x.
   static func exp(_ x: Double) -> Double { Glibc.exp(x) }
 }
 
 /// A pooled map turned into 0...1 for colouring, with the numbers a legend needs.
+///
+/// Example: `HeatScale(map, selection)[0, 3]` is the shade of a cell in 0...1. `rank` spreads
+/// colours evenly over the cells, so that faint structure shows; its legend then says `top` instead
+/// of a number.
 struct HeatScale {
-  /// `[rows * columns]`; NaN where nothing is visible, infinity where the data are not numbers.
+  /// Shades, `[rows * columns]`; NaN where nothing is visible, infinity where the data are not
+  /// numbers.
   let values: [Float]
+  /// Cells from top to bottom.
   let rows: Int
+  /// Cells from left to right.
   let columns: Int
-  /// What 0 and 1 stand for, in probability.
+  /// What 0 stands for, a probability or the field's own unit.
   let low: Double
+  /// What 1 stands for.
   let high: Double
 
   /// Decades shown on the log scale.
   static let decades = 4.0
 
-  /// `wholeTop`: the largest value of the whole map, so that a colour means the same at every zoom. A mean depends on how
-  /// much a cell holds, so means are scaled by what is shown.
+  /// `wholeTop`: the largest value of the whole map, so that a colour means the same at every zoom.
+  /// A mean depends on how much a cell holds, so means are scaled by what is shown.
   init(_ map: PooledMap, _ selection: Viewpoint, wholeTop: Float? = nil) {
     rows = map.rows
     columns = map.columns
@@ -63,6 +75,7 @@ struct HeatScale {
     values = raw.map { $0.isNaN ? .nan : min(max(($0 - low) / span, 0), 1) }
   }
 
+  /// Divides each row by its largest finite value.
   private static func normaliseRows(_ raw: inout [Float], _ rows: Int, _ columns: Int) {
     for r in 0..<rows {
       let range = r * columns..<(r + 1) * columns
@@ -72,6 +85,7 @@ struct HeatScale {
     }
   }
 
+  /// The share of cells with smaller values; what is not finite keeps its meaning.
   private static func ranks(_ raw: [Float]) -> [Float] {
     let order = raw.indices.filter { raw[$0].isFinite }.sorted { raw[$0] < raw[$1] }
     var values = raw.map { $0.isFinite ? .nan : $0 }
@@ -84,10 +98,13 @@ struct HeatScale {
     return values
   }
 
+  /// The shade of a cell.
   subscript(row: Int, column: Int) -> Float { values[row * columns + column] }
 }
 
 /// Round numbers for an axis.
+///
+/// Example: `Ticks.of(0..<832, most: 9)` gives 0, 100, 200 and so on to 800.
 enum Ticks {
   /// Multiples of 1, 2 or 5 times a power of ten in a range, at most `most` of them.
   static func of(_ range: Range<Int>, most: Int) -> [Int] {

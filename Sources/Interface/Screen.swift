@@ -4,20 +4,29 @@ import Attention
 public import Canvas
 
 /// The picture of a model: a pure function.
+/// Example: `view(model).lines` is the screen as text. It may be called at any time and any number
+/// of times; questions are not asked here but in `Needs`.
 public func view(_ model: Model) -> Grid { Screen(model).grid }
 
 /// Header, footer, caption, and the view between them.
+///
+/// Views fill `layout.main`; what is common to all of them is drawn after, and overlays last.
 struct Screen {
+  /// What is drawn.
   let model: Model
+  /// Colours and glyphs of this terminal.
   let paint: Paint
+  /// Who gets which rectangle.
   let layout: ScreenLayout
 
+  /// Lays the screen out.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
     layout = ScreenLayout(model)
   }
 
+  /// The whole screen; below the least size, only what size is needed.
   var grid: Grid {
     var grid = Grid(width: model.width, height: model.height)
     let least = ScreenLayout.minimum
@@ -37,7 +46,11 @@ struct Screen {
     case .blocks where model.isByTable: BlocksScreen(model).draw(in: layout.main, on: &grid)
     case .blocks: MethodScreen(model).draw(in: layout.main, on: &grid)
     case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
-    case .tokens: TokensScreen(model).draw(layout, on: &grid)
+    case .tokens:
+      TokensScreen(model).draw(layout, on: &grid)
+      if !layout.strip.isEmpty, let strip = model.tokenStrip, let setting = model.methodInForce {
+        FindingView(model, setting).draw(strip, in: layout.strip, on: &grid)
+      }
     case .compare: CompareScreen(model).draw(on: &grid)
     }
     LessonPanel(model).draw(in: layout.lesson, on: &grid)
@@ -49,6 +62,7 @@ struct Screen {
     return paint.unicode ? grid : grid.inASCII
   }
 
+  /// What is looked at on the left, and how far it is on the right, which is never cut.
   private func drawHeader(_ grid: inout Grid) {
     let source = model.source, selection = model.selection
     grid.fill(layout.header, Cell(" ", paint.bar))
@@ -91,6 +105,7 @@ struct Screen {
     return "\(bar) \(done)/\(total)"
   }
 
+  /// The phase of a run, and where in it the screen looks when that is not the end.
   private func liveState(_ live: LiveStatus) -> String {
     let place =
       model.frame.tokens == model.length || model.frame.tokens == 0
@@ -108,6 +123,7 @@ struct Screen {
     }
   }
 
+  /// A message, or a doubt about the data, or one sentence about the view: the first that there is.
   private func drawCaption(_ grid: inout Grid) {
     guard !layout.caption.isEmpty else { return }
     if let message = model.message {
@@ -121,6 +137,7 @@ struct Screen {
     }
   }
 
+  /// A prompt while something is typed; otherwise keys, as many as fit.
   private func drawFooter(_ grid: inout Grid) {
     grid.fill(layout.footer, Cell(" ", paint.bar))
     let y = layout.footer.y
@@ -160,6 +177,7 @@ struct Screen {
     grid.put(text, rect.x + 3, rect.y + 1, Style(bold: true, reverse: true))
   }
 
+  /// Help, palette or list, over everything else.
   private func drawOverlay(_ grid: inout Grid) {
     switch model.mode {
     case .help(let scroll): Help.draw(model, scroll, on: &grid)

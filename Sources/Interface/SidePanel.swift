@@ -4,15 +4,21 @@ import Attention
 import Canvas
 
 /// Right of the map: the head, what BLASST does to it, and why, for the block under the cursor.
+///
+/// The same panel beside the text of a dump. With another method than that of block tables, its
+/// numbers stand where BLASST's would.
 struct SidePanel {
   private let model: Model
   private let paint: Paint
 
+  /// Of the block under the cursor; nothing before the table is there.
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// From the top: head, method, curve where there is room, the block under the cursor.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
     Panel(
@@ -46,6 +52,7 @@ struct SidePanel {
     for (text, style) in reason { lines.put(text, style, on: &grid) }
   }
 
+  /// Pattern, sink and entropy of the head, or why they are not there.
   private func head(_ lines: inout Lines, _ grid: inout Grid) {
     guard let summary = model.summary(model.selection.head) else {
       let why =
@@ -80,6 +87,7 @@ struct SidePanel {
     }
   }
 
+  /// What the threshold does to this head: blocks, dropped mass, output error.
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
     guard let table = model.table(model.selection.head) else {
       let question = model.tableQuestion(model.selection.head)
@@ -104,6 +112,7 @@ struct SidePanel {
     lines.field("error", errorText, on: &grid)
   }
 
+  /// The relative output error; of long heads it is sampled, and says so.
   private var errorText: String {
     guard let findings = model.findings(model.selection.head) else {
       return model.findingsQuestion(model.selection.head).flatMap(model.refusal) ?? "…"
@@ -139,7 +148,11 @@ struct SidePanel {
 }
 
 /// The rule of blasst.md with this block's numbers in it.
+///
+/// The same words serve screens, sentences and lessons, since the numbers are those of the table
+/// itself.
 struct Reason {
+  /// One or two short lines; `isPruned` asks for the colour that means skipped.
   let lines: [(text: String, isPruned: Bool)]
 
   init(_ model: Model) {
@@ -177,21 +190,30 @@ struct Reason {
 }
 
 /// Lines of text inside a frame, from the top down.
+///
+/// Whoever writes need not count rows: beyond the frame's end nothing is drawn, and `y` goes on.
 struct Lines {
+  /// The frame.
   let rect: Rect
+  /// Colours and glyphs.
   let paint: Paint
+  /// The row that comes next.
   var y: Int
 
+  /// Begins under the frame's upper edge.
   init(_ rect: Rect, _ paint: Paint) {
     (self.rect, self.paint) = (rect, paint)
     y = rect.y + 1
   }
 
+  /// Columns of text, two cells from either edge.
   var width: Int { rect.width - 4 }
+  /// The column where text begins.
   var x: Int { rect.x + 2 }
   /// The first line below.
   var end: Int { rect.maxY - 1 }
 
+  /// One line, cut at the frame.
   mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
     if y < rect.maxY - 1 { grid.put(text, rect.x + 2, y, style, limit: width) }
     y += 1
@@ -210,6 +232,7 @@ struct Lines {
     put(line, style, on: &grid)
   }
 
+  /// A name in eight columns, then its value.
   mutating func field(_ name: String, _ value: String, _ style: Style = .plain, on grid: inout Grid)
   {
     if y < rect.maxY - 1 {
@@ -235,6 +258,7 @@ struct Lines {
   }
 }
 
+/// One or two letters for shapes that have a usual abbreviation.
 extension PatternLabel.Name {
   /// For places with little room.
   var short: String {

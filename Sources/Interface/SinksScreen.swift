@@ -3,17 +3,25 @@ import Attention
 import Canvas
 import Sessions
 
-/// View 4: how much each head gives to its first token, and which keys take most in the chosen head.
+/// View 4: how much each head gives to its first token, and which keys take most in the chosen
+/// head.
+///
+/// Any other number takes the place of the sinks when one is chosen (`:score`), or when the method
+/// in force has a main one. Source of the sink rate: "When Attention Sink Emerges", 2024, arXiv
+/// 2410.10781.
 struct SinksScreen {
   private let model: Model
   private let paint: Paint
+  /// Mean attention on the first token above which a head has a sink: the ε of the paper.
   static let threshold = 0.3
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// The matrix of heads, and beside it keys or strips where there is room.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.width >= 70 else { return drawMatrix(in: rect, on: &grid) }
     let (left, right) = rect.splitLeft(rect.width / 2)
@@ -21,6 +29,7 @@ struct SinksScreen {
     if !drawMethodSeries(in: right, on: &grid) { drawKeys(in: right, on: &grid) }
   }
 
+  /// Layers down and heads across, the part that holds the chosen head.
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
     let title = model.scoreName.map { "\(model.methodInForce?.id ?? ""): \($0)" }
     Panel(
@@ -53,6 +62,7 @@ struct SinksScreen {
     drawRates(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
   }
 
+  /// One head's place: a share in per cent on its colour, or what is missing.
   private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
     let isChosen = head == model.selection.head
     if let name = model.scoreName {
@@ -92,6 +102,7 @@ struct SinksScreen {
     return (low, high)
   }
 
+  /// The same for any number, shaded between its least and largest over the heads known.
   private func drawScore(
     _ name: String, _ head: HeadID, isChosen: Bool, in rect: Rect, on grid: inout Grid
   ) {
@@ -118,6 +129,7 @@ struct SinksScreen {
     grid.put(text, rect.x, rect.y, cell.style, limit: rect.width)
   }
 
+  /// Under the matrix: the chosen head's exact number, the range, and what else could be shown.
   private func drawScores(in rect: Rect, y: Int, on grid: inout Grid) {
     guard let name = model.scoreName else { return }
     let head = model.selection.head
@@ -140,6 +152,7 @@ struct SinksScreen {
       limit: rect.width)
   }
 
+  /// Under the matrix: the share of heads with a sink, over all rows and as published.
   private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
     let known = model.source.allHeads.compactMap(model.summary)
     guard !known.isEmpty else {
@@ -188,6 +201,7 @@ struct SinksScreen {
     return true
   }
 
+  /// The chosen head's mass by key, and its heaviest keys with bars.
   private func drawKeys(in rect: Rect, on grid: inout Grid) {
     Panel(
       "Keys",
@@ -234,6 +248,7 @@ struct SinksScreen {
     }
   }
 
+  /// Square roots of sums, relative to the largest: small masses stay visible beside a sink.
   private func pooled(_ mass: [Float], _ width: Int) -> [Double] {
     let edges = PooledMap.edges(0..<mass.count, cells: width)
     let sums = zip(edges, edges.dropFirst()).map { a, b in Double(mass[a..<b].reduce(0, +)) }

@@ -2,7 +2,11 @@ public import Canvas
 public import Sessions
 
 /// One finished screen without a terminal: asks until nothing is missing, then draws.
+///
+/// For pictures, pages, sentences and tests. It waits for every answer, however long that takes;
+/// cancelling the task ends it.
 public enum Still {
+  /// The screen as a grid. `change` sets what is looked at. Throws what the backend throws.
   public static func grid(
     _ backend: any Backend, width: Int, height: Int, capabilities: Capabilities = .init(),
     _ change: (inout Viewpoint) -> Void
@@ -13,6 +17,7 @@ public enum Still {
   }
 
   /// The model of that screen, with every answer that its view shows.
+  /// Throws what the backend throws.
   public static func model(
     _ backend: any Backend, width: Int, height: Int, capabilities: Capabilities = .init(),
     _ change: (inout Viewpoint) -> Void
@@ -24,6 +29,8 @@ public enum Still {
   }
 
   /// Asks for everything that the view of a model shows and has not got yet.
+  /// Of views of many heads the background questions are asked as well, since their picture is
+  /// those. Throws what `ask` throws.
   public static func complete(
     _ model: inout Model, _ ask: (Question) async throws -> Answer
   ) async throws {

@@ -1,15 +1,26 @@
 import Canvas
 public import Sessions
 
-/// What an app finds around it beside terminal and source: the user's settings, and how the world is reached.
+/// What an app finds around it beside terminal and source: the user's settings, and how the world
+/// is reached.
+///
+/// What model and screens may not do themselves: read a file, a setting or the environment. Tests
+/// leave it empty.
 public struct Surroundings: Sendable {
+  /// How an export asks questions while the app goes on.
   public typealias Ask = @Sendable (Question) async throws -> Answer
 
+  /// The user's keys.
   public var keymap = Keymap()
+  /// The user's bookmarks.
   public var marks: [Bookmark] = []
+  /// Paths of files opened before, newest first.
   public var recent: [String] = []
+  /// A lesson to play from the start.
   public var lesson: LessonPlay?
+  /// For the projector.
   public var presents = false
+  /// Colours of text and frames.
   public var theme = Theme.standard
   /// How long digits may go on to be a count.
   public var digitPause = Duration.seconds(1)
@@ -18,16 +29,19 @@ public struct Surroundings: Sendable {
     @Sendable (_ path: String, _ model: Model, _ ask: @escaping Ask) async -> String = {
       _, _, _ in "Export is off."
     }
-  /// Carries out `progress`, `keepMarks`, `saveState`, `tell` and the first half of `reopen` (can the file be read?);
-  /// returns a sentence when there is something to say.
+  /// Carries out `progress`, `keepMarks`, `saveState`, `tell` and the first half of `reopen` (can
+  /// the file be read?); returns a sentence when there is something to say.
   public var carry: @Sendable (Effect) -> String? = { _ in nil }
+  /// Gets a line for every message and answer; nil logs nothing.
   public var log: (@Sendable (String) -> Void)?
   /// How many bytes the terminal has been sent.
   public var bytesSent: (@Sendable () -> Int)?
 
+  /// Standard keys, and a world that does nothing.
   public init() {}
 }
 
+/// A session can be read back from these lines, key by key.
 extension Message {
   /// What `--log` writes of it.
   var logLine: String {

@@ -1,8 +1,12 @@
 import Canvas
 
-/// How tokens stand in a rectangle: a line breaks at newlines and where the next token would not fit. Used to draw the
-/// text and to find the token under the mouse or above the cursor.
+/// How tokens stand in a rectangle: a line breaks at newlines and where the next token would not
+/// fit. Used to draw the text and to find the token under the mouse or above the cursor.
+///
+/// Tokens are pieces of words: a word stays on one line where it can, and a space at the start of a
+/// line is dropped. Cost: a page of text, whatever the length of the whole.
 struct TextFlow {
+  /// A piece of a token on one line.
   struct Place: Equatable {
     let token: Int
     let x: Int
@@ -13,8 +17,8 @@ struct TextFlow {
   /// Of the tokens that are shown, in order; some stand on two lines.
   let places: [Place]
 
-  /// Lays out so that `cursor` is in sight, a little above the end. Only what lies near it is looked at: a text of
-  /// thousands of tokens costs no more than a page.
+  /// Lays out so that `cursor` is in sight, a little above the end. Only what lies near it is
+  /// looked at: a text of thousands of tokens costs no more than a page.
   init(_ texts: [String], in rect: Rect, cursor: Int) {
     guard !rect.isEmpty, !texts.isEmpty else {
       places = []
@@ -31,8 +35,8 @@ struct TextFlow {
     }
   }
 
-  /// The tokens that so many lines before and after a token may hold. It begins at a multiple of 64, so that lines break
-  /// at the same places while the cursor moves.
+  /// The tokens that so many lines before and after a token may hold. It begins at a multiple of
+  /// 64, so that lines break at the same places while the cursor moves.
   private static func range(_ texts: [String], around token: Int, width: Int, lines: Int)
     -> Range<Int>
   {
@@ -49,6 +53,7 @@ struct TextFlow {
     return walk(-1) / 64 * 64..<walk(1) + 1
   }
 
+  /// Line by line from the start of the range, in rows counted from 0.
   private static func layOut(_ texts: [String], _ range: Range<Int>, width: Int) -> [Place] {
     var out: [Place] = []
     out.reserveCapacity(range.count)
@@ -78,7 +83,8 @@ struct TextFlow {
     return out
   }
 
-  /// Moves the last places to the next line when they and what follows fit there; the column after them.
+  /// Moves the last places to the next line when they and what follows fit there; the column after
+  /// them.
   private static func moveDown(_ out: inout [Place], from word: Int, width: Int) -> Int {
     guard word < out.count, out[word].x > 0 else { return 0 }
     var text = out[word].text

@@ -3,16 +3,22 @@ import Attention
 import Canvas
 import Sessions
 
-/// View 5: the text. Of a live model with its timeline and, once there are branches, the other branch's text below.
+/// View 5: the text. Of a live model with its timeline and, once there are branches, the other
+/// branch's text below.
+///
+/// Of a saved dump it is the text with the weights of one query; of a run, how likely each token
+/// was.
 struct TokensScreen {
   private let model: Model
   private let paint: Paint
 
+  /// Reads the model.
   init(_ model: Model) {
     self.model = model
     paint = Paint(model)
   }
 
+  /// Text in the middle, the token beside it, the timeline below.
   func draw(_ layout: ScreenLayout, on grid: inout Grid) {
     if model.live == nil {
       drawDump(in: layout.main, on: &grid)
@@ -38,6 +44,7 @@ struct TokensScreen {
 
   // MARK: A branch
 
+  /// One branch's text with its attention in the title; tokens after the frame are faint.
   private func drawBranch(_ id: Int, in rect: Rect, on grid: inout Grid) {
     guard let live = model.live, live.branches.indices.contains(id) else {
       Panel("Text", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
@@ -70,6 +77,7 @@ struct TokensScreen {
     min(model.frame.tokens, model.timelines[id, default: []].count) - 1
   }
 
+  /// What the title says about the other branch: where it differs, or for how long it does not.
   private func compared(_ id: Int) -> String {
     guard id == model.frame.branch, let other = model.otherBranch, let live = model.live else {
       return ""
@@ -82,6 +90,7 @@ struct TokensScreen {
     return ", the same for \(count) token\(count == 1 ? "" : "s")"
   }
 
+  /// By what matters most: the cursor, where branches part, then how surprising the token was.
   private func style(_ step: Step, isMine: Bool, differs: Int?) -> Style {
     let isCursor = isMine && step.position == model.frame.tokens - 1
     if isCursor { return Style(bold: true, reverse: true) }
@@ -139,6 +148,9 @@ struct TokensScreen {
 }
 
 /// Beside the text: the token under the cursor and what its pass did.
+///
+/// Chances are computed from the logits that were kept: the sum over the vocabulary follows from
+/// the chosen token's own.
 struct StepPanel {
   private let model: Model
   private let paint: Paint
@@ -148,6 +160,7 @@ struct StepPanel {
     paint = Paint(model)
   }
 
+  /// The token, what might have come instead, what its pass skipped, and what dense attention says.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
     Panel(
@@ -172,6 +185,7 @@ struct StepPanel {
     shadow(step, &lines, &grid)
   }
 
+  /// Its chance, and those of its rivals, in per cent with bars.
   private func choice(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let logProbability = step.logProbability else { return }
     lines.field("chance", Numbers.percent(Scale.exp(logProbability)), on: &grid)
@@ -192,6 +206,7 @@ struct StepPanel {
     }
   }
 
+  /// Blocks of the pass over all heads, by layer, and the chosen head's own row.
   private func pruned(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let sparsity = step.sparsity else {
       lines.wrap("prompt rows are pruned in tiles: see the Map", paint.dim, on: &grid)
@@ -209,6 +224,7 @@ struct StepPanel {
     lines.field("time", "\(Numbers.fixed(step.milliseconds, 2)) ms", on: &grid)
   }
 
+  /// Sparsity of each layer as a line of bars, and the mass on key 0.
   private func layers(_ detail: StepDetail, _ lines: inout Lines, _ grid: inout Grid) {
     let shares = (0..<detail.layers).map { layer -> Double in
       let heads = layer * detail.heads..<(layer + 1) * detail.heads
@@ -254,6 +270,7 @@ struct StepPanel {
     }
   }
 
+  /// How far the distribution is from the dense one; needs a run with a shadow.
   private func shadow(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let divergence = step.divergence else {
       let why =
@@ -270,6 +287,9 @@ struct StepPanel {
 }
 
 /// Under the text: every step so far, newest right.
+///
+/// Bars are scaled by track: sparsity and surprise by a fixed range, time and divergence by the
+/// largest shown.
 struct TimelinePanel {
   private let model: Model
   private let paint: Paint
@@ -279,6 +299,7 @@ struct TimelinePanel {
     paint = Paint(model)
   }
 
+  /// As many of the last steps as fit, with the one under the cursor among them.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.height >= 3, let live = model.live else { return }
     let steps = model.timelines[model.frame.branch, default: []].dropFirst(live.promptTokens)
@@ -312,6 +333,7 @@ struct TimelinePanel {
     }
   }
 
+  /// One line each: pruned blocks, divergence where it is known, surprise, time.
   private func tracks(_ steps: [Step]) -> [(name: String, values: [Double], style: Style)] {
     let time = steps.map(\.milliseconds)
     let slowest = max(time.max() ?? 0, 1e-9)

@@ -3,7 +3,9 @@ import Attention
 import Canvas
 import Sessions
 
+/// What each action changes. Moves stay within the source, and say so at its edges.
 extension Model {
+  /// What an action does, `repeats` times where that makes sense. `perform` keeps undo around it.
   mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {
     switch action {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
@@ -57,6 +59,7 @@ extension Model {
     return []
   }
 
+  /// Toggles and cycles of how things are shown.
   private mutating func changePicture(_ action: Action) {
     switch action {
     case .overlay: selection.overlay = selection.overlay.following
@@ -109,12 +112,14 @@ extension Model {
     }
   }
 
+  /// Leaves the sink's column out of the map, or takes it in again.
   private mutating func toggleMute() {
     selection.mute.toggle()
     guard selection.mute else { return }
     if let key = mutedKey { message = "Column of key \(key) left out, rows renormalised." }
   }
 
+  /// One view back or forth; false when there is none.
   private mutating func travel(
     from: WritableKeyPath<Model, [Viewpoint]>, to: WritableKeyPath<Model, [Viewpoint]>
   ) -> Bool {
@@ -125,6 +130,7 @@ extension Model {
     return true
   }
 
+  /// Arrows by view: a cursor on a map, or a head among heads.
   mutating func move(_ action: Action, _ count: Int) {
     switch selection.view {
     case .heads: moveInHeads(action, count)
@@ -133,6 +139,7 @@ extension Model {
     }
   }
 
+  /// A step is a cell of the picture, or a block in view 3: what is seen moves by one.
   private mutating func moveCursor(_ action: Action, _ count: Int) {
     let isBlocks = selection.view == .blocks
     let window = selection.window
@@ -156,6 +163,7 @@ extension Model {
     followCursor()
   }
 
+  /// Brings the cursor into the map.
   mutating func clampCursor() {
     selection.query = min(max(selection.query, 0), source.queries - 1)
     selection.key = min(max(selection.key, 0), source.keys - 1)
@@ -169,6 +177,7 @@ extension Model {
       selection.window.keys, toHold: selection.key, within: source.keys)
   }
 
+  /// The range moved as little as needed to hold a value.
   static func shift(_ range: Range<Int>, toHold value: Int, within limit: Int) -> Range<Int> {
     if range.contains(value) { return range }
     let low = value < range.lowerBound ? value : value - range.count + 1
@@ -176,6 +185,7 @@ extension Model {
     return start..<min(start + range.count, limit)
   }
 
+  /// Halves or doubles the window around the cursor, which stays where it is on the screen.
   mutating func zoom(by factor: Double) {
     let before = selection.window
     selection.window.queries = Self.zoomed(
@@ -187,6 +197,7 @@ extension Model {
     }
   }
 
+  /// At least 8 tokens, at most all.
   static func zoomed(_ range: Range<Int>, by factor: Double, around value: Int, within limit: Int)
     -> Range<Int>
   {
@@ -196,6 +207,7 @@ extension Model {
     return start..<start + size
   }
 
+  /// Puts the cursor on a key, or says which there are.
   mutating func goTo(_ key: Int) {
     guard key >= 0, key < source.keys else {
       message = "There is no token \(key); they are 0 to \(source.keys - 1)."
@@ -205,6 +217,7 @@ extension Model {
     followCursor()
   }
 
+  /// Puts the cursor on a query row, or says which there are.
   mutating func goTo(query: Int) {
     guard query >= 0, query < source.queries else {
       message = "There is no query \(query); they are 0 to \(source.queries - 1)."
@@ -214,7 +227,8 @@ extension Model {
     followCursor()
   }
 
-  /// From the key under the cursor to the next lighter one of its row; from the lightest round to the heaviest.
+  /// From the key under the cursor to the next lighter one of its row; from the lightest round to
+  /// the heaviest.
   private mutating func stepToHeavy() {
     guard let row = row(selection.query), selection.key < row.count else {
       message = "The row is still being computed."
@@ -236,6 +250,7 @@ extension Model {
     if isByTable { stepLambda(0.25 * Double(steps)) } else { stepKnob(steps) }
   }
 
+  /// Moves lambda by decades; a stored mask has no use for it.
   mutating func stepLambda(_ decades: Double) {
     guard source.storedTile == nil || table(selection.head)?.isFixed == false else {
       message = "This file stores a mask without margins: lambda has no effect on it."
@@ -246,6 +261,7 @@ extension Model {
     if selection.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
   }
 
+  /// Another head of the layer.
   private mutating func stepHead(_ step: Int) {
     let wanted = selection.head.head + step
     if wanted < 0 || wanted >= source.heads {
@@ -254,6 +270,7 @@ extension Model {
     selection.head.head = min(max(wanted, 0), source.heads - 1)
   }
 
+  /// Another layer, the same head.
   private mutating func stepLayer(_ step: Int) {
     let wanted = selection.head.layer + step
     if wanted < 0 || wanted >= source.layers.count {
@@ -262,6 +279,7 @@ extension Model {
     selection.head.layer = min(max(wanted, 0), source.layers.count - 1)
   }
 
+  /// The next preset whose tile is not too fine for this map.
   private mutating func nextTile() {
     // Presets of equal tiles are one step, under both names.
     var steps: [(spec: TileSpec, names: [String])] = []
@@ -289,6 +307,8 @@ extension Model {
     message = "Tile \(next.spec.rows)x\(next.spec.keys) (\(names)): query rows that vote x keys."
   }
 
+  /// Changes tile, vote, order, criterion or splits, unless they are given by the file or make too
+  /// many blocks.
   mutating func setSpec(_ change: (inout TileSpec) -> Void) {
     guard source.storedTile == nil else {
       message = "This file stores masks: their tile, vote and order are given."
@@ -309,6 +329,7 @@ extension Model {
     }
   }
 
+  /// Another of the files opened together.
   private mutating func nextFile(_ step: Int) {
     guard sources.count > 1 else {
       message = "One file is open; attnscope A B opens two, :open FILE another."
@@ -321,7 +342,11 @@ extension Model {
 }
 
 /// Lambda moves in quarters of a decade from 1 down to 1e-10; below that it is 0, dense.
+///
+/// Steps land on whole quarters, wherever they began: lambda then has few values, and tables of lse
+/// few to be made for.
 enum LambdaScale {
+  /// The lambda so many decades on.
   static func step(_ lambda: Double, decades: Double) -> Double {
     let smallest = -10.0
     if lambda <= 0 { return decades > 0 ? power(smallest) : 0 }
@@ -331,6 +356,7 @@ enum LambdaScale {
     return power(min(snapped, 0))
   }
 
+  /// Exactly 1 at the end of the scale, whatever the C library makes of it.
   private static func power(_ exponent: Double) -> Double {
     exponent == 0 ? 1 : Scale.pow10(exponent)
   }

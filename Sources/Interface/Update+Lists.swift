@@ -2,7 +2,10 @@ import Analysis
 import Canvas
 import Sessions
 
+/// Moves through heads, and the mouse. The mouse reads the same layouts that the views are drawn
+/// with.
 extension Model {
+  /// Through the heads in the order in which the view shows them.
   mutating func moveInHeads(_ action: Action, _ count: Int) {
     let layout = HeadsLayout(self)
     let here = layout.order.firstIndex(of: selection.head) ?? 0
@@ -22,6 +25,7 @@ extension Model {
     selection.head = layout.order[wanted]
   }
 
+  /// Through layers and heads as a matrix.
   mutating func moveInSinks(_ action: Action, _ count: Int) {
     let before = selection.head
     switch action {
@@ -40,6 +44,8 @@ extension Model {
 
   // MARK: Mouse
 
+  /// The wheel zooms where there is a map and moves elsewhere; a press outside the normal mode
+  /// closes what is open.
   mutating func takeMouse(_ mouse: Mouse) {
     guard case .normal = mode else {
       if mouse.action == .press { mode = .normal }
@@ -61,6 +67,7 @@ extension Model {
     }
   }
 
+  /// Puts the cursor there; a second press on the chosen head opens it.
   private mutating func press(_ mouse: Mouse) {
     switch selection.view {
     case .map: point(mouse)
@@ -84,11 +91,13 @@ extension Model {
     point(mouse, MapLayout(self), selection.window)
   }
 
+  /// Any of the three maps moves the one cursor they share.
   private mutating func pointInComparison(_ mouse: Mouse) {
     let layout = CompareLayout(self)
     for map in [layout.left, layout.right, layout.difference] { point(mouse, map, sharedWindow) }
   }
 
+  /// The middle of the tokens under the cell.
   private mutating func point(_ mouse: Mouse, _ layout: MapLayout, _ window: MapWindow) {
     guard layout.plot.contains(mouse.x, mouse.y) else { return }
     let keys = layout.keys(mouse.x, window), queries = layout.queries(mouse.y, window)
@@ -97,6 +106,7 @@ extension Model {
     clampCursor()
   }
 
+  /// Pans by what the mouse has moved since the last report.
   private mutating func dragMap(_ mouse: Mouse) {
     guard let from = drag, selection.view == .map else { return }
     let layout = MapLayout(self), window = selection.window
@@ -108,6 +118,7 @@ extension Model {
     isStopped = false
   }
 
+  /// The range moved within the limit, its size kept.
   private static func panned(_ range: Range<Int>, by step: Int, within limit: Int) -> Range<Int> {
     let start = min(max(range.lowerBound + step, 0), limit - range.count)
     return start..<start + range.count

@@ -35,6 +35,7 @@ extension Model {
     return stepTo(action == .right ? wanted : min(wanted, length - 1))
   }
 
+  /// The token under the mouse becomes the frame's last one, or the query of a dump.
   mutating func pointAtToken(_ mouse: Mouse) {
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0
     guard area.contains(mouse.x, mouse.y) else { return }
@@ -108,6 +109,7 @@ extension Model {
     return choice
   }
 
+  /// `:break ..`, or `off`.
   private mutating func setBreakpoint(_ text: String) -> [Effect] {
     if text == "off" {
       message = "No breakpoints."
@@ -123,6 +125,7 @@ extension Model {
   }
 }
 
+/// Breakpoints as they are typed.
 extension Breakpoint {
   /// `sparsity<0.3`, `sparsity>0.3`, `divergence`, `kl>0.1`, `token "x"`; nil for anything else.
   public init?(_ text: String) {

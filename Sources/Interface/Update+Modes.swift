@@ -2,7 +2,9 @@ import Sessions
 import Attention
 import Canvas
 
+/// What keys do while something is typed: help, prompts, the palette and its commands, lists.
 extension Model {
+  /// Scrolls the help; any other key closes it.
   mutating func takeHelpKey(_ key: Key, _ scroll: Int) {
     switch key {
     case .up, .character("k"): mode = .help(scroll: max(0, scroll - 1))
@@ -15,6 +17,7 @@ extension Model {
     if case .help(let wanted) = mode { mode = .help(scroll: min(wanted, Help.lastScroll(self))) }
   }
 
+  /// Types into the footer; 200 characters at most.
   mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) -> [Effect] {
     switch key {
     case .escape: mode = .normal
@@ -29,6 +32,7 @@ extension Model {
     return []
   }
 
+  /// What was typed, done; an empty text does nothing.
   private mutating func finish(_ prompt: Prompt, _ text: String) -> [Effect] {
     guard !text.isEmpty else { return [] }
     switch prompt {
@@ -62,6 +66,8 @@ extension Model {
     return attentionOrder(before).map { [.send($0)] } ?? []
   }
 
+  /// The next token that matches, round the end; a number that no token matches is taken for a
+  /// place.
   mutating func findAgain(forward: Bool, includingHere: Bool = false) {
     guard let search else {
       message = "Nothing was searched for yet; / finds a token."
@@ -103,6 +109,7 @@ extension Model {
     message = "\"\(search)\": match \(place) of \(matches.count), key \(next). n next, N previous."
   }
 
+  /// Types a name or a command. Enter prefers what was typed in full to the first hit of the list.
   mutating func takePaletteKey(_ key: Key, _ text: String, _ choice: Int) -> [Effect] {
     let hits = Palettes.hits(text, keymap.bindings)
     switch key {
@@ -129,8 +136,8 @@ extension Model {
     return []
   }
 
-  /// The action whose name begins with these words, two at least. Some names begin as a command does: `zoom out` is no
-  /// setting of zoom, `go to a key` no bookmark.
+  /// The action whose name begins with these words, two at least. Some names begin as a command
+  /// does: `zoom out` is no setting of zoom, `go to a key` no bookmark.
   private func action(named text: String) -> Action? {
     let words = text.trimmed.lowercased()
     guard words.contains(" ") else { return nil }
@@ -225,6 +232,7 @@ extension Model {
     }
   }
 
+  /// Types into a list of names; Enter takes the chosen one.
   mutating func takeListKey(_ key: Key, _ list: List, _ text: String, _ choice: Int) -> [Effect] {
     let hits = Palettes.best(text, names(list)) { $0 }
     switch key {
@@ -246,6 +254,7 @@ extension Model {
     return []
   }
 
+  /// What choosing does, by list.
   private mutating func choose(_ name: String, from list: List) -> [Effect] {
     switch list {
     case .marks: return goToMark(name)
@@ -256,7 +265,8 @@ extension Model {
     }
   }
 
-  /// Takes a method of the library, with its first map on the map; live: from the next token on, where it can.
+  /// Takes a method of the library, with its first map on the map; live: from the next token on,
+  /// where it can.
   private mutating func choose(method id: String) -> [Effect] {
     guard let card = source.card(id) else { return say("There is no method \"\(id)\".") }
     let effects = settingCommand("method", id) ?? []
@@ -265,6 +275,7 @@ extension Model {
     return effects
   }
 
+  /// The names of a list, in its own order.
   func names(_ list: List) -> [String] {
     switch list {
     case .marks: marks.map(\.name)
@@ -280,6 +291,7 @@ extension Model {
     return "# attnscope state 1\n" + files + ViewState.text(selection, sources)
   }
 
+  /// `:lambda ..`, up to 1.
   private mutating func setLambda(_ text: String) -> [Effect] {
     guard let value = Double(text) else { return say("\(text) is not a number.") }
     guard value <= 1 else {
@@ -291,6 +303,7 @@ extension Model {
     return performing { $0.selection.lambda = max(value, 0) }
   }
 
+  /// A sentence for the caption, and nothing to do.
   mutating func say(_ text: String) -> [Effect] {
     message = text
     return []
@@ -298,11 +311,15 @@ extension Model {
 }
 
 /// The palette's list: every action by name, fuzzy, the best hit first.
+///
+/// Example: `Palettes.best("nh", names) { $0 }` puts "next head" first.
 enum Palettes {
+  /// Actions by their names.
   static func hits(_ text: String, _ bindings: [Binding]) -> [Binding] {
     best(text, bindings, \.name)
   }
 
+  /// Items whose name matches, best first; an empty text matches all, in order.
   static func best<Item>(_ text: String, _ items: [Item], _ name: (Item) -> String) -> [Item] {
     let wanted = text.lowercased().filter { $0 != " " }
     let scored = items.compactMap { item in
@@ -311,8 +328,9 @@ enum Palettes {
     return scored.sorted { $0.1 < $1.1 }.map(\.0)
   }
 
-  /// 0 for a prefix, 1 for a part, then the words that were jumped; nil when it does not match. A letter must follow the
-  /// one before it or begin a word: `nh` finds "next head", and `blah` finds nothing.
+  /// 0 for a prefix, 1 for a part, then the words that were jumped; nil when it does not match. A
+  /// letter must follow the one before it or begin a word: `nh` finds "next head", and `blah` finds
+  /// nothing.
   private static func score(_ wanted: String, _ name: String) -> Int? {
     let squeezed = name.filter { $0 != " " }
     if squeezed.hasPrefix(wanted) { return 0 }
@@ -330,17 +348,23 @@ enum Palettes {
   }
 }
 
-/// Finds tokens by regular expression, or by plain text when the expression is not one; case is ignored.
+/// Finds tokens by regular expression, or by plain text when the expression is not one; case is
+/// ignored.
+///
+/// Only a text with a sign of regular expressions in it is tried as one; when it cannot be read,
+/// the signs stand for themselves.
 struct TokenSearch {
   private let expression: Regex<AnyRegexOutput>?
   private let plain: String
 
+  /// Never fails: what is no expression is plain text.
   init(_ text: String) {
     plain = text.lowercased()
     expression =
       text.contains { "\\[](){}.*+?^$|".contains($0) } ? (try? Regex(text))?.ignoresCase() : nil
   }
 
+  /// Indices of the tokens that match, ascending.
   func matches(_ tokens: [String]) -> [Int] {
     tokens.indices.filter { index in
       if let expression { return (try? expression.firstMatch(in: tokens[index])) ?? nil != nil }

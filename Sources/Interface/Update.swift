@@ -2,13 +2,18 @@ import Analysis
 import Canvas
 import Sessions
 
-/// All change enters here: a message turns one model into the next, and what is to be done comes back as values.
+/// All change enters here: a message turns one model into the next, and what is to be done comes
+/// back as values.
+/// It reads no clock, no file and no terminal, and so the same messages give the same model. A
+/// lesson looks at the model after every message.
 public func update(_ model: inout Model, _ message: Message) -> [Effect] {
   let effects = model.take(message)
   return model.lesson == nil ? effects : effects + model.followLesson()
 }
 
+/// The entrance of every change: messages by kind, events by device, keys by mode.
 extension Model {
+  /// By kind of message; only events have effects of their own.
   fileprivate mutating func take(_ message: Message) -> [Effect] {
     switch message {
     case .answered(let question, let frame, let answer): store(question, frame, answer)
@@ -26,6 +31,7 @@ extension Model {
     return []
   }
 
+  /// The meter's speed over at least half a second.
   private mutating func take(_ bytes: Int, _ seconds: Double) {
     guard let last = meter else { return }
     let time = seconds - last.seconds
@@ -35,6 +41,7 @@ extension Model {
       perSecond: last.seconds == 0 ? 0 : Double(bytes - last.bytes) / time)
   }
 
+  /// What the person or the terminal did.
   mutating func take(_ event: Event) -> [Effect] {
     switch event {
     case .resize(let width, let height):
@@ -88,6 +95,8 @@ extension Model {
     return [.cancelWork, .quit]
   }
 
+  /// A key goes to whoever has the mode; in the normal one it is a digit, Enter of a lesson, Esc,
+  /// or an action.
   mutating func takeKey(_ key: Key) -> [Effect] {
     switch mode {
     case .help(let scroll):
@@ -124,7 +133,8 @@ extension Model {
     return perform(action, count)
   }
 
-  /// Does what the digit's own key does, and remembers it for a second as the possible start of a count.
+  /// Does what the digit's own key does, and remembers it for a second as the possible start of a
+  /// count.
   private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
     digitsSeen += 1
     var typed = Digits(text: "", before: selection, undoDepth: undoStack.count, number: digitsSeen)

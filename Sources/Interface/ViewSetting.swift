@@ -5,25 +5,33 @@ public import Sessions
 
 /// Why a setting was not taken: a sentence that says what would be.
 public struct SettingError: Error, CustomStringConvertible {
+  /// The sentence, without a full stop.
   public let description: String
 
+  /// A sentence without a full stop.
   init(_ description: String) { self.description = description }
 }
 
-/// Everything about a view that has a name and a text: what state files, bookmarks, lessons and the palette write.
+/// Everything about a view that has a name and a text: what state files, bookmarks, lessons and the
+/// palette write.
 ///
-/// Example: `head 3`, `cursor 831,0`, `zoom all`. The order of the table is the order in which settings must be taken:
-/// a file before its layers, a size before a place.
+/// Example: `head 3`, `cursor 831,0`, `zoom all`. The order of the table is the order in which
+/// settings must be taken: a file before its layers, a size before a place.
 public struct ViewSetting: Sendable {
+  /// What stands before the value.
   public let name: String
   /// What may stand behind the name.
   public let values: String
+  /// Its present value as text, which `set` reads again.
   let get: @Sendable (Viewpoint, [SourceDescription]) -> String
+  /// Takes a text, or throws `SettingError` and leaves the view as it was.
   let set: @Sendable (inout Viewpoint, String, [SourceDescription]) throws(SettingError) -> Void
 
+  /// Every setting, in the order in which they must be taken.
   public static let all: [ViewSetting] = place + decision + picture
 
   /// Takes a text into a view.
+  /// Throws `SettingError` for a name that there is not, and what the setting throws.
   public static func take(
     _ name: String, _ value: String, into view: inout Viewpoint, _ sources: [SourceDescription]
   ) throws(SettingError) {
@@ -34,6 +42,7 @@ public struct ViewSetting: Sendable {
     try setting.set(&view, value, sources)
   }
 
+  /// The file that a view looks at.
   private static func about(_ view: Viewpoint, _ sources: [SourceDescription]) -> SourceDescription
   {
     sources[min(max(view.head.source, 0), sources.count - 1)]
@@ -41,6 +50,8 @@ public struct ViewSetting: Sendable {
 
   // MARK: Where
 
+  /// Where: file, view, head, window, cursor. In this order each is checked against those before
+  /// it.
   private static let place: [ViewSetting] = [
     ViewSetting(name: "file", values: "the number of an open file, from 1") { view, _ in
       "\(view.head.source + 1)"
@@ -134,6 +145,7 @@ public struct ViewSetting: Sendable {
 
   // MARK: What decides
 
+  /// What decides: the method, and the tile that blocks are counted in.
   private static let decision: [ViewSetting] = [
     ViewSetting(
       name: "method", values: "a method of the library with its knobs, like a-shape:local=64"
@@ -185,6 +197,7 @@ public struct ViewSetting: Sendable {
 
   // MARK: How it looks
 
+  /// How it looks: nothing here makes anything be computed anew but pictures.
   private static let picture: [ViewSetting] = [
     choice("scale", \.scale, Viewpoint.Scale.allCases.map { ($0.rawValue, $0) }),
     choice("pooling", \.pooling, Viewpoint.Pooling.allCases.map { ($0.rawValue, $0) }),
@@ -239,6 +252,7 @@ public struct ViewSetting: Sendable {
     return text
   }
 
+  /// A setting that is one of a few words.
   private static func choice<Value: Equatable & Sendable>(
     _ name: String, _ path: any WritableKeyPath<Viewpoint, Value> & Sendable,
     _ values: [(String, Value)]
@@ -257,9 +271,11 @@ public struct ViewSetting: Sendable {
 
 /// A table has a number a block: finer tiles than this would fill the memory.
 enum TileLimit {
+  /// Four million blocks: 80 MB a table.
   static let blocks = 1 << 22
 }
 
+/// How large a table of this source would be.
 extension SourceDescription {
   /// Of a tile, those that nobody sees included.
   func blocks(_ spec: TileSpec) -> Int {
@@ -267,6 +283,7 @@ extension SourceDescription {
   }
 }
 
+/// Moving between files that may differ in layers, heads and length.
 extension Viewpoint {
   /// Turns to another open file, keeping what both have.
   mutating func show(_ index: Int, _ sources: [SourceDescription]) {

@@ -4,32 +4,53 @@ public import Canvas
 public import Sessions
 
 /// What is looked at, and how: everything that undo brings back.
+///
+/// Example: `var view = Viewpoint(source); view.lambda = 0.1`. Small and comparable: undo keeps
+/// hundreds, bookmarks and state files write it as text (`ViewSetting`).
 public struct Viewpoint: Sendable, Hashable {
+  /// How weights become colours.
   public enum Scale: String, Sendable, CaseIterable { case log, linear, rank }
+  /// What a cell shows of the entries under it.
   public enum Pooling: String, Sendable, CaseIterable { case max, mean }
+  /// What is drawn over the heat.
   public enum Overlay: String, Sendable, CaseIterable { case skipped, grid, none }
+  /// The order of the Heads view.
   public enum Sort: String, Sendable, CaseIterable {
     case layer, sparsity, sink, entropy, pattern, number
   }
 
+  /// Which of the six.
   public var view = ViewKind.map
+  /// The head that is looked at.
   public var head = HeadID(layer: 0, head: 0)
-  /// Query row and key column under the cursor, in tokens.
+  /// Query row under the cursor, in tokens.
   public var query = 0
+  /// Key column under the cursor, in tokens.
   public var key = 0
+  /// The part of the map that is shown, in tokens.
   public var window: MapWindow
   /// 0 is dense.
   public var lambda = 0.01
+  /// Tile, vote, order and criterion in force.
   public var spec: TileSpec
+  /// How weights become colours.
   public var scale = Scale.log
+  /// Each row is coloured by its own largest weight.
   public var normaliseRows = false
+  /// What a cell shows of the entries under it.
   public var pooling = Pooling.max
+  /// The sink's column is left out.
   public var mute = false
+  /// What is drawn over the heat.
   public var overlay = Overlay.skipped
+  /// The ramp of weights.
   public var colors = ColorMap.cividis
+  /// The page is light.
   public var light = false
+  /// The order of the Heads view.
   public var sort = Sort.layer
-  /// The method in force; nil: the one whose blocks are read off one table, with `lambda` and `spec`.
+  /// The method in force; nil: the one whose blocks are read off one table, with `lambda` and
+  /// `spec`.
   public var method: MethodSetting?
   /// The field on the map; nil: the source's own pattern.
   public var field: String?
@@ -40,6 +61,7 @@ public struct Viewpoint: Sendable, Hashable {
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
 
+  /// All of the first head, the cursor at the last query and the first key.
   public init(_ source: SourceDescription) {
     head.source = source.index
     window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
@@ -50,7 +72,9 @@ public struct Viewpoint: Sendable, Hashable {
   }
 }
 
+/// For keys that cycle through choices.
 extension CaseIterable where Self: Equatable, AllCases == [Self] {
+  /// The next case, the first after the last.
   var following: Self {
     let all = Self.allCases
     return all[(all.firstIndex(of: self)! + 1) % all.count]

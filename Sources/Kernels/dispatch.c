@@ -13,10 +13,12 @@ int as_isa_available(as_isa isa) {
     case AS_ISA_BASELINE: return 1;
 #if defined(__x86_64__)
     case AS_ISA_AVX2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c");
     case AS_ISA_AVX512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
     default: return 0;
   }
@@ -24,10 +26,16 @@ int as_isa_available(as_isa isa) {
 
 const char *as_isa_name(as_isa isa) { return names[isa]; }
 
+/// An empty variable says nothing.
+const char *as_wanted_isa(void) {
+  const char *wanted = getenv("ATTNSCOPE_ISA");
+  return wanted && *wanted ? wanted : NULL;
+}
+
 /// The environment first, so that a test or a doubt can pin the version; then from the
 /// fastest down.
 as_isa as_best_isa(void) {
-  const char *wanted = getenv("ATTNSCOPE_ISA");
+  const char *wanted = as_wanted_isa();
   for (int i = AS_ISA_PLAIN; wanted && i <= AS_ISA_AVX512; i++)
     if (!strcmp(wanted, names[i]) && as_isa_available((as_isa)i)) return (as_isa)i;
   for (int i = AS_ISA_AVX512; i > AS_ISA_BASELINE; i--)

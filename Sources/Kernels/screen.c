@@ -24,11 +24,18 @@ static const screen_ops *ops(as_isa isa) {
   return &baseline_f32_screen_ops;
 }
 
+// Beyond this the stack would be written: a caller that gets here is wrong.
+static void check(const as_screen *keys) {
+  if (keys->dim < 0 || keys->dim > AS_MOST_DIM) __builtin_trap();
+}
+
 void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_screen *out) {
+  check(out);
   ops(isa)->keys(panels, first, count, out);
 }
 
 void as_screen_strip(as_isa isa, const float *query, const as_screen *keys, as_screen_query *out) {
+  check(keys);
   ops(isa)->strip(query, keys, out);
 }
 

@@ -1,14 +1,20 @@
 /// Why a check cannot be read: a sentence, and the column where.
+///
+/// Example: `try Condition("sparsity >= 50%").holds { facts[$0] }`. Names and kinds are checked
+/// when it is read, so that a lesson with a slip is found when the file is checked and not by a
+/// learner.
 public struct ConditionError: Error, CustomStringConvertible {
+  /// As a person reads it: `column 12: there is no fact 'lamda'`.
   public let description: String
 }
 
-/// A condition on the program's state: `sparsity >= 0.5 and error < 0.01`, `view == blocks`, `not block.skipped`,
-/// `lambda > start.lambda`.
+/// A condition on the program's state: `sparsity >= 0.5 and error < 0.01`, `view == blocks`, `not
+/// block.skipped`, `lambda > start.lambda`.
 ///
-/// A fact that is not known yet makes a comparison unknown (nil), neither true nor false; `and` and `or` are those of
-/// three values.
+/// A fact that is not known yet makes a comparison unknown (nil), neither true nor false; `and` and
+/// `or` are those of three values.
 public struct Condition: Sendable {
+  /// The tree of a condition.
   indirect enum Node: Sendable {
     case and(Node, Node), or(Node, Node), not(Node)
     /// A truth by itself.
@@ -16,18 +22,22 @@ public struct Condition: Sendable {
     case compare(String, Operator, Operand)
   }
 
+  /// Comparisons; raw values are how they are written.
   enum Operator: String, Sendable {
     case equal = "==", unequal = "!=", less = "<", atMost = "<=", more = ">", atLeast = ">="
   }
 
+  /// The right side of a comparison: another fact, or a constant.
   enum Operand: Sendable {
     case fact(String)
     case constant(Fact)
   }
 
+  /// As it was written.
   public let text: String
   private let root: Node
 
+  /// Reads the text. Throws `ConditionError` with the column where it stops making sense.
   public init(_ text: String) throws(ConditionError) {
     self.text = text
     var parser = try ConditionParser(text)
@@ -55,8 +65,12 @@ public struct Condition: Sendable {
   }
 
   /// Nil while something that matters is unknown.
+  /// `facts` gives the value of a name, nil while it is not known; it may be asked twice for one
+  /// name.
   public func holds(_ facts: (String) -> Fact?) -> Bool? { Self.value(root, facts) }
 
+  /// Logic of three values: a false side settles `and`, a true side settles `or`, whatever the
+  /// other side is.
   private static func value(_ node: Node, _ facts: (String) -> Fact?) -> Bool? {
     switch node {
     case .and(let a, let b):
@@ -82,6 +96,7 @@ public struct Condition: Sendable {
     }
   }
 
+  /// Nil for kinds that do not go together; texts are compared without case.
   private static func compare(_ left: Fact, _ sign: Operator, _ right: Fact) -> Bool? {
     switch (left, right) {
     case (.number(let a), .number(let b)):

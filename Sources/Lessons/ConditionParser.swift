@@ -1,5 +1,9 @@
 /// Reads a condition: `or` binds least, then `and`, then `not`, then comparisons.
+///
+/// By recursive descent, one function for each level of binding. Every error names the column,
+/// counted from 1, where the reader would put a finger.
 struct ConditionParser {
+  /// A piece of the text.
   private enum Token: Equatable {
     case name(String), number(Double), string(String), sign(Condition.Operator), open, close
   }
@@ -9,6 +13,8 @@ struct ConditionParser {
   private let end: Int
   private var depth = 0
 
+  /// Cuts the text into tokens. Throws for an open quote, a number that is none and signs that are
+  /// no comparison.
   init(_ text: String) throws(ConditionError) {
     let characters = Array(text)
     end = characters.count + 1
@@ -58,12 +64,16 @@ struct ConditionParser {
   /// A chain of comparisons is walked by recursion, so a line of a megabyte must not become one.
   private static let mostTokens = 1000
 
+  /// A complaint about one place.
   private static func error(_ text: String, _ column: Int) -> ConditionError {
     ConditionError(description: "column \(column): \(text)")
   }
 
+  /// Of the next token, or behind the last.
   private var column: Int { at < tokens.count ? tokens[at].column : end }
 
+  /// The whole condition. Throws when there is none, when it is too long, and when something is
+  /// left over.
   mutating func whole() throws(ConditionError) -> Condition.Node {
     guard !tokens.isEmpty else { throw Self.error("the condition is empty", 1) }
     guard tokens.count <= Self.mostTokens else {
@@ -74,24 +84,28 @@ struct ConditionParser {
     return node
   }
 
+  /// Steps over a word if it comes next.
   private mutating func take(_ word: String) -> Bool {
     guard at < tokens.count, tokens[at].token == .name(word) else { return false }
     at += 1
     return true
   }
 
+  /// A chain of `or`.
   private mutating func either() throws(ConditionError) -> Condition.Node {
     var node = try both()
     while take("or") { node = .or(node, try both()) }
     return node
   }
 
+  /// A chain of `and`.
   private mutating func both() throws(ConditionError) -> Condition.Node {
     var node = try single()
     while take("and") { node = .and(node, try single()) }
     return node
   }
 
+  /// A negation, a bracket or a comparison; nesting is bounded, since it is walked by recursion.
   private mutating func single() throws(ConditionError) -> Condition.Node {
     depth += 1
     defer { depth -= 1 }
@@ -109,6 +123,7 @@ struct ConditionParser {
     return try comparison()
   }
 
+  /// A fact, and unless it is a truth of its own, what it is compared with.
   private mutating func comparison() throws(ConditionError) -> Condition.Node {
     guard at < tokens.count, case .name(let name) = tokens[at].token else {
       throw Self.error("a fact is missing, such as lambda or view", column)
@@ -132,6 +147,8 @@ struct ConditionParser {
     return .compare(name, sign, try operand(token, kind, name, place))
   }
 
+  /// A word after a text fact is a text, unless it begins with `start.`; after other facts it is
+  /// the name of one.
   private func operand(_ token: Token, _ kind: Fact.Kind, _ name: String, _ place: Int)
     throws(ConditionError) -> Condition.Operand
   {
@@ -153,6 +170,7 @@ struct ConditionParser {
     }
   }
 
+  /// The name again, if it is of the kind that is needed.
   private func checked(_ name: String, _ kind: Fact.Kind) throws(ConditionError) -> String {
     guard try self.kind(of: name) == kind else {
       throw Self.error("\(name) is not a \(kind.rawValue)", column)
@@ -160,6 +178,7 @@ struct ConditionParser {
     return name
   }
 
+  /// The kind of a fact, with or without `start.`. Throws for a name that is no fact.
   private func kind(of name: String) throws(ConditionError) -> Fact.Kind {
     let plain =
       name.hasPrefix(Fact.startPrefix) ? String(name.dropFirst(Fact.startPrefix.count)) : name

@@ -1,9 +1,17 @@
 /// One thing that is so on the screen right now.
+///
+/// Example: `.number(0.01)` for `lambda`. What a fact means on the screen is the affair of who
+/// plays the lesson; here are only names and kinds, so that lessons can be checked without a
+/// screen.
 public enum Fact: Sendable, Hashable {
+  /// In the unit in which the screen computes, shares in 0...1.
   case number(Double)
+  /// A word of the program or of the subject; case does not matter.
   case text(String)
+  /// Something that is so, or is not.
   case truth(Bool)
 
+  /// What a fact can be compared with.
   public enum Kind: String, Sendable { case number, text, truth }
 
   /// Every name that a check may use. Who plays a lesson answers for each of them.
@@ -29,10 +37,12 @@ public enum Fact: Sendable, Hashable {
     return kinds
   }()
 
-  /// What stands in front of the name of a number that the method in force reports: `finding.density`.
+  /// What stands in front of the name of a number that the method in force reports:
+  /// `finding.density`.
   public static let findingPrefix = "finding."
 
-  /// What kind of fact a name is; nil for none. Numbers of methods are known only when they are played.
+  /// What kind of fact a name is; nil for none. Numbers of methods are known only when they are
+  /// played.
   public static func kind(_ name: String) -> Kind? {
     if let kind = kinds[name] { return kind }
     let rest = name.dropFirst(findingPrefix.count)

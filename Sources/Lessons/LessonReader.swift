@@ -1,18 +1,26 @@
 import Canvas
 
-/// Reads a lesson file: front matter, an introduction, then steps under `##` with a list of named items each.
+/// Reads a lesson file: front matter, an introduction, then steps under `##` with a list of named
+/// items each.
 ///
 /// Everything wrong is listed with its line; a lesson comes out only when nothing is.
+///
+/// Example: `LessonReader(text, name: "1-reading-a-map").problems`. Reading never throws: whoever
+/// writes a lesson wants all complaints at once.
 public struct LessonReader {
+  /// By line, a hundred at most.
   public private(set) var problems: [LessonProblem] = []
+  /// Nil when there is any problem.
   public private(set) var lesson: Lesson?
 
+  /// A named value and where it stands.
   private struct Item {
     let name: String
     var value: String
     let line: Int
   }
 
+  /// A step while it is read: its heading, paragraphs and items.
   private struct Draft {
     let title: String
     let line: Int
@@ -25,6 +33,7 @@ public struct LessonReader {
     "show", "task", "check", "keys", "hint", "notice", "notes",
   ]
 
+  /// Reads the whole text, at most 1 MB of it; `name` comes from the file's name.
   public init(_ text: String, name: String) {
     guard text.utf8.count <= Self.mostBytes else {
       problems.append(LessonProblem(line: 1, text: "a lesson is a text of at most 1 MB"))
@@ -45,6 +54,7 @@ public struct LessonReader {
       introduction: introduction, steps: steps)
   }
 
+  /// Notes a complaint; beyond a hundred they would only repeat the first.
   private mutating func problem(_ line: Int, _ text: String) {
     if problems.count < 100 { problems.append(LessonProblem(line: line, text: text)) }
   }
@@ -81,6 +91,8 @@ public struct LessonReader {
     return (front, end + 1)
   }
 
+  /// Paragraphs before the first `##` are the introduction; under it, those before the list are the
+  /// step's text. Indented lines go on with the item above them.
   private mutating func body(_ lines: [String], from start: Int) -> ([String], [Draft]) {
     var introduction = Paragraphs(), drafts: [Draft] = []
     var text = Paragraphs()
@@ -112,6 +124,7 @@ public struct LessonReader {
     return (introduction.all, drafts)
   }
 
+  /// One `- name: value`; hints may come several times, everything else once.
   private mutating func addItem(_ text: String, _ line: Int, _ draft: inout Draft) {
     let parts = text.split(separator: ":", maxSplits: 1).map { String($0).trimmed }
     guard parts.count == 2, Self.itemNames.contains(parts[0]) else {
@@ -127,6 +140,7 @@ public struct LessonReader {
 
   // MARK: A step
 
+  /// A step from its draft; nil when its check is missing or cannot be read.
   private mutating func step(_ draft: Draft) -> LessonStep? {
     func item(_ name: String) -> Item? { draft.items.first { $0.name == name } }
     if draft.title.isEmpty { problem(draft.line, "a step has a title") }
@@ -204,6 +218,7 @@ private struct Paragraphs {
   private var done: [String] = []
   private var open = ""
 
+  /// A line more; an empty one ends the paragraph.
   mutating func add(_ line: String) {
     let text = line.trimmed
     if text.isEmpty {
@@ -214,5 +229,6 @@ private struct Paragraphs {
     }
   }
 
+  /// The paragraphs, the last one as far as it is there.
   var all: [String] { done + (open.isEmpty ? [] : [open]) }
 }

@@ -117,7 +117,8 @@ public final class QueryRecord: ForwardObserver, Sendable {
     else { return nil }
     let width = heads * dim
     return Tensor(
-      storage: held.storage.bytes, dtype: .float16, shape: Shape([positions.count, dim]),
+      storage: held.storage.bytes(rows: positions.upperBound - held.first), dtype: .float16,
+      shape: Shape([positions.count, dim]),
       strides: [width, 1],
       byteOffset: 2 * ((positions.lowerBound - held.first) * width + head * dim))
   }
@@ -125,10 +126,13 @@ public final class QueryRecord: ForwardObserver, Sendable {
 
 /// Rows of half floats.
 ///
-/// `@unchecked Sendable`: a row is written once, before any count tells of it.
+/// `@unchecked Sendable`: one thread writes, and writes a row once. `written` tells how many
+/// are there: it is stored with release after their halves, and every reader begins with an
+/// acquire load of it (`bytes(rows:)`).
 private final class HalfStorage: @unchecked Sendable {
   let capacity: Int
-  let bytes: OwnedStorage
+  private let bytes: OwnedStorage
+  private let written = Atomic<Int>(0)
   private let width: Int
   private let base: UnsafeMutablePointer<UInt16>
 
@@ -143,10 +147,20 @@ private final class HalfStorage: @unchecked Sendable {
   /// Rounds `count` rows to half floats, from row `row` on.
   func write(_ row: Int, _ rows: UnsafePointer<Float>, count: Int) {
     as_float_to_half(rows, count * width, base + row * width)
+    // A prompt that was stopped and is read again writes rows once more, the same ones.
+    written.store(max(written.load(ordering: .relaxed), row + count), ordering: .releasing)
+  }
+
+  /// The bytes, in which this thread sees the first `rows` rows as they were written.
+  func bytes(rows: Int) -> OwnedStorage {
+    let there = written.load(ordering: .acquiring)
+    precondition(rows <= there, "\(rows) of \(there) rows")
+    return bytes
   }
 
   /// Takes `count` rows of another storage to the front of this one.
   func copy(_ other: HalfStorage, from row: Int, count: Int) {
     base.update(from: other.base + row * width, count: count * width)
+    written.store(count, ordering: .releasing)
   }
 }

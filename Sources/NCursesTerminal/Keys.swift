@@ -3,6 +3,7 @@ import Canvas
 
 /// Between ncurses' numbers and our values.
 enum Keys {
+  /// By number: the wrapper's own above 2^24, and control characters that have keys of their own.
   private static let special: [Int: Key] = [
     Int(CN_KEY_UP): .up, Int(CN_KEY_DOWN): .down, Int(CN_KEY_LEFT): .left,
     Int(CN_KEY_RIGHT): .right,
@@ -13,6 +14,7 @@ enum Keys {
     127: .backspace,
   ]
 
+  /// The event of a number that `cn_key` gave; nil for what means nothing here.
   static func event(_ number: Int32, _ mouse: cn_mouse) -> Event? {
     if number == 3 { return .interrupt }
     if let key = special[Int(number)] { return .key(key) }
@@ -24,6 +26,8 @@ enum Keys {
     return .key(.character(Character(scalar)))
   }
 
+  /// From SGR numbers: buttons all count as one, 32 marks movement, 64 and 65 are the wheel. Nil
+  /// outside the screen.
   private static func mouse(_ mouse: cn_mouse) -> Mouse? {
     let (x, y) = (Int(mouse.x), Int(mouse.y))
     guard x >= 0, y >= 0 else { return nil }
@@ -36,6 +40,7 @@ enum Keys {
     }
   }
 
+  /// A cell as the wrapper takes it; colours become -1 where none can be shown.
   static func cell(_ cell: Cell, _ colors: Capabilities.Colors) -> cn_cell {
     var attributes: UInt16 = 0
     let style = cell.style
@@ -49,6 +54,7 @@ enum Keys {
       attributes: attributes, padding: 0)
   }
 
+  /// A palette index, or -1 for the terminal's own colour.
   private static func number(_ color: Color, _ colors: Capabilities.Colors) -> Int16 {
     guard colors != .mono, case .index(let index) = color else { return -1 }
     return Int16(index)

@@ -5,27 +5,43 @@ import Synchronization
 
 /// Why the screen could not be taken; nothing was written to the terminal.
 public struct TerminalError: Error, CustomStringConvertible {
+  /// What is wrong with the terminal, and what to do.
   public let description: String
 }
 
 /// What the user said about the terminal; overrides what is found out.
+///
+/// Nil everywhere but for the mouse: find it out.
 public struct TerminalOptions: Sendable {
+  /// How many colours to use.
   public var colors: Capabilities.Colors?
+  /// Whether glyphs beyond ASCII may be used.
   public var unicode: Bool?
+  /// The mouse is reported to the program; the terminal's own selection then mostly needs Shift.
   public var mouse = true
+  /// Whether the page is light.
   public var lightBackground: Bool?
   /// Frames a second at most; nil is ten over SSH and sixty elsewhere.
   public var framesPerSecond: Int?
 
+  /// Everything found out, mouse on.
   public init() {}
 }
 
-/// The real terminal: one thread owns ncurses; grids reach it through a mailbox that keeps only the newest.
+/// The real terminal: one thread owns ncurses; grids reach it through a mailbox that keeps only the
+/// newest.
 ///
-/// Equal rows are not sent again. `@unchecked Sendable` is not needed: shared state sits in a `Mutex`, the rest lives
-/// on the thread.
+/// Equal rows are not sent again. `@unchecked Sendable` is not needed: shared state sits in a
+/// `Mutex`, the rest lives on the thread.
+///
+/// Example: `let terminal = try NCursesTerminal()`, then `for await event in terminal.events`. The
+/// catch: ncurses is global state of the process, so that there can be one of these at a time; and
+/// nothing else may write to standard output while it is open. Keys wait in a buffer of 1024
+/// events.
 public final class NCursesTerminal: Terminal {
+  /// Oldest first; ends after `close`, says `.hangup` when the terminal is gone.
   public let events: AsyncStream<Event>
+  /// What was found out, under what the user said.
   public let capabilities: Capabilities
   /// What was found out on the way, for the user: an unknown TERM, say.
   public let note: String?
@@ -35,6 +51,7 @@ public final class NCursesTerminal: Terminal {
   private let pause: Double
   private let sent = Mutex(0)
 
+  /// What the thread and its callers share: a newer grid replaces one that was not drawn yet.
   private struct Mailbox {
     var size: (width: Int, height: Int)
     var next: Grid?
@@ -42,6 +59,8 @@ public final class NCursesTerminal: Terminal {
     var isClosed = false
   }
 
+  /// Takes the screen. Throws `TerminalError` when there is no terminal or it cannot be used; then
+  /// nothing was written.
   public init(options: TerminalOptions = .init()) throws {
     guard isatty(0) == 1, isatty(1) == 1 else {
       throw TerminalError(
@@ -63,6 +82,7 @@ public final class NCursesTerminal: Terminal {
     startThread()
   }
 
+  /// Cells across and down, as of the last resize.
   public var size: (width: Int, height: Int) { mailbox.withLock { $0.size } }
 
   /// Frames a second at most when nobody says anything: few over SSH.
@@ -71,12 +91,14 @@ public final class NCursesTerminal: Terminal {
   /// Bytes that were written to the terminal so far; 0 where the system does not count them.
   public var bytesSent: Int { sent.withLock { $0 } }
 
+  /// Never waits; the thread draws at its own pace.
   public func present(_ grid: Grid) {
     mailbox.withLock { $0.next = grid }
     cn_wake()
   }
 
   /// Returns when the terminal is as it was.
+  /// It blocks until the thread has drawn what it was drawing.
   public func close() {
     mailbox.withLock { $0.mustClose = true }
     cn_wake()
@@ -86,6 +108,7 @@ public final class NCursesTerminal: Terminal {
   /// Ends the program badly, for the tests of the ways out.
   public static func die(_ how: String) { cn_die(how) }
 
+  /// As ncurses has it; on the thread only, or before it runs.
   private static func currentSize() -> (width: Int, height: Int) {
     var width: Int32 = 0, height: Int32 = 0
     cn_size(&width, &height)
@@ -94,6 +117,7 @@ public final class NCursesTerminal: Terminal {
 
   // MARK: The thread
 
+  /// A thread of its own and not a task: it sleeps in `poll`, which would hold up Swift's pool.
   private func startThread() {
     var thread = pthread_t()
     let me = Unmanaged.passRetained(self)
@@ -106,6 +130,8 @@ public final class NCursesTerminal: Terminal {
     pthread_detach(thread)
   }
 
+  /// Waits, reads, draws: everything that touches ncurses, until it is told to close. A grid waits
+  /// for its turn in the mailbox, not here, so that a newer one can take its place.
   private func run() {
     var shown: Grid?
     let before = Self.bytesWritten()
@@ -122,7 +148,8 @@ public final class NCursesTerminal: Terminal {
       if happened & CN_INTERRUPTED != 0 { input.yield(.interrupt) }
       if happened & CN_INPUT != 0, !readKeys(&shown) {
         input.yield(.hangup)
-        // The terminal is gone: wait to be closed, without spinning on a descriptor that is always ready.
+        // The terminal is gone: wait to be closed, without spinning on a descriptor that is always
+        // ready.
         while !mailbox.withLock({ $0.mustClose }) { usleep(2000) }
       }
       let since = (ContinuousClock.now - last).components
@@ -158,12 +185,14 @@ public final class NCursesTerminal: Terminal {
     return line.flatMap { Int($0.dropFirst(6).filter(\.isNumber)) } ?? 0
   }
 
+  /// Tells the size to callers and to the person's events.
   private func resized() {
     let size = Self.currentSize()
     mailbox.withLock { $0.size = size }
     input.yield(.resize(width: size.width, height: size.height))
   }
 
+  /// Ctrl-Z: returns when the shell continues the program, on a screen that must be drawn anew.
   private func suspend(_ shown: inout Grid?) {
     cn_suspend()
     shown = nil
@@ -194,6 +223,8 @@ public final class NCursesTerminal: Terminal {
     }
   }
 
+  /// Sends the rows that differ from what is shown, each as a whole: ncurses finds the cells that
+  /// changed.
   private func draw(_ grid: Grid, over shown: inout Grid?) {
     let size = Self.currentSize()
     for y in 0..<min(grid.height, size.height) {

@@ -3,10 +3,14 @@ import Canvas
 import Glibc
 
 /// What the environment says about the terminal: for starting, and for `attnscope doctor`.
+///
+/// Nothing here changes the terminal; `usable` and `report` look TERM up in the terminfo data base.
 public enum TerminalFacts {
+  /// A variable of the environment; nil when it is not set.
   static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
   /// A TERM that works: the user's, or xterm-256color when its description is not installed here.
+  /// Throws `TerminalError` when neither would work; `note` tells the user of a stand-in.
   static func usable() throws -> (name: String, note: String?) {
     let term = variable("TERM") ?? ""
     let info = cn_probe(term)
@@ -36,6 +40,7 @@ public enum TerminalFacts {
     return true
   }
 
+  /// By the number of colours in terminfo, none when NO_COLOR asks for none (no-color.org).
   static func colors(_ count: Int) -> Capabilities.Colors {
     if let value = variable("NO_COLOR"), !value.isEmpty { return .mono }
     return count == 256 ? .palette : (count >= 8 ? .basic : .mono)
@@ -49,6 +54,7 @@ public enum TerminalFacts {
   }
 
   /// Lines of name and verdict.
+  /// In the order in which they are printed.
   public static func report() -> [(String, String)] {
     let term = variable("TERM") ?? ""
     let info = cn_probe(term)

@@ -1,7 +1,14 @@
-/// A grid of cells of one size that can be drawn: where its edges are and which neighbours share a colour.
+/// A grid of cells of one size that can be drawn: where its edges are and which neighbours share a
+/// colour.
+///
+/// Both printers, SVG and pixels, take edges and runs from here, so that they cannot differ. Edges
+/// are computed from their number and not summed up: neighbours share them to the last bit.
 struct CellGrid {
+  /// The whole grid, in points.
   let x, y, width, height: Double
+  /// Cells across, and rows that can have a colour.
   let columns, rows: Int
+  /// `[rows * columns]` or fewer, row by row from the top.
   let colors: [RGB?]
 
   /// nil when there is nothing to draw. A cell without an entry in `colors` is not drawn.
@@ -20,6 +27,7 @@ struct CellGrid {
     stride = height / Double(rows)
   }
 
+  /// Height of a row, in points.
   private let stride: Double
   /// With those that have no colours.
   let allRows: Int
@@ -27,6 +35,7 @@ struct CellGrid {
   /// The left edge of a column; of `columns`, the right edge of the grid.
   func left(_ column: Int) -> Double { x + width * Double(column) / Double(columns) }
 
+  /// The upper edge of a row; of `allRows`, the lower edge of the grid.
   func top(_ row: Int) -> Double { y + stride * Double(row) }
 
   /// The columns that can have a colour: `columns`, unless there are fewer colours than that.

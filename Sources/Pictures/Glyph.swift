@@ -1,16 +1,22 @@
 import Glibc
 
-/// One sign of the built-in font: pen strokes on a grid where capitals are 10 high, small letters 7, tails 3 below.
+/// One sign of the built-in font: pen strokes on a grid where capitals are 10 high, small letters
+/// 7, tails 3 below.
 ///
-/// Coordinates are those of the middle of the pen, y up from the baseline. `left` and `right` are the blank sides,
-/// counted from the edge of the ink, so that the space between letters does not depend on the thickness of the pen.
+/// Coordinates are those of the middle of the pen, y up from the baseline. `left` and `right` are
+/// the blank sides, counted from the edge of the ink, so that the space between letters does not
+/// depend on the thickness of the pen.
 struct Glyph: Sendable {
+  /// `[strokes][points]`, in units of the grid; a stroke of one point is a dot.
   var strokes: [[GlyphPoint]]
+  /// The blank side before the ink, in units of the grid.
   var left: Double
+  /// The blank side after the ink, in units of the grid.
   var right: Double
   /// From the leftmost to the rightmost middle of the pen; 0 and 0 for a blank.
   var span: (left: Double, right: Double)
 
+  /// The span follows from the strokes.
   init(_ strokes: [[GlyphPoint]], left: Double, right: Double) {
     self.strokes = strokes
     (self.left, self.right) = (left, right)
@@ -19,6 +25,7 @@ struct Glyph: Sendable {
   }
 }
 
+/// A place of the pen's middle, in units of the grid.
 struct GlyphPoint: Sendable, Equatable {
   var x, y: Double
 
@@ -31,15 +38,18 @@ struct GlyphPoint: Sendable, Equatable {
 ///
 ///     n 1.1 1.1 M0 7L0 0M0 4.3A2.5 4.3 2.5 2.7 180 0L5 0
 ///
-/// The sign, its blank sides, and a path: `M x y` lifts the pen and puts it down (a dot, if nothing follows), `L x y` draws
-/// straight, `Q` and `C` are Bézier curves as in SVG, and `A cx cy rx ry from to` an arc of an ellipse between two angles in
-/// degrees, counter-clockwise when the second is larger; a line leads to its start when the pen is down. `A` first in a path,
-/// or after `P`, which lifts the pen, begins a stroke.
+/// The sign, its blank sides, and a path: `M x y` lifts the pen and puts it down (a dot, if nothing
+/// follows), `L x y` draws straight, `Q` and `C` are Bézier curves as in SVG, and `A cx cy rx ry
+/// from to` an arc of an ellipse between two angles in degrees, counter-clockwise when the second
+/// is larger; a line leads to its start when the pen is down. `A` first in a path, or after `P`,
+/// which lifts the pen, begins a stroke.
 struct GlyphReader {
   private var strokes: [[GlyphPoint]] = []
   private var isDown = false
 
   /// One line for each glyph.
+  /// Lines that are not a sign, two numbers and a path are passed over; a path that cannot be read
+  /// traps, since tables are part of the program.
   static func table(_ text: String) -> [Unicode.Scalar: Glyph] {
     var out: [Unicode.Scalar: Glyph] = [:]
     for line in text.split(separator: "\n") {
@@ -52,6 +62,7 @@ struct GlyphReader {
     return out
   }
 
+  /// The strokes of a path in the notation above.
   static func path(_ text: some StringProtocol) -> [[GlyphPoint]] {
     var reader = GlyphReader()
     var rest = Substring(text)
@@ -63,6 +74,7 @@ struct GlyphReader {
     return reader.strokes
   }
 
+  /// One command with its numbers.
   private mutating func run(_ command: Character, _ n: [Double]) {
     switch (command, n.count) {
     case ("P", 0): isDown = false
@@ -77,6 +89,7 @@ struct GlyphReader {
     }
   }
 
+  /// Goes on to a point, or puts the pen down there.
   private mutating func add(_ x: Double, _ y: Double) {
     if isDown {
       strokes[strokes.count - 1].append(GlyphPoint(x: x, y: y))
@@ -86,6 +99,7 @@ struct GlyphReader {
     }
   }
 
+  /// A straight piece every 7.5 degrees at most: at the size of text nobody sees the corners.
   private mutating func arc(_ n: [Double]) {
     let steps = max(1, Int((abs(n[5] - n[4]) / 7.5).rounded(.up)))
     for step in 0...steps {
@@ -94,6 +108,7 @@ struct GlyphReader {
     }
   }
 
+  /// Twelve straight pieces of a Bézier curve from where the pen is.
   private mutating func curve(
     _ ax: Double, _ ay: Double, _ bx: Double, _ by: Double, _ x: Double, _ y: Double,
     quadratic: Bool

@@ -1,4 +1,5 @@
-/// Digits, punctuation and the signs of the field, drawn for this project. All digits stand in a box from 0 to 5.2.
+/// Digits, punctuation and the signs of the field, drawn for this project. All digits stand in a
+/// box from 0 to 5.2.
 extension Glyphs {
   static let digits = """
     0 0.85 0.85 A2.6 5 2.6 5 0 360

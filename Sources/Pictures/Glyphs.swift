@@ -1,13 +1,17 @@
-/// The built-in font, so that a machine without any font still draws text, and every machine draws the same.
+/// The built-in font, so that a machine without any font still draws text, and every machine draws
+/// the same.
 enum Glyphs {
   /// The glyph of a scalar; a hollow box for one that has none.
   static func glyph(_ scalar: Unicode.Scalar) -> Glyph { all[scalar] ?? unknown }
 
+  /// Whether a scalar has a glyph of its own.
   static func has(_ scalar: Unicode.Scalar) -> Bool { all[scalar] != nil }
 
+  /// The hollow box.
   private static let unknown = Glyph(
     GlyphReader.path("M0 0L0 10L5.6 10L5.6 0L0 0"), left: 0.8, right: 0.8)
 
+  /// Read once, when the first text is drawn: the tables, then spaces, then letters with accents.
   private static let all: [Unicode.Scalar: Glyph] = {
     var out: [Unicode.Scalar: Glyph] = [:]
     for text in [capitals, smallLetters, digits, punctuation, signs] {
@@ -32,6 +36,7 @@ enum Glyphs {
     /// Accents below stay where they are over capitals too.
     var below = false
 
+    /// The letter with the accent over its middle; capitals lift it by three units.
     func on(_ base: Glyph, isCapital: Bool) -> Glyph {
       let span = base.span
       let at = GlyphPoint(x: (span.left + span.right) / 2, y: isCapital && !below ? 3 : 0)
@@ -42,6 +47,7 @@ enum Glyphs {
     }
   }
 
+  /// Which letters have which accent; `ı` has no dot that would meet it.
   private static let accents = [
     Accent(path: "M-1.3 10.3L0.4 8.7", signs: "àèìòùÀÈÌÒÙ", bases: "aeıouAEIOU"),
     Accent(path: "M1.3 10.3L-0.4 8.7", signs: "áéíóúýÁÉÍÓÚÝ", bases: "aeıouyAEIOUY"),

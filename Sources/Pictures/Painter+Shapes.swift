@@ -1,4 +1,5 @@
 extension Painter {
+  /// One shape over what is there; one that cannot be drawn is left out.
   mutating func draw(_ shape: Shape) {
     switch shape {
     case .rect(let x, let y, let width, let height, let fill, let stroke, let strokeWidth):
@@ -28,8 +29,10 @@ extension Painter {
     }
   }
 
+  /// A length in points as the nearest boundary of device pixels.
   private func device(_ value: Double) -> Int { snapped(value * scale) }
 
+  /// Four windows make the stroke, one device pixel thick at least, so that it never fades.
   private mutating func box(
     _ left: Double, _ top: Double, _ right: Double, _ bottom: Double, _ color: RGB?, _ stroke: RGB?,
     _ strokeWidth: Double
@@ -47,6 +50,7 @@ extension Painter {
     fill(Window(left: r, top: t, right: r + pen, bottom: b + pen), stroke)
   }
 
+  /// Run by run; edges snapped once a column, so that no seam opens between rows.
   private mutating func cells(_ grid: CellGrid) {
     let lefts = (0...grid.drawnColumns).map { device(grid.left($0)) }
     for row in 0..<grid.rows {
@@ -58,6 +62,7 @@ extension Painter {
     }
   }
 
+  /// All rims first, then all crosses: a rim never lies over a neighbour's cross.
   private mutating func crosses(_ pen: CrossPen, _ color: RGB, _ halo: RGB?) {
     for (color, width) in [(halo, pen.haloWidth), (color, pen.width)] {
       guard let color else { continue }
@@ -73,7 +78,8 @@ extension Painter {
     }
   }
 
-  /// An upright line moves to whole pixels across, so that it is as crisp as the boxes it stands by.
+  /// An upright line moves to whole pixels across, so that it is as crisp as the boxes it stands
+  /// by.
   private mutating func line(
     _ from: (x: Double, y: Double), _ to: (x: Double, y: Double), _ color: RGB, _ width: Double,
     _ dash: Double?
@@ -96,9 +102,11 @@ extension Painter {
     ink(color)
   }
 
+  /// Device pixels.
   typealias Point = (x: Double, y: Double)
 
-  /// The dashes of a line, the first at its start. A length of 0, or so many that they would be a grey haze, gives one.
+  /// The dashes of a line, the first at its start. A length of 0, or so many that they would be a
+  /// grey haze, gives one.
   private static func dashes(_ from: Point, _ to: Point, length: Double) -> [(Point, Point)] {
     let (dx, dy) = (to.x - from.x, to.y - from.y)
     let whole = (dx * dx + dy * dy).squareRoot()

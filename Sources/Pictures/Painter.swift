@@ -1,8 +1,10 @@
 extension Picture {
-  /// The picture as pixels, `scale` of them to the point, with smooth edges where a shape does not meet them.
+  /// The picture as pixels, `scale` of them to the point, with smooth edges where a shape does not
+  /// meet them.
   ///
-  /// A size without a pixel or beyond `Raster.limit` is refused. Boxes, cells and upright lines move to whole device
-  /// pixels, so that neighbours meet without a seam.
+  /// A size without a pixel or beyond `Raster.limit` is refused. Boxes, cells and upright lines
+  /// move to whole device pixels, so that neighbours meet without a seam.
+  /// Throws `PictureError.size` for a size that is refused.
   public func pixels(scale: Double) throws(PictureError) -> Raster {
     let (w, h) = ((width * scale).rounded(.up), (height * scale).rounded(.up))
     guard w >= 1, h >= 1, w <= Double(Raster.limit), w * h <= Double(Raster.limit) else {
@@ -16,17 +18,24 @@ extension Picture {
 
 /// The pixels while they are drawn, and how much of each the pen of the moment covers.
 ///
-/// Strokes are drawn in two steps: `stroke` marks coverage, the largest of all its parts where they overlap, and `ink`
-/// blends one colour in through it. So the parts of a letter, or of a cross, join without darker spots.
+/// Strokes are drawn in two steps: `stroke` marks coverage, the largest of all its parts where they
+/// overlap, and `ink` blends one colour in through it. So the parts of a letter, or of a cross,
+/// join without darker spots.
 struct Painter {
+  /// Device pixels across.
   let width: Int
+  /// Device pixels down.
   let height: Int
+  /// Device pixels a point.
   let scale: Double
+  /// `[height * width * 4]`, alpha not multiplied in.
   private(set) var rgba: [UInt8]
   /// 0 to 255 for each pixel; zero outside `dirty`.
   private var coverage: [UInt8]
+  /// The smallest window around all marks.
   private var dirty = Window.empty
 
+  /// Transparent, or the background throughout.
   init(width: Int, height: Int, scale: Double, background: RGB?) {
     (self.width, self.height) = (width, height)
     self.scale = scale
@@ -91,10 +100,13 @@ struct Painter {
 struct Window: Equatable {
   var left, top, right, bottom: Int
 
+  /// No pixel.
   static let empty = Window(left: 0, top: 0, right: 0, bottom: 0)
 
+  /// True when it has no pixel.
   var isEmpty: Bool { left >= right || top >= bottom }
 
+  /// The part within a picture of this size.
   func cut(width: Int, height: Int) -> Window {
     Window(
       left: max(0, left), top: max(0, top), right: min(width, right), bottom: min(height, bottom))
@@ -109,5 +121,6 @@ struct Window: Equatable {
   }
 }
 
-/// The device pixel boundary nearest to a length in device pixels; far outside, one that still fits arithmetic.
+/// The device pixel boundary nearest to a length in device pixels; far outside, one that still fits
+/// arithmetic.
 func snapped(_ value: Double) -> Int { Int(min(1e9, max(-1e9, value)).rounded()) }

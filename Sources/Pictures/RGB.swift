@@ -2,8 +2,10 @@
 ///
 ///     RGB(hex: 0x1a2b3c).hex == "#1a2b3c"
 public struct RGB: Sendable, Hashable {
+  /// Red, green and blue, 0 to 255.
   public var r, g, b: UInt8
 
+  /// Three channels of 0 to 255.
   public init(_ r: UInt8, _ g: UInt8, _ b: UInt8) { (self.r, self.g, self.b) = (r, g, b) }
 
   /// 0xRRGGBB; bits above are ignored.

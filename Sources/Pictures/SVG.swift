@@ -54,8 +54,10 @@ extension Shape {
     }
   }
 
+  /// True when none is NaN or infinite: what every shape is asked before it is drawn.
   static func areNumbers(_ values: Double...) -> Bool { values.allSatisfy(\.isFinite) }
 
+  /// Attributes that would say the default are left out, so that files stay small.
   private static func text(
     _ text: String, _ x: Double, _ y: Double, _ size: Double, _ anchor: Anchor, _ color: RGB,
     _ bold: Bool, _ rotation: Double
@@ -73,7 +75,8 @@ extension Shape {
     return out + ">\(XML.text(text))</text>\n"
   }
 
-  /// The four attributes of a box, from its edges: two boxes that share an edge share its digits, so no seam is between.
+  /// The four attributes of a box, from its edges: two boxes that share an edge share its digits,
+  /// so no seam is between.
   static func box(_ left: Double, _ top: Double, _ right: Double, _ bottom: Double) -> String {
     let (x, y) = (XML.hundredths(left), XML.hundredths(top))
     let (w, h) = (XML.hundredths(right) - x, XML.hundredths(bottom) - y)
@@ -83,8 +86,9 @@ extension Shape {
 }
 
 extension CellGrid {
-  /// A drawing in units of cells, stretched over the grid, with one path a colour: a box for each run of it. Coordinates
-  /// are then small whole numbers, and a map of many thousand runs stays a small file.
+  /// A drawing in units of cells, stretched over the grid, with one path a colour: a box for each
+  /// run of it. Coordinates are then small whole numbers, and a map of many thousand runs stays a
+  /// small file.
   func svg(id: String) -> String {
     var out =
       "<svg\(XML.id(id))" + Shape.box(x, y, x + width, top(allRows))
@@ -105,7 +109,8 @@ extension CellGrid {
 }
 
 extension CrossPen {
-  /// The rims in one path, then a path for each mark, which says its row and column so that a program can read the mask.
+  /// The rims in one path, then a path for each mark, which says its row and column so that a
+  /// program can read the mask.
   func svg(color: RGB, halo: RGB?, id: String) -> String {
     var out = ""
     if let halo, !marks.isEmpty {
@@ -120,6 +125,7 @@ extension CrossPen {
     return out + "</g>\n"
   }
 
+  /// Two lines, one an arm.
   private func path(_ mark: Mark) -> String {
     arms(mark).map {
       "M\(XML.number($0.x1)) \(XML.number($0.y1))L\(XML.number($0.x2)) \(XML.number($0.y2))"

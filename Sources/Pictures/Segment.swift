@@ -1,14 +1,18 @@
-/// A straight stroke in device pixels: the part of a pixel it covers follows from the distance of the pixel's middle.
+/// A straight stroke in device pixels: the part of a pixel it covers follows from the distance of
+/// the pixel's middle.
 ///
-/// With r half the width and d the distance to the segment, a pixel is covered by r + ½ - d, cut to 0...1: exact for an
-/// edge along the grid, within a few percent for a slanted one. A pen thinner than a pixel is paler instead of thinner.
+/// With r half the width and d the distance to the segment, a pixel is covered by r + ½ - d, cut to
+/// 0...1: exact for an edge along the grid, within a few percent for a slanted one. A pen thinner
+/// than a pixel is paler instead of thinner.
 struct Segment {
   let x1, y1, x2, y2: Double
+  /// Half the width, in device pixels.
   let radius: Double
   /// Round ends (a pen) or blunt ones (a ruler).
   let round: Bool
   private let length, ux, uy: Double
 
+  /// A segment of no length is a dot; its direction is then along x.
   init(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, width: Double, round: Bool) {
     (self.x1, self.y1, self.x2, self.y2) = (x1, y1, x2, y2)
     radius = max(0, width / 2)
@@ -26,7 +30,8 @@ struct Segment {
       right: snapped(max(x1, x2) + edge) + 1, bottom: snapped(max(y1, y2) + edge) + 1)
   }
 
-  /// The columns of a row that may be covered: a long slanted line does not look at its whole window.
+  /// The columns of a row that may be covered: a long slanted line does not look at its whole
+  /// window.
   func columns(_ y: Int, in window: Window) -> Range<Int> {
     guard abs(uy) > 0.01 else { return window.left..<window.right }
     let edge = (radius + 1) * (1 + 1 / abs(uy))

@@ -16,6 +16,8 @@ struct Pen {
   /// The outer height of capitals, pen and all.
   static let capHeight = 0.717
 
+  /// Measures that look like Helvetica's, so that a figure's layout also fits an SVG whose reader
+  /// has such a font.
   init(bold: Bool) {
     thickness = bold ? 0.122 : 0.082
     across = bold ? 0.073 : 0.069
@@ -29,6 +31,7 @@ struct Pen {
     return (glyph.left + glyph.right) * side + (span.right - span.left) * across + thickness
   }
 
+  /// The width of a text, in ems.
   func width(_ text: String) -> Double {
     text.unicodeScalars.reduce(0) { $0 + advance(Glyphs.glyph($1)) }
   }
@@ -59,7 +62,8 @@ struct TextPlace {
     shape = Pen(bold: bold)
   }
 
-  /// The thickness of the pen for a stroke, in device pixels; dots are a little larger, or they would look lost.
+  /// The thickness of the pen for a stroke, in device pixels; dots are a little larger, or they
+  /// would look lost.
   func pen(_ stroke: [(x: Double, y: Double)]) -> Double {
     size * shape.thickness * (stroke.count == 1 ? 1.25 : 1)
   }

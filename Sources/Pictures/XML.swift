@@ -1,7 +1,7 @@
 /// Text and numbers as XML may hold them.
 enum XML {
-  /// The text with the five characters of markup escaped, and U+FFFD for what XML or a page had better not hold:
-  /// controls, noncharacters, and the marks that turn the direction of writing.
+  /// The text with the five characters of markup escaped, and U+FFFD for what XML or a page had
+  /// better not hold: controls, noncharacters, and the marks that turn the direction of writing.
   static func text(_ text: String) -> String {
     var out = ""
     for scalar in text.unicodeScalars {
@@ -17,6 +17,7 @@ enum XML {
     return out
   }
 
+  /// False for what XML forbids and for what would act on the page.
   static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 0...0x1f, 0x7f...0x9f, 0x2028...0x202e, 0x2066...0x2069, 0xfdd0...0xfdef: false
@@ -38,7 +39,8 @@ enum XML {
     return " id=\"" + (starts ? "" : "_") + String(kept) + "\""
   }
 
-  /// A number with two decimals at most, no exponent and no locale: 1.5, -0.25, 3. What is no number is 0.
+  /// A number with two decimals at most, no exponent and no locale: 1.5, -0.25, 3. What is no
+  /// number is 0.
   static func number(_ value: Double) -> String {
     number(hundredths: hundredths(value))
   }
@@ -49,6 +51,7 @@ enum XML {
     return Int((min(1e9, max(-1e9, value)) * 100).rounded())
   }
 
+  /// The same from whole hundredths: edges that were rounded once are not rounded again.
   static func number(hundredths: Int) -> String {
     let (whole, part) = abs(hundredths).quotientAndRemainder(dividingBy: 100)
     let sign = hundredths < 0 ? "-" : ""

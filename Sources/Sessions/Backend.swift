@@ -2,59 +2,88 @@ public import Attention
 
 /// Where heads come from: a file, an engine, a stream, a test. Push a whisper, pull a picture.
 ///
-/// A backend pushes small `Moment`s and answers `Question`s; an answer is no larger than what the screen shows. It must
-/// compute on `ComputeThreads`, never on Swift's pool, and end soon after its task is cancelled.
+/// A backend pushes small `Moment`s and answers `Question`s; an answer is no larger than what the
+/// screen shows. It must compute on `ComputeThreads`, never on Swift's pool, and end soon after its
+/// task is cancelled.
+///
+/// Example: `try await backend.answer(.summary(HeadID(layer: 0, head: 3)))`. Screens do not ask a
+/// backend themselves but a `Session`, which keeps answers and asks nothing twice at once.
 public protocol Backend: Sendable {
+  /// What the source holds, at once and without computing.
   func describe() -> SourceDescription
   /// Progress events, about a hundred bytes each; a bounded stream that forgets the oldest.
   var moments: AsyncStream<Moment> { get }
   /// What is true up to a frame. Files have only `.whole`.
+  /// Throws `CancellationError` once nobody waits, and what reading the source throws; what a
+  /// source cannot tell is `.unavailable`, not an error.
   func answer(_ question: Question, at frame: Frame) async throws -> Answer
   /// Tells a live source what to do; others take no orders.
   func send(_ command: Command)
 }
 
 extension Backend {
+  /// Does nothing: the source takes no orders.
   public func send(_ command: Command) {}
 
+  /// The answer for a source that does not grow. Throws what the other form throws.
   public func answer(_ question: Question) async throws -> Answer {
     try await answer(question, at: .whole)
   }
 }
 
-/// One query head, by its place in `SourceDescription.layers` and its head number, and by which of several files opened
-/// together it is in.
+/// One query head, by its place in `SourceDescription.layers` and its head number, and by which of
+/// several files opened together it is in.
 public struct HeadID: Sendable, Hashable, Comparable {
+  /// Index into `SourceDescription.layers`, not the layer's own number.
   public var layer: Int
+  /// Query head within its layer.
   public var head: Int
+  /// Which of the files opened together; 0 for a single one.
   public var source: Int
 
+  /// Nothing is checked: a backend says what it does not hold.
   public init(layer: Int, head: Int, source: Int = 0) {
     (self.layer, self.head, self.source) = (layer, head, source)
   }
 
+  /// By source, then layer, then head: the order of lists.
   public static func < (a: HeadID, b: HeadID) -> Bool {
     (a.source, a.layer, a.head) < (b.source, b.layer, b.head)
   }
 }
 
 /// What a source holds, said once.
+///
+/// Small enough to travel as a value; what grows while it is looked at is in `LiveStatus`. Two are
+/// equal when everything but the contents of their cards is.
 public struct SourceDescription: Sendable, Equatable {
+  /// What a title shows: the file's name, the model's.
   public var name: String
+  /// What it is, in a word: `scores`, `live`, `recording`.
   public var kind: String
+  /// The model it came from, where that is known.
   public var model: String?
   /// Layer numbers, ascending.
   public var layers: [Int]
+  /// Query heads of each layer.
   public var heads: Int
+  /// Key and value heads of each layer; divides `heads`.
   public var kvHeads: Int
+  /// Query rows of each head, in tokens.
   public var queries: Int
+  /// Keys of each head, in tokens.
   public var keys: Int
+  /// Width of a query and a key; 0 for stored maps.
   public var headDim: Int
+  /// Which keys each query may see, the same in all heads.
   public var visibility: Visibility
+  /// `[keys]` texts, or empty.
   public var tokens: [String]
+  /// V is there, so that outputs can be computed.
   public var hasValues: Bool
   /// The stored tile of a mask-only source; nil when any tile can be computed.
   public var storedTile: TileSpec?
+  /// Sentences about what the file did not say and was taken for granted.
   public var guesses: [String]
   /// Where a live source began.
   public var live: LiveStatus?
@@ -86,7 +115,8 @@ public struct SourceDescription: Sendable, Equatable {
     (self.storedTile, self.guesses, self.live) = (storedTile, guesses, live)
   }
 
-  /// The card whose blocks are read off one table: what the screen shows when no other method is chosen.
+  /// The card whose blocks are read off one table: what the screen shows when no other method is
+  /// chosen.
   public var tableCard: MethodCard? { methods.first { $0.blockTables != nil } }
 
   /// The card of an id.
@@ -103,6 +133,7 @@ public struct SourceDescription: Sendable, Equatable {
       && a.others == b.others
   }
 
+  /// Every head of this source, layer by layer.
   public var allHeads: [HeadID] {
     layers.indices.flatMap { layer in
       (0..<heads).map { HeadID(layer: layer, head: $0, source: index) }

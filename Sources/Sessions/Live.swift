@@ -1,14 +1,20 @@
 public import Attention
 
-/// Up to where a source is looked at: a branch, and how many of its tokens. A file has one frame for ever.
+/// Up to where a source is looked at: a branch, and how many of its tokens. A file has one frame
+/// for ever.
 ///
-/// An answer belongs to the frame it was asked at; the same frame gives the same answer. `revision` tells the states of a
-/// prompt apart while its layers are computed.
+/// An answer belongs to the frame it was asked at; the same frame gives the same answer. `revision`
+/// tells the states of a prompt apart while its layers are computed.
 public struct Frame: Sendable, Hashable {
+  /// Id of the branch; 0 is the trunk.
   public var branch: Int
+  /// How many tokens of the branch are there.
   public var tokens: Int
+  /// Counts states of equally many tokens.
   public var revision: Int
 
+  /// The whole of a file, unless told otherwise.
+  /// What is left out is unknown, or 0 for counts.
   public init(branch: Int = 0, tokens: Int = 0, revision: Int = 0) {
     (self.branch, self.tokens, self.revision) = (branch, tokens, revision)
   }
@@ -17,14 +23,16 @@ public struct Frame: Sendable, Hashable {
   public static let whole = Frame()
 }
 
-/// How a live source attends: by the method of block tables with a lambda, or by any other that an engine can run.
+/// How a live source attends: by the method of block tables with a lambda, or by any other that an
+/// engine can run.
 public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
   /// Nil: the method whose blocks are read off one table, with `lambda` and the tiles.
   public var method: MethodSetting?
   /// 0 is dense; matters without `method`.
   public var lambda: Double
-  /// What tile blocks of a prompt have, and single tokens.
+  /// The tile of blocks of a prompt.
   public var prefill: TileSpec
+  /// The tile of single tokens.
   public var decode: TileSpec
 
   /// By lambda, unless a method is named.
@@ -34,6 +42,7 @@ public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
     (self.method, self.lambda, self.prefill, self.decode) = (method, lambda, prefill, decode)
   }
 
+  /// As the status line writes it: a setting, `dense`, or `lambda 1e-2`.
   public var description: String {
     if let method { return method.description }
     return lambda <= 0 ? "dense" : "lambda \(shortest(lambda))"
@@ -49,11 +58,16 @@ public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
   }
 }
 
-/// One token of a live source, and what is known about the pass that gave it. Prompt tokens have only their text.
+/// One token of a live source, and what is known about the pass that gave it. Prompt tokens have
+/// only their text.
 public struct Step: Sendable, Equatable {
+  /// A token that might have come instead.
   public struct Candidate: Sendable, Equatable {
+    /// Its number in the vocabulary.
     public let token: Int
+    /// Its text.
     public let piece: String
+    /// Before softmax.
     public let logit: Float
 
     public init(token: Int, piece: String, logit: Float) {
@@ -63,19 +77,25 @@ public struct Step: Sendable, Equatable {
 
   /// Of this token among all.
   public var position: Int
+  /// Its number in the vocabulary.
   public var token: Int
   /// The characters that this token completes; empty when a character is not complete yet.
   public var text: String
+  /// Given, not decoded.
   public var isPrompt: Bool
   /// Of the token, in nats.
   public var logProbability: Double?
   /// The largest logits, largest first.
   public var top: [Candidate]
+  /// Blocks that the pass saw, over all layers and heads.
   public var visibleBlocks: Int
+  /// Blocks that the pass skipped, over all layers and heads.
   public var skippedBlocks: Int
-  /// KL(dense || this) in nats, and whether dense attention finds the same token most likely.
+  /// KL(dense || this) in nats; nil without a shadow run.
   public var divergence: Double?
+  /// Dense attention finds the same token most likely; nil without a shadow run.
   public var agrees: Bool?
+  /// What the pass took.
   public var milliseconds: Double
   /// How attention was computed.
   public var attention: String
@@ -97,7 +117,7 @@ public struct Step: Sendable, Equatable {
     (self.divergence, self.agrees, self.milliseconds) = (divergence, agrees, milliseconds)
   }
 
-  /// Nil where nothing was visible: prompt tokens.
+  /// Skipped over visible blocks in 0...1; nil where nothing was visible, as for prompt tokens.
   public var sparsity: Double? {
     visibleBlocks == 0 ? nil : Double(skippedBlocks) / Double(visibleBlocks)
   }
@@ -105,14 +125,19 @@ public struct Step: Sendable, Equatable {
 
 /// What one pass did, head by head: asked for one step at a time.
 public struct StepDetail: Sendable, Equatable {
+  /// Layers of the model.
   public let layers: Int
+  /// Query heads of each layer.
   public let heads: Int
-  /// [layers * heads]; empty for prompt tokens.
+  /// Blocks that each head saw, `[layers * heads]`; empty for prompt tokens.
   public let visible: [Int32]
+  /// Blocks that each head skipped, `[layers * heads]`.
   public let skipped: [Int32]
-  /// What each head's newest row gives key 0; NaN where the queries are not recorded.
+  /// What each head's newest row gives key 0, a share in 0...1, `[layers * heads]`; NaN where the
+  /// queries are not recorded.
   public let sink: [Float]
 
+  /// Arrays as long as layers times heads, or empty.
   public init(layers: Int, heads: Int, visible: [Int32], skipped: [Int32], sink: [Float]) {
     (self.layers, self.heads) = (layers, heads)
     (self.visible, self.skipped, self.sink) = (visible, skipped, sink)
@@ -121,12 +146,16 @@ public struct StepDetail: Sendable, Equatable {
 
 /// A line of tokens: the trunk, or what was decoded anew from one of its steps on.
 public struct Branch: Sendable, Equatable {
+  /// 0 is the trunk.
   public let id: Int
-  /// The branch it left, and the position of its first token of its own.
+  /// The branch it left; nil for the trunk.
   public let parent: Int?
+  /// Position of its first token of its own, in tokens.
   public let fork: Int
+  /// How its tokens attend, for a person.
   public let attention: String
 
+  /// `fork` is 0 for the trunk.
   public init(id: Int, parent: Int?, fork: Int, attention: String) {
     (self.id, self.parent, self.fork, self.attention) = (id, parent, fork, attention)
   }
@@ -134,6 +163,7 @@ public struct Branch: Sendable, Equatable {
 
 /// Where a live source stands. Small; the newest one is all that matters.
 public struct LiveStatus: Sendable, Equatable {
+  /// What it is doing now.
   public enum Phase: Sendable, Equatable {
     /// Reading the prompt: `layer` of `layers` of the block that ends at the frame.
     case prefill(layer: Int, layers: Int)
@@ -143,19 +173,25 @@ public struct LiveStatus: Sendable, Equatable {
     case ended(String)
   }
 
+  /// What it is doing now.
   public var phase: Phase
   /// The newest frame.
   public var frame: Frame
+  /// Tokens of the prompt.
   public var promptTokens: Int
+  /// The trunk first, then in the order in which they were begun.
   public var branches: [Branch]
   /// Tokens of each branch.
   public var lengths: [Int]
+  /// Of decoding; 0 before the first token.
   public var tokensPerSecond: Double
-  /// A sentence for the reader, numbered so that the same one can be said twice.
+  /// A sentence for the reader.
   public var note: String
+  /// Grows with every note.
   public var noteNumber: Int
   /// A recording is replayed: nothing can be computed anew.
   public var isReplay: Bool
+  /// Every token is computed densely as well, for `divergence`.
   public var hasShadow: Bool
 
   public init(
@@ -174,13 +210,19 @@ public struct LiveStatus: Sendable, Equatable {
 
 /// When a run is to stop by itself.
 public enum Breakpoint: Sendable, Hashable, CustomStringConvertible {
+  /// A token skips less than this share of its blocks.
   case sparsityBelow(Double)
+  /// A token skips more than this share of its blocks.
   case sparsityAbove(Double)
-  /// The shadow thinks another token most likely, or a branch says another token than the one it left.
+  /// The shadow thinks another token most likely, or a branch says another token than the one it
+  /// left.
   case divergence
+  /// KL(dense || this) of a token is above this, in nats; needs a shadow.
   case divergenceAbove(Double)
+  /// A token whose text contains this came.
   case token(String)
 
+  /// As it is typed.
   public var description: String {
     switch self {
     case .sparsityBelow(let x): "sparsity<\(x)"

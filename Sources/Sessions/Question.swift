@@ -2,10 +2,14 @@ public import Analysis
 public import Attention
 
 /// A field of a head: the source's own pattern, or one that a method found.
+///
+/// Example: `FieldID(head, method: MethodSetting("lucid"), name: "map")`.
 public struct FieldID: Sendable, Hashable {
+  /// The head it belongs to.
   public var head: HeadID
   /// Nil: what the source itself holds.
   public var method: MethodSetting?
+  /// Name of the finding, `pattern` for the source's own.
   public var name: String
 
   /// `name` is that of a finding.
@@ -21,12 +25,14 @@ public struct FieldID: Sendable, Hashable {
 public struct PictureRequest: Sendable, Hashable {
   /// Tokens of the map; of fields over other things, entries.
   public var window: MapWindow
-  /// Cells.
+  /// Cells from top to bottom, at most.
   public var rows: Int
+  /// Cells from left to right, at most.
   public var columns: Int
   /// A key whose column is left out, rows renormalised.
   public var muted: Int?
-  /// So many rows of each row of cells stand for all: a picture at once, and labelled for what it is. Nil: all rows.
+  /// So many rows of each row of cells stand for all: a picture at once, and labelled for what it
+  /// is. Nil: all rows.
   public var perCell: Int?
 
   /// Exact and with nothing muted, unless told otherwise.
@@ -39,18 +45,25 @@ public struct PictureRequest: Sendable, Hashable {
 }
 
 /// Which block table is wanted.
+///
+/// Example: `TableRequest(TileSpec(rows: 128, keys: 128), .kept)` costs nothing when the table is
+/// not there.
 public struct TableRequest: Sendable, Hashable {
+  /// How much of the table, and whether it may be computed for it.
   public enum Extent: Sendable, Hashable {
     case whole
-    /// The whole table if it is there already, from another session or another question; else `.unavailable` at once.
+    /// The whole table if it is there already, from another session or another question; else
+    /// `.unavailable` at once.
     case kept
     /// The blocks of one row alone, as a decode step decides them.
     case row(Int)
   }
 
+  /// Tile, vote, order and criterion.
   public var spec: TileSpec
   /// Matters to the lse criterion alone; 0 for the other, whose tables serve every lambda.
   public var lambda: Double
+  /// How much of it.
   public var extent: Extent
 
   /// A whole table that serves every lambda, unless told otherwise.
@@ -60,15 +73,20 @@ public struct TableRequest: Sendable, Hashable {
 }
 
 /// What a screen wants to know. Equal questions have equal answers, so answers can be kept.
+///
+/// The catch: equality is that of all parts, so that a window moved by one token is another
+/// question. Ask for what is shown, at the size at which it is shown.
 public enum Question: Sendable, Hashable {
   /// A window of a field pooled to cells.
   case picture(FieldID, PictureRequest)
   /// One row of a field.
   case row(FieldID, Int)
-  /// Everything a method has to say of a head; fields come as their axes alone.
-  /// With `beside`, a method of block tables, also how much of a map lies on the blocks that one computes.
+  /// Everything a method has to say of a head; fields come as their axes alone. With `beside`, a
+  /// method of block tables, also how much of a map lies on the blocks that one computes.
   case findings(HeadID, MethodSetting, beside: MethodSetting? = nil)
+  /// Margins and masses of a head's blocks.
   case table(HeadID, TableRequest)
+  /// Where a head's mass goes and how it is shaped.
   case summary(HeadID)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)

@@ -2,10 +2,12 @@ import Analysis
 import Attention
 import Synchronization
 
-/// Asks a backend on behalf of a screen: keeps answers, asks nothing twice at once, and can drop what is under way.
+/// Asks a backend on behalf of a screen: keeps answers, asks nothing twice at once, and can drop
+/// what is under way.
 ///
-/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. A question may have
-/// several askers (the screen, an export): the work ends early only when all of them were cancelled. Memory is bounded: the oldest answers go when their estimated size passes
+/// Example: `try await session.ask(.summary(head))` computes once and is instant after that. A
+/// question may have several askers (the screen, an export): the work ends early only when all of
+/// them were cancelled. Memory is bounded: the oldest answers go when their estimated size passes
 /// `budget` bytes.
 public actor Session {
   private let backend: any Backend
@@ -43,16 +45,20 @@ public actor Session {
     }
   }
 
+  /// A question and the frame it is asked at: what an answer is kept under.
   private struct Key: Hashable {
     let question: Question
     let frame: Frame
   }
 
+  /// `budget` in bytes of kept answers; the newest one stays however large it is.
   public init(_ backend: any Backend, budget: Int = 128 << 20) {
     self.backend = backend
     self.budget = budget
   }
 
+  /// The answer, kept or computed. Throws what the backend throws: `CancellationError` as well,
+  /// once all askers were cancelled.
   public func ask(_ question: Question, at frame: Frame = .whole) async throws -> Answer {
     let key = Key(question: question, frame: frame)
     if let hit = kept[key] {
@@ -82,6 +88,7 @@ public actor Session {
     running = [:]
   }
 
+  /// Begins the work in a task of its own, which no single asker's cancellation reaches.
   private func start(_ key: Key) -> Work {
     let work = Work(
       Task { [backend] in try await backend.answer(key.question, at: key.frame) })
@@ -89,6 +96,7 @@ public actor Session {
     return work
   }
 
+  /// Forgets the least recently used until the rest fits. A linear search over what is kept.
   private func keep(_ key: Key, _ answer: Answer) {
     guard kept[key] == nil else { return }
     clock += 1

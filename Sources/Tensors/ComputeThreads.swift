@@ -12,9 +12,40 @@ import Synchronization
 /// `@unchecked Sendable`: the queue is touched only under `mutex`; the pthread objects have
 /// stable addresses.
 public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
-  /// One thread for each processor, or `ATTNSCOPE_THREADS` of them; made on first use and
-  /// never ended.
-  public static let shared = ComputeThreads(count: processorCount())
+  /// One thread for each processor, or as many as `setSharedCount` or `ATTNSCOPE_THREADS`
+  /// say; made on first use and never ended.
+  public static let shared: ComputeThreads = {
+    let chosen = sharedCount.exchange(made, ordering: .relaxed)
+    return ComputeThreads(count: chosen > 0 ? chosen : processorCount())
+  }()
+
+  /// How many threads `shared` can have.
+  public static let counts = 1...256
+
+  /// What was chosen for `shared`; 0: nothing; `made` once it is there.
+  private static let sharedCount = Atomic<Int>(0)
+  private static let made = -1
+
+  /// Gives `shared` so many threads, of `counts`. Must be said before it is first used: they
+  /// are made once.
+  public static func setSharedCount(_ count: Int) {
+    precondition(counts.contains(count), "\(count) threads")
+    let before = sharedCount.exchange(count, ordering: .relaxed)
+    precondition(before != made, "the threads are there already")
+  }
+
+  /// What is wrong with `ATTNSCOPE_THREADS`, as a sentence; nil when it says nothing, or a
+  /// number of threads.
+  public static var refusal: String? {
+    guard let text = variable, Int(text).map(counts.contains) != true else { return nil }
+    return
+      "ATTNSCOPE_THREADS is '\(text)', which is no number of threads; it is \(counts.lowerBound) to \(counts.upperBound)"
+  }
+
+  /// What the environment says; an empty text says nothing.
+  private static var variable: String? {
+    getenv("ATTNSCOPE_THREADS").map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+  }
 
   /// Threads that compute, at least 1; a loop runs on as many, its caller among them.
   public let count: Int
@@ -102,7 +133,8 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     pthread_create(
       &thread, nil,
       { raw in
-        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // on Linux: this thread alone
+        // On Linux this is about this thread alone.
+        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
         Unmanaged<ComputeThreads>.fromOpaque(raw!).takeUnretainedValue().run()
       }, me.toOpaque())
     pthread_detach(thread)
@@ -119,12 +151,10 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     }
   }
 
-  /// The environment wins, up to 256, so that a benchmark or a shared machine can say how
-  /// many.
+  /// The environment wins, within `counts`, so that a benchmark or a shared machine can say
+  /// how many.
   private static func processorCount() -> Int {
-    if let text = getenv("ATTNSCOPE_THREADS"), let wanted = Int(String(cString: text)), wanted > 0 {
-      return min(wanted, 256)
-    }
+    if let wanted = variable.flatMap({ Int($0) }), counts.contains(wanted) { return wanted }
     return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
   }
 }

@@ -6,7 +6,9 @@ import Kernels
 /// Example: `OwnedStorage(byteCount: 64) { out in ... }` for memory, `MappedFile(path)` for a
 /// file; a `Tensor` holds either and does not know which.
 ///
-/// `@unchecked Sendable`: the bytes are written before the object is shared and never after.
+/// `@unchecked Sendable`: a byte is written before anybody is told of it, and never after. An
+/// owner that goes on filling the rest (a key cache, a record of queries) publishes how far
+/// it is with a release store, and whoever reads begins with an acquire load of that.
 open class Storage: @unchecked Sendable {
   /// All of it; tensors point into it by offsets in bytes.
   public let bytes: UnsafeRawBufferPointer

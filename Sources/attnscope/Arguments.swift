@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Attention
 import Backends
+import Canvas
 import Formats
 import Sessions
 
@@ -68,6 +69,7 @@ struct DumpArguments: ParsableArguments {
     (options.queryOffset, options.scale, options.batch) = (queryOffset, scale, batch)
     options.bfloat16 = bf16
     options.onesAreKept = maskOnes.map { $0 == .kept }
+    options.maskTile = maskTile.map { ($0.rows, $0.keys) }
     return options
   }
 
@@ -99,7 +101,8 @@ struct DumpArguments: ParsableArguments {
     return try (files.isEmpty ? [try Sample.path()] : files).map { file in
       if SafetensorsStream.isRecording(file) {
         say(
-          "\(file) is a recording: its prompt alone is read here; attnscope open shows every step")
+          "\(Printable.text(file)) is a recording: its prompt alone is read here; attnscope open shows every step"
+        )
       }
       return try Dump.open(file, options: options)
     }
@@ -112,11 +115,8 @@ struct DumpArguments: ParsableArguments {
     return try open(texts)[0]
   }
 
-  /// What answers questions about a dump, with the tile of a stored mask and tables kept on
-  /// disk.
-  func backend(_ dump: Dump) -> FileBackend {
-    FileBackend(dump, maskTile: maskTile.map { ($0.rows, $0.keys) }, tables: .standard)
-  }
+  /// What answers questions about a dump, with tables kept on disk.
+  func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, tables: .standard) }
 }
 
 /// The texts of tokens, for files that do not hold them. Apart from `DumpArguments`, because
@@ -241,6 +241,13 @@ struct NumberList: ExpressibleByArgument {
     }
     guard !numbers.isEmpty else { return nil }
     self.numbers = numbers
+  }
+
+  /// The numbers as one range without gaps below `count`; nil when they are none.
+  func range(below count: Int) -> Range<Int>? {
+    guard let low = numbers.min(), let high = numbers.max(), high < count else { return nil }
+    let range = low..<high + 1
+    return range.count == numbers.count ? range : nil
   }
 }
 

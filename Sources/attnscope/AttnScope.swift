@@ -1,6 +1,8 @@
 import ArgumentParser
+import Attention
 import Canvas
 @preconcurrency import Glibc
+import Tensors
 
 /// `attnscope`: wires the rooms together. Exit codes: 0 ok, 1 failed, 2 bad usage.
 ///
@@ -35,6 +37,7 @@ enum Program {
     signal(SIGPIPE, SIG_IGN)
     do {
       var command = try AttnScope.parseAsRoot()
+      checkVariables(before: command)
       if var async = command as? any AsyncParsableCommand {
         try await async.run()
       } else {
@@ -44,6 +47,16 @@ enum Program {
     } catch {
       leave(error)
     }
+  }
+
+  /// A variable that says nothing sensible ends every command; help, which is none of ours,
+  /// is given all the same.
+  private static func checkVariables(before command: any ParsableCommand) {
+    guard String(reflecting: type(of: command)).hasPrefix("attnscope."),
+      let refusal = InstructionSet.refusal ?? ComputeThreads.refusal
+    else { return }
+    say(Printable.text("attnscope: \(refusal)"))
+    exit(2)
   }
 
   /// What was printed must have arrived: a full disk is an error, a reader that has seen
@@ -85,17 +98,3 @@ enum Program {
     exit(isUsage ? 2 : 1)
   }
 }
-
-/// One line to standard error, where everything goes that is not the answer itself: standard
-/// output must stay fit for a pipe.
-func say(_ text: String) {
-  fputs(text + "\n", stderr_)
-}
-
-/// Swift 6 does not let `stderr` be read; a stream of our own on the same descriptor is the
-/// same thing.
-nonisolated(unsafe) private let stderr_: UnsafeMutablePointer<FILE> = {
-  let stream = fdopen(2, "w")!
-  setvbuf(stream, nil, _IONBF, 0)
-  return stream
-}()

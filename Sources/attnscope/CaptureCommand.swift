@@ -54,6 +54,7 @@ struct CaptureCommand: ParsableCommand {
     }
     do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
     if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens is 1 or more.") }
+    try EngineArguments.check(threads: threads)
   }
 
   /// One dense (or pruned) prefill with an observer, then the file. The path is checked
@@ -100,9 +101,8 @@ struct CaptureCommand: ParsableCommand {
     guard count > 0 else {
       throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
     }
-    guard let numbers = positions?.numbers else { return 0..<count }
-    let range = numbers.min()!..<numbers.max()! + 1
-    guard range.count == numbers.count, range.upperBound <= count else {
+    guard let positions else { return 0..<count }
+    guard let range = positions.range(below: count) else {
       throw ModelError(
         .badSetting, "is one range within 0-\(count - 1)", place: "--positions")
     }

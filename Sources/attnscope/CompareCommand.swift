@@ -81,31 +81,35 @@ struct CompareCommand: AsyncParsableCommand {
     }
     let chosen = view
     let model = try await Still.model(backend, width: 400, height: 300) { $0 = chosen }
-    let table = ComparisonTable(model)
-    print(json ? Self.json(table).text(pretty: true) : table.text, terminator: json ? "\n" : "")
+    if json {
+      print(Self.json(ComparisonNumbers(model)).text(pretty: true))
+    } else {
+      print(ComparisonTable(model).text, terminator: "")
+    }
   }
 
-  /// A number where the row has one, null where it cannot be known, else its words.
-  private static func json(_ text: String, _ value: Double?) -> JSON {
-    if let value { return value.isFinite ? .number(value) : .null }
-    return ["-", "…", "needs V"].contains(text) ? .null : .string(text)
-  }
-
-  /// The table as an object; texts stay beside the numbers, since some cells are words.
-  private static func json(_ table: ComparisonTable) -> JSON {
+  /// A row has a value a side, or one for both; null is what cannot be known.
+  private static func json(_ numbers: ComparisonNumbers) -> JSON {
     .object([
-      ("left", .string(table.left)), ("right", .string(table.right)),
+      ("left", .string(numbers.left)), ("right", .string(numbers.right)),
       (
         "rows",
         .array(
-          table.rows.map { row in
-            .object([
-              ("name", .string(row.name)), ("left", json(row.left, row.values.left)),
-              ("right", row.right.map { json($0, row.values.right) } ?? .null),
-              ("text", .array(([row.left, row.right].compactMap { $0 }).map(JSON.string))),
-            ])
+          numbers.rows.map { row in
+            let left = json(row.left), name = ("name", JSON.string(row.name))
+            guard let right = row.right else { return .object([name, ("both", left)]) }
+            return .object([name, ("left", left), ("right", json(right))])
           })
       ),
     ])
+  }
+
+  private static func json(_ value: ComparisonNumbers.Value) -> JSON {
+    switch value {
+    case .number(let x): .number(x)
+    case .integer(let x): .integer(x)
+    case .word(let word): .string(word)
+    case .unknown: .null
+    }
   }
 }

@@ -41,6 +41,7 @@ struct InfoCommand: ParsableCommand {
       ("causal", .bool(dump.causal)), ("query_offset", .integer(about.visibility.offset)),
       ("has_v", .bool(about.hasValues)), ("tokens", .integer(about.tokens.count)),
       ("guesses", .array(about.guesses.map(JSON.string))),
+      ("notes", .array(dump.remarks.map(JSON.string))),
     ])
   }
 
@@ -65,6 +66,7 @@ struct InfoCommand: ParsableCommand {
       lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys")
     }
     lines += about.guesses.isEmpty ? ["guesses   none"] : about.guesses.map { "guess     \($0)" }
+    lines += dump.remarks.map { "note      \($0)" }
     return lines.map(Printable.text).joined(separator: "\n")
   }
 }

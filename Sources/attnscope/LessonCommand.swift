@@ -46,7 +46,7 @@ struct LessonCommand: AsyncParsableCommand {
       }
       for name in names {
         guard let lesson = try? LessonFiles.lesson(name) else {
-          print("\(name)  cannot be read; attnscope lesson check tells why")
+          print("\(Printable.text(name))  cannot be read; attnscope lesson check tells why")
           continue
         }
         let done = progress[name]?.done.filter { $0 < lesson.steps.count }.count ?? 0
@@ -55,7 +55,8 @@ struct LessonCommand: AsyncParsableCommand {
           ? "done" : (done > 0 ? "\(done) of \(lesson.steps.count) steps" : "")
         let needs = lesson.needs == .model ? "needs the model" : ""
         let parts = ["\(lesson.minutes) minutes", needs, state].filter { !$0.isEmpty }
-        print("\(name)\n    \(Printable.text(lesson.title)) (\(parts.joined(separator: ", ")))")
+        print(Printable.text(name))
+        print("    \(Printable.text(lesson.title)) (\(parts.joined(separator: ", ")))")
       }
       if !names.isEmpty { print("\nPlay one with: attnscope lesson 1") }
     }
@@ -258,7 +259,6 @@ struct LessonRun {
     for (number, step) in lesson.steps.enumerated() {
       lines += ["", "\(number + 1). \(step.title)"] + step.text + ["Task: \(step.task)"]
     }
-    return Printable.lines(
-      (lines + ["", "With a terminal, the same command plays it."]).joined(separator: "\n"))
+    return (lines + ["", "With a terminal, the same command plays it."]).joined(separator: "\n")
   }
 }

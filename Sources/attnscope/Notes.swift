@@ -157,8 +157,8 @@ struct NotesCommand: ParsableCommand {
   /// On a terminal each message replaces the one before; in a pipe they follow one another.
   private func show(_ text: String) {
     // A screen of its own each time, when there is one.
-    if isatty(1) == 1 { print("\u{1b}[H\u{1b}[2J", terminator: "") }
-    print(Printable.lines(text) + "\n")
+    if isatty(1) == 1 { emit("\u{1b}[H\u{1b}[2J") }
+    print(text + "\n")
     fflush(nil)
   }
 }

@@ -50,7 +50,7 @@ struct PlainRun {
       if json {
         print(line(step, choice).text())
       } else if !tokenizer.ends(choice.token) {
-        print(Printable.lines(text.add(tokenizer.bytes(choice.token))), terminator: "")
+        print(text.add(tokenizer.bytes(choice.token)), terminator: "")
       }
       fflush(nil)
       if tokenizer.ends(choice.token) {
@@ -72,7 +72,7 @@ struct PlainRun {
       generator.feed(choice.token)
       summary.decoded += 1
     }
-    if !json { print(Printable.lines(text.finish())) }
+    if !json { print(text.finish()) }
   }
 
   /// A step as JSON: the choice, the best candidates with their logits, blocks of all layers,

@@ -67,7 +67,9 @@ struct PlainSession {
       switch effect {
       case .quit: return true
       case .export(let path):
-        print(await Exporter.write(path, model) { [backend] in try await backend.answer($0) })
+        print(
+          Printable.text(
+            await Exporter.write(path, model) { [backend] in try await backend.answer($0) }))
       default: break
       }
     }

@@ -68,9 +68,9 @@ struct ReplaySummary {
   /// A line for the recording and one for each of its branches.
   var text: String {
     var lines = [
-      "recording of \(Printable.text(about.model ?? "a model")), \(about.layers.count) layers, \(about.heads) heads"
+      "recording of \(about.model ?? "a model"), \(about.layers.count) layers, \(about.heads) heads"
     ]
-    guard let live = about.live else { return lines[0] }
+    guard let live = about.live else { return Printable.text(lines[0]) }
     for branch in live.branches {
       let origin = branch.parent.map { ", left branch \($0) at token \(branch.fork)" } ?? ""
       lines.append(
@@ -78,6 +78,6 @@ struct ReplaySummary {
       )
     }
     if !live.note.isEmpty { lines.append(live.note) }
-    return lines.joined(separator: "\n")
+    return lines.map(Printable.text).joined(separator: "\n")
   }
 }

@@ -121,7 +121,7 @@ struct RenderCommand: AsyncParsableCommand {
     } else if format == .png {
       let bytes = try figure.picture.pixels(scale: pngScale).png(
         dpi: 96 * pngScale, title: figure.picture.title)
-      bytes.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, stdoutFile) }
+      emit(bytes)
     } else {
       print(format == .svg ? figure.picture.svg : Page.html(figure, table: table), terminator: "")
     }
@@ -129,7 +129,7 @@ struct RenderCommand: AsyncParsableCommand {
 
   /// Text to the file or to standard output.
   private func deliver(_ text: String) throws {
-    guard let output else { return print(text, terminator: "") }
+    guard let output else { return emit(text) }
     try writeText(text, to: output, force: force)
     say("written to \(Printable.text(output))")
   }
@@ -171,6 +171,3 @@ extension FigureKind: ExpressibleByArgument {
   /// The word that the user writes, which may be another than the case's name.
   public init?(argument: String) { self.init(word: argument) }
 }
-
-/// Standard output as a stream of bytes.
-nonisolated(unsafe) private let stdoutFile: UnsafeMutablePointer<FILE> = fdopen(1, "w")!

@@ -200,14 +200,18 @@ struct EngineArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Threads that compute.") var threads: Int?
 
   /// Throws `ValidationError` for numbers of threads that no machine has.
-  func validate() throws {
-    if let threads, !(1...256).contains(threads) {
-      throw ValidationError("--threads is 1 to 256.")
+  func validate() throws { try Self.check(threads: threads) }
+
+  /// The same for commands that have a flag of this name and no other of these.
+  static func check(threads: Int?) throws {
+    let counts = ComputeThreads.counts
+    if let threads, !counts.contains(threads) {
+      throw ValidationError("--threads is \(counts.lowerBound) to \(counts.upperBound).")
     }
   }
 
   /// Before anything computes: the threads are made once.
-  func apply() { if let threads { setenv("ATTNSCOPE_THREADS", "\(threads)", 1) } }
+  func apply() { if let threads { ComputeThreads.setSharedCount(threads) } }
 
   /// Opens a model with this precision. Throws what opening throws.
   func open(_ path: String) throws -> LanguageModel {

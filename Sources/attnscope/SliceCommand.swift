@@ -84,9 +84,8 @@ struct SliceCommand: ParsableCommand {
 
   /// The tokens to keep: one unbroken range. Throws `mismatch` otherwise.
   private func keyRange(_ count: Int, _ file: String) throws -> Range<Int> {
-    guard let numbers = tokens?.numbers else { return 0..<count }
-    let range = numbers.min()!..<numbers.max()! + 1
-    guard range.upperBound <= count, range.count == numbers.count else {
+    guard let tokens else { return 0..<count }
+    guard let range = tokens.range(below: count) else {
       throw FormatError(.mismatch, "--tokens is one range within 0-\(count - 1)", file: file)
     }
     return range

@@ -104,4 +104,24 @@ import Testing
     }
     #expect(decided > 0, "the bound never decided: nothing was tested")
   }
+
+  /// Wider heads than the bound's kernels hold are decided by their scores alone, with the same results.
+  @Test(arguments: [(1024, true), (1025, false), (1100, false)])
+  func headsTooWideForTheBoundAreComputed(_ dim: Int, _ isScreened: Bool) throws {
+    var random = Seeded(4)
+    // Every query looks at the first key: the other blocks can be skipped.
+    let q = (0..<32 * dim).map { _ in 1 + 0.1 * random.normal() }
+    let k = (0..<64 * dim).map { $0 < dim ? 4 : 0.1 * random.normal() }
+    let head = Head(
+      query: Tensor(q, shape: [32, dim]), key: Tensor(k, shape: [64, dim]),
+      value: random.tensor([64, 16]), causal: true, offset: 32)
+    let pass = TilePass(HeadGroup([head]), keysPerTile: 16, withValues: true, precision: .float)
+    let spec = TileSpec(rows: 16, keys: 16)
+    let plain = try #require(pass.forward(spec, .blasst(lambda: 0.5)))[0]
+    let screened = try #require(pass.forward(spec, .blasst(lambda: 0.5), screen: .int8))[0]
+    #expect(plain.mask.verdicts.contains(.skipped))
+    #expect(plain.mask == screened.mask)
+    #expect(plain.values.map(\.bitPattern) == screened.values.map(\.bitPattern))
+    #expect((screened.decidedByBound > 0) == isScreened, "\(screened.decidedByBound)")
+  }
 }

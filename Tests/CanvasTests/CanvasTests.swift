@@ -95,6 +95,22 @@ import Testing
     #expect(Numbers.percent(0.4943) == "49.4 %")
   }
 
+  /// However many digits are asked for: what does not fit an integer is written with a power of ten.
+  @Test(arguments: [0, 1, 3, 4, 6, 12, 30, 400]) func fixedTakesEveryNumber(_ digits: Int) {
+    for x in [0.5, 9.9e14, -9.9e14, 1e18, -1e300, .leastNonzeroMagnitude, .greatestFiniteMagnitude]
+    {
+      #expect(!Numbers.fixed(x, digits).isEmpty, "\(x)")
+    }
+    #expect(Numbers.fixed(9.9e14, 4) == "9.9e14")
+  }
+
+  @Test func linesKeepPlainTextAndNothingThatActs() {
+    let plain = "a\tb\n" + String(repeating: "x", count: 100)
+    #expect(Printable.lines(plain) == plain)
+    #expect(Printable.lines("naïve ↵ 漢") == "naïve ↵ 漢")
+    #expect(Printable.lines("a\u{1b}[2J\r\n\u{9b}\u{202e}\u{7f}") == "a�[2J�\n���")
+  }
+
   @Test func exportHoldsColoursAndResets() {
     var grid = Grid(width: 2, height: 1)
     grid[0, 0] = Cell("x", Style(.index(3), on: .index(7), bold: true))

@@ -79,7 +79,8 @@ extension ProgramTests {
     }
 
     /// The first lesson in tmux, from the list of lessons to the note that all is done.
-    @Test func aLessonFromBeginningToEnd() throws {
+    @Test(.enabled(if: Tmux.isThere, "tmux is not installed"))
+    func aLessonFromBeginningToEnd() throws {
       try Program.scratch { folder in
         let command = "XDG_STATE_HOME=\(folder) \(Program.path) lesson 1"
         try Tmux.with(command) { tmux in
@@ -305,14 +306,29 @@ extension ProgramTests {
       let result = try Program.run("completions", shell)
       #expect(result.status == 0 && result.output.contains("attnscope"))
       for command in ["lesson", "compare", "config"] { #expect(result.output.contains(command)) }
-      let program = "/bin/\(shell)"
-      guard FileManager.default.isExecutableFile(atPath: program) else { return }
+    }
+
+    private static func isInstalled(_ program: String) -> Bool {
+      FileManager.default.isExecutableFile(atPath: program)
+    }
+
+    private func parse(_ shell: String) throws {
       try Program.scratch { folder in
-        let file = try write(result.output, folder + "/completion")
-        let parsed = try Program.run(["-n", file], program: program)
+        let script = try Program.run("completions", shell).output
+        let file = try write(script, folder + "/completion")
+        let parsed = try Program.run(["-n", file], program: "/bin/\(shell)")
         #expect(parsed.status == 0, "\(parsed.error)")
       }
     }
+
+    @Test(.enabled(if: isInstalled("/bin/bash"), "bash is not installed"))
+    func bashReadsItsCompletions() throws { try parse("bash") }
+
+    @Test(.enabled(if: isInstalled("/bin/zsh"), "zsh is not installed"))
+    func zshReadsItsCompletions() throws { try parse("zsh") }
+
+    @Test(.enabled(if: isInstalled("/bin/fish"), "fish is not installed"))
+    func fishReadsItsCompletions() throws { try parse("fish") }
 
     @Test func theManualHasEverything() throws {
       let result = try Program.run("man")
@@ -328,11 +344,14 @@ extension ProgramTests {
       for command in KeyTable.commands {
         #expect(result.output.contains(command.what.prefix(20).replacing("-", with: "\\-")))
       }
-      let groff = "/usr/bin/groff"
-      guard FileManager.default.isExecutableFile(atPath: groff) else { return }
+    }
+
+    @Test(.enabled(if: isInstalled("/usr/bin/groff"), "groff is not installed"))
+    func theManualIsSetWithoutAWord() throws {
       try Program.scratch { folder in
-        let page = try write(result.output, folder + "/attnscope.1")
-        let set = try Program.run(["-Kutf8", "-man", "-Tutf8", "-ww", page], program: groff)
+        let page = try write(try Program.run("man").output, folder + "/attnscope.1")
+        let set = try Program.run(
+          ["-Kutf8", "-man", "-Tutf8", "-ww", page], program: "/usr/bin/groff")
         #expect(set.status == 0 && set.error.isEmpty, "\(set.error)")
         #expect(set.output.contains("ATTNSCOPE") && set.output.contains("lambda up by a decade"))
       }

@@ -28,8 +28,23 @@ extension ProgramTests {
       return words + (word.isEmpty ? [] : [word])
     }
 
-    private func hasModule(_ name: String) -> Bool {
+    private static func hasModule(_ name: String) -> Bool {
       (try? Program.run(["-c", "python3 -c 'import \(name)'"], program: "/bin/sh").status) == 0
+    }
+
+    /// What a line needs beside the program.
+    private enum Need: CaseIterable {
+      case nothing, model, torch, llama
+
+      /// Baselines are other projects' packages; where they are not installed, there is nothing to measure against.
+      init(_ line: String) {
+        let word = line.split(separator: " ").dropFirst().first ?? ""
+        if line.contains("--against") {
+          self = line.contains("torch") ? .torch : .llama
+        } else {
+          self = ["run", "capture", "perplexity", "tokenize"].contains(word) ? .model : .nothing
+        }
+      }
     }
 
     @Test func everyCommandHasAnExample() throws {
@@ -49,23 +64,28 @@ extension ProgramTests {
       }
     }
 
-    @Test(.enabled(if: Program.isRelease, "in release, where the model is fast"))
-    func everyLineRuns() throws {
-      #expect(Self.lines.count > 20)
-      let hasModel = ProcessInfo.processInfo.environment["ATTNSCOPE_TEST_MODEL"] != nil
+    @Test func everyLineThatNeedsNothingRuns() throws { try run(.nothing, atLeast: 10) }
+
+    @Test(
+      .enabled(
+        if: ProcessInfo.processInfo.environment["ATTNSCOPE_TEST_MODEL"] != nil,
+        "ATTNSCOPE_TEST_MODEL names no model; samples/get-model.sh does"))
+    func everyLineWithTheModelRuns() throws { try run(.model, atLeast: 4) }
+
+    @Test(.enabled(if: hasModule("torch"), "Python has no torch to measure against"))
+    func theBaselineOfTorchRuns() throws { try run(.torch, atLeast: 1) }
+
+    @Test(.enabled(if: hasModule("llama_cpp"), "Python has no llama_cpp to measure against"))
+    func theBaselineOfLlamaRuns() throws { try run(.llama, atLeast: 1) }
+
+    private func run(_ need: Need, atLeast least: Int) throws {
+      let lines = Self.lines.filter { Need($0) == need }
+      #expect(lines.count >= least, "\(need): \(lines.count) lines of the README")
       try Program.scratch { folder in
         try FileManager.default.createSymbolicLink(
           atPath: folder + "/samples", withDestinationPath: checkout() + "/samples")
-        for line in Self.lines {
+        for line in lines {
           var words = Array(words(line).dropFirst())
-          // Baselines are other projects' packages; where they are not installed, there is nothing to measure against.
-          if line.contains("--against"), !hasModule(line.contains("torch") ? "torch" : "llama_cpp")
-          {
-            continue
-          }
-          if !hasModel, ["run", "capture", "perplexity", "tokenize"].contains(words[0]) {
-            continue
-          }
           var input = "/dev/null"
           if let at = words.firstIndex(of: "<") {
             input = folder + "/" + words[at + 1]

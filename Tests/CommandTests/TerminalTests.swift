@@ -167,7 +167,7 @@ extension ProgramTests {
     }
 
     /// The real program in tmux, on a socket of its own.
-    @Test func insideTmux() throws {
+    @Test(.enabled(if: Tmux.isThere, "tmux is not installed")) func insideTmux() throws {
       try Tmux.with("\(Program.path) \(Program.sample)") { tmux in
         try tmux.waitFor("exact")
         for (key, text) in [
@@ -186,7 +186,9 @@ extension ProgramTests {
     }
 
     /// The whole story of a live run with the real model.
-    @Test(.enabled(if: RealModel.isThere, "samples/get-model.sh brings the model"))
+    @Test(
+      .enabled(if: Tmux.isThere, "tmux is not installed"),
+      .enabled(if: RealModel.isThere, "samples/get-model.sh brings the model"))
     func aLiveRunInTmux() throws {
       try Program.scratch { folder in
         let file = folder + "/run.safetensors"
@@ -200,10 +202,14 @@ extension ProgramTests {
           try tmux.waitFor { tmux.decoded($0) >= 12 }
           try tmux.press("Space")
           try tmux.waitFor("paused")
-          let decoded = try tmux.decoded(tmux.screen())
-          // Back by six, to the Map of that moment, and on to a branch that prunes all it may.
-          for _ in 0..<6 { try tmux.press("Left") }
-          try tmux.waitFor("at \(832 + decoded - 6)/\(832 + decoded)")
+          // Back by six, to the Map of that moment, and on to a branch that prunes all it may. How far the run came is
+          // read off the place itself: what the list of decoded tokens says may be behind.
+          for back in 1...6 {
+            try tmux.press("Left")
+            try tmux.waitFor("the place \(back) tokens back") { screen in
+              tmux.place(screen).map { $0.of - $0.at == back && $0.of >= 832 + 12 } ?? false
+            }
+          }
           try tmux.press("1")
           try tmux.waitFor("Under the cursor")
           try tmux.press("5")
@@ -244,18 +250,16 @@ extension ProgramTests {
 struct Tmux {
   private struct Failure: Error, CustomStringConvertible { let description: String }
 
+  private static let program = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
+    FileManager.default.isExecutableFile(atPath: $0)
+  }
+  static var isThere: Bool { program != nil }
+
   private let program: String
   private let socket = "attnscope-\(UUID().uuidString)"
 
   static func with(_ command: String, _ body: (Tmux) throws -> Void) throws {
-    let found = ["/usr/bin/tmux", "/usr/local/bin/tmux"].first {
-      FileManager.default.isExecutableFile(atPath: $0)
-    }
-    guard let found else {
-      print("skipped: tmux is not installed")
-      return
-    }
-    let tmux = Tmux(program: found)
+    let tmux = Tmux(program: try #require(program, "tmux is not installed"))
     defer { _ = try? tmux.ask("kill-server") }
     try tmux.ask(
       "new-session", "-d", "-s", "s", "-x", "100", "-y", "30",
@@ -283,6 +287,12 @@ struct Tmux {
       if condition(try screen()) { return }
     }
     throw Failure(description: "tmux never showed \(what):\n\(try screen())")
+  }
+
+  /// The token that is looked at, and how many there are; nil while the newest one is.
+  func place(_ screen: String) -> (at: Int, of: Int)? {
+    guard let place = screen.firstMatch(of: /at (\d+)\/(\d+)/) else { return nil }
+    return Int(place.1).flatMap { at in Int(place.2).map { (at, $0) } }
   }
 
   /// The number before "tokens decoded".

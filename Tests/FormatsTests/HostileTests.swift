@@ -53,6 +53,41 @@ import Testing
     try refuse(Fixture.safetensors("{\(header)}", data: data), words)
   }
 
+  /// The widest head that a kernel keeps on its stack: a wider one is refused before anything is computed.
+  @Test(arguments: [(1024, 1024, true), (1025, 4, false), (4, 1025, false)])
+  func headsOfAbsurdWidth(_ dim: Int, _ valueDim: Int, _ opens: Bool) throws {
+    let q = 2 * 4 * dim, end = 2 * q + 2 * 4 * valueDim
+    let header = [
+      Self.entry(shape: "[1,2,\(dim)]", "0", "\(q)"),
+      Self.entry("layers.0.k", shape: "[1,2,\(dim)]", "\(q)", "\(2 * q)"),
+      Self.entry("layers.0.v", shape: "[1,2,\(valueDim)]", "\(2 * q)", "\(end)"),
+    ].joined(separator: ",")
+    let bytes = Fixture.safetensors("{\(header)}", data: end)
+    if opens {
+      let kind = try Fixture.with(bytes) { try Dump.open($0).kind }
+      #expect(kind == .qkv)
+    } else {
+      try refuse(bytes, "1024 are the most")
+    }
+  }
+
+  /// A mask of a few bytes whose tile makes more positions than an index holds.
+  @Test func tilesThatMakeAbsurdMaps() throws {
+    let blocks = Self.entry("layers.0.blocks", dtype: "U8", shape: "[1,40,1030]", "0", "41200")
+    for (tile, opens) in [
+      ("128x128", true), ("1048576x1", true), ("1048576x1048576", false), ("1x1048576", false),
+    ] {
+      let header = "{\"__metadata__\":{\"tile\":\"\(tile)\"},\(blocks)}"
+      let bytes = Fixture.safetensors(header, data: 41200)
+      if opens {
+        let kind = try Fixture.with(bytes) { try Dump.open($0).kind }
+        #expect(kind == .mask)
+      } else {
+        try refuse(bytes, "positions")
+      }
+    }
+  }
+
   @Test func nestedAndHugeHeaders() throws {
     try refuse(
       Fixture.safetensors("{\"a\":" + String(repeating: "[", count: 200_000), data: 0),
@@ -144,6 +179,7 @@ import Testing
   func mutated(_ name: String) throws {
     let whole = try Fixture.bytes(name)
     var random = Seeded(9)
+    var refused = 0
     for _ in 0..<300 {
       var bytes = whole
       for _ in 0..<Int.random(in: 1...6, using: &random) {
@@ -151,10 +187,16 @@ import Testing
           in: 0...255, using: &random)
       }
       try Fixture.with(bytes) { path in
-        guard let dump = try? Dump.open(path) else { return }
-        for layer in dump.layers { for tensor in layer.arrays.values { _ = firstFloats(tensor) } }
+        do throws(FormatError) {
+          let dump = try Dump.open(path)
+          for layer in dump.layers { for tensor in layer.arrays.values { _ = firstFloats(tensor) } }
+        } catch {
+          #expect("\(error)".contains(path) && !"\(error)".contains("\n"))
+          refused += 1
+        }
       }
     }
+    #expect(refused > 20, "\(refused) of 300 were refused: nothing was tested")
   }
 }
 

@@ -52,6 +52,29 @@ import Testing
     }
   }
 
+  /// A method is named in Methods, and in texts for people; nobody else asks for one by name.
+  @Test func methodsAreNamedInMethodsAlone() throws {
+    let cards = try Self.sources("Methods").map { try String(contentsOf: $0, encoding: .utf8) }
+      .filter { $0.contains("MethodCard(") }
+    // `id: "lucid"` of every card, and the names of its variants.
+    let ids = Set(
+      cards.flatMap { text in
+        text.matches(of: /\bid: "([a-z0-9-]+)"/).map { String($0.1) }
+          + text.matches(of: /"([a-z0-9-]+)": \["/).map { String($0.1) }
+      })
+    #expect(ids.count >= 10 && ids.contains("blasst") && ids.contains("lucid-half"))
+    // Names of patterns are those of two methods: a label of a head, not a look-up.
+    let labels: Set = ["a-shape", "vertical-slash", "block-sparse", "dense", "lean"]
+    for room in try Self.table().keys where room != "Methods" {
+      for file in Self.sources(room) where file.pathExtension == "swift" {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for id in ids.subtracting(labels) where text.contains("\"\(id)\"") {
+          Issue.record("\(room)/\(file.lastPathComponent) names the method \(id)")
+        }
+      }
+    }
+  }
+
   @Test func onlyTheGlassTouchesNcurses() throws {
     let importers = try Self.table().filter { $0.value.contains("CNCurses") }.map(\.key)
     #expect(importers == ["NCursesTerminal"])
@@ -76,5 +99,51 @@ import Testing
         #expect(lines.count <= 401, "\(room)/\(file.lastPathComponent) has \(lines.count) lines")
       }
     }
+  }
+
+  /// Everything that is printed passes one file, which makes it harmless for a terminal.
+  @Test func textLeavesByOneDoor() throws {
+    let ways =
+      /\b(?:fputs|fputc|puts|putchar|fwrite|fprintf|vprintf|dprintf|debugPrint)\(|fdopen\([12],|FileHandle\.standard|Swift\.print\(|\bwrite\((?:1|2|STD)/
+    var doors: Set<String> = []
+    for room in try Self.table().keys {
+      for file in Self.sources(room) where file.pathExtension == "swift" {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let isPrinted = room != "attnscope" && text.contains(/(?m)^[^\/\n]*\bprint\(/)
+        if isPrinted || text.contains(ways) { doors.insert("\(room)/\(file.lastPathComponent)") }
+      }
+    }
+    #expect(doors == ["attnscope/Output.swift"])
+  }
+
+  /// What one part of the program tells another is a parameter: the environment is read while other threads run.
+  @Test func theEnvironmentIsOnlyRead() throws {
+    for room in try Self.table().keys {
+      for file in Self.sources(room) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let isSet = text.contains(/\b(?:setenv|putenv|unsetenv)\(/)
+        #expect(!isSet, "\(room)/\(file.lastPathComponent)")
+      }
+    }
+  }
+
+  /// Code that is compiled for an instruction runs only where that instruction is: every name in a `target` attribute of
+  /// an instruction set is asked for where the set is chosen. (VNNI is asked for where its kernels are.)
+  @Test(arguments: [("avx2", "AS_ISA_AVX2"), ("avx512", "AS_ISA_AVX512")])
+  func instructionSetsAreAskedForWhole(_ file: String, _ name: String) throws {
+    func text(_ name: String) throws -> String {
+      let path = Self.root.appending(path: "Sources/Kernels/\(name)")
+      return try String(contentsOf: path, encoding: .utf8)
+    }
+    let wanted = try text("isa_\(file).c").matches(of: /target\("([^"]*)"\)/).flatMap {
+      $0.1.split(separator: ",").map(String.init)
+    }
+    let choice = try text("dispatch.c")
+    let start = try #require(choice.range(of: "case \(name):"))
+    let end = try #require(choice.range(of: ";", range: start.upperBound..<choice.endIndex))
+    let asked = choice[start.upperBound..<end.lowerBound].matches(
+      of: /__builtin_cpu_supports\("(\w+)"\)/
+    ).map { String($0.1) }
+    #expect(wanted.count > 2 && Set(asked) == Set(wanted).subtracting(["avx512vnni"]))
   }
 }

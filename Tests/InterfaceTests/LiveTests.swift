@@ -138,7 +138,10 @@ import Testing
           let question = Question.table(
             HeadID(layer: layer, head: head), TableRequest(Self.choice.decode, .row(155)))
           guard case .table(let table) = try await backend.answer(question, at: Frame(tokens: 156))
-          else { continue }
+          else {
+            Issue.record("no table of layer \(layer), head \(head)")
+            continue
+          }
           skipped += table.skippedBlocks(try Lambda(0.01))
         }
       }

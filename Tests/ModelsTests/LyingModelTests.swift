@@ -8,6 +8,10 @@ import Testing
 /// Models that lie: one sentence, soon, and never a crash.
 @Suite struct LyingModelTests {
   private static let base = TinyModel().gguf
+  private static let tokens: Int = {
+    for case ("tokenizer.ggml.tokens", .texts(let all)) in base.metadata { return all.count }
+    return 0
+  }()
 
   private func refuse(_ bytes: [UInt8], _ words: String) throws {
     try TinyGGUF.with(bytes) { path in
@@ -38,6 +42,12 @@ import Testing
     try change("'unigram'") { $0.set("tokenizer.ggml.model", .text("unigram")) }
     try change("'gemma'") { $0.set("tokenizer.ggml.pre", .text("gemma")) }
     try change("entries for") { $0.set("tokenizer.ggml.token_type", .i32s([1, 2])) }
+    let kinds = [Float](repeating: 1, count: Self.tokens)
+    for kind in [Float.nan, .infinity, -1e30, 1e19, 1.5] {
+      try change("token_type: token 0 is of kind") {
+        $0.set("tokenizer.ggml.token_type", .f32s([kind] + kinds.dropFirst()))
+      }
+    }
     try change("merge 0 is not two tokens") { gguf in
       gguf.set("tokenizer.ggml.merges", .texts([Array("ab".utf8)]))
     }

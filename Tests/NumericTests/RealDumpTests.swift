@@ -14,8 +14,10 @@ import Testing
 
 enum Real {
   static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
-  /// The four-layer dump beside the checkout, or the bundled sample where it is not there.
-  static var path: String { sharedData("smollm2-log-2k.safetensors") ?? sample }
+  /// The four-layer dump of 2048 tokens beside the checkout; nil where it is not there.
+  static let long = sharedData("smollm2-log-2k.safetensors")
+  static let noLong: Comment = "the dump of 2048 tokens is not beside the checkout"
+  static let slow: Comment = "without optimisation this takes minutes: swift test -c release"
 
   /// The model that samples/get-model.sh brings; nil where it is not there.
   static var model: String? {
@@ -44,7 +46,7 @@ enum Real {
 
   /// Real Q, K, V against double precision: masks equal away from the threshold, outputs within 2e-5.
   @Test(
-    .enabled(if: isRelease),
+    .enabled(if: isRelease, Real.slow),
     arguments: [
       TileSpec(rows: 128, keys: 128),
       TileSpec(rows: 64, keys: 256, vote: .group, order: .descending),
@@ -75,8 +77,15 @@ enum Real {
   }
 
   /// Over all heads of the real dump the int8 bound decides most skipped blocks, and nothing else changes, to the bit.
-  @Test(.enabled(if: isRelease)) func theBoundDecidesMostBlocks() throws {
-    let heads = DumpHeads(try Dump.open(Real.path))
+  @Test(.enabled(if: isRelease, Real.slow)) func theBoundDecidesMostBlocks() throws {
+    try decide(Real.sample)
+  }
+
+  @Test(.enabled(if: isRelease, Real.slow), .enabled(if: Real.long != nil, Real.noLong))
+  func theBoundDecidesMostBlocksOfALongDump() throws { try decide(try #require(Real.long)) }
+
+  private func decide(_ path: String) throws {
+    let heads = DumpHeads(try Dump.open(path))
     let spec = TileSpec(rows: 128, keys: 128)
     for (lambda, least) in [(0.01, 0.85), (0.1, 0.9)] {
       var (skipped, decided) = (0, 0)
@@ -142,9 +151,14 @@ enum Real {
 }
 
 /// The budgets of DESIGN.md section 6, with slack for a noisy machine. Alone, so that they measure one thing at a time.
-@Suite(.serialized, .enabled(if: isRelease)) struct BudgetTests {
-  @Test func allBlockTablesOfTheRealLayers() throws {
-    let heads = DumpHeads(try Dump.open(Real.path))
+@Suite(.serialized, .enabled(if: isRelease, Real.slow)) struct BudgetTests {
+  @Test func allBlockTablesOfTheRealLayers() throws { try tables(Real.sample) }
+
+  @Test(.enabled(if: Real.long != nil, Real.noLong))
+  func allBlockTablesOfALongDump() throws { try tables(try #require(Real.long)) }
+
+  private func tables(_ path: String) throws {
+    let heads = DumpHeads(try Dump.open(path))
     var best = Double.infinity
     for _ in 0..<3 {
       let start = ContinuousClock.now
@@ -202,9 +216,16 @@ enum Real {
   }
 
   /// p95 of key press to presented frame while every head is computed behind it.
-  @Test func keyToFrameWhileKernelsRun() async throws {
+  @Test func keyToFrameWhileKernelsRun() async throws { try await keyToFrame(Real.sample) }
+
+  @Test(.enabled(if: Real.long != nil, Real.noLong))
+  func keyToFrameWhileKernelsRunOverALongDump() async throws {
+    try await keyToFrame(try #require(Real.long))
+  }
+
+  private func keyToFrame(_ path: String) async throws {
     let terminal = VirtualTerminal(width: 120, height: 40)
-    let app = App(FileBackend(try Dump.open(Real.path)), terminal: terminal)
+    let app = App(FileBackend(try Dump.open(path)), terminal: terminal)
     let running = Task { await app.run() }
     while terminal.frameCount == 0 { try await Task.sleep(for: .milliseconds(1)) }
     var times: [Double] = []

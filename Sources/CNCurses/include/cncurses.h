@@ -1,10 +1,13 @@
-// About twenty plain functions over ncursesw, because Swift cannot see its macros and variadic functions, and because
-// signal handlers must be C. All of them but cn_probe, cn_wake and the handlers run on one thread.
+// About twenty plain functions over ncursesw, because Swift cannot see its macros and variadic
+// functions, and because signal handlers must be C. All of them but cn_probe, cn_wake and the
+// handlers run on one thread.
 #ifndef ATTNSCOPE_CNCURSES_H
 #define ATTNSCOPE_CNCURSES_H
 #include <stdint.h>
 
-/// A cell: a scalar (0 after a wide one), palette colours (-1 the terminal's own) and CN_* attributes.
+/// A cell: a scalar (0 after a wide one), palette colours (-1 the terminal's own) and CN_*
+/// attributes.
+/// A row of these is what crosses from Swift to C: no pointers, twelve bytes each.
 typedef struct {
   uint32_t glyph;
   int16_t foreground;
@@ -13,22 +16,26 @@ typedef struct {
   uint16_t padding;
 } cn_cell;
 
+/// Attributes of a cell, bits.
 enum { CN_BOLD = 1, CN_DIM = 2, CN_REVERSE = 4, CN_UNDERLINE = 8 };
 
 /// What a wait ended with, bits.
 enum { CN_INPUT = 1, CN_WOKEN = 2, CN_RESIZED = 4, CN_SUSPEND = 8, CN_INTERRUPTED = 16 };
 
+/// Keys that are no scalar; from 2^24 on, so that no scalar can be mistaken for one.
 enum {
   CN_KEY_UP = 1 << 24, CN_KEY_DOWN, CN_KEY_LEFT, CN_KEY_RIGHT, CN_KEY_PAGE_UP, CN_KEY_PAGE_DOWN, CN_KEY_HOME,
   CN_KEY_END, CN_KEY_ENTER, CN_KEY_BACKSPACE, CN_KEY_DELETE, CN_KEY_BACK_TAB, CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE
 };
 
+/// A mouse report in columns and rows from 0; `released` is 1 when a button was let go.
 typedef struct {
   int32_t button;   // as SGR mouse reports it: 0 left, 32 drag, 64/65 wheel
   int32_t x, y;     // from 0
   int32_t released;
 } cn_mouse;
 
+/// What terminfo says of a terminal: 1 or 0, and numbers of colours and colour pairs.
 typedef struct {
   int32_t known;    // terminfo has an entry
   int32_t colors;
@@ -38,14 +45,19 @@ typedef struct {
 } cn_terminfo;
 
 /// Looks a terminal up without touching the screen.
+/// From any thread, as long as no other call is looking one up.
 cn_terminfo cn_probe(const char *term);
 /// The codeset after setlocale: 1 when it is UTF-8. `try_utf8` also tries C.UTF-8.
 int cn_locale_is_utf8(int try_utf8);
 
 /// Takes the screen. 0 when it worked; then the terminal comes back on every way out.
+/// `mouse` is 1 to have the mouse reported. -1 leaves the terminal as it was.
 int cn_start(const char *term, int mouse);
+/// Gives the screen back. Does nothing when there is none.
 void cn_stop(void);
+/// How many colours terminfo promises; 0 without any. Needs a screen.
 int cn_colors(void);
+/// Columns and rows as ncurses knows them, which is as of the last cn_resize.
 void cn_size(int *width, int *height);
 /// Reads the size anew from the terminal and tells ncurses.
 void cn_resize(void);
@@ -53,16 +65,22 @@ void cn_resize(void);
 void cn_suspend(void);
 
 /// Writes one row of cells. Nothing is shown before cn_show.
+/// From column 0, at most 1024 cells. A glyph whose width the C library disputes becomes `?` or a
+/// blank, so that the row keeps its columns.
 void cn_row(int y, const cn_cell *cells, int count);
+/// Sends what has changed since the last one.
 void cn_show(void);
 /// Makes the next cn_show repaint everything.
 void cn_touch(void);
 
 /// Waits for input, a wake-up or a signal, at most `milliseconds` (negative: for ever).
+/// Returns bits of CN_INPUT and its neighbours, 0 when the time was up.
 int cn_wait(int milliseconds);
 /// Ends a cn_wait; from any thread.
 void cn_wake(void);
 /// The next key: a scalar, a CN_KEY, or -1 when there is none.
+/// A mouse report fills `mouse` and gives CN_KEY_MOUSE; sequences that nobody knows give
+/// CN_KEY_OTHER.
 int32_t cn_key(cn_mouse *mouse);
 
 /// Dies as asked, for the tests of the ways out: "segv", "trap", "abort", "exit".

@@ -5,11 +5,15 @@ import Pictures
 import Sessions
 
 /// Margins of all blocks with the mask, the curve and the histogram.
+///
+/// Blocks are drawn at their own size, ragged ones smaller; a margin is written in where it fits.
 struct BlocksFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page; without a table only its title.
   var picture: Picture {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
@@ -37,6 +41,7 @@ struct BlocksFigure {
     return figure.page(sheet, height: y + 8, title: "Blocks: \(figure.title)", summary: text)
   }
 
+  /// Every block by its margin, crosses on what lambda skips.
   private func drawMargins(_ table: BlockTable, _ area: Area, _ sheet: inout Sheet) {
     let model = figure.model, ink = figure.ink
     var whole = model
@@ -72,6 +77,7 @@ struct BlocksFigure {
     ).drawOver(on: &sheet)
   }
 
+  /// Blocks by margin from -20 to 5 nats; skipped bins have the colour that means pruned.
   private func drawHistogram(_ table: BlockTable, _ area: Area, _ sheet: inout Sheet) {
     let ink = figure.ink
     let low = -20.0, high = 5.0, bins = 25
@@ -106,18 +112,24 @@ struct BlocksFigure {
 }
 
 /// sparsity(λ) of one head or many.
+///
+/// Heads in the background are pale and thin, the chosen one is in front with its lambda marked.
 struct CurvePlate {
   private let figure: Figure
   private let area: Area
 
+  /// A plot in `area`, axes outside of it.
   init(_ figure: Figure, _ area: Area) { (self.figure, self.area) = (figure, area) }
 
+  /// Place of a power of ten.
   private func x(_ exponent: Double) -> Double {
     area.x + (1 - exponent / CurvePlot.left).clamped(0, 1) * area.width
   }
 
+  /// Place of a share.
   private func y(_ share: Double) -> Double { area.maxY - share * area.height }
 
+  /// `count` points at even steps of log10 lambda, from the left edge to lambda = 1.
   static func points(_ table: BlockTable, count: Int) -> [(exponent: Double, sparsity: Double)] {
     (0..<count).map { step in
       let exponent = CurvePlot.left * (1 - Double(step) / Double(count - 1))
@@ -160,11 +172,15 @@ struct CurvePlate {
 }
 
 /// sparsity(λ) of every head, the chosen one in front.
+///
+/// Long sources show the chosen head alone: a table of every head would take too long for a page.
 struct CurveFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page.
   var picture: Picture {
     let model = figure.model
     var sheet = Sheet(figure.ink)

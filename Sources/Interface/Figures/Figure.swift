@@ -5,7 +5,10 @@ public import Pictures
 public import Sessions
 
 /// What a figure shows.
+///
+/// Raw values are the words that users type.
 public enum FigureKind: String, Sendable, CaseIterable {
+  /// One a view, with the row for the text, and the curve of every head beside.
   case map, heads, blocks, sinks, row, curve, compare
 
   /// Every word that is understood: those of the figures, and the titles of views 3 and 4.
@@ -44,16 +47,24 @@ public enum FigureKind: String, Sendable, CaseIterable {
 /// A figure to publish: the same numbers, scales and masks as the screen, on a page of its own.
 ///
 /// Example: `var figure = Figure(model, .map); try await figure.complete(ask); figure.picture.svg`.
+///
+/// The catch: it holds a model of its own with a fixed size, so that the same view gives the same
+/// bytes in any window. Ask for its answers before reading `picture`.
 public struct Figure: Sendable {
+  /// What is shown.
   public let kind: FigureKind
+  /// A dark page; ramps run the other way.
   public let isDark: Bool
   /// Points, without the caption.
   public let width: Double
+  /// The model with its answers, on a screen of 160x60 cells.
   var model: Model
 
   /// Cells on the longer side of a map: finer than that no page shows.
   static let mostCells = 512
 
+  /// The figure of the model's view, 760 points wide on a light page, unless told otherwise; widths
+  /// are held to 480...4000 points.
   public init(_ model: Model, _ kind: FigureKind? = nil, isDark: Bool? = nil, width: Double = 760) {
     self.kind = kind ?? FigureKind(model.selection.view)
     self.isDark = isDark ?? false
@@ -72,6 +83,7 @@ public struct Figure: Sendable {
   }
 
   /// Asks for all that it shows and that the model has not got.
+  /// Throws `FigureError` when the source cannot give the map, and what `ask` throws.
   public mutating func complete(_ ask: (Question) async throws -> Answer) async throws {
     try await Still.complete(&model, ask)
     for question in questions where !model.isKnown(question) {
@@ -81,6 +93,7 @@ public struct Figure: Sendable {
     if let why = questions.first.flatMap(model.refusal) { throw FigureError(why) }
   }
 
+  /// What it shows beyond the view's own questions.
   private var questions: [Question] {
     switch kind {
     case .map: [mapQuestion(model)]
@@ -95,6 +108,7 @@ public struct Figure: Sendable {
     }
   }
 
+  /// The window of a side at the cells of a page.
   func mapQuestion(_ side: Model) -> Question {
     let window = side.selection.window
     return .picture(
@@ -104,6 +118,7 @@ public struct Figure: Sendable {
         columns: min(window.keys.count, Self.mostCells), muted: side.mutedKey))
   }
 
+  /// A head's whole pattern, 96 cells on a side at most.
   func thumbnailQuestion(_ head: HeadID) -> Question {
     let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
     let cells = min(model.source.keys, 96)
@@ -128,10 +143,13 @@ public struct Figure: Sendable {
 
   // MARK: Words
 
+  /// The colours of its page.
   var ink: Ink { Ink(isDark: isDark) }
 
+  /// The head in words.
   var headName: String { "layer \(model.layerNumber) head \(model.selection.head.head)" }
 
+  /// File and head.
   var title: String { "\(model.source.name), \(headName)" }
 
   /// Everything that a reader needs to make the figure again.
@@ -150,6 +168,7 @@ public struct Figure: Sendable {
     return words.joined(separator: "; ") + "."
   }
 
+  /// How values became colours, for the caption.
   var looks: String {
     let selection = model.selection
     var text =
@@ -160,8 +179,9 @@ public struct Figure: Sendable {
   }
 
   /// What BLASST does to the chosen head, in a sentence.
-  var outcome: String { PlainText(model).outcome }
+  public var outcome: String { PlainText(model).outcome }
 
+  /// The sheet as a picture of this figure's width; heights are in points.
   func page(_ sheet: Sheet, height: Double, title: String, summary: String) -> Picture {
     Picture(
       width: width, height: height, background: ink.page, title: title, summary: summary,
@@ -171,7 +191,9 @@ public struct Figure: Sendable {
 
 /// Why there is no figure.
 public struct FigureError: Error, CustomStringConvertible {
+  /// A sentence for a person.
   public let description: String
 
+  /// A sentence for a person.
   init(_ description: String) { self.description = description }
 }

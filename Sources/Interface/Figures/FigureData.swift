@@ -3,9 +3,15 @@ import Attention
 import Canvas
 import Sessions
 
-/// The numbers behind a figure: a table for people and spreadsheets, and, where it is one, an array.
+/// The numbers behind a figure: a table for people and spreadsheets, and, where it is one, an
+/// array.
+///
+/// Example: `try figure.data.csv`. The same answers as the picture, before any colouring; fields of
+/// methods are exported as arrays and not as rows.
 public struct FigureData: Sendable {
+  /// Headings.
   public let columns: [String]
+  /// `[rows][columns]`, numbers with all their digits.
   public let rows: [[String]]
   /// Row-major, NaN where nothing is visible; nil for figures that are no matrix.
   public let matrix: (shape: [Int], values: [Float])?
@@ -15,13 +21,16 @@ public struct FigureData: Sendable {
     ([columns] + rows).map { $0.map(Self.field).joined(separator: ",") + "\n" }.joined()
   }
 
+  /// A field, in quotes where it must be.
   private static func field(_ text: String) -> String {
     guard text.contains(where: { "\",\n\r".contains($0) }) else { return text }
     return "\"" + text.replacing("\"", with: "\"\"") + "\""
   }
 }
 
+/// One table a kind of figure, made from the answers that its picture is made from.
 extension Figure {
+  /// The numbers of this kind of figure; empty while its answers are missing.
   public var data: FigureData {
     switch kind {
     case .map: map
@@ -35,8 +44,10 @@ extension Figure {
     }
   }
 
+  /// Empty for what is not there.
   private func number(_ value: Float) -> String { value.isNaN ? "" : "\(value)" }
 
+  /// A row a cell that holds something visible.
   private var map: FigureData {
     guard let map = model.map(mapQuestion(model)) else {
       return FigureData(columns: [], rows: [], matrix: nil)
@@ -80,6 +91,7 @@ extension Figure {
     return FigureData(columns: ["name", "at", "value", "unit"], rows: rows, matrix: nil)
   }
 
+  /// Both sides and their difference, a row a cell.
   private var comparison: FigureData {
     let sides = [model.leftSide, model.rightSide]
     guard let a = sides[0].map(mapQuestion(sides[0])), let b = sides[1].map(mapQuestion(sides[1])),
@@ -103,6 +115,7 @@ extension Figure {
       matrix: ([a.rows, a.columns], difference.values))
   }
 
+  /// A row a block that somebody may see.
   private var blocks: FigureData {
     guard let table = model.table(model.selection.head) else {
       return FigureData(columns: [], rows: [], matrix: nil)
@@ -129,6 +142,7 @@ extension Figure {
       ], rows: rows, matrix: ([table.rowTiles, table.keyTiles], table.margins))
   }
 
+  /// A row a head, in the order of the view.
   private var heads: FigureData {
     let rows = HeadsLayout(model).order.map { head -> [String] in
       let table = model.table(head), summary = model.summary(head)
@@ -150,6 +164,7 @@ extension Figure {
       ], rows: rows, matrix: nil)
   }
 
+  /// Mean mass of each key of the chosen head.
   private var sinks: FigureData {
     let mass = model.summary(model.selection.head)?.columnMass ?? []
     return FigureData(
@@ -158,6 +173,7 @@ extension Figure {
       matrix: ([mass.count], mass))
   }
 
+  /// What the query under the cursor gives each key.
   private var row: FigureData {
     let row = model.row(model.selection.query) ?? []
     return FigureData(
@@ -166,6 +182,7 @@ extension Figure {
       matrix: ([row.count], row))
   }
 
+  /// Sparsity and dropped mass at every eighth of a decade of lambda.
   private var curve: FigureData {
     guard let table = model.table(model.selection.head), table.madeFor == nil else {
       return FigureData(columns: [], rows: [], matrix: nil)

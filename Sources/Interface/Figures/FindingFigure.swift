@@ -4,15 +4,21 @@ import Canvas
 import Pictures
 import Sessions
 
-/// Everything a method found on one head, on a page: the one switch over the five shapes that a page knows.
+/// Everything a method found on one head, on a page: the one switch over the five shapes that a
+/// page knows.
+///
+/// The height follows from what there is: fields in pairs, then strips, curves and timelines one
+/// under the other, then every number.
 struct FindingFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
   /// Cells on a side of a field.
   static let cells = 256
 
+  /// The page, or the reason why there is nothing to show.
   var picture: Picture {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
@@ -73,6 +79,7 @@ struct FindingFigure {
     fields(model).compactMap { question(model, $0) }
   }
 
+  /// The picture of a field at `cells` on a side.
   private static func question(_ model: Model, _ finding: Finding) -> Question? {
     guard let setting = model.methodInForce, case .field(let field, _) = finding.content else {
       return nil
@@ -82,6 +89,7 @@ struct FindingFigure {
       model, setting, finding.name, field, plot, pixelsPerCell: 1)
   }
 
+  /// A field with its colour bar; the y below it.
   private func draw(_ finding: Finding, in area: Area, _ sheet: inout Sheet) -> Double {
     let model = figure.model, ink = figure.ink
     sheet.text(finding.title, area.x, area.y - 6, size: 11, bold: true)
@@ -114,6 +122,7 @@ struct FindingFigure {
     return plot.maxY + 18
   }
 
+  /// The colour of a shade on this page.
   private func tone(_ value: Float, _ isSigned: Bool) -> RGB {
     isSigned
       ? DifferenceColors.tone(value, figure.ink)
@@ -122,6 +131,7 @@ struct FindingFigure {
 
   // MARK: Strips, curves, timelines
 
+  /// A strip of bars; the y below it.
   private func draw(
     _ title: String, _ axis: Axis, _ values: [Float], _ unit: Unit, in area: Area,
     _ sheet: inout Sheet
@@ -146,6 +156,7 @@ struct FindingFigure {
     return area.maxY + 10
   }
 
+  /// A curve with its marks; the y below it.
   private func draw(_ title: String, _ curve: Curve, in area: Area, _ sheet: inout Sheet) -> Double
   {
     let xs = curve.points.map { curve.isLogarithmic ? Scale.log10($0.x) : $0.x }
@@ -178,6 +189,7 @@ struct FindingFigure {
     return area.maxY + 20
   }
 
+  /// A timeline, each key a colour of its own; the y below it.
   private func draw(
     _ title: String, _ spans: [Span], _ lanes: Axis, _ unit: Unit, in area: Area,
     _ sheet: inout Sheet

@@ -5,21 +5,33 @@ import Pictures
 import Sessions
 
 /// A heat map on a page: cells, block grid, crosses on skipped blocks, axes with numbers or tokens.
+///
+/// A cell that is `nil` stays the colour of what nobody may see. Blocks are drawn over the cells at
+/// their true edges, which need not be those of cells.
 struct HeatPlate {
+  /// Whose window, cursor, lambda and tokens are meant.
   let model: Model
+  /// Where the cells are, in points; axes stand outside.
   let area: Area
+  /// Cells from top to bottom.
   let rows: Int
+  /// Cells from left to right.
   let columns: Int
-  /// Of each cell; nil is not visible.
+  /// `[rows * columns]`; nil is not visible.
   let colors: [RGB?]
+  /// Whose skipped blocks get crosses; nil draws none.
   let table: BlockTable?
+  /// The name of the crosses in the SVG.
   var crossID = "skipped-blocks"
+  /// The name of the cells in the SVG.
   var cellID = "map"
+  /// Axes are drawn.
   var labels = true
 
   /// Tokens are named when there is room for each.
   static let mostNamed = 48
 
+  /// Background, cells, and everything over them.
   func draw(on sheet: inout Sheet) {
     sheet.rect(area, fill: sheet.ink.absent)
     sheet.add(
@@ -38,16 +50,20 @@ struct HeatPlate {
 
   // MARK: Blocks
 
+  /// Place of the left edge of a key.
   private func x(_ key: Int) -> Double {
     let keys = model.selection.window.keys
     return area.x + Double(key - keys.lowerBound) / Double(keys.count) * area.width
   }
 
+  /// Place of the upper edge of a query.
   private func y(_ query: Int) -> Double {
     let queries = model.selection.window.queries
     return area.y + Double(query - queries.lowerBound) / Double(queries.count) * area.height
   }
 
+  /// Crosses on the parts of skipped blocks that lie in the window, and lines between blocks that
+  /// are wide enough.
   private func drawBlocks(_ table: BlockTable, on sheet: inout Sheet) {
     let window = model.selection.window, mask = table.mask(model.lambda)
     let wide = area.width * Double(table.spec.keys) / Double(window.keys.count)
@@ -71,6 +87,7 @@ struct HeatPlate {
       .crosses(marks, color: sheet.ink.pruned, halo: sheet.ink.halo, id: crossID))
   }
 
+  /// Lines between blocks.
   private func drawGrid(_ table: BlockTable, on sheet: inout Sheet) {
     let window = model.selection.window
     for key in stride(from: table.spec.keys, to: table.keys, by: table.spec.keys)
@@ -85,6 +102,7 @@ struct HeatPlate {
 
   // MARK: Axes
 
+  /// Tokens where there is room for each, numbers at round places elsewhere.
   private func drawAxes(on sheet: inout Sheet) {
     let window = model.selection.window
     let isNamed = !model.source.tokens.isEmpty
@@ -132,11 +150,16 @@ struct HeatPlate {
 }
 
 /// The map of one head.
+///
+/// The map is as high as its window is long, within bounds; its caption names file, head, scale,
+/// lambda and tile.
 struct MapFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page, with everything that a reader needs to make it again.
   var picture: Picture {
     let model = figure.model, ink = figure.ink, selection = model.selection
     var sheet = Sheet(ink)
@@ -204,6 +227,7 @@ struct MapFigure {
       sheet, height: y + 8, title: "\(title): \(figure.title)", summary: caption)
   }
 
+  /// What crosses and blank cells mean; the y below it.
   private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
     var x = x
     let ink = figure.ink
@@ -225,5 +249,6 @@ struct MapFigure {
 }
 
 extension Double {
+  /// Into a range whose ends are in order.
   func clamped(_ low: Double, _ high: Double) -> Double { Swift.min(Swift.max(self, low), high) }
 }

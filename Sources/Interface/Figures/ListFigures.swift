@@ -5,11 +5,15 @@ import Pictures
 import Sessions
 
 /// All heads as thumbnails, a line a layer where that fits.
+///
+/// Means and not maxima, as on the screen: shapes are compared, not sizes.
 struct HeadsFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page: up to sixteen heads of a layer in one line.
   var picture: Picture {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
@@ -35,6 +39,7 @@ struct HeadsFigure {
     return figure.page(sheet, height: y + 8, title: "Heads: \(model.source.name)", summary: text)
   }
 
+  /// One head: name, skipped share, picture.
   private func draw(_ head: HeadID, _ area: Area, _ sheet: inout Sheet) {
     let model = figure.model, ink = figure.ink
     let isChosen = head == model.selection.head
@@ -62,11 +67,15 @@ struct HeadsFigure {
 }
 
 /// Mass on the first token by layer and head, and the heaviest keys of the chosen head.
+///
+/// Heads above the threshold are bold, so that a print in grey tells them as well.
 struct SinksFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page.
   var picture: Picture {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
@@ -106,6 +115,7 @@ struct SinksFigure {
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }
 
+  /// The twelve heaviest keys with bars; the y below them.
   private func drawKeys(_ sheet: inout Sheet, from top: Double) -> Double {
     let model = figure.model, ink = figure.ink
     sheet.text("Heaviest keys of \(figure.headName)", 66, top - 12, size: 11, bold: true)
@@ -131,11 +141,15 @@ struct SinksFigure {
 }
 
 /// What one query reads: its text, each token shaded by its weight, and the heaviest keys.
+///
+/// Text is shaded by the logarithm of the weight, relative to the row's largest.
 struct RowFigure {
   fileprivate let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page: a profile over all keys, then the text.
   var picture: Picture {
     let model = figure.model, ink = figure.ink, query = model.selection.query
     var sheet = Sheet(ink)
@@ -159,6 +173,7 @@ struct RowFigure {
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }
 
+  /// The largest probability under each point, six decades on a log scale; the y below it.
   private func drawProfile(_ row: [Float], _ area: Area, _ sheet: inout Sheet) -> Double {
     let ink = figure.ink, cells = min(row.count, Int(area.width))
     let edges = PooledMap.edges(0..<row.count, cells: max(1, cells))
@@ -235,11 +250,16 @@ extension RowFigure {
 }
 
 /// Two maps and their difference, and the numbers of both.
+///
+/// All three pictures have the scale of the screen; the difference is symmetric about zero, orange
+/// for more on the left.
 struct CompareFigure {
   private let figure: Figure
 
+  /// Reads the figure's model.
   init(_ figure: Figure) { self.figure = figure }
 
+  /// The page: two maps and the difference side by side, numbers below.
   var picture: Picture {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
@@ -285,6 +305,7 @@ struct CompareFigure {
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }
 
+  /// One of the three maps, with few ticks and no names.
   private func plate(
     _ side: Model, _ area: Area, _ rows: Int, _ columns: Int, _ colors: [RGB?],
     _ table: BlockTable?, _ name: String, _ sheet: inout Sheet

@@ -2,18 +2,30 @@ import Canvas
 import Pictures
 
 /// The colours of a figure's page.
+///
+/// Two pages only, light and dark; colours that mean something are told apart by colour-blind
+/// readers. Source: Okabe and Ito, "Color Universal Design", 2008.
 struct Ink {
+  /// The page itself.
   let page: RGB
+  /// Words that matter.
   let text: RGB
+  /// Axes, captions and notes.
   let dim: RGB
   /// Where nothing is visible.
   let absent: RGB
+  /// Frames and lines between blocks.
   let grid: RGB
+  /// What is skipped, wherever it stands.
   let pruned: RGB
+  /// The rim of a cross, so that it is seen on any colour.
   let halo: RGB
+  /// Bars, curves and what is chosen.
   let accent: RGB
+  /// The page is dark.
   let isDark: Bool
 
+  /// The colours of a light or a dark page.
   init(isDark: Bool) {
     self.isDark = isDark
     page = isDark ? RGB(hex: 0x14161a) : RGB(hex: 0xffffff)
@@ -35,25 +47,42 @@ struct Ink {
 }
 
 /// A rectangle in points.
+///
+/// Points from the upper left of the page.
 struct Area {
+  /// Left edge.
   var x: Double
+  /// Upper edge.
   var y: Double
+  /// To the right.
   var width: Double
+  /// Downwards.
   var height: Double
 
+  /// Right edge.
   var maxX: Double { x + width }
+  /// Lower edge.
   var maxY: Double { y + height }
 }
 
-/// A figure while it is drawn: shapes from back to front, with the few things that every figure has.
+/// A figure while it is drawn: shapes from back to front, with the few things that every figure
+/// has.
+///
+/// Coordinates are points from the upper left. Text from outside is made visible here, so that no
+/// caller has to think of it.
 struct Sheet {
+  /// The colours of the page.
   let ink: Ink
+  /// From back to front.
   private(set) var shapes: [Shape] = []
 
+  /// An empty page.
   init(_ ink: Ink) { self.ink = ink }
 
+  /// Over everything that is there.
   mutating func add(_ shape: Shape) { shapes.append(shape) }
 
+  /// One line; `y` is its baseline, and `rotation` is in degrees clockwise.
   mutating func text(
     _ text: String, _ x: Double, _ y: Double, size: Double = 11, _ anchor: Anchor = .start,
     _ color: RGB? = nil, bold: Bool = false, rotation: Double = 0
@@ -65,6 +94,7 @@ struct Sheet {
         bold: bold, rotation: rotation))
   }
 
+  /// A box, filled, framed or both.
   mutating func rect(_ area: Area, fill: RGB? = nil, stroke: RGB? = nil, width: Double = 1) {
     shapes.append(
       .rect(
@@ -72,6 +102,7 @@ struct Sheet {
         strokeWidth: width))
   }
 
+  /// A straight line; `dash` in points, nil draws it through.
   mutating func line(
     _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ color: RGB? = nil,
     width: Double = 1, dash: Double? = nil
@@ -124,6 +155,7 @@ struct Sheet {
 }
 
 extension Sheet {
+  /// The same in a colour, from its left end.
   mutating func text(
     _ text: String, _ x: Double, _ y: Double, size: Double = 11, _ color: RGB
   ) {
@@ -132,10 +164,11 @@ extension Sheet {
 }
 
 extension ColorMap {
-  /// The true colour of t in 0...1, dark and light on the same side as on the screen; on a white page the lowest third
-  /// fades into the page.
+  /// The true colour of t in 0...1, dark and light on the same side as on the screen; on a white
+  /// page the lowest third fades into the page.
   ///
-  /// In 48 steps: finer than an eye tells apart on a page, and neighbours of one colour make small files.
+  /// In 48 steps: finer than an eye tells apart on a page, and neighbours of one colour make small
+  /// files.
   func tone(_ t: Float, _ ink: Ink) -> RGB {
     let t = (t * 47).rounded() / 47
     let (r, g, b) = rgb(ink.isDark ? Double(t) : 1 - Double(t))

@@ -14,6 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// The widest head: kernels keep a few vectors a channel on their stack. Readers of files
+/// refuse wider ones.
+#define AS_MOST_DIM 1024
+
 /// Sets of vector instructions, from slowest to fastest; a larger number includes the smaller
 /// ones.
 typedef enum {
@@ -40,6 +44,8 @@ typedef struct {
 /// The best instruction set of this machine, or the one ATTNSCOPE_ISA names (plain, baseline,
 /// avx2, avx512). A name that is unknown or not available is ignored.
 as_isa as_best_isa(void);
+/// What ATTNSCOPE_ISA says, whether it names an instruction set or not; NULL when it says nothing.
+const char *as_wanted_isa(void);
 /// 1 when this machine can run it.
 int as_isa_available(as_isa isa);
 /// Its name as ATTNSCOPE_ISA takes it; static storage.

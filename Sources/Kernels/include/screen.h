@@ -31,7 +31,7 @@ typedef struct {
   float *centre;        // [dim] c; may be anything, must not change
   float centre_norm;    // |c|, rounded up
   /// Elements of a key.
-  int32_t dim;
+  int32_t dim;          // at most AS_MOST_DIM
 } as_screen;
 
 /// A strip of 32 quantised query rows, or a few single rows (lanes of the first strip that

@@ -198,9 +198,11 @@ struct FlexSearch {
       "query_aware", isAware ? 1 : 0, .count, title: "query-aware (1) or vertical-slash (0)")
     let blocks = Axis(.block, wide, span: size, tokens: head.keys)
     aside.findings.series(
-      "pooled_estimate", blocks, estimate.map(Float.init), .share, title: "ā, pooled estimate")
+      "pooled_estimate", blocks, estimate.map(Float.init), .share,
+      title: "pooled estimate of the last rows")
     aside.findings.series(
-      "pooled_truth", blocks, truth.map(Float.init), .share, title: "â, true pooled mass")
+      "pooled_truth", blocks, truth.map(Float.init), .share,
+      title: "true pooled mass of the last rows")
     aside.findings.curve("search", curve(gamma), title: "cumulative mass of columns")
   }
 

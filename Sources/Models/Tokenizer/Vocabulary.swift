@@ -37,10 +37,7 @@ struct Vocabulary: Sendable {
     }
     let texts = tokens.strings()
     self.texts = texts
-    kinds =
-      try Self.numbers(gguf, "tokenizer.ggml.token_type", texts.count)
-      .map { $0.map { Kind(rawValue: Int($0)) ?? .normal } }
-      ?? [Kind](repeating: .normal, count: texts.count)
+    kinds = try Self.kinds(gguf, texts.count)
     scores = try Self.numbers(gguf, "tokenizer.ggml.scores", texts.count)?.map { Float($0) } ?? []
     let kinds = kinds
     bytes = texts.indices.map { Self.decoded(texts[$0], kinds[$0], isByteLevel: isByteLevel) }
@@ -82,6 +79,26 @@ struct Vocabulary: Sendable {
         place: "\(gguf.path): \(key)")
     }
     return array.numbers()
+  }
+
+  /// All are normal when the file does not say; so is a kind that is not known here.
+  private static func kinds(_ gguf: GGUFFile, _ count: Int) throws(ModelError) -> [Kind] {
+    let key = "tokenizer.ggml.token_type"
+    guard let numbers = try numbers(gguf, key, count) else {
+      return [Kind](repeating: .normal, count: count)
+    }
+    var kinds: [Kind] = []
+    kinds.reserveCapacity(count)
+    for number in numbers {
+      guard let whole = Int32(exactly: number) else {
+        throw ModelError(
+          .malformed,
+          "token \(kinds.count) is of kind \(number), which is no small whole number; the file is damaged",
+          place: "\(gguf.path): \(key)")
+      }
+      kinds.append(Kind(rawValue: Int(whole)) ?? .normal)
+    }
+    return kinds
   }
 
   /// A token's text as the bytes it stands for.

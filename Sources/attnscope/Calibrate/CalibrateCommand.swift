@@ -74,8 +74,11 @@ struct CalibrateCommand: ParsableCommand {
     guard target.allSatisfy({ $0 > 0 && $0 < 1 }), !target.isEmpty else {
       throw ValidationError("--target is a share between 0 and 1, e.g. 0.5.")
     }
-    guard lengths.allSatisfy({ $0 > 0 }), (1...65536).contains(decodeRows), splits > 0 else {
-      throw ValidationError("--lengths, --decode-rows and --splits are positive.")
+    guard lengths.allSatisfy({ $0 > 0 }), (1...65536).contains(decodeRows) else {
+      throw ValidationError("--lengths and --decode-rows are positive, --decode-rows up to 65536.")
+    }
+    guard (1...1 << 20).contains(splits) else {
+      throw ValidationError("--splits is 1 to \(1 << 20).")
     }
     if output != nil, write == nil { throw ValidationError("-o goes with --write.") }
     if json, write != nil, output == nil {

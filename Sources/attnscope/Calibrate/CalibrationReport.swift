@@ -62,7 +62,7 @@ struct CalibrationReport {
         let short = phase.calibration.curves.map(\.length).filter { factor > Double($0) }
         guard !short.isEmpty else { continue }
         out.append(
-          "\(name): the fitted factor \(Numbers.short(factor)) for \(Numbers.percent(target.target)) is larger than a context of \(short.map(String.init).joined(separator: " or ")): lambda would exceed 1 there, which is clamped to dense here and which kernels take differently; use dense below \(Int(factor.rounded(.up))) tokens"
+          "\(name): the fitted factor \(Numbers.short(factor)) for \(Numbers.percent(target.target)) is larger than a context of \(short.map(String.init).joined(separator: " or ")): lambda would exceed 1 there, which is clamped to dense here and which kernels take differently; use dense below \(Numbers.fixed(factor.rounded(.up), 0)) tokens"
         )
       }
       return out
@@ -255,7 +255,7 @@ struct CalibrationReport {
       lines += fits.map {
         let factor = $0.fit.factor(target)
         return
-          "    \($0.phase.rawValue): \(factor)  # dense below \(Int(factor.rounded(.up))) tokens: lambda would exceed 1"
+          "    \($0.phase.rawValue): \(factor)  # dense below \(Numbers.fixed(factor.rounded(.up), 0)) tokens: lambda would exceed 1"
       }
       lines += unreached.map { "    # \($0.rawValue): \(Numbers.percent(target)) was out of reach" }
       return lines.joined(separator: "\n") + "\n"
@@ -290,6 +290,8 @@ struct FactorTable {
   private let name: String
   /// Points of prefill, then of decode.
   private var columns: [[(sparsity: Double, factor: Double)]] = [[], []]
+  /// More than any context has tokens.
+  private static let largest = 1e12
 
   /// Reads a table. Throws `mismatch` with the line that is none.
   init(_ path: String) throws {
@@ -312,6 +314,12 @@ struct FactorTable {
           file: path)
       }
       for (column, value) in values.dropFirst().enumerated() {
+        guard abs(value!) <= Self.largest else {
+          throw FormatError(
+            .mismatch,
+            "line \(number + 1): a factor is lambda times a length of tokens, at most \(Numbers.short(Self.largest)), not \(value!)",
+            file: path)
+        }
         columns[column].append((values[0]!, value!))
       }
     }
