@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The file so far.
+/// The file so far: `size` bytes written in memory for `room`. Grows by doubling.
 struct sink {
   uint8_t *bytes;
   size_t size, room;
   int out_of_memory;
 };
 
+/// What libpng calls with each piece of the file; leaves by png_error when memory is short.
 static void write_bytes(png_structp png, png_bytep data, png_size_t count) {
   struct sink *sink = png_get_io_ptr(png);
   if (count > sink->room - sink->size) {
@@ -28,16 +29,20 @@ static void write_bytes(png_structp png, png_bytep data, png_size_t count) {
   sink->size += count;
 }
 
+/// Nothing to flush: the file is in memory.
 static void flush_bytes(png_structp png) { (void)png; }
 
-// libpng's own would print to the terminal, which belongs to the screen.
+/// libpng's own would print to the terminal, which belongs to the screen.
 static void fail(png_structp png, png_const_charp message) {
   (void)message;
   png_longjmp(png, 1);
 }
 
+/// Warnings would go to the terminal as well; none of them stops the file.
 static void ignore(png_structp png, png_const_charp message) { (void)png, (void)message; }
 
+/// 1 when every pixel has alpha 255; then the file needs no alpha channel and is a quarter
+/// smaller before compression.
 static int is_opaque(const uint8_t *rgba, size_t pixels) {
   for (size_t i = 0; i < pixels; i++) {
     if (rgba[4 * i + 3] != 255) return 0;
@@ -45,7 +50,8 @@ static int is_opaque(const uint8_t *rgba, size_t pixels) {
   return 1;
 }
 
-// tEXt holds Latin-1, so a title beyond ASCII goes into iTXt.
+/// Who made the file, and its title (NULL or empty: none). tEXt holds Latin-1, so a title
+/// beyond ASCII goes into iTXt.
 static void set_texts(png_structp png, png_infop info, const char *title) {
   png_text texts[2];
   memset(texts, 0, sizeof texts);
@@ -64,7 +70,8 @@ static void set_texts(png_structp png, png_infop info, const char *title) {
   png_set_text(png, info, texts, count);
 }
 
-// Everything that may jump. Nothing local changes between setjmp and the jump back.
+/// Everything that may jump. Nothing local changes between setjmp and the jump back, so no
+/// local is lost by it.
 static int encode(png_structp png, png_infop info, const uint8_t *rgba, int width, int height,
                   double dpi, const char *title, struct sink *sink) {
   if (setjmp(png_jmpbuf(png))) return sink->out_of_memory ? CPNG_MEMORY : CPNG_LIBRARY;

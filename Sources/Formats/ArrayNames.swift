@@ -1,14 +1,19 @@
 /// What an array's name says about it.
 ///
-/// Names seen in the wild (formats.md 4.1): `layers.12.q`, `blocks.3.attn.hook_pattern`, `attention`, `attn_weights`,
-/// `kq_soft_max-7`, `layer_5`, `arr_0`. The catch: `attention_mask`, `input_ids`, `labels` and the parameters
-/// of a model (`q_proj.weight`) look alike and are none of them.
+/// Names seen in the wild: `layers.12.q`, `blocks.3.attn.hook_pattern`, `attention`,
+/// `attn_weights`, `kq_soft_max-7`, `layer_5`, `arr_0`. The catch: `attention_mask`,
+/// `input_ids`, `labels` and the parameters of a model (`q_proj.weight`) look alike and are
+/// none of them.
 struct ArrayName {
+  /// Roles, with every kind of map in one: `kind` is nil when the name does not tell pattern
+  /// from scores.
   enum Family { case query, key, value, map(kind: DumpKind?), blocks, margins }
 
   let family: Family
+  /// The layer's number, if the name has one.
   let layer: Int?
 
+  /// Nil for names that are no attention array.
   init?(_ name: String) {
     let parts = nameParts(name)
     let words = Set(parts)
@@ -22,6 +27,8 @@ struct ArrayName {
     layer = Self.layer(parts)
   }
 
+  /// The last word decides, after the names that whole tools share (TransformerLens hooks,
+  /// llama.cpp's kq) had their say.
   private static func family(_ parts: [String], _ words: Set<String>) -> Family? {
     let last = parts.last { Int($0) == nil } ?? ""
     switch last {

@@ -1,13 +1,23 @@
 import Tensors
 
-/// The axes of an array by letter, outermost first: b batch, l layer, h head, n position, d head dim, q query, k key.
+/// The axes of an array by letter, outermost first: b batch, l layer, h head, n position, d
+/// head dim, q query, k key.
+///
+/// Example: `AxisOrder("bhqk").layers(tensor, batch: 0)` is one layer `[h, q, k]`. The catch:
+/// numbers alone do not tell head from position, so most orders come with a `Guess` that
+/// `--layout` overrides.
 struct AxisOrder {
+  /// One letter for each axis of the array, each at most once.
   let letters: [Character]
 
   init(_ text: String) { letters = Array(text) }
 
+  /// The letters as `--layout` takes them.
   var text: String { String(letters) }
 
+  /// Accepts the letters of one array kind: n and d, or q and k, with any of b, l and h
+  /// beside them. Throws `unsupported` for unknown or repeated letters and for a mixture of
+  /// the two.
   static func check(_ text: String, file: String) throws(FormatError) {
     let letters = Set(text)
     let known = letters.isSubset(of: "blhndqk") && letters.count == text.count
@@ -20,7 +30,9 @@ struct AxisOrder {
     }
   }
 
-  /// Splits an array into layers in canonical order `[h, n, d]` or `[h, q, k]`; `batch` picks from axis b.
+  /// Splits an array into layers in canonical order `[h, n, d]` or `[h, q, k]`; `batch` picks
+  /// from axis b. Nothing is copied: only strides change. An array without a head axis gets
+  /// one of a single head.
   func layers(_ tensor: Tensor, batch: Int) -> [Tensor] {
     var tensor = tensor
     var letters = letters
@@ -38,12 +50,14 @@ struct AxisOrder {
     return present.contains("l") ? (0..<tensor.shape[0]).map { tensor[$0] } : [tensor]
   }
 
+  /// One index of any axis, by moving that axis to the front first.
   private static func pick(_ tensor: Tensor, axis: Int, _ index: Int) -> Tensor {
     var order = Array(tensor.shape.axes.indices)
     order.remove(at: axis)
     return tensor.permuted([axis] + order)[index]
   }
 
+  /// A new axis of one element; its stride is never multiplied by anything but 0.
   private static func insertOne(_ tensor: Tensor, at axis: Int) -> Tensor {
     var axes = tensor.shape.axes
     var strides = tensor.strides
@@ -58,8 +72,8 @@ struct AxisOrder {
 extension AxisOrder {
   /// The order of a q, k or v array, with the guess it took.
   ///
-  /// Heads first, as our own files have it, unless that cannot be: query heads must be a multiple of key heads, and
-  /// nobody has more than 128 key heads while positions are few.
+  /// Heads first, as our own files have it, unless that cannot be: query heads must be a
+  /// multiple of key heads, and nobody has more than 128 key heads while positions are few.
   static func guessProjections(
     _ key: Shape, query: Shape, transformerLens: Bool
   ) -> (AxisOrder, Guess?)? {
@@ -77,7 +91,10 @@ extension AxisOrder {
     return (AxisOrder(order), Guess("axes of q, k, v read as \(order)", flag: "--layout"))
   }
 
-  /// The order of a map array; `named` says that its name already holds a layer number.
+  /// The order of a map array with the guess it took; nil for ranks other than 2 to 5.
+  /// `named` says that its name already holds a layer number, so that the outermost axis is
+  /// the batch. Only query-head-key order gives itself away: its first and last extents agree
+  /// and its middle is smaller.
   static func guessMap(_ shape: Shape, named: Bool) -> (AxisOrder, Guess?)? {
     switch shape.rank {
     case 2: return (AxisOrder("qk"), nil)

@@ -1,62 +1,102 @@
 public import Tensors
 
 /// What an array of a dump is.
+///
+/// `pattern` is after the softmax and `scores` before it, as TransformerLens names them;
+/// `blocks` says which tiles a method skipped, `margins` how near to its threshold each came.
 public enum ArrayRole: String, Sendable, CaseIterable {
   case query, key, value, pattern, scores, blocks, margins
 }
 
-/// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value `[kv_heads, k, d]`, pattern and
-/// scores `[heads, q, k]`, blocks and margins `[units, query tiles, key tiles]`.
+/// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value
+/// `[kv_heads, k, d]`, pattern and scores `[heads, q, k]`, blocks and margins
+/// `[units, query tiles, key tiles]`.
+///
+/// Example: `dump.layers[0].arrays[.query]?[3]` is head 3. The tensors point into the file; a
+/// layer of any size costs nothing until it is read.
 public struct LayerArrays: Sendable {
+  /// Its number in the model, which need not be its place in the list.
   public let layer: Int
+  /// By role; at least q and k, or one map.
   public var arrays: [ArrayRole: Tensor]
 }
 
 /// Something that was guessed, and the flag that overrides it.
+///
+/// Every view of a dump can list them, so that a wrong picture is traced to a wrong reading
+/// before it is believed.
 public struct Guess: Sendable, Equatable, CustomStringConvertible {
+  /// The reading that was chosen, as a phrase.
   public let what: String
+  /// The flag as a person types it, `--layout` for instance.
   public let flag: String
 
+  /// A guess of `what`, undone by `flag`.
   public init(_ what: String, flag: String) { (self.what, self.flag) = (what, flag) }
 
+  /// Both, for a list of notes.
   public var description: String { "\(what) (\(flag) overrides)" }
 }
 
 /// What kind of head a dump holds.
+///
+/// With `qkv` everything else can be computed; a `pattern` or `scores` can be shown and
+/// judged but not recomputed; a `mask` holds only which blocks were kept.
 public enum DumpKind: String, Sendable, CaseIterable {
   case qkv, pattern, scores, mask
 }
 
 /// The flags that override guesses; nil means: find out.
+///
+/// Example: `var options = DumpOptions(); options.layout = "bhnd"; options.batch = 2`.
 public struct DumpOptions: Sendable {
   /// Axis letters, outermost first: of q, k, v arrays `b l h n d`; of maps `b l h q k`.
   public var layout: String?
+  /// What the arrays are, `--kind`.
   public var kind: DumpKind?
+  /// Whether queries see later keys, `--causal` and `--no-causal`.
   public var causal: Bool?
   /// A text file with one token a line, or a JSON array of strings.
   public var tokens: String?
+  /// Position of the first query among the keys, in tokens.
   public var queryOffset: Int?
+  /// What scores are multiplied by before the softmax.
   public var scale: Double?
+  /// Which sequence of a batch, from 0.
   public var batch: Int?
+  /// Read two-byte integers as bfloat16, which numpy cannot name.
   public var bfloat16 = false
   /// In a mask of somebody else: does 1 mean kept? In our own files 1 means skipped.
   public var onesAreKept: Bool?
   /// Of a block mask: query rows x keys of a block.
   public var maskTile: (rows: Int, keys: Int)?
 
+  /// Nothing overridden.
   public init() {}
 }
 
-/// A file of attention, understood: layers of named arrays, tokens, and every guess that was made.
+/// A file of attention, understood: layers of named arrays, tokens, and every guess that was
+/// made.
+///
+/// Example: `let dump = try Dump.open("maps.npz")`. The catch: a dump says what its file
+/// says; whether heads divide and layers agree was checked at opening, whether the numbers
+/// are those of the model was not.
 public struct Dump: Sendable {
+  /// The file as it was named; the query's, when q, k and v come separately.
   public var path: String
+  /// `safetensors`, `npz` or `npy`.
   public var format: String
+  /// What the arrays are, and so which views can be drawn.
   public var kind: DumpKind
   /// Ascending by layer number.
   public var layers: [LayerArrays]
+  /// The model's name, when the file tells.
   public var model: String?
+  /// Text of each key `[keys]`; may be of another length, and then a guess says so.
   public var tokens: [String]?
+  /// The vocabulary's number of each token, when the file has them.
   public var tokenIDs: [Int]?
+  /// Queries see no later keys.
   public var causal: Bool
   /// Nil: causal maps are aligned bottom-right (keys - queries).
   public var queryOffset: Int?
@@ -66,6 +106,7 @@ public struct Dump: Sendable {
   public var tile: (rows: Int, keys: Int)?
   /// A mask array holds 1 for kept blocks.
   public var onesAreKept: Bool
+  /// In the order they were made.
   public var guesses: [Guess]
   /// Arrays of the whole dump that some methods ask for, by the name of the need: `residuals`
   /// `[sources, tokens, width]`.

@@ -2,6 +2,9 @@ import Kernels
 import Tensors
 
 extension DumpReader {
+  /// Adds q, k and v to the layers; a layer without q or k is dropped. All three share one
+  /// axis order, told by the first key array. Throws `mismatch` when q or k is missing or its
+  /// rank is not understood.
   mutating func addProjections(_ layers: inout [Int: LayerArrays]) throws(FormatError) {
     guard let keys = found[.key], let queries = found[.query] else {
       throw FormatError(.mismatch, "--kind qkv needs arrays named q and k", file: path)
@@ -20,6 +23,8 @@ extension DumpReader {
     layers = layers.filter { $0.value.arrays[.query] != nil && $0.value.arrays[.key] != nil }
   }
 
+  /// Adds the maps whose name fits `kind`, or all of them when a flag names the kind. Throws
+  /// `mismatch` when none fits.
   mutating func addMaps(_ layers: inout [Int: LayerArrays], kind: DumpKind) throws(FormatError) {
     let role: ArrayRole = kind == .scores ? .scores : (kind == .mask ? .blocks : .pattern)
     let mine = maps.filter { $0.hint == nil || $0.hint == kind || options.kind != nil }
@@ -35,6 +40,9 @@ extension DumpReader {
     try add(role, mine, order: order, to: &layers)
   }
 
+  /// Adds block masks and their margins, which only our own files have and whose order is
+  /// therefore known. With `onlyKnown` they may join layers and not make new ones: masks
+  /// beside q and k are a comparison, not the dump's content.
   mutating func addBlocks(_ layers: inout [Int: LayerArrays], onlyKnown: Bool = false)
     throws(FormatError)
   {
@@ -50,6 +58,9 @@ extension DumpReader {
     if !onlyKnown { layers = layers.filter { $0.value.arrays[.blocks] != nil } }
   }
 
+  /// Reads every item in `order` and files its layers under their numbers. An item one rank
+  /// short of an order with a batch axis is one without it. A stack of layers numbers itself;
+  /// a single layer takes the number in its name.
   private mutating func add(
     _ role: ArrayRole, _ items: [Found], order: AxisOrder, to layers: inout [Int: LayerArrays]
   ) throws(FormatError) {
@@ -79,6 +90,8 @@ extension DumpReader {
     }
   }
 
+  /// The sequence that `--batch` picks, else the first, with a guess noted once. Throws
+  /// `mismatch` beyond the axis.
   private mutating func chooseBatch(_ item: Found, _ order: AxisOrder) throws(FormatError) -> Int {
     guard let axis = order.letters.firstIndex(of: "b") else { return 0 }
     let size = item.entry.shape[axis], chosen = options.batch ?? 0
@@ -97,8 +110,10 @@ extension DumpReader {
     isOwnName(entry.name) && entry.shape.rank == 3 ? (AxisOrder("hnd"), nil) : nil
   }
 
+  /// The prefix that this program writes itself.
   private func isOwnName(_ name: String) -> Bool { name.hasPrefix("layers.") }
 
+  /// The refusal for an array with too few or too many axes.
   private func rank(_ item: Found, _ wanted: String) -> FormatError {
     FormatError(
       .mismatch,
@@ -134,7 +149,8 @@ extension DumpReader {
     }
   }
 
-  /// Heads must divide, head dims and positions must match.
+  /// Heads must divide, head dims and positions must match, and all layers must be of one
+  /// size: every view indexes them together. Throws `mismatch` with the layer and both sizes.
   func checkAgreement(_ layers: [LayerArrays]) throws(FormatError) {
     for layer in layers {
       guard let q = layer.arrays[.query], let k = layer.arrays[.key] else { continue }

@@ -2,14 +2,23 @@ import FoundationEssentials
 import Tensors
 
 /// The metadata of our own files; anything unreadable counts as absent.
+///
+/// Values are texts in the safetensors header, so each is parsed with limits: a file of
+/// somebody else may use the same keys for other things.
 struct DumpMetadata {
+  /// The model the arrays came from, for titles.
   let model: String?
+  /// What scores were multiplied by; positive and finite.
   let scale: Double?
   let causal: Bool?
+  /// Position of the first query among the keys.
   let queryOffset: Int?
+  /// Texts of the keys, one each, from a JSON array.
   let tokens: [String]?
+  /// Query rows and keys of a block.
   let tile: (rows: Int, keys: Int)?
 
+  /// Takes what it understands from `map`; never fails.
   init(_ map: [String: String], path: String) {
     model = map["model"]
     scale = map["scale"].flatMap(Double.init).flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
@@ -25,11 +34,17 @@ struct DumpMetadata {
 }
 
 /// What a look at a few rows of a map says.
+///
+/// Rows that sum to one are a pattern, negative values scores, integers or plain zeros and
+/// ones a mask. The catch: scores that happen to be positive everywhere read as a pattern;
+/// `--kind` decides then.
 struct MapContent {
   let kind: DumpKind
   /// Nothing above the diagonal of the first rows; nil when they cannot tell.
   let causal: Bool?
 
+  /// Looks at up to 64 rows from the start of the array, and a quarter of a million elements
+  /// at most. Throws what reading the array throws.
   init(_ archive: any TensorArchive, _ entry: ArrayEntry) throws(FormatError) {
     let keys = max(entry.shape[-1], 1)
     let values = try archive.sample(entry.name, elements: keys * min(64, max(1, (1 << 18) / keys)))
@@ -38,6 +53,9 @@ struct MapContent {
       integer: !entry.dtype.isFloat)
   }
 
+  /// Judges `values`, rows of `keys` elements that begin at query 0 of `queries` aligned
+  /// bottom-right. -1e4 and below count as masked, since half-precision code writes that for
+  /// minus infinity.
   init(_ values: [Float], keys: Int, queries: Int, integer: Bool) {
     let rows = values.count / keys
     var onesAndZeros = true, negative = false, sumsToOne = 0, above = false
@@ -65,6 +83,8 @@ struct MapContent {
 }
 
 extension DumpReader {
+  /// The flag, else the file's word, else the values above the diagonal of the first head,
+  /// else yes: most models are. What was not said becomes a guess.
   mutating func chooseCausal(
     _ layers: [LayerArrays], kind: DumpKind, _ metadata: DumpMetadata
   ) throws(FormatError) -> Bool {
@@ -88,6 +108,8 @@ extension DumpReader {
     return true
   }
 
+  /// Token texts from the flag's file or the file's own metadata; a list of the wrong length
+  /// is kept and noted. Throws what reading the flag's file throws.
   mutating func chooseTokens(
     _ archive: any TensorArchive, _ metadata: DumpMetadata, keys: Int
   ) throws(FormatError) -> [String]? {
@@ -107,6 +129,8 @@ extension DumpReader {
     return tokens
   }
 
+  /// One token a line, or a JSON array of strings. Throws `tooLarge` from 256 MiB on and
+  /// `malformed` when it begins like JSON and is no array of strings.
   private static func readTokens(_ path: String) throws(FormatError) -> [String] {
     let file = try MappedFile(path)
     guard file.bytes.count < 256 << 20 else {
@@ -124,6 +148,7 @@ extension DumpReader {
   }
 }
 
+/// The file's name without its folders: messages have no room for more.
 func lastComponent(_ path: String) -> String {
   path.split(separator: "/").last.map(String.init) ?? path
 }

@@ -1,7 +1,13 @@
 import Tensors
 
 extension Dump {
-  /// Opens a dump and finds out what it holds, by the rules of formats.md 4.2; the flags in `options` win over guesses.
+  /// Opens a dump and finds out what it holds, from names, shapes and a look at the values;
+  /// the flags in `options` win over guesses.
+  ///
+  /// Example: `let dump = try Dump.open("qk.safetensors"); print(dump.guesses)`. Reads the
+  /// directory of the file and a few rows of a map; arrays stay on disk. Throws what opening
+  /// the archive throws, `mismatch` when no array is recognised or shapes disagree, `empty`
+  /// for an array without elements, `unsupported` for an unknown layout.
   public static func open(_ path: String, options: DumpOptions = .init()) throws(FormatError)
     -> Dump
   {
@@ -14,6 +20,9 @@ extension Dump {
   }
 
   /// Opens q, k and v (v may be missing) from three separate files.
+  ///
+  /// Each file holds one array; they become layer 0 unless the layout has a layer axis.
+  /// Throws as the other `open` does, and `mismatch` when a file holds several arrays.
   public static func open(
     query: String, key: String, value: String?, options: DumpOptions = .init()
   ) throws(FormatError) -> Dump {
@@ -39,27 +48,40 @@ extension Dump {
 }
 
 /// Collects arrays by role and layer, then turns them into canonical layers.
+///
+/// Made for one dump: `take` or `add` what there is, then `finish` once. Every decision that
+/// a flag could overrule leaves a `Guess`.
 struct DumpReader {
+  /// An array whose role is known and whose axes are not yet.
   struct Found {
     let entry: ArrayEntry
     let archive: any TensorArchive
+    /// The layer number in its name, if there is one.
     let layer: Int?
+    /// What its name says about the kind of map; nil when only the values can tell.
     let hint: DumpKind?
   }
 
   let options: DumpOptions
   let path: String
+  /// Where the arrays came from, for the dump to repeat.
   var format: String
   var guesses: [Guess] = []
+  /// What was not done while reading, and why, in sentences.
   var remarks: [String] = []
+  /// q, k, v, blocks and margins, in the order of the file.
   var found: [ArrayRole: [Found]] = [:]
+  /// Arrays that are maps of some kind.
   var maps: [Found] = []
 
+  /// Throws `unsupported` when the layout in `options` is no layout.
   init(_ options: DumpOptions, path: String, format: String) throws(FormatError) {
     (self.options, self.path, self.format) = (options, path, format)
     if let layout = options.layout { try AxisOrder.check(layout, file: path) }
   }
 
+  /// Sorts the arrays of a file by name. Vectors and scalars are left out: no role has fewer
+  /// than two axes.
   mutating func take(_ archive: any TensorArchive) throws(FormatError) {
     for entry in archive.entries {
       guard let name = ArrayName(entry.name), entry.shape.rank >= 2 else { continue }
@@ -76,6 +98,8 @@ struct DumpReader {
     }
   }
 
+  /// Gives an array a role that a flag names, whatever the array itself is called. Throws
+  /// `mismatch` when it has fewer than two axes.
   mutating func add(
     _ role: ArrayRole, _ entry: ArrayEntry, _ archive: any TensorArchive, layer: Int?
   ) throws(FormatError) {
@@ -88,6 +112,9 @@ struct DumpReader {
     found[role, default: []].append(Found(entry: entry, archive: archive, layer: layer, hint: nil))
   }
 
+  /// Decides the kind, splits the arrays into layers, checks that they agree, and collects
+  /// the facts around them. Throws `mismatch` or `malformed` when no complete layer comes
+  /// out.
   mutating func finish(_ archive: any TensorArchive) throws(FormatError) -> Dump {
     let kind = try chooseKind(archive)
     var layers: [Int: LayerArrays] = [:]
@@ -156,10 +183,13 @@ struct DumpReader {
       file: path)
   }
 
+  /// A 1 means kept in the boolean masks of other tools, and skipped in our own
+  /// `blocks`.
   private func chooseOnes(_ kind: DumpKind) -> Bool {
     options.onesAreKept ?? (kind == .mask && found[.blocks] == nil)
   }
 
+  /// A damaged list of numbers is treated as absent, since the maps are readable without it.
   private func tokenIDs(_ archive: any TensorArchive) -> [Int]? {
     guard
       let entry = archive.entries.first(where: { ["token_ids", "input_ids"].contains($0.name) }),
@@ -182,7 +212,8 @@ extension DumpKind {
 }
 
 extension LayerArrays {
-  /// Queries, keys and query heads, from whichever array tells.
+  /// Queries, keys and query heads, from whichever array tells; tiles instead of positions
+  /// for a block mask without Q and K.
   public var positions: (queries: Int, keys: Int, heads: Int) {
     if let q = arrays[.query], let k = arrays[.key] { return (q.shape[1], k.shape[1], q.shape[0]) }
     let map = arrays[.pattern] ?? arrays[.scores] ?? arrays[.blocks]!

@@ -1,16 +1,24 @@
 import Glibc
 
-/// Writes a file under a temporary name and renames it when all is there: a full disk or a crash leaves no half file.
+/// Writes a file under a temporary name and renames it when all is there: a full disk or a
+/// crash leaves no half file.
 ///
-/// The temporary name cannot be foreseen and is opened only as a new file, so that nobody can plant a link there. What
-/// `Destination` says is written through is opened as it is, and gets the bytes as they come.
+/// Example: `let w = try FileWriter(path, force: false); try w.write(text); try w.finish()`.
+/// The temporary name cannot be foreseen and is opened only as a new file, so that nobody can
+/// plant a link there. What `Destination` says is written through is opened as it is, and gets
+/// the bytes as they come. The catch: dropping it without `finish` leaves the `.partial` file
+/// and its descriptor behind.
 struct FileWriter {
   private let path: String
   private let destination: Destination
-  /// Nil when bytes go through to a device or a pipe.
+  /// Nil when bytes go through to a device or a pipe; else beside the target, since a rename
+  /// works only within one file system.
   private let temporary: String?
   private let descriptor: Int32
 
+  /// Begins a file. Throws `exists` when the path is taken and `force` is false, `notAFile`
+  /// for folders and sockets, `unreadable` when the folder cannot be written or a link leads
+  /// nowhere.
   init(_ path: String, force: Bool) throws(FormatError) {
     self.path = path
     destination = try Destination(path, force: force)
@@ -20,6 +28,8 @@ struct FileWriter {
     }
   }
 
+  /// Appends bytes. Throws `unreadable` with the system's reason when the disk is full or
+  /// gone, and removes what was written.
   func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
     var rest = bytes
     while !rest.isEmpty {
@@ -30,11 +40,14 @@ struct FileWriter {
     }
   }
 
+  /// Appends a text as UTF-8; throws as `write` of bytes does.
   func write(_ text: String) throws(FormatError) {
     try Array(text.utf8).withBytes { (bytes) throws(FormatError) in try write(bytes) }
   }
 
-  /// Makes the file appear under its name.
+  /// Makes the file appear under its name, once its bytes are on the disk. Throws
+  /// `unreadable` when they do not get there. Some file systems have no fsync (EINVAL), which
+  /// is no reason to fail.
   func finish() throws(FormatError) {
     if let temporary {
       guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, destination.target) == 0
@@ -43,6 +56,7 @@ struct FileWriter {
     close(descriptor)
   }
 
+  /// Cleans up and says why. The system's reason is read first, before closing changes it.
   private func failed() -> FormatError {
     let reason = MappedFile.reason(errno)
     close(descriptor)
@@ -55,8 +69,8 @@ struct FileWriter {
   }
 }
 
-/// Where the bytes of a file go: a new file, one that is replaced where the links to it lead, or what is no file and is
-/// written through.
+/// Where the bytes of a file go: a new file, one that is replaced where the links to it lead,
+/// or what is no file and is written through.
 private struct Destination {
   /// The name behind all links.
   let target: String
@@ -118,7 +132,8 @@ private struct Destination {
     return end
   }
 
-  /// The name at the end of the links that begin at `path`; folders on the way are the system's to follow.
+  /// The name at the end of the links that begin at `path`; folders on the way are the
+  /// system's to follow.
   private static func followed(_ path: String) throws(FormatError) -> String {
     var name = path
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
@@ -164,21 +179,25 @@ private struct Destination {
   }
 }
 
-/// Writes text to a new file, whole or not at all.
+/// Writes text to a new file, whole or not at all. Throws `exists` when it is there and
+/// `force` is false, `unreadable` when it cannot be written.
 public func writeText(_ text: String, to path: String, force: Bool) throws(FormatError) {
   let writer = try FileWriter(path, force: force)
   try writer.write(text)
   try writer.finish()
 }
 
-/// Writes bytes to a new file, whole or not at all.
+/// Writes bytes to a new file, whole or not at all. Throws `exists` when it is there and
+/// `force` is false, `unreadable` when it cannot be written.
 public func writeBytes(_ bytes: [UInt8], to path: String, force: Bool) throws(FormatError) {
   let writer = try FileWriter(path, force: force)
   try bytes.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
   try writer.finish()
 }
 
-/// Refuses at once what writing would refuse in the end: worth asking before a long computation.
+/// Refuses at once what writing would refuse in the end: worth asking before a long
+/// computation. Throws `exists` or `unreadable` as a `FileWriter` would; only a full disk can
+/// still come as a surprise.
 public func checkWritable(_ path: String, force: Bool) throws(FormatError) {
   guard try Destination(path, force: force).isWritable else {
     throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)

@@ -2,17 +2,28 @@ import Tensors
 
 /// A `.gguf` model file, version 2 or 3: metadata, a directory of tensors, and their mapped data.
 ///
-/// Checked before anything is used: every count and length against what is left of the file, every name once, every
-/// tensor's shape against its type's blocks, its offset against the alignment and its end against the file. The layout
-/// is that of the GGUF specification (ggml, 2023).
+/// Example: `let file = try GGUFFile("model.gguf"); file.tensors["token_embd.weight"]`.
+/// Checked before anything is used: every count and length against what is left of the file,
+/// every name once, every tensor's shape against its type's blocks, its offset against the
+/// alignment and its end against the file. The catch: overlap between tensors is not refused,
+/// since the data is only read. The layout is that of the GGUF specification (ggml, 2023).
 public struct GGUFFile: Sendable {
+  /// The mapping that all tensors point into.
   public let file: MappedFile
+  /// 2 or 3, which differ only in byte order being allowed to vary.
   public let version: Int
+  /// By key, `general.architecture` for instance; arrays still in the file.
   public let metadata: [String: GGUFValue]
+  /// By name, `blk.0.attn_q.weight` for instance.
   public let tensors: [String: GGUFTensor]
 
+  /// The file as it was named.
   public var path: String { file.path }
 
+  /// Opens and checks a model; costs its head, not its weights. Throws `missing`, `notAFile`
+  /// or `unreadable` from the mapping, `unsupported` for another format, version or weight
+  /// type, `truncated` when something runs past the end, `malformed` when a name stands twice
+  /// or a shape cannot be.
   public init(_ path: String) throws(FormatError) {
     let file = try MappedFile(path)
     var cursor = Cursor(file)
@@ -55,6 +66,8 @@ public struct GGUFFile: Sendable {
     self.file = file
   }
 
+  /// A number that makes sense only with its bytes swapped is a big-endian file, which
+  /// deserves a message of its own.
   private static func version(_ cursor: inout Cursor) throws(FormatError) -> Int {
     let number = try cursor.integer(UInt32.self, "the version")
     guard number == 2 || number == 3 else {
@@ -69,6 +82,7 @@ public struct GGUFFile: Sendable {
     return Int(number)
   }
 
+  /// Bytes that tensor offsets are multiples of: the metadata's power of two, or 32.
   private static func alignment(_ metadata: [String: GGUFValue], _ path: String)
     throws(FormatError) -> Int
   {
@@ -119,6 +133,8 @@ public struct GGUFFile: Sendable {
     return GGUFTensor(name: name, type: type, extents: extents, offset: offset)
   }
 
+  /// The entry with its offset counted from the start of the file, once it is known to end
+  /// inside it.
   private static func placed(
     _ tensor: GGUFTensor, _ dataStart: Int, _ alignment: Int, _ file: MappedFile
   ) throws(FormatError) -> GGUFTensor {
@@ -140,7 +156,7 @@ public struct GGUFFile: Sendable {
       offset: dataStart + tensor.offset)
   }
 
-  /// The tensor's bytes in the mapped file.
+  /// The tensor's bytes in the mapped file, valid as long as the file is held.
   public func bytes(_ tensor: GGUFTensor) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(
       rebasing: file.bytes[tensor.offset..<tensor.offset + tensor.byteCount])
@@ -154,12 +170,14 @@ private struct Cursor {
 
   init(_ file: MappedFile) { self.file = file }
 
+  /// What `what` would need is not there any more.
   private func truncated(_ what: String) -> FormatError {
     FormatError(
       .truncated, "\(what) runs past the end of the file; download it again", file: file.path,
       place: "byte \(at)")
   }
 
+  /// The next little-endian integer. Throws `truncated` at the end of the file.
   mutating func integer<T: FixedWidthInteger>(_ type: T.Type, _ what: String) throws(FormatError)
     -> T
   {
@@ -168,7 +186,8 @@ private struct Cursor {
     return value
   }
 
-  /// A number of things that take at least so many bytes each.
+  /// A number of things that take at least so many bytes each. A lying count is refused here,
+  /// before anything is reserved for it. Throws `truncated`.
   mutating func count(atLeast bytes: Int, _ what: String) throws(FormatError) -> Int {
     let number = try integer(UInt64.self, "the number of \(what)")
     guard number <= UInt64((file.bytes.count - at) / bytes) else {
@@ -179,6 +198,8 @@ private struct Cursor {
     return Int(number)
   }
 
+  /// The next string, its length in front. Throws `truncated` when it is longer than the file
+  /// or than `most` bytes.
   mutating func text(_ what: String, most: Int = .max) throws(FormatError) -> String {
     let length = try integer(UInt64.self, what)
     guard length <= UInt64(min(most, file.bytes.count - at)) else { throw truncated(what) }
@@ -186,6 +207,8 @@ private struct Cursor {
     return file.bytes.text(at..<at + Int(length))
   }
 
+  /// The next metadata value, its type in front. Throws `truncated`, `malformed` for an
+  /// unknown type, `unsupported` for nested arrays.
   mutating func value(_ key: String) throws(FormatError) -> GGUFValue {
     let type = try self.type(key)
     switch type {
@@ -200,6 +223,7 @@ private struct Cursor {
     }
   }
 
+  /// A type number, refused unless it is one of the format's thirteen.
   private mutating func type(_ key: String) throws(FormatError) -> GGUFType {
     let number = try integer(UInt32.self, key)
     guard let type = GGUFType(rawValue: number) else {
@@ -210,6 +234,8 @@ private struct Cursor {
     return type
   }
 
+  /// Steps over an array and remembers where it lies: vocabularies have a hundred thousand
+  /// strings that most commands never look at. Strings must be walked, numbers are one step.
   private mutating func array(_ key: String) throws(FormatError) -> GGUFArray {
     let type = try self.type(key)
     guard type != .array else {

@@ -1,6 +1,9 @@
 public import Tensors
 
 /// A value of a GGUF file's metadata. Arrays stay in the file and are read when asked.
+///
+/// The format's eight integer types become one, its two floating types another. The catch: an
+/// unsigned integer beyond `Int.max` is clamped, which no size in a sound file is.
 public enum GGUFValue: Sendable {
   case integer(Int)
   case number(Double)
@@ -10,15 +13,23 @@ public enum GGUFValue: Sendable {
 }
 
 /// An array in the metadata: checked when the file was opened, read by its accessors.
+///
+/// Example:
+/// `if case .array(let texts) = file.metadata["tokenizer.ggml.tokens"] { texts.strings() }`. Each
+/// call reads the file's bytes anew and returns a copy; keep what you need twice.
 public struct GGUFArray: Sendable {
   let file: MappedFile
   let type: GGUFType
+  /// Elements, not bytes.
   public let count: Int
+  /// Bytes of the elements, counted from the start of the file.
   let range: Range<Int>
 
+  /// Its elements are strings, so `strings` gives them and `numbers` is empty.
   public var isText: Bool { type == .text }
 
-  /// Every string's bytes as they are: token texts need not be UTF-8. Empty for arrays of other things.
+  /// Every string's bytes as they are: token texts need not be UTF-8. Empty for arrays of
+  /// other things.
   public func strings() -> [[UInt8]] {
     guard type == .text else { return [] }
     var out: [[UInt8]] = []
@@ -32,7 +43,7 @@ public struct GGUFArray: Sendable {
     return out
   }
 
-  /// Every number; empty for an array of strings.
+  /// Every number, truth values as 0 and 1; empty for an array of strings.
   public func numbers() -> [Double] {
     guard let width = type.width else { return [] }
     return (0..<count).compactMap { index in
@@ -46,7 +57,8 @@ public struct GGUFArray: Sendable {
   }
 }
 
-/// The types of metadata values, by their number.
+/// The types of metadata values, by their number in the file: the order of the cases is the
+/// format's.
 enum GGUFType: UInt32 {
   case uint8, int8, uint16, int16, uint32, int32, float32, bool, text, array, uint64, int64, float64
 
@@ -61,7 +73,8 @@ enum GGUFType: UInt32 {
     }
   }
 
-  /// Nil past the end of the file, for what has no fixed width, and for an integer that no size could be.
+  /// Nil past the end of the file, and for what has no fixed width. Unsigned integers
+  /// beyond `Int.max` are clamped to it.
   func scalar(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> GGUFValue? {
     switch self {
     case .uint8: bytes.integer(UInt8.self, at: offset).map { .integer(Int($0)) }
@@ -82,15 +95,23 @@ enum GGUFType: UInt32 {
 }
 
 /// A tensor of a GGUF file: rows of weights, mapped.
+///
+/// Example: a `[576, 49152]` embedding is 49152 rows of 576 columns. The catch: `extents` are
+/// innermost first, the reverse of `Shape`, because that is how every tool prints them.
 public struct GGUFTensor: Sendable {
+  /// As the file calls it, `blk.3.ffn_up.weight` for instance.
   public let name: String
+  /// How its elements are stored.
   public let type: WeightType
   /// Extents as the file gives them, innermost first: `[columns, rows]`.
   public let extents: [Int]
   /// Bytes from the start of the file.
   public let offset: Int
 
+  /// Elements of a row, a whole number of the type's blocks.
   public var columns: Int { extents.first ?? 1 }
+  /// Rows, with all outer axes taken together; 1 for a vector.
   public var rows: Int { extents.dropFirst().reduce(1, *) }
+  /// Bytes in the file.
   public var byteCount: Int { type.bytes(columns) * rows }
 }

@@ -2,20 +2,32 @@ import Tensors
 
 /// The header of a `.npy` array: versions 1, 2 and 3.
 ///
-/// The header is a Python dictionary literal such as `{'descr': '<f2', 'fortran_order': False, 'shape': (9, 64), }`.
-/// It is read by a small parser that knows only these three keys; nothing is evaluated.
+/// The header is a Python dictionary literal such as
+/// `{'descr': '<f2', 'fortran_order': False, 'shape': (9, 64), }`. It is read by a small parser
+/// that knows only these three keys; nothing is evaluated. The catch: numpy has no name for
+/// bfloat16 or float8, so bfloat16 arrives as `V2` or as an integer. The format is NEP 1, with
+/// the version 2 and 3 headers of later numpy.
 struct NpyHeader {
+  /// The six bytes every npy array begins with.
   static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
+  /// How the elements are stored, after the options had their say about bfloat16.
   let dtype: DType
+  /// At most 8 axes; the byte count is known to fit an `Int`.
   let shape: Shape
+  /// Column-major data: the first axis varies fastest.
   let fortranOrder: Bool
   /// Bytes before the first element.
   let length: Int
+  /// A sentence about a reading that could be wrong, nil when there is none.
   let note: String?
 
+  /// Bytes of all elements.
   var byteCount: Int { shape.count * dtype.byteWidth }
 
+  /// Reads the header at the start of `bytes`; `place` names the member when that is inside a
+  /// zip. Throws `malformed` when it is not npy or its shape is absurd, `truncated` when the
+  /// header is cut, `unsupported` for an unknown version or element type.
   init(_ bytes: UnsafeRawBufferPointer, file: String, place: String?, options: ArchiveOptions)
     throws(FormatError)
   {
@@ -60,7 +72,8 @@ struct NpyHeader {
     self.shape = shape
   }
 
-  /// The literal behind `'key':`, up to the comma or closing brace at the same depth, quotes removed.
+  /// The literal behind `'key':`, up to the comma or closing brace at the same depth, quotes
+  /// removed.
   private static func value(of key: String, in text: String) -> String? {
     guard let keyRange = text.firstRange(of: "'\(key)'") ?? text.firstRange(of: "\"\(key)\"") else {
       return nil
@@ -82,6 +95,7 @@ struct NpyHeader {
     return value
   }
 
+  /// `(9, 64)`, `(9,)`, `()`, and `(9L, 64L)` as Python 2 wrote it; nil for anything else.
   private static func axes(_ list: String) -> [Int]? {
     guard list.first == "(", list.last == ")" else { return nil }
     var axes: [Int] = []
@@ -94,12 +108,15 @@ struct NpyHeader {
     return axes
   }
 
+  /// numpy's codes without the byte-order mark.
   private static let types: [String: DType] = [
     "f8": .float64, "f4": .float32, "f2": .float16, "b1": .bool, "u1": .uint8, "i1": .int8,
     "u2": .uint16,
     "i2": .int16, "u4": .uint32, "i4": .int32, "u8": .uint64, "i8": .int64,
   ]
 
+  /// The element type with a note when it was inferred. Object arrays are refused by name,
+  /// because loading one would run the pickle inside it.
   private static func dtype(
     _ descriptor: String, options: ArchiveOptions, fail: (FormatError.Code, String) -> FormatError
   ) throws(FormatError) -> (DType, String?) {
@@ -128,7 +145,11 @@ struct NpyHeader {
 }
 
 /// A single `.npy` array; its name in the archive is `arr_0`, as numpy itself would call it.
+///
+/// Example: `try openArchive("q.npy").tensor("arr_0")`. Costs nothing but the mapping: the
+/// tensor points into the file, column-major data included.
 struct NpyFile: TensorArchive {
+  /// The mapping that every tensor of this file points into.
   let file: MappedFile
   let entries: [ArrayEntry]
   let notes: [String]
@@ -138,6 +159,8 @@ struct NpyFile: TensorArchive {
   var format: String { "npy" }
   var metadata: [String: String] { [:] }
 
+  /// Throws what the header throws, and `truncated` when the data is shorter than it
+  /// promises. Bytes after the data are ignored, as numpy does.
   init(_ file: MappedFile, options: ArchiveOptions) throws(FormatError) {
     self.file = file
     header = try NpyHeader(file.bytes, file: file.path, place: nil, options: options)
@@ -152,6 +175,7 @@ struct NpyFile: TensorArchive {
     notes = header.note.map { [$0] } ?? []
   }
 
+  /// The one array, whatever name is asked for.
   func tensor(_ name: String) -> Tensor {
     Tensor(
       storage: file, dtype: header.dtype, shape: header.shape,
@@ -163,7 +187,8 @@ struct NpyFile: TensorArchive {
   }
 }
 
-/// The first elements in row-major order, whatever the strides.
+/// The first elements in row-major order, whatever the strides: at most `elements` of
+/// them, rounded down to whole rows where rows are shorter.
 func firstElements(of tensor: Tensor, _ elements: Int) -> [Float] {
   var part = tensor
   for axis in 0..<tensor.shape.rank where part.count > elements {

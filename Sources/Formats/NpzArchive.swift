@@ -1,28 +1,35 @@
 import Synchronization
 import Tensors
 
-/// A `.npz`: a zip of npy arrays. Stored members are used in place; deflated ones are inflated when first asked for.
+/// A `.npz`: a zip of npy arrays. Stored members are used in place; deflated ones are
+/// inflated when first asked for.
 ///
-/// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny arrays, so sizes are taken
-/// from the central directory and its zip64 fields. Every range is checked against the file before it is used, and the
-/// CRC-32 of a member when its array is first asked for; of stored ones only in files that are soon read through.
+/// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny
+/// arrays, so sizes are taken from the central directory and its zip64 fields. Every range is
+/// checked against the file before it is used, and the CRC-32 of a member when its array is
+/// first asked for; of stored ones only in files that are soon read through. The catch: an
+/// inflated member is kept in memory until the archive goes, since tensors may point at it.
 final class NpzArchive: TensorArchive {
   let file: MappedFile
   let entries: [ArrayEntry]
   let notes: [String]
   private let members: [String: Member]
   let remarks: [String]
+  /// Deflated members that were asked for, whole with their npy header, by array name.
   private let inflated = Mutex<[String: OwnedStorage]>([:])
   private let checked: Mutex<Set<String>>
 
   /// Bytes of stored members that are read through for their checksums: a fraction of a second.
   private static let mostChecked = 256 << 20
 
+  /// An array whose header has been read.
   struct Member: Sendable {
     let zip: ZipDirectory.Entry
     let dtype: DType
+    /// As the npy header gives it, outermost first.
     let shape: Shape
     let fortran: Bool
+    /// Bytes of the npy header, before the first element.
     let headerLength: Int
   }
 
@@ -30,6 +37,9 @@ final class NpzArchive: TensorArchive {
   var format: String { "npz" }
   var metadata: [String: String] { [:] }
 
+  /// Reads the directory and the npy header of every member, inflating 64 KiB at most of
+  /// each. Throws what the zip directory and the headers throw, `truncated` when a header
+  /// promises more than its member holds, `unsupported` when there is no array.
   init(_ file: MappedFile, options: ArchiveOptions) throws(FormatError) {
     self.file = file
     let directory = try ZipDirectory(file)
@@ -70,6 +80,7 @@ final class NpzArchive: TensorArchive {
       .sorted { naturalOrder($0.name, $1.name) }
   }
 
+  /// A zip may be a great many things; the one that people try is named.
   private static func noArrays(_ directory: ZipDirectory, _ path: String) -> FormatError {
     if directory.entries.contains(where: { $0.name.hasSuffix("data.pkl") }) {
       return FormatError(
@@ -81,6 +92,8 @@ final class NpzArchive: TensorArchive {
       .unsupported, "a zip without .npy members; save arrays with numpy.savez", file: path)
   }
 
+  /// The array of a name. Throws `missing` when there is none, `malformed` or `truncated`
+  /// when it does not inflate to its size.
   func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let member = members[name] else {
       throw FormatError(
@@ -108,6 +121,8 @@ final class NpzArchive: TensorArchive {
     checked.withLock { _ = $0.insert(name) }
   }
 
+  /// Two threads that ask at once both inflate and the later result stays; both are right,
+  /// and no lock is held for seconds.
   private func storage(of name: String, _ member: Member) throws(FormatError) -> OwnedStorage {
     if let ready = inflated.withLock({ $0[name] }) { return ready }
     let whole = try member.zip.read(from: file, limit: member.zip.size)
@@ -127,6 +142,8 @@ final class NpzArchive: TensorArchive {
     return storage
   }
 
+  /// The first elements without inflating the rest, except for column-major arrays, whose
+  /// first rows are spread over all of it. Throws as `tensor` does.
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
     guard let member = members[name], !member.zip.isStored else {
       return firstElements(of: try tensor(name), elements)

@@ -3,12 +3,17 @@ import Tensors
 
 /// A `.safetensors` file: eight bytes of header length, a JSON header, and the data.
 ///
-/// Checked before anything is used: the header lies inside the file, every tensor's range is as long as its shape says,
-/// ends inside the file, and overlaps no other.
+/// Checked before anything is used: the header lies inside the file, every tensor's range is
+/// as long as its shape says, ends inside the file, and overlaps no other. The catch: offsets
+/// need not be aligned to the element, so nothing may be loaded through a typed pointer. The
+/// layout is that of the safetensors format (Hugging Face, 2022).
 struct SafetensorsFile: TensorArchive {
   let file: MappedFile
+  /// By name, numbers by value; the header's own order is not kept by JSON.
   let entries: [ArrayEntry]
+  /// The header's `__metadata__`.
   let metadata: [String: String]
+  /// Bytes from the start of the mapping to each tensor's data.
   private let offsets: [String: Int]
 
   var path: String { file.path }
@@ -20,7 +25,10 @@ struct SafetensorsFile: TensorArchive {
   /// Where this file ends, when others follow it in the same mapping.
   let end: Int
 
-  /// `start` is where the file begins in the mapping: recordings are files one after another.
+  /// `start` is where the file begins in the mapping, in bytes: recordings are files one
+  /// after another. Throws `truncated` when header or data run past the end, `tooLarge` for a
+  /// header over 32 MiB, `malformed` when it is not JSON or its ranges lie, `unsupported` for
+  /// an unknown element type.
   init(_ file: MappedFile, at start: Int = 0) throws(FormatError) {
     self.file = file
     let path = file.path
@@ -67,6 +75,7 @@ struct SafetensorsFile: TensorArchive {
     self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
   }
 
+  /// One tensor's claims against its type, its shape and the bytes there are.
   private static func check(
     _ name: String, _ item: Header.Item, dataBytes: Int, path: String
   ) throws(FormatError) -> (ArrayEntry, Range<Int>) {
@@ -105,6 +114,7 @@ struct SafetensorsFile: TensorArchive {
     return (ArrayEntry(name: name, dtype: dtype, shape: shape), range)
   }
 
+  /// Where in the JSON decoding stopped; the decoder's own description is a page long.
   private static func shortReason(_ error: any Error) -> String? {
     switch error as? DecodingError {
     case .dataCorrupted(let context), .keyNotFound(_, let context), .typeMismatch(_, let context),
@@ -115,6 +125,7 @@ struct SafetensorsFile: TensorArchive {
     }
   }
 
+  /// The tensor of a name, in place. Throws `missing` when there is none.
   func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let entry = entry(name), let offset = offsets[name] else {
       throw FormatError(
@@ -123,6 +134,7 @@ struct SafetensorsFile: TensorArchive {
     return Tensor(storage: file, dtype: entry.dtype, shape: entry.shape, byteOffset: offset)
   }
 
+  /// The first rows, which cost nothing more than any other. Throws as `tensor` does.
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
     firstElements(of: try tensor(name), elements)
   }
@@ -130,12 +142,15 @@ struct SafetensorsFile: TensorArchive {
 
 /// The JSON header: tensors by name, and `__metadata__`, a map of strings.
 private struct Header: Decodable {
+  /// One tensor as the header describes it; `data_offsets` are first and last byte, counted
+  /// from the data.
   struct Item: Decodable {
     let dtype: String
     let shape: [Int]
     let data_offsets: [Int]
   }
 
+  /// Keys are the tensors' own names, so any string is one.
   struct Name: CodingKey {
     let stringValue: String
     var intValue: Int? { nil }

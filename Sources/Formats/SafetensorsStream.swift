@@ -1,14 +1,21 @@
 import Tensors
 
-/// Safetensors files one after another in one file, as recordings are: each tells its own length from its header.
+/// Safetensors files one after another in one file, as recordings are: each tells its own
+/// length from its header.
+///
+/// Example: `try SafetensorsStream("run.rec").parts.count` is the number of passes. A
+/// recording that was cut off keeps its whole parts, with a note. Opening reads every header
+/// and no data.
 public struct SafetensorsStream: Sendable {
+  /// The file as it was named.
   public let path: String
   /// In the order of the file.
   public let parts: [any TensorArchive]
   /// What was left out at the end, when the last part is not whole.
   public let note: String?
 
-  /// Throws when not even the first part is whole.
+  /// Opens all whole parts. Throws as a single safetensors file does when not even the first
+  /// part is whole.
   public init(_ path: String) throws(FormatError) {
     let file = try MappedFile(path)
     var parts: [any TensorArchive] = []
@@ -27,7 +34,8 @@ public struct SafetensorsStream: Sendable {
     (self.path, self.parts, self.note) = (path, parts, note)
   }
 
-  /// Whether a file is a recording: its first header says so.
+  /// Whether a file is a recording: its first header says so. Never throws: a file that
+  /// cannot be read is none.
   public static func isRecording(_ path: String) -> Bool {
     guard let file = try? MappedFile(path), file.bytes.count > 9, file.bytes[8] == 123,
       let first = try? SafetensorsFile(file)

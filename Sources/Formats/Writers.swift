@@ -3,23 +3,33 @@ import Kernels
 public import Tensors
 
 /// An array to be written, already in its element type.
+///
+/// Example: `ArrayToWrite("layers.0.q", floats: q, shape: [9, 2048, 64], half: true)`. The
+/// catch: all but the last initialiser hold the bytes in memory; give a large array as
+/// `parts`, of which one is held at a time.
 public struct ArrayToWrite: Sendable {
+  /// Its name in a safetensors file; npy has none.
   public let name: String
+  /// The element type as it will stand in the file.
   public let dtype: DType
+  /// Elements along each axis, outermost first.
   public let shape: Shape
   /// The bytes in pieces, each made when it is written.
   let parts: Int
   let part: @Sendable (Int) -> [UInt8]
 
+  /// Bytes, such as a block mask. Traps when they do not fill `shape`.
   public init(_ name: String, bytes: [UInt8], shape: [Int]) {
     self.init(name, .uint8, shape, bytes)
   }
 
+  /// 32-bit integers, such as token numbers. Traps when they do not fill `shape`.
   public init(_ name: String, int32 values: [Int32], shape: [Int]) {
     self.init(name, .int32, shape, values.withUnsafeBytes { Array($0) })
   }
 
-  /// Float32, or float16 when `half`.
+  /// Float32, or float16 when `half`, row-major. Half rounds to nearest and turns what is
+  /// beyond 65504 into infinity. Traps when the values do not fill `shape`.
   public init(_ name: String, floats values: [Float], shape: [Int], half: Bool = false) {
     if half {
       var out = [UInt16](repeating: 0, count: values.count)
@@ -45,7 +55,8 @@ public struct ArrayToWrite: Sendable {
     (parts, part) = (1, { _ in bytes })
   }
 
-  /// An array too large to hold at once: `part` makes the floats of one piece after the other, row-major.
+  /// An array too large to hold at once: `part` makes the floats of one piece after the
+  /// other, row-major.
   public init(
     _ name: String, shape: [Int], half: Bool, parts: Int,
     part: @escaping @Sendable (Int) -> [Float]
@@ -55,12 +66,16 @@ public struct ArrayToWrite: Sendable {
     self.part = { index in ArrayToWrite(name, floats: part(index), half: half).part(0) }
   }
 
+  /// One piece, converted as the whole would be.
   private init(_ name: String, floats: [Float], half: Bool) {
     self.init(name, floats: floats, shape: [floats.count], half: half)
   }
 
+  /// Bytes of the data; the header needs them before any is made.
   var byteCount: Int { shape.count * dtype.byteWidth }
 
+  /// Makes and writes the pieces in order. Throws what the writer throws; traps when the
+  /// pieces together are not the shape's size, because the header has promised it already.
   func write(_ writer: FileWriter) throws(FormatError) {
     var written = 0
     for index in 0..<parts {
@@ -72,7 +87,11 @@ public struct ArrayToWrite: Sendable {
   }
 }
 
-/// Writes a safetensors file: header padded with spaces to 8 bytes, tensors in the order given.
+/// Writes a safetensors file: header padded with spaces to 8 bytes, tensors in the order
+/// given.
+///
+/// Throws `exists` when the file is there and `force` is false, `unreadable` when it cannot
+/// be written.
 public func writeSafetensors(
   _ arrays: [ArrayToWrite], metadata: [String: String], to path: String, force: Bool
 ) throws(FormatError) {
@@ -81,15 +100,23 @@ public func writeSafetensors(
   _ = try writer.finish()
 }
 
-/// Writes safetensors files one after another into one: a recording. It appears under its name when it is finished.
+/// Writes safetensors files one after another into one: a recording. It appears under its
+/// name when it is finished.
+///
+/// Example: one `append` for the prompt, one for each token, `finish` at the end;
+/// `SafetensorsStream` reads it back. The catch: without `finish` there is no file, only a
+/// `.partial` one.
 public final class SafetensorsStreamWriter {
   private let writer: FileWriter
   private var written = 0
 
+  /// Begins a recording. Throws `exists` or `unreadable` as a new file does.
   public init(_ path: String, force: Bool) throws(FormatError) {
     writer = try FileWriter(path, force: force)
   }
 
+  /// Adds one whole safetensors file. `metadata` becomes `__metadata__`, keys sorted, so that
+  /// the same content gives the same bytes. Throws `unreadable` when the disk refuses.
   public func append(_ arrays: [ArrayToWrite], metadata: [String: String]) throws(FormatError) {
     var header = "{\"__metadata__\":" + jsonObject(metadata)
     var offset = 0
@@ -110,14 +137,19 @@ public final class SafetensorsStreamWriter {
     written += 8 + header.utf8.count + offset
   }
 
-  /// Bytes written.
+  /// Makes the file appear; returns the bytes written. Throws `unreadable` when they do not
+  /// reach the disk.
   public func finish() throws(FormatError) -> Int {
     try writer.finish()
     return written
   }
 }
 
-/// Writes one array as npy version 1.
+/// Writes one array as npy version 1, its data on a 64-byte boundary as numpy likes it.
+///
+/// bfloat16 is written as `V2`, which numpy loads as raw two-byte elements. Throws
+/// `unsupported` for float8, `exists` when the file is there and `force` is false,
+/// `unreadable` when it cannot be written.
 public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws(FormatError) {
   let codes: [DType: String] = [
     .float64: "<f8", .float32: "<f4", .float16: "<f2", .bfloat16: "<V2", .bool: "|b1",
@@ -141,6 +173,7 @@ public func writeNpy(_ array: ArrayToWrite, to path: String, force: Bool) throws
   try writer.finish()
 }
 
+/// Keys in order, for files that can be compared byte by byte.
 private func jsonObject(_ map: [String: String]) -> String {
   "{"
     + map.sorted { $0.key < $1.key }.map { "\(jsonString($0.key)):\(jsonString($0.value))" }.joined(
@@ -148,6 +181,7 @@ private func jsonObject(_ map: [String: String]) -> String {
     + "}"
 }
 
+/// A text in quotes, escaped as JSON wants it.
 func jsonString(_ text: String) -> String {
   guard let data = try? JSONEncoder().encode(text) else { return "\"\"" }
   return String(decoding: data, as: UTF8.self)

@@ -1,25 +1,42 @@
 import CZlib
 import Tensors
 
-/// The central directory of a zip file, checked: every member lies inside the file and no two overlap.
+/// The central directory of a zip file, checked: every member lies inside the file and no two
+/// overlap.
+///
+/// The directory stands at the end of the file and is the only truth: local headers may hold
+/// placeholders. Zip64 is read, encryption and methods other than stored (0) and deflated (8)
+/// are refused. The layout is that of PKWARE's APPNOTE.
 struct ZipDirectory {
+  /// One member, with its data located and its sizes checked.
   struct Entry: Sendable {
+    /// The path inside the zip, `layers.0.q.npy` for instance.
     let name: String
+    /// Stored members lie in the file as they are, so a tensor can point at them.
     let isStored: Bool
+    /// Bytes in the file.
     let compressedSize: Int
+    /// Bytes once inflated, as the directory claims.
     let size: Int
+    /// Bytes from the start of the file to the member's first byte, past its local header.
     let dataOffset: Int
     /// CRC-32 of the member's own bytes.
     let crc: UInt32
   }
 
+  /// In the order of the directory, not of the data.
   let entries: [Entry]
 
-  /// A deflated member may claim at most this many bytes per compressed byte once it is large. Deflate can reach 1032;
-  /// real attention reaches about 20, and half of a causal map of zeros twice that.
+  /// A deflated member may claim at most this many bytes per compressed byte once it is
+  /// large. Deflate can reach 1032; real attention reaches about 20, and half of a causal map
+  /// of zeros twice that.
   private static let largestHonestRatio = 200
+  /// Bytes below which no ratio is suspicious: a few megabytes of zeros harm nobody.
   private static let smallMember = 16 << 20
 
+  /// Reads the whole directory. Throws `truncated` when a record or a member runs past the
+  /// file, `malformed` when members overlap, `unsupported` for encryption and unknown
+  /// methods, `tooLarge` for what looks like a zip bomb.
   init(_ file: MappedFile) throws(FormatError) {
     let bytes = file.bytes
     func damaged(_ what: String) -> FormatError {
@@ -49,7 +66,9 @@ struct ZipDirectory {
     self.entries = entries
   }
 
-  /// Entries, offset and byte count of the central directory.
+  /// Entries, offset and byte count of the central directory. The end record is searched from
+  /// the back, since a comment of up to 65535 bytes may follow it; fields of all ones send
+  /// the reader to the zip64 record.
   private static func endRecord(
     _ bytes: UnsafeRawBufferPointer, damaged: (String) -> FormatError
   ) throws(FormatError) -> (Int, Int, Int) {
@@ -73,6 +92,8 @@ struct ZipDirectory {
     return (count64, start64, size64)
   }
 
+  /// One directory record at `at` and where the next begins. The data's place needs the local
+  /// header too, whose name and extra field may be longer than the directory's.
   private static func entry(
     _ file: MappedFile, at: Int, limit: Int, damaged: (String) -> FormatError
   ) throws(FormatError) -> (Entry, next: Int) {
@@ -125,7 +146,8 @@ struct ZipDirectory {
     return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
-  /// Field 1 of the extra data holds, in this order, those of the three values that were all ones.
+  /// Field 1 of the extra data holds, in this order, those of the three values that were all
+  /// ones. A missing value becomes -1, which the caller's range checks refuse.
   private static func readZip64(
     _ bytes: UnsafeRawBufferPointer, _ extra: Range<Int>, _ size: inout Int, _ packed: inout Int,
     _ local: inout Int,
@@ -157,7 +179,8 @@ struct ZipDirectory {
 }
 
 extension ZipDirectory.Entry {
-  /// Throws when the member's bytes, all of them, do not have the checksum that the directory gives.
+  /// Throws when the member's bytes, all of them, do not have the checksum that the directory
+  /// gives.
   func check(_ bytes: UnsafeRawBufferPointer, file: String) throws(FormatError) {
     let start = bytes.bindMemory(to: UInt8.self).baseAddress
     guard UInt32(truncatingIfNeeded: crc32_z(0, start, bytes.count)) == crc else {
@@ -169,6 +192,10 @@ extension ZipDirectory.Entry {
   }
 
   /// Up to `limit` bytes of the member, inflated when it is deflated.
+  ///
+  /// Fewer come back when the deflate stream ends early: the caller compares with what it
+  /// needs. Input and output go to zlib a gigabyte at a time, because its counters have 32
+  /// bits. Throws `malformed` when the stream is damaged.
   func read(from file: MappedFile, limit: Int) throws(FormatError) -> [UInt8] {
     let wanted = min(limit, size)
     let source = UnsafeRawBufferPointer(

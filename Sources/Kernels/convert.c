@@ -1,15 +1,19 @@
-// Element types to float and back. F16C where the machine has it; the rest is plain and memory-bound.
+// Element types to float and back. F16C where the machine has it; the rest is plain and
+// memory-bound.
 #include <math.h>
 #include <string.h>
 
 #include "include/kernels.h"
 
+/// Through memcpy, which is how C lets bits change their type; it costs nothing.
 static float bits_to_float(uint32_t bits) {
   float f;
   memcpy(&f, &bits, 4);
   return f;
 }
 
+/// IEEE half precision with its subnormals, infinities and the payload of NaNs. The exponent
+/// is moved by adding 112 to it, except where there is none.
 static float half_to_float(uint16_t h) {
   const uint32_t sign = (uint32_t)(h & 0x8000) << 16, magnitude = h & 0x7fff;
   if (magnitude >= 0x7c00) return bits_to_float(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
@@ -18,7 +22,8 @@ static float half_to_float(uint16_t h) {
   return sign ? -small : small;
 }
 
-// E4M3 "fn": no infinities, NaN is 0x7f; E5M2 is the top byte of a half.
+/// E4M3 "fn": no infinities, NaN is 0x7f; E5M2 is the top byte of a half. (FP8 Formats for
+/// Deep Learning, 2022, arXiv 2209.05433.)
 static float e4m3_to_float(uint8_t b) {
   const int exponent = (b >> 3) & 15, mantissa = b & 7;
   if ((b & 0x7f) == 0x7f) return NAN;
@@ -26,6 +31,7 @@ static float e4m3_to_float(uint8_t b) {
   return b & 0x80 ? -value : value;
 }
 
+/// The bytes may lie anywhere; files align nothing.
 static void halves_plain(const uint8_t *src, size_t count, float *out) {
   for (size_t i = 0; i < count; i++) {
     uint16_t h;
@@ -36,6 +42,7 @@ static void halves_plain(const uint8_t *src, size_t count, float *out) {
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+/// Eight at a time; what is left over goes the plain way.
 __attribute__((target("avx,f16c"))) static void halves_f16c(const uint8_t *src, size_t count, float *out) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
@@ -44,6 +51,7 @@ __attribute__((target("avx,f16c"))) static void halves_f16c(const uint8_t *src, 
 }
 #endif
 
+/// Asks the processor at every call, which costs one load.
 static void halves(const uint8_t *src, size_t count, float *out) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("f16c")) {
@@ -54,6 +62,7 @@ static void halves(const uint8_t *src, size_t count, float *out) {
   halves_plain(src, count, out);
 }
 
+/// One element type at any stride and any alignment.
 #define CONVERT(type)                                   \
   for (size_t i = 0; i < count; i++) {                  \
     type x;                                             \
@@ -62,6 +71,8 @@ static void halves(const uint8_t *src, size_t count, float *out) {
   }                                                     \
   break
 
+/// Contiguous floats and halves have a fast way, because caches and weights are made of them;
+/// the rest is converted once and waits for the disk anyway.
 void as_to_float(as_dtype type, const void *src, int64_t step, size_t count, float *out) {
   const uint8_t *at = src;
   switch (type) {
@@ -107,6 +118,7 @@ void as_to_float(as_dtype type, const void *src, int64_t step, size_t count, flo
 }
 
 #if defined(__x86_64__)
+/// Returns how many were done, a multiple of eight.
 __attribute__((target("avx,f16c"))) static size_t to_halves_f16c(const float *src, size_t count, uint16_t *out) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
@@ -115,7 +127,8 @@ __attribute__((target("avx,f16c"))) static size_t to_halves_f16c(const float *sr
 }
 #endif
 
-// Round to nearest even; overflow becomes infinity, NaN stays NaN.
+/// Round to nearest even; overflow becomes infinity, NaN stays NaN. Subnormals by way of a
+/// float multiplication: their unit is 2^-24, and rintf rounds as the rest does.
 void as_float_to_half(const float *src, size_t count, uint16_t *out) {
   size_t done = 0;
 #if defined(__x86_64__)
@@ -137,6 +150,7 @@ void as_float_to_half(const float *src, size_t count, uint16_t *out) {
   }
 }
 
+/// By the exponent's bits, so that no compiler flag can decide that infinities do not exist.
 size_t as_count_nonfinite(const float *src, size_t count, size_t *first) {
   size_t bad = 0;
   *first = count;
@@ -149,6 +163,7 @@ size_t as_count_nonfinite(const float *src, size_t count, size_t *first) {
   return bad;
 }
 
+/// In double, since squares of large floats overflow; once a sum is NaN nothing replaces it.
 double as_max_norm(const float *rows, int count, int dim, int64_t stride) {
   double best = 0;
   for (int r = 0; r < count; r++) {

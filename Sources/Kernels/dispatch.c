@@ -3,8 +3,10 @@
 
 #include "ops.h"
 
+/// By as_isa, spelled as ATTNSCOPE_ISA spells them.
 static const char *const names[] = {"plain", "baseline", "avx2", "avx512"};
 
+/// The sets that the templates use, all of them: a processor with half of AVX-512 gets AVX2.
 int as_isa_available(as_isa isa) {
   switch (isa) {
     case AS_ISA_PLAIN:
@@ -24,11 +26,14 @@ int as_isa_available(as_isa isa) {
 
 const char *as_isa_name(as_isa isa) { return names[isa]; }
 
+/// An empty variable says nothing.
 const char *as_wanted_isa(void) {
   const char *wanted = getenv("ATTNSCOPE_ISA");
   return wanted && *wanted ? wanted : NULL;
 }
 
+/// The environment first, so that a test or a doubt can pin the version; then from the
+/// fastest down.
 as_isa as_best_isa(void) {
   const char *wanted = as_wanted_isa();
   for (int i = AS_ISA_PLAIN; wanted && i <= AS_ISA_AVX512; i++)
@@ -38,6 +43,7 @@ as_isa as_best_isa(void) {
   return AS_ISA_BASELINE;
 }
 
+/// A number that means nothing here gets the oracle: slow, and right.
 static const as_ops *ops(as_plan p) {
   const int wide = p.precision == AS_F64;
   switch (p.isa) {
@@ -71,6 +77,7 @@ void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32
   ops(p)->tile_max(S, ld, rows, cols, limits, t);
 }
 
+/// Limits are made for 64 rows at a time, on the stack: nothing here allocates.
 void as_row_max(as_plan p, void *S, int64_t ld, int rows, int cols, void *t) {
   int32_t limits[64];
   for (int i = 0; i < 64; i++) limits[i] = cols;

@@ -7,6 +7,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+/// Four rows of sixteen floats: eight of the sixteen registers, the rest for keys and queries.
 #define MR 4
 #define NG 1
 #define FN(name) avx2_f32_##name
@@ -15,12 +16,14 @@
 #define MK 4
 #define NL 1
 #include "wide.inc"
+/// What DOT4 promises, in plain vector arithmetic: AVX2's own byte product saturates.
 #define DOT4(acc, u, s)                                                                      \
   ((acc) + ((u) & 255) * ((s) << 24 >> 24) + ((u) >> 8 & 255) * ((s) << 16 >> 24) +           \
    ((u) >> 16 & 255) * ((s) << 8 >> 24) + ((u) >> 24 & 255) * ((s) >> 24))
 #include "screen.inc"
 #undef DOT4
-// u8 x s8 by way of 16 bits, where no sum of two can saturate: lanes 0, 1, 4, 5 hold the first 16 products.
+/// u8 x s8 by way of 16 bits, where no sum of two can saturate: lanes 0, 1, 4, 5 hold the
+/// first 16 products. Hence the order of DOT32_SCALES.
 #define DOT32(q, x) FN(dot32)(q, x)
 #define DOT32_SCALES(a, b) _mm256_set_ps(b, b, a, a, b, b, a, a)
 static inline __attribute__((always_inline)) __m256i FN(dot32)(__m256i q, __m256i x) {
@@ -34,12 +37,14 @@ static inline __attribute__((always_inline)) __m256i FN(dot32)(__m256i q, __m256
 #define ROW_DOTS FN(generic_dots)
 #include "engine.inc"
 
-// Many rows go through float panels on AVX2; this keeps the table whole.
+/// Many rows go through float panels on AVX2 (as_gemm_uses_q8 says so); this keeps the table
+/// whole.
 static void FN(gemm_q8)(as_weight type, const void *panel, int cols, const void *q8, int rows, float *out,
                         int64_t ld) {
   plain_engine_ops.gemm_q8(type, panel, cols, q8, rows, out, ld);
 }
 
+/// AVX2 for everything but the product of many rows.
 const engine_ops avx2_engine_ops = {
     FN(quantise), FN(gemv),   FN(pack_panel), FN(gemm_q8),    FN(rms_norm),
     FN(swiglu),   FN(add),    FN(top), FN(log_sum_exp), FN(divergence), FN(read_through),
@@ -50,6 +55,7 @@ const engine_ops avx2_engine_ops = {
 #undef FN
 #undef REAL
 #undef MR
+/// A double takes twice the room of a float, so half the rows.
 #define MR 2
 #define FN(name) avx2_f64_##name
 #define REAL double

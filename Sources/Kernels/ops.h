@@ -5,6 +5,8 @@
 
 #include "include/kernels.h"
 
+/// Kernels of one instruction set and precision, in the order of their public functions
+/// (include/kernels.h), whose arguments they take without the plan. `void *` is REAL.
 typedef struct {
   void (*pack_rows)(const float *, size_t, void *);
   void (*pack_keys)(const float *, int64_t, int, int, int, void *);
@@ -21,6 +23,7 @@ typedef struct {
   void (*finish_rows)(int, int, const void *, float *, const float *, double *, float *);
 } as_ops;
 
+/// One table for each file that includes template.inc or plain.inc, each twice.
 extern const as_ops plain_f32_ops, plain_f64_ops, baseline_f32_ops, baseline_f64_ops;
 #if defined(__x86_64__)
 extern const as_ops avx2_f32_ops, avx2_f64_ops, avx512_f32_ops, avx512_f64_ops;

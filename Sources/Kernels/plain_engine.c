@@ -6,6 +6,7 @@
 #define FN(name) plain_##name
 #include "quant_plain.inc"
 
+/// One block after the other; the swizzled copy and the sums follow from the bytes.
 static void plain_quantise(const float *x, int n, void *q8) {
   const q8_layout at = q8_parts(n);
   memset(q8, 0, at.bytes);
@@ -27,6 +28,7 @@ static void plain_quantise(const float *x, int n, void *q8) {
   }
 }
 
+/// Sums in double over dequantised weights; with q8 the same integers as everywhere.
 static void plain_gemv(as_weight type, const void *weights, size_t row_bytes, int cols, int rows, const float *x,
                        const void *q8, float *out) {
   if (q8 && as_weight_block(type) > 1) {
@@ -45,25 +47,30 @@ static void plain_gemv(as_weight type, const void *weights, size_t row_bytes, in
   }
 }
 
+/// The formula as it stands in the paper.
 static void plain_rms_norm(const float *x, const float *weight, int n, float epsilon, float *out) {
   double sum = 0;
   for (int i = 0; i < n; i++) sum += (double)x[i] * x[i];
   for (int i = 0; i < n; i++) out[i] = (float)(x[i] / sqrt(sum / n + (double)epsilon) * weight[i]);
 }
 
+/// In double, through libm.
 static void plain_swiglu(float *gate, const float *up, int n) {
   for (int i = 0; i < n; i++) gate[i] = (float)(gate[i] / (1 + exp(-(double)gate[i])) * up[i]);
 }
 
+/// The residual connection.
 static void plain_add(float *x, const float *y, int n) {
   for (int i = 0; i < n; i++) x[i] += y[i];
 }
 
+/// Every value is offered to the list.
 static void plain_top(const float *x, int n, int k, int32_t *out) {
   int held = 0;
   for (int i = 0; i < n; i++) as_top_insert(x, i, k, &held, out);
 }
 
+/// Double from end to end.
 static double plain_log_sum_exp(const float *x, int n) {
   double top = -INFINITY, sum = 0;
   for (int i = 0; i < n; i++) top = fmax(top, x[i]);
@@ -71,6 +78,7 @@ static double plain_log_sum_exp(const float *x, int n) {
   return top + log(sum);
 }
 
+/// Σ p (log p - log q), term by term.
 static double plain_divergence(const float *p, const float *q, int n) {
   const double zp = plain_log_sum_exp(p, n), zq = plain_log_sum_exp(q, n);
   double sum = 0;
@@ -78,6 +86,7 @@ static double plain_divergence(const float *p, const float *q, int n) {
   return sum > 0 ? sum : 0;
 }
 
+/// The XOR of all eight-byte words: order does not matter, and no read can be left out.
 static uint64_t plain_read_through(const void *bytes, size_t count) {
   uint64_t sum = 0, x;
   for (size_t i = 0; i + 8 <= count; i += 8) {
@@ -87,6 +96,7 @@ static uint64_t plain_read_through(const void *bytes, size_t count) {
   return sum;
 }
 
+/// The engine's oracle.
 const engine_ops plain_engine_ops = {
     plain_quantise, plain_gemv, plain_pack_panel,  plain_gemm_q8,    plain_rms_norm,
     plain_swiglu,   plain_add,  plain_top, plain_log_sum_exp, plain_divergence, plain_read_through,

@@ -1,16 +1,20 @@
-// The oracle of the rows-in-lanes kernels: the same functions, one value at a time, exp and log from libm.
+// The oracle of the rows-in-lanes kernels: the same functions, one value at a time, exp and
+// log from libm.
 #include <math.h>
 #include <string.h>
 
 #include "wide.h"
 
+/// Rows of a strip.
 enum { L = AS_LANES };
 
+/// Lanes past the last row are zero.
 static void query(const float *rows, int64_t stride, int count, int dim, float *out) {
   for (int c = 0; c < dim; c++)
     for (int r = 0; r < L; r++) out[c * L + r] = r < count ? rows[r * stride + c] : 0;
 }
 
+/// Keys past the tile's end and past a row's limit are -infinity, in S and so in both maxima.
 static void scores(const float *panels, const float *q, int dim, int keys, const int32_t *limits, float scale,
                    float *S, float *gmax, float *t) {
   const int groups = (keys + 15) / 16;
@@ -28,6 +32,7 @@ static void scores(const float *panels, const float *q, int dim, int keys, const
   }
 }
 
+/// Lanes that see nothing here do not vote.
 static float margin(const float *t, const float *m) {
   float best = -INFINITY;
   for (int r = 0; r < L; r++)
@@ -35,6 +40,8 @@ static float margin(const float *t, const float *m) {
   return best;
 }
 
+/// A row that has seen nothing is measured from 0, so that its exponentials are 0 and not
+/// NaN.
 static void attend(float *S, int keys, const float *t, float *m, float *l, const float *V, int dv, float *O) {
   for (int r = 0; r < L; r++) {
     const float top = t[r] > m[r] ? t[r] : m[r], zero = top == -INFINITY ? 0 : top;
@@ -51,11 +58,13 @@ static void attend(float *S, int keys, const float *t, float *m, float *l, const
   }
 }
 
+/// 0 / 0 is 0 here.
 static void output(const float *O, const float *l, int count, int dv, float *out) {
   for (int r = 0; r < count; r++)
     for (int x = 0; x < dv; x++) out[(size_t)r * dv + x] = l[r] != 0 ? O[(size_t)x * L + r] / l[r] : 0;
 }
 
+/// Groups are padded with -infinity, so the last one sums sixteen like the others.
 static void sums(const float *S, int keys, const float *t, float *gsum, float *weighted) {
   for (int r = 0; r < L; r++) {
     double product = 0;
@@ -72,6 +81,7 @@ static void sums(const float *S, int keys, const float *t, float *gsum, float *w
   }
 }
 
+/// As finish_rows in plain.inc, with sums by 16 keys instead of by tile.
 static void finish(int groups, int per, const float *t, float *gsum, const float *weighted, double *lse,
                    float *entropy) {
   const int tiles = (groups + per - 1) / per;
@@ -93,6 +103,7 @@ static void finish(int groups, int per, const float *t, float *gsum, const float
   }
 }
 
+/// A tile is `per` groups; the last may have fewer.
 static void fold(const float *src, int groups, int per, int lanes, int take_max, float *out, int64_t ld) {
   for (int j = 0; j * per < groups; j++)
     for (int r = 0; r < lanes; r++) {
@@ -105,6 +116,8 @@ static void fold(const float *src, int groups, int per, int lanes, int take_max,
     }
 }
 
+/// A tile that begins a run has nothing to compare with and gets +infinity: it is never
+/// skipped.
 static void margins(const float *t, int rows, int tiles, int descending, int run, float *m, float *out) {
   for (int step = 0; step < tiles; step++) {
     const int j = descending ? tiles - 1 - step : step, first = run > 0 ? step % run == 0 : step == 0;
@@ -119,6 +132,7 @@ static void margins(const float *t, int rows, int tiles, int descending, int run
   }
 }
 
+/// Tiles are dropped in `order`; `scratch` is what each row has lost so far.
 static void masses(const float *mass, int rows, int tiles, const int32_t *order, float *sum, float *max,
                    float *worst, float *scratch) {
   memset(scratch, 0, sizeof(float) * (size_t)rows);
@@ -137,6 +151,7 @@ static void masses(const float *mass, int rows, int tiles, const int32_t *order,
   }
 }
 
+/// All lanes lose the key, and their maxima with it if it was theirs.
 static void mute(float *S, int keys, int key, float *t) {
   for (int r = 0; r < L; r++) {
     S[(size_t)key * L + r] = -INFINITY;
@@ -146,6 +161,8 @@ static void mute(float *S, int keys, int key, float *t) {
   }
 }
 
+/// Sums are kept relative to `level`, the maximum when they were last touched, and brought up
+/// to date at each tile.
 static void cells(const float *S, int keys, const float *t, float *m, float *l, int count, const int32_t *bounds,
                   float *top, float *sum, float *level) {
   for (int r = 0; r < L; r++) {
@@ -168,6 +185,7 @@ static void cells(const float *S, int keys, const float *t, float *m, float *l, 
   }
 }
 
+/// exp(S - lse) is the pattern itself, so cells hold its maximum and its mass.
 static void cells_fold(int count, const float *top, const float *sum, const float *level, const float *lse, int from,
                        int to, float *most, float *mass) {
   for (int c = 0; c < count; c++)
@@ -180,6 +198,7 @@ static void cells_fold(int count, const float *top, const float *sum, const floa
     }
 }
 
+/// Eight chains of multiply-adds.
 static double peak(int64_t rounds, float *sink) {
   float a = sink[0], b = sink[1], acc[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   for (int64_t n = 0; n < rounds; n++)
@@ -188,5 +207,6 @@ static double peak(int64_t rounds, float *sink) {
   return 16.0 * (double)rounds;
 }
 
+/// The rows-in-lanes oracle.
 const wide_ops plain_wide_ops = {query,   scores,  margin, attend, output, sums,      finish, fold,
                                  margins, masses, mute,   cells,  cells_fold, peak};

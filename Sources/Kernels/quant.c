@@ -1,9 +1,11 @@
-// The quantised types in scalar C: the oracle of every faster version, and what dequantises for the float path.
+// The quantised types in scalar C: the oracle of every faster version, and what dequantises
+// for the float path.
 #include <math.h>
 
 #include "quant.h"
 #include "include/kernels.h"
 
+/// A switch without default, so that a new type is a warning here.
 int as_weight_block(as_weight type) {
   switch (type) {
     case AS_W_F32:
@@ -21,20 +23,23 @@ int as_weight_block(as_weight type) {
   return 0;
 }
 
+/// Unknown types have no bytes either.
 int as_weight_bytes(as_weight type) { return as_weight_block(type) ? (int)weight_bytes(type) : 0; }
 
+/// The float of a block's half-precision scale, wherever it lies.
 static float half_at(const uint8_t *p) {
   float out;
   as_to_float(AS_DTYPE_F16, p, 1, 1, &out);
   return out;
 }
 
+/// Types with one scale for all 32.
 static void same(canonical *out, float d, float m) {
   out->d[0] = out->d[1] = d;
   out->m[0] = out->m[1] = m;
 }
 
-// Sixteen bytes of nibbles: the low ones are weights 0 to 15, the high ones 16 to 31.
+/// Sixteen bytes of nibbles: the low ones are weights 0 to 15, the high ones 16 to 31.
 static void nibbles(const uint8_t *p, uint8_t *q) {
   for (int i = 0; i < 16; i++) {
     q[i] = p[i] & 15;
@@ -42,12 +47,15 @@ static void nibbles(const uint8_t *p, uint8_t *q) {
   }
 }
 
+/// Bit i of four bytes is the fifth bit of weight i.
 static void fifth_bits(const uint8_t *p, uint8_t *q) {
   uint32_t bits;
   memcpy(&bits, p, 4);
   for (int i = 0; i < 32; i++) q[i] |= (bits >> i & 1) << 4;
 }
 
+/// Sub-block `sub` of the 256 weights of a Q4_K or Q5_K block. Two sub-blocks share 32 bytes,
+/// one in the low nibbles and one in the high ones; the fifth bits of all eight lie together.
 static void unpack_k45(int five, const uint8_t *block, int sub, canonical *out) {
   int scale, min;
   k_scale(block + 4, sub, &scale, &min);
@@ -60,7 +68,8 @@ static void unpack_k45(int five, const uint8_t *block, int sub, canonical *out) 
   same(out, d * (float)scale, -least * (float)min);
 }
 
-// 128 weights share 64 bytes of low nibbles and 32 bytes of high pairs; a scale for every 16.
+/// 128 weights share 64 bytes of low nibbles and 32 bytes of high pairs; a scale for every
+/// 16.
 static void unpack_k6(const uint8_t *block, int sub, canonical *out) {
   const int half = sub / 4, quarter = sub % 4;
   const uint8_t *low = block + half * 64 + (quarter & 1) * 32, *high = block + 128 + half * 32;
@@ -76,6 +85,8 @@ static void unpack_k6(const uint8_t *block, int sub, canonical *out) {
   }
 }
 
+/// Group `group` (32 weights) of a row in canonical form. Signed types become unsigned by an
+/// offset that moves into m. The layouts are ggml's.
 void as_unpack(as_weight type, const uint8_t *row, int group, canonical *out) {
   const int per = as_weight_block(type) / 32;
   const uint8_t *block = row + (size_t)(group / per) * as_weight_bytes(type);
@@ -110,7 +121,8 @@ void as_unpack(as_weight type, const uint8_t *row, int group, canonical *out) {
   }
 }
 
-// How far below the stored number a symmetric type's canonical byte lies: d * (q - offset) loses nothing to rounding.
+/// How far below the stored number a symmetric type's canonical byte lies: d * (q - offset)
+/// loses nothing to rounding.
 static int offset_of(as_weight type) {
   switch (type) {
     case AS_W_Q4_0: return 8;
@@ -121,6 +133,7 @@ static int offset_of(as_weight type) {
   }
 }
 
+/// Group after group through the canonical form.
 void as_dequantise(as_weight type, const void *row, size_t first, size_t count, float *out) {
   switch (type) {
     case AS_W_F32: memcpy(out, (const char *)row + first * 4, count * 4); return;
@@ -138,6 +151,7 @@ void as_dequantise(as_weight type, const void *row, size_t first, size_t count, 
   }
 }
 
+/// One row at a time through `scratch`, then transposed.
 void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, int cols, int rows, float *panel,
                          float *scratch) {
   if (rows < 16) memset(panel, 0, sizeof(float) * 16 * (size_t)cols);
@@ -147,6 +161,8 @@ void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, 
   }
 }
 
+/// Plain C: a head's rotation is a few hundred operations beside a matrix product of a
+/// million.
 void as_rope(float *x, int heads, int dim, int half, int interleaved, const float *cos, const float *sin) {
   for (int h = 0; h < heads; h++, x += dim)
     for (int i = 0; i < half; i++) {
@@ -157,7 +173,8 @@ void as_rope(float *x, int heads, int dim, int half, int interleaved, const floa
     }
 }
 
-// --- the dispatch ------------------------------------------------------------------------------------------
+// --- the dispatch --------------------------------------------------------------------------------
+/// AVX-512 without VNNI has no integer loops of its own here; AVX2's serve.
 static const engine_ops *ops(int isa) {
   switch (isa) {
 #if defined(__x86_64__)
@@ -173,8 +190,10 @@ static const engine_ops *ops(int isa) {
 
 size_t as_q8_bytes(int n) { return q8_parts(n).bytes; }
 
+/// Groups of 32 columns, each with its bytes and scales.
 size_t as_panel_bytes(as_weight type, int cols) { return (size_t)cols / 32 * panel_group(type); }
 
+/// Four byte products in one instruction beat unpacking to floats; anything less does not.
 int as_gemm_uses_q8(int isa, as_weight type) {
 #if defined(__x86_64__)
   return as_weight_block(type) > 1 && ops(isa) == &avx512_engine_ops;

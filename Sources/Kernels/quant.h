@@ -4,14 +4,16 @@
 
 #include "include/engine.h"
 
-// Byte offsets inside one row of q8 activations; every part starts on 64 bytes.
+/// Byte offsets inside one row of q8 activations; every part starts on 64 bytes.
 typedef struct {
   size_t bytes, swizzled, pairs, sums;
 } q8_layout;
 
+/// The next multiple of a cache line.
 static inline size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-// a [n]; the same in the order of nibbles, four blocks at a time; (s, s Σ a) of each 32; s Σ a of each 16.
+/// Where the parts of a row of n activations lie, in this order: a [n]; the same in the order
+/// of nibbles, four blocks at a time; (s, s Σ a) of each 32; s Σ a of each 16.
 static inline q8_layout q8_parts(int n) {
   q8_layout l;
   const size_t quads = ((size_t)n / 32 + 3) / 4;
@@ -22,15 +24,17 @@ static inline q8_layout q8_parts(int n) {
   return l;
 }
 
+/// (s, s Σ a) of each 32 elements: [n / 32][2].
 static inline const float *q8_pairs(const void *q8, int n) {
   return (const float *)((const char *)q8 + q8_parts(n).pairs);
 }
 
+/// s Σ a of each 16 elements: [n / 16].
 static inline const float *q8_sums(const void *q8, int n) {
   return (const float *)((const char *)q8 + q8_parts(n).sums);
 }
 
-// as_weight_bytes where the type is a constant: the compiler folds it.
+/// as_weight_bytes where the type is a constant: the compiler folds it.
 static inline size_t weight_bytes(as_weight type) {
   switch (type) {
     case AS_W_Q4_0: return 18;
@@ -46,7 +50,8 @@ static inline size_t weight_bytes(as_weight type) {
   }
 }
 
-// Six-bit scale and minimum of sub-block j in the twelve bytes that Q4_K and Q5_K share.
+/// Six-bit scale and minimum of sub-block j in the twelve bytes that Q4_K and Q5_K share. The
+/// last four sub-blocks have their upper two bits in the spare bits of the first four.
 static inline void k_scale(const uint8_t *packed, int j, int *scale, int *min) {
   if (j < 4) {
     *scale = packed[j] & 63;
@@ -57,15 +62,17 @@ static inline void k_scale(const uint8_t *packed, int j, int *scale, int *min) {
   }
 }
 
-// 32 weights: w[i] = d[i / 16] * q[i] + m[i / 16]
+/// 32 weights in the one form that every type can take: w[i] = d[i / 16] * q[i] + m[i / 16].
 typedef struct {
   uint8_t q[32];
   float d[2], m[2];
 } canonical;
 
+/// Unpacks weights [32 group, 32 group + 32) of a row of a quantised type.
 void as_unpack(as_weight type, const uint8_t *row, int group, canonical *out);
 
-// Puts x[i] into the list of the k largest, if it belongs there.
+/// Puts x[i] into the list of the k largest, if it belongs there. `out` is descending; an
+/// equal value goes behind those it equals, so the smaller index stands first.
 static inline void as_top_insert(const float *x, int i, int k, int *held, int32_t *out) {
   if (*held == k && !(x[i] > x[out[k - 1]])) return;
   int at = *held < k ? (*held)++ : k - 1;
@@ -73,6 +80,7 @@ static inline void as_top_insert(const float *x, int i, int k, int *held, int32_
   out[at] = i;
 }
 
+/// The engine's loops for one instruction set, as include/engine.h describes them.
 typedef struct {
   void (*quantise)(const float *, int, void *);
   void (*gemv)(as_weight, const void *, size_t, int, int, const float *, const void *, float *);
@@ -87,11 +95,13 @@ typedef struct {
   uint64_t (*read_through)(const void *, size_t);
 } engine_ops;
 
+/// Filled by plain_engine.c and the isa_*.c files.
 extern const engine_ops plain_engine_ops, baseline_engine_ops;
 #if defined(__x86_64__)
 extern const engine_ops avx2_engine_ops, avx512_engine_ops;
 #endif
 
-// Bytes of a panel of one group: 512 of q, then d and m of 16 rows for each distinct scale.
+/// Distinct scales of a group, then bytes of a group in a panel: 512 of q, then d and m of 16
+/// rows for each distinct scale.
 static inline int panel_halves(as_weight type) { return type == AS_W_Q6_K ? 2 : 1; }
 static inline size_t panel_group(as_weight type) { return 512 + (size_t)panel_halves(type) * 128; }

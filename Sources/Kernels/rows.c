@@ -4,6 +4,7 @@
 
 #include "include/kernels.h"
 
+/// Sums in double: a tile has thousands of rows, and its mass is compared with thresholds.
 void as_fold_masses(const float *masses, int rows, int tiles, int first, int count, const int32_t *order,
                     float *sum, float *max, float *worst, float *scratch) {
   memset(scratch, 0, sizeof(float) * (size_t)count);
@@ -24,6 +25,7 @@ void as_fold_masses(const float *masses, int rows, int tiles, int first, int cou
   }
 }
 
+/// Three passes that compilers turn into vectors.
 void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t *offsets,
                  const uint8_t *blocks) {
   memset(kept, 0, (size_t)count);
@@ -35,6 +37,8 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
     for (int j = 0; j < count; j++) kept[j] |= blocks[j];
 }
 
+/// 1024 at a time in sixteen float lanes, then double: fast, and the rounding of a long row
+/// stays small.
 double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number) {
   double total = 0;
   int64_t held = 0;
@@ -53,6 +57,7 @@ double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *num
   return total;
 }
 
+/// memchr finds a first 1 faster than any loop here would.
 void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles) {
   for (int start = 0, t = 0; start < count; start += tile, t++) {
     if (tiles[t]) continue;
@@ -61,11 +66,14 @@ void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles) {
   }
 }
 
+/// The median of three, which keeps quickselect from its worst case on sorted input.
 static float middle_of(float a, float b, float c) {
   const float low = a < b ? a : b, high = a < b ? b : a;
   return c < low ? low : (c > high ? high : c);
 }
 
+/// Quickselect until the `wanted` largest stand in front, in no order, then their sum in
+/// double.
 double as_largest_sum(float *values, int n, int wanted) {
   if (wanted <= 0) return 0;
   for (int i = 0; i < n; i++)

@@ -1,6 +1,8 @@
-// The public screening functions. Without VNNI the product is as right and no faster than the float scores.
+// The public screening functions. Without VNNI the product is as right and no faster than the
+// float scores.
 #include "screen.h"
 
+/// Byte products in one instruction.
 static int has_vnni(void) {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512vnni") != 0;
@@ -9,8 +11,11 @@ static int has_vnni(void) {
 #endif
 }
 
+/// Where screening saves time and not only arithmetic.
 static int is_fast(as_isa isa) { return isa == AS_ISA_AVX512 && has_vnni(); }
 
+/// Every version gives bounds that hold; they may differ in the last bit, which decides
+/// nothing that the exact path would not.
 static const screen_ops *ops(as_isa isa) {
 #if defined(__x86_64__)
   if (is_fast(isa)) return &avx512_f32_screen_ops;

@@ -1,4 +1,5 @@
 // The table of screening kernels that each instruction set fills.
+// The public functions are in include/screen.h, the loops in screen.inc.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -6,6 +7,8 @@
 #include "include/screen.h"
 #include "include/wide.h"
 
+/// Kernels of one instruction set, whose arguments are those of include/screen.h without the
+/// first.
 typedef struct {
   void (*keys)(const float *, int, int, as_screen *);
   void (*strip)(const float *, const as_screen *, as_screen_query *);

@@ -6,6 +6,7 @@
 
 #include "wide.h"
 
+/// The oracle where a number means nothing.
 static const wide_ops *ops(as_isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
@@ -81,7 +82,7 @@ void as_trim_memory(void) {
 #endif
 }
 
-// Floats as integers in the same order: negative ones reversed, the others above them.
+/// Floats as integers in the same order: negative ones reversed, the others above them.
 static uint32_t rank_of(float x) {
   uint32_t bits;
   x += 0.0f;  // -0 and 0 are equal
@@ -89,6 +90,9 @@ static uint32_t rank_of(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
+/// Radix sort by four bytes, stable, so equal margins stay in the order of their numbers;
+/// insertion sort for up to 48, where counting would cost more. -0 equals 0; NaN goes to an
+/// end.
 void as_order(const float *margins, int count, int32_t *order, uint32_t *scratch) {
   uint32_t *keys = scratch, *from = scratch + count, *other_keys = from + count, *to = other_keys + count;
   for (int i = 0; i < count; i++) {

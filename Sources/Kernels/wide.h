@@ -2,6 +2,8 @@
 #pragma once
 #include "include/wide.h"
 
+/// Kernels of one instruction set, whose arguments are those of include/wide.h without the
+/// first.
 typedef struct {
   void (*query)(const float *, int64_t, int, int, float *);
   void (*scores)(const float *, const float *, int, int, const int32_t *, float, float *, float *, float *);
@@ -20,6 +22,7 @@ typedef struct {
   double (*peak)(int64_t, float *);
 } wide_ops;
 
+/// Filled by plain_wide.c and the isa_*.c files.
 extern const wide_ops plain_wide_ops, baseline_f32_wide_ops;
 #if defined(__x86_64__)
 extern const wide_ops avx2_f32_wide_ops, avx512_f32_wide_ops;

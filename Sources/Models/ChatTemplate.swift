@@ -1,9 +1,17 @@
-/// How a chat model wants its turns marked: read off the model's own template by the roles it names.
+/// How a chat model wants its turns marked: read off the model's own template by the roles it
+/// names.
 ///
-/// Templates are programs; this knows the four layouts that the supported models use and fills in one turn.
+/// Templates are programs; this knows the four layouts that the supported models use and
+/// fills in one turn.
+///
+/// Example: `ChatTemplate(model)?.tokens(Array("Hello".utf8), system: nil, model.tokenizer,
+/// special: false)`. The catch: a template that computes something beyond roles and turns (tools,
+/// dates) loses it here.
 public struct ChatTemplate: Sendable {
+  /// The families of marks, named after where they came from.
   public enum Layout: String, Sendable, CaseIterable { case chatML, llama3, llama2, zephyr }
 
+  /// The family that the model's template belongs to.
   public let layout: Layout
   /// What the template says as system when nobody does.
   public let standardSystem: String?
@@ -14,6 +22,8 @@ public struct ChatTemplate: Sendable {
     self.init(template: text)
   }
 
+  /// Recognises a template by the first mark that only one family has. Nil for other
+  /// templates.
   package init?(template: String) {
     if template.contains("<|im_start|>") {
       layout = .chatML
@@ -40,7 +50,8 @@ public struct ChatTemplate: Sendable {
     return words.contains { "{}'\"+".contains($0) } || words.isEmpty ? nil : String(words)
   }
 
-  /// One user turn, and the beginning of the answer. Only the marks are special unless `special`.
+  /// One user turn, and the beginning of the answer, as token numbers. Only the marks are
+  /// special unless `special`: a prompt that contains `<|im_end|>` must not end its own turn.
   public func tokens(
     _ user: [UInt8], system: [UInt8]?, _ tokenizer: Tokenizer, special: Bool
   ) -> [Int] {

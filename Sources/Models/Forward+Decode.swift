@@ -2,12 +2,16 @@ import Attention
 import Kernels
 import Tensors
 
-/// One token through the model, in the order of the paper. Shapes are on `DecodeScratch` and `LayerWeights`.
+/// One token through the model, in the order of the paper (Vaswani et al., Attention Is All
+/// You Need, 2017, arXiv 1706.03762, with the norms, SwiGLU and rotary positions of Llama).
+/// Shapes are on `DecodeScratch` and `LayerWeights`.
 ///
-/// Every product is one pass over the weights as the file holds them, split over the team by rows; attention is the
-/// method's, one KV head an item.
+/// Every product is one pass over the weights as the file holds them, split over the team by
+/// rows; attention is the method's, one KV head an item. The cost is that of reading all
+/// weights once.
 extension LanguageModel {
-  /// Feeds one token and leaves the logits of what follows. The state must have room.
+  /// Feeds one token and leaves the logits `[vocabulary]` of what follows in the state. Traps
+  /// when the context is full; ask `state.room` before.
   public func decode(
     _ token: Int, _ state: RunState, _ plan: AttentionPlan, observer: (any ForwardObserver)? = nil
   ) {
@@ -16,6 +20,8 @@ extension LanguageModel {
     state.team.run { step(token, state, plan, observer) }
   }
 
+  /// The whole pass, top to bottom. Keys and values enter the cache before attention, since a
+  /// token sees itself.
   private func step(
     _ token: Int, _ state: RunState, _ plan: AttentionPlan, _ observer: (any ForwardObserver)?
   ) {
@@ -51,13 +57,15 @@ extension LanguageModel {
     state.append([token])
   }
 
+  /// RMS norm (Zhang and Sennrich, 2019, arXiv 1910.07467): no mean is taken off.
   private func normalise(
     _ x: UnsafePointer<Float>, _ weight: [Float], into out: UnsafeMutablePointer<Float>
   ) {
     as_rms_norm(isa, x, weight, Int32(weight.count), config.epsilon, out)
   }
 
-  /// The activations as bytes when the matrix wants them.
+  /// The activations as bytes when the matrix wants them. One buffer serves all products, so
+  /// a result is good until the next call.
   private func quantised(_ x: UnsafePointer<Float>, for matrix: Matrix, _ s: DecodeScratch)
     -> UnsafeMutableRawPointer?
   {
@@ -66,7 +74,7 @@ extension LanguageModel {
     return s.q8
   }
 
-  /// out = matrix x + bias
+  /// out = matrix x + bias, `[rows]` from `[columns]`; an empty bias adds nothing.
   private func multiply(
     _ matrix: Matrix, _ x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
     _ state: RunState, bias: [Float] = []
@@ -82,7 +90,8 @@ extension LanguageModel {
   /// Query, key and value in one loop over the rows of all three.
   private func project(_ layer: LayerWeights, _ state: RunState) {
     let s = state.scratch
-    // Each type of weight has its own form of the same activations; the bytes are the same for all quantised ones.
+    // Each type of weight has its own form of the same activations; the bytes are the same
+    // for all quantised ones.
     let q8 = [layer.query, layer.key, layer.value].first { $0.type.isQuantised }
       .flatMap { quantised(s.normed, for: $0, s) }
     let all = layer.query.rows + layer.key.rows + layer.value.rows
@@ -103,6 +112,7 @@ extension LanguageModel {
     }
   }
 
+  /// Queries and keys turn, values do not.
   private func rotate(_ layer: LayerWeights, _ s: DecodeScratch) {
     rotate(s.query, heads: config.heads, norm: layer.queryNorm, cos: s.cos, sin: s.sin)
     rotate(s.key, heads: config.kvHeads, norm: layer.keyNorm, cos: s.cos, sin: s.sin)
@@ -123,7 +133,11 @@ extension LanguageModel {
       x, Int32(heads), Int32(dim), Int32(rope.half), config.rope.isInterleaved ? 1 : 0, cos, sin)
   }
 
-  /// softmax(Q K^T) V by the method, for the one new row of every head; the result lies in `normed`.
+  /// softmax(Q K^T) V by the method, for the one new row of every head; the result lies in
+  /// `normed`.
+  ///
+  /// Methods with a shortcut for one row write in place and allocate nothing; the others go
+  /// the general way below.
   private func attend(_ index: Int, _ state: RunState, _ method: any EngineMethod) {
     let s = state.scratch, dim = config.headDim, size = config.groupSize
     state.team.forEach(config.kvHeads) { kv in
@@ -139,7 +153,8 @@ extension LanguageModel {
     }
   }
 
-  /// The general way, for methods without a shortcut.
+  /// The general way, for methods without a shortcut: one-row heads on this thread, because
+  /// the team already shares out the KV heads.
   private func attend(
     _ index: Int, _ heads: Range<Int>, _ keys: CachedKeys, _ state: RunState,
     _ method: any EngineMethod
@@ -161,7 +176,9 @@ extension LanguageModel {
     for (mask, head) in zip(trace.masks, heads) { state.counter.add(index, head, mask) }
   }
 
-  /// mixed = down(silu(gate x) * up x)
+  /// mixed = down(silu(gate x) * up x), the SwiGLU net (Shazeer, 2020, arXiv 2002.05202).
+  /// Gate and up share their rows of an item, so the product of the two needs no loop of its
+  /// own.
   private func feedForward(_ layer: LayerWeights, _ state: RunState) {
     let s = state.scratch
     let q8 = quantised(s.normed, for: layer.gate, s) ?? quantised(s.normed, for: layer.up, s)
@@ -176,8 +193,8 @@ extension LanguageModel {
   }
 }
 
-/// Rows split for a team: one part a thread, because a stream that starts anew costs a third of a microsecond; more only
-/// where they are large, so that a late helper still finds work.
+/// Rows split for a team: one part a thread, because a stream that starts anew costs a third
+/// of a microsecond; more only where they are large, so that a late helper still finds work.
 private struct Parts {
   let count: Int
   private let rows: Int
@@ -190,21 +207,26 @@ private struct Parts {
     count = (rows + step - 1) / step
   }
 
+  /// Rows of a part; the last may have fewer.
   subscript(part: Int) -> Range<Int> { part * step..<min((part + 1) * step, rows) }
 }
 
 extension Matrix {
+  /// One row as `[columns]` floats.
   func floats(row index: Int) -> [Float] {
     var out = [Float](repeating: 0, count: columns)
     floats(row: index, into: &out)
     return out
   }
 
+  /// Writes one row as `[columns]` floats: an embedding, or a norm stored as a matrix of one
+  /// row.
   func floats(row index: Int, into out: UnsafeMutablePointer<Float>) {
     as_dequantise(type.kernelType, row(index), 0, columns, out)
   }
 
-  /// Some of the outputs: integer products when the activations come as bytes.
+  /// The outputs `rows` of matrix x, each at its own place in `out`: integer products when
+  /// the activations come as bytes in `q8`, float products otherwise.
   func multiply(
     _ isa: Int32, _ rows: Range<Int>, _ x: UnsafePointer<Float>, _ q8: UnsafeRawPointer?,
     into out: UnsafeMutablePointer<Float>

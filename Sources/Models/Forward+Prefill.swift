@@ -4,18 +4,24 @@ public import Tensors
 
 /// A prompt through the model, a block of positions at a time.
 ///
-/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the first-level cache while all
-/// positions of the block pass over it; nothing of a layer's weights is kept. Attention is the method's, over the
-/// block's queries and all keys so far, so that tiles lie where they would in one large pass as long as their rows
-/// divide the block.
+/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the
+/// first-level cache while all positions of the block pass over it; nothing of a layer's
+/// weights is kept. Attention is the method's, over the block's queries and all keys so far,
+/// so that tiles lie where they would in one large pass as long as their rows divide the
+/// block.
 extension LanguageModel {
-  /// Positions of a block.
+  /// Positions of a block. Large enough that unpacking a weight panel is paid by many rows,
+  /// small enough that a block's activations stay in the caches.
   public static let block = 512
 
-  /// Feeds tokens; the logits of the last stay in the state. `everyLogit` is called with each position's logits, in order.
+  /// Feeds tokens; the logits `[vocabulary]` of the last stay in the state. `everyLogit` is
+  /// called with each position's logits, in order.
   ///
-  /// False when cancelled: whole blocks before that are in the state, the rest is not. Tokens beyond the context are the
-  /// caller's mistake.
+  /// False when cancelled: whole blocks before that are in the state, the rest is not. Tokens
+  /// beyond the context are the caller's mistake.
+  ///
+  /// Example: `model.prefill(ids, state, plan)`. The catch: `everyLogit` multiplies the
+  /// output matrix with every position, which for a small model is a good part of the pass.
   @discardableResult
   public func prefill(
     _ tokens: some Collection<Int>, _ state: RunState, _ plan: AttentionPlan,
@@ -47,7 +53,8 @@ extension LanguageModel {
 
 /// One block on its way: buffers of `rows` positions.
 ///
-/// `@unchecked Sendable`: loops on several threads touch rows of their own, and the block waits for each loop.
+/// `@unchecked Sendable`: loops on several threads touch rows of their own, and the block
+/// waits for each loop.
 private final class BlockPass: @unchecked Sendable {
   let model: LanguageModel
   let state: RunState
@@ -55,12 +62,17 @@ private final class BlockPass: @unchecked Sendable {
   let plan: AttentionPlan
   let observer: (any ForwardObserver)?
   let threads: ComputeThreads
+  /// Asked before every layer, so that Esc answers within a fraction of a block.
   let isCancelled: @Sendable () -> Bool
+  /// Positions of this block; the last of a prompt may be short.
   let rows: Int
+  /// Position of the block's first token.
   let start: Int
-  /// [rows][...], each leading dimension a multiple of 16
+  /// `[rows][...]`, each leading dimension a multiple of 16.
   let x, normed, mixed, query, key, value, gate, up: Rows
+  /// `[rows][half]` used; taken as wide as a head.
   let cos, sin: Rows
+  /// Quantised activations of all rows, for the widest input of a product.
   let q8: UnsafeMutableRawPointer
 
   init(
@@ -91,8 +103,11 @@ private final class BlockPass: @unchecked Sendable {
 
   deinit { q8.deallocate() }
 
+  /// Where the block stands in the sequence.
   var positions: Range<Int> { start..<start + rows }
 
+  /// All layers for all rows; false when cancelled, with the caches as they were before.
+  /// Residual sources are told in the order that `ForwardObserver.residual` numbers them.
   func run() -> Bool {
     let width = model.config.width
     for r in 0..<rows {
@@ -133,6 +148,7 @@ private final class BlockPass: @unchecked Sendable {
     return true
   }
 
+  /// Copies activations only for an observer that asked.
   private func tell(_ rows: Rows, source: Int) {
     guard let observer, observer.wantsResiduals else { return }
     rows.withRows { observer.residual(source, positions, $0) }
@@ -144,6 +160,8 @@ private final class BlockPass: @unchecked Sendable {
     return false
   }
 
+  /// Rows in groups of 16 over the threads. Never cancelled: a half-done norm would poison
+  /// what follows.
   private func each(_ body: @escaping @Sendable (Int) -> Void) {
     let size = 16
     threads.forEach(0..<(rows + size - 1) / size, isCancelled: { false }) { [rows] part in
@@ -151,12 +169,14 @@ private final class BlockPass: @unchecked Sendable {
     }
   }
 
+  /// `normed` from `x`.
   private func normalise(_ weight: [Float]) {
     each { [model, x, normed] r in
       as_rms_norm(model.isa, x[r], weight, Int32(weight.count), model.config.epsilon, normed[r])
     }
   }
 
+  /// Queries and keys of every row, each by its own position.
   private func rotate(_ layer: LayerWeights) {
     each { [self] r in
       model.rotate(
@@ -166,6 +186,8 @@ private final class BlockPass: @unchecked Sendable {
     }
   }
 
+  /// The block's queries against all keys so far, one KV group after another; the method
+  /// spreads its tiles over the threads itself. False when it gave up.
   private func attend(_ index: Int) -> Bool {
     let config = model.config, dim = config.headDim, size = config.groupSize
     for kv in 0..<config.kvHeads {
@@ -212,6 +234,7 @@ private final class BlockPass: @unchecked Sendable {
 
   // MARK: Logits
 
+  /// Logits of the last row alone: what a prompt is usually run for.
   func lastLogits() {
     let model = model
     var normedRow = [Float](repeating: 0, count: model.config.width)
@@ -238,6 +261,8 @@ private final class BlockPass: @unchecked Sendable {
     state.logits = logits
   }
 
+  /// Logits of every row, 64 at a time so that `[64, vocabulary]` floats are the most that is
+  /// held.
   func everyLogit(_ body: (Int, UnsafeBufferPointer<Float>) -> Void) {
     normalise(model.weights.norm)
     let size = 64

@@ -2,32 +2,46 @@ import Attention
 import Glibc
 public import Tensors
 
-/// Runs a model: a prompt, then one token after another, with an attention method that may change in between.
+/// Runs a model: a prompt, then one token after another, with an attention method that may
+/// change in between.
 ///
-/// Example: `try g.prefill(ids); while let step = g.choose() { ...; g.feed(step.token) }`. With a shadow, the same tokens
-/// go through dense attention beside it, and every step tells how far the two distributions are apart. The catch: a
-/// shadow costs a second cache and a second pass.
+/// Example: `g.prefill(ids); while let step = g.choose() { ...; g.feed(step.token) }`. With a
+/// shadow, the same tokens go through dense attention beside it, and every step tells how far
+/// the two distributions are apart. The catch: a shadow costs a second cache and a second
+/// pass. One thread at a time.
 public final class Generator {
   /// What is known when a token has been chosen: about the pass that gave its distribution.
   public struct Choice: Sendable {
     /// Where the token will stand.
     public let position: Int
+    /// Its number in the vocabulary.
     public let token: Int
     /// Of the token, in nats.
     public let logProbability: Double
     /// The largest logits, largest first.
     public let top: [(token: Int, logit: Float)]
+    /// Blocks that the pass saw and skipped.
     public let counts: BlockCounts
-    /// KL(dense || this) in nats, and whether both think the same token most likely; nil without a shadow.
+    /// KL(dense
+    ///
+    /// this) in nats, and whether both think the same token most likely; nil without a
+    /// shadow.
     public let divergence: Double?
+    /// Whether the dense pass has the same most likely token; nil without a shadow.
     public let agrees: Bool?
+    /// How long the pass took, the shadow's left out.
     public let seconds: Double
   }
 
+  /// What runs; shared by branches.
   public let model: LanguageModel
+  /// The cache, tokens and logits of the run itself.
   public let state: RunState
+  /// The same for dense attention, when one runs beside.
   public private(set) var shadow: RunState?
+  /// Which methods attend from the next pass on; what is in the cache stays.
   public var plan: AttentionPlan
+  /// How the next token is chosen; may change at any time, since it has no memory.
   public var sampler: Sampler
   /// Looks at every pass of `state`, not of the shadow.
   public weak var observer: (any ForwardObserver)?
@@ -46,7 +60,8 @@ public final class Generator {
     shadow = dense.map { _ in RunState(model, threads: threads) }
   }
 
-  /// A generator of its own that has seen the first `count` tokens of another.
+  /// A generator of its own that has seen the first `count` tokens of another. Caches are
+  /// copied; the logits are unknown until it is fed something.
   public init(branching other: Generator, at count: Int, plan: AttentionPlan) {
     (model, self.plan, sampler, dense) = (other.model, plan, other.sampler, other.dense)
     threads = other.threads
@@ -54,6 +69,7 @@ public final class Generator {
     shadow = other.shadow.map { RunState(copying: $0, count: count) }
   }
 
+  /// Positions left before the model's limit.
   public var room: Int { state.room }
   /// Of the last pass: how long it took, and which blocks it saw.
   public var lastPass: (seconds: Double, counts: BlockCounts) { (lastSeconds, state.counts) }
@@ -83,7 +99,9 @@ public final class Generator {
     if let shadow, let dense { model.decode(token, shadow, dense) }
   }
 
-  /// The next token, from the logits of the last pass; nil before the first.
+  /// The next token, from the logits of the last pass; nil before the first. Chooses and does
+  /// not feed: the same question has the same answer until `feed`. `topCount` is how many
+  /// candidates the choice lists.
   public func choose(topCount: Int = 5) -> Choice? {
     let logits = state.logits
     guard !logits.isEmpty else { return nil }
@@ -102,6 +120,7 @@ public final class Generator {
   }
 }
 
+/// Seconds of a clock that never goes back.
 private func now() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_MONOTONIC, &time)

@@ -3,7 +3,8 @@ import Formats
 import Kernels
 public import Tensors
 
-/// A transformer from a GGUF file, ready to run: config, mapped weights, tokenizer. Immutable; `RunState` moves.
+/// A transformer from a GGUF file, ready to run: config, mapped weights, tokenizer.
+/// Immutable; `RunState` moves.
 ///
 /// Example:
 ///
@@ -12,7 +13,8 @@ public import Tensors
 ///     model.prefill(model.tokenizer.encode(prompt), state, attention)
 ///     let next = Sampler().choose(state.logits, position: state.count)
 ///
-/// The catch: nothing is read before it is needed, so the first tokens after opening wait for the disk.
+/// The catch: nothing is read before it is needed, so the first tokens after opening wait for
+/// the disk.
 public final class LanguageModel: Sendable {
   /// How products with weights are computed.
   public enum Precision: String, Sendable, CaseIterable {
@@ -22,14 +24,20 @@ public final class LanguageModel: Sendable {
     case float
   }
 
+  /// The file the weights are mapped from.
   public let path: String
+  /// Sizes and options, all checked.
   public let config: ModelConfig
+  /// Text to tokens and back.
   public let tokenizer: Tokenizer
+  /// Chosen at opening, since it decides what the scratch buffers hold.
   public let precision: Precision
   let weights: Weights
   let rope: Rope
   let isa: Int32
 
+  /// Opens a model and checks all of it but the numbers; costs the vocabulary, not the
+  /// weights. Throws `FormatError` for the file and `ModelError` for the model.
   public init(_ path: String, precision: Precision = .int8, isa: InstructionSet = .best) throws {
     self.isa = isa.rawValue
     let gguf = try GGUFFile(path)
@@ -42,7 +50,8 @@ public final class LanguageModel: Sendable {
     self.tokenizer = tokenizer
   }
 
-  /// Throws a sentence when a prompt is empty or longer than the context.
+  /// Refuses a prompt that cannot run. Throws `badSetting` when it is empty and `tooLong`
+  /// when it has more tokens than the context.
   public func check(prompt: [Int]) throws(ModelError) {
     guard !prompt.isEmpty else {
       throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
@@ -60,16 +69,26 @@ public final class LanguageModel: Sendable {
 }
 
 /// Which method attends: one for blocks of a prompt, one for single tokens.
+///
+/// Example: `AttentionPlan(prefill: lambda, decode: dense)`. They are two because most sparse
+/// methods pay off in prefill alone.
 public struct AttentionPlan: Sendable {
+  /// For blocks of a prompt.
   public let prefill: any EngineMethod
+  /// For one token after another.
   public let decode: any EngineMethod
 
+  /// A plan of two methods, or of one given twice.
   public init(prefill: any EngineMethod, decode: any EngineMethod) {
     (self.prefill, self.decode) = (prefill, decode)
   }
 }
 
 /// Looks into the forward pass at named places. What nobody looks at costs nothing.
+///
+/// Example: `QueryRecord` keeps queries, `ResidualRecord` the residual stream. The catch: it
+/// is called in the middle of a pass, on the thread that leads it; whatever it does, the
+/// model waits for it. Pointers are good until it returns.
 public protocol ForwardObserver: AnyObject {
   /// Queries after rotation: `positions.count` rows of `[heads, headDim]`.
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
@@ -77,8 +96,8 @@ public protocol ForwardObserver: AnyObject {
   func finished(_ layer: Int, _ positions: Range<Int>)
   /// Asks for `residual`, which costs a copy of the activations.
   var wantsResiduals: Bool { get }
-  /// What a source adds to the residual stream: the embedding (0), then attention (1, 3, ..) and MLP (2, 4, ..) of each layer:
-  /// `positions.count` rows of `[width]`. In prefill alone.
+  /// What a source adds to the residual stream: the embedding (0), then attention (1, 3, ..)
+  /// and MLP (2, 4, ..) of each layer: `positions.count` rows of `[width]`. In prefill alone.
   func residual(_ source: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
 }
 
@@ -91,19 +110,24 @@ extension ForwardObserver {
 /// What changes from token to token: the KV cache, the tokens so far, and the last logits.
 ///
 /// Memory: `cacheBytesPerToken` for every position, float32. Not for use by two threads at once.
+/// Example: `let state = RunState(model); model.prefill(ids, state, plan); state.logits`.
 public final class RunState {
+  /// The model whose sizes the buffers have.
   public let model: LanguageModel
-  /// [layers][kvHeads]
+  /// Keys and values so far, `[layers][kvHeads]`, each growing by a row a token.
   public private(set) var caches: [[KeyCache]]
+  /// Every token fed, `[count]`.
   public private(set) var tokens: [Int] = []
-  /// [vocabulary], of the last position computed
+  /// `[vocabulary]`, of the last position computed; empty before the first pass.
   public internal(set) var logits: [Float] = []
-  /// Blocks that the last pass saw and skipped
+  /// Blocks that the last pass saw and skipped.
   public var counts: BlockCounts { counter.counts }
   let counter: BlockCounter
   let scratch: DecodeScratch
+  /// Threads that decode loops run on; branches share it.
   public let team: Team
 
+  /// An empty state: buffers of one token now, caches as tokens come.
   public init(_ model: LanguageModel, threads: ComputeThreads = .shared) {
     self.model = model
     let config = model.config
@@ -115,7 +139,8 @@ public final class RunState {
     team = Team(threads)
   }
 
-  /// A state of its own that has seen the first `count` tokens of another; its logits are not known yet.
+  /// A state of its own that has seen the first `count` tokens of another; its logits are not
+  /// known yet.
   public init(copying other: RunState, count: Int) {
     model = other.model
     caches = other.caches.map { layer in layer.map { KeyCache(copying: $0, count: count) } }
@@ -125,12 +150,14 @@ public final class RunState {
     team = other.team
   }
 
+  /// Tokens fed so far, which is also the next position.
   public var count: Int { tokens.count }
   /// Positions left before the model's limit.
   public var room: Int { model.config.context - tokens.count }
 
   func append(_ ids: some Sequence<Int>) { tokens += ids }
 
+  /// Bytes of keys and values for one position in all layers; values are padded to 16 floats.
   public static func cacheBytesPerToken(_ config: ModelConfig) -> Int {
     let padded = (config.headDim + 15) / 16 * 16
     return 4 * config.layers * config.kvHeads * (config.headDim + padded)
@@ -139,14 +166,18 @@ public final class RunState {
 
 /// Buffers of one token's way through the layers.
 final class DecodeScratch {
-  /// [width], [width] or [heads * headDim], [width], [heads * headDim], [kvHeads * headDim] twice, [hidden] twice
+  /// `[width]`, `[width]` or `[heads * headDim]`, `[width]`, `[heads * headDim]`,
+  /// `[kvHeads * headDim]` twice, `[hidden]` twice.
   let x, normed, mixed, query, key, value, gate, up: UnsafeMutablePointer<Float>
+  /// `[half]` used: cosines and sines of the token's position.
   let cos, sin: UnsafeMutablePointer<Float>
   /// Quantised activations of the widest row.
   let q8: UnsafeMutableRawPointer
-  /// [kvHeads]
+  /// Scratch of each KV head's attention, `[kvHeads]`.
   let rows: [DecodeRow]
 
+  /// A cache line more than asked for each buffer: vector loads may run past the end of an
+  /// odd size.
   init(_ config: ModelConfig) {
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
       UnsafeMutableRawPointer.allocate(byteCount: 4 * (count + 64), alignment: 64)

@@ -2,23 +2,37 @@ import Formats
 
 /// The shape of a transformer, from a GGUF file's metadata.
 ///
-/// Widths in elements: `width` of the residual stream, `headDim` of a query, key and value, `hidden` of the feed-forward
-/// net. Throws `ModelError` for every architecture and option that the forward pass does not compute.
+/// Widths in elements: `width` of the residual stream, `headDim` of a query, key and value,
+/// `hidden` of the feed-forward net. Throws `ModelError` for every architecture and option
+/// that the forward pass does not compute: a model that runs is computed whole, never almost.
 public struct ModelConfig: Sendable {
+  /// The families whose forward pass is known, by their name in the file. They differ in
+  /// rotary pairing, biases and norms of heads.
   public enum Architecture: String, Sendable, CaseIterable { case llama, qwen2, qwen3 }
 
+  /// Decides the prefix of every other key.
   public let architecture: Architecture
+  /// For titles; what the file calls itself.
   public let name: String
+  /// Transformer blocks.
   public let layers: Int
+  /// Elements of the residual stream.
   public let width: Int
+  /// Query heads of a layer.
   public let heads: Int
+  /// Key and value heads of a layer; divides `heads`.
   public let kvHeads: Int
+  /// Elements of a query, key or value; even.
   public let headDim: Int
+  /// Elements of the feed-forward net's middle.
   public let hidden: Int
+  /// Tokens the model knows.
   public let vocabulary: Int
-  /// Positions the model was trained for.
+  /// Positions the model was trained for, or its sliding window when that is shorter.
   public let context: Int
+  /// Added to the mean square before the root of a norm.
   public let epsilon: Float
+  /// How positions turn queries and keys.
   public let rope: RopeConfig
   /// The template of a chat, when the model has one.
   public let chatTemplate: String?
@@ -26,6 +40,8 @@ public struct ModelConfig: Sendable {
   /// Query heads that share a KV head.
   public var groupSize: Int { heads / kvHeads }
 
+  /// Reads and checks every size. Throws `missing`, `malformed` or `unsupported` with the key
+  /// at fault.
   init(_ gguf: GGUFFile, vocabulary: Int) throws(ModelError) {
     let facts = Facts(gguf)
     architecture = try Self.architecture(gguf)
@@ -71,6 +87,8 @@ public struct ModelConfig: Sendable {
     chatTemplate = facts.text("tokenizer.chat_template")
   }
 
+  /// Throws `missing` when the file names none and `unsupported` for a family that is not
+  /// computed.
   private static func architecture(_ gguf: GGUFFile) throws(ModelError) -> Architecture {
     guard case .text(let name) = gguf.metadata["general.architecture"] else {
       throw ModelError(
@@ -93,15 +111,18 @@ struct Facts {
 
   init(_ gguf: GGUFFile) { self.gguf = gguf }
 
+  /// A key whose value cannot be.
   func wrong(_ key: String, _ what: String) -> ModelError {
     ModelError(
       .malformed, "\(what); convert the model again", place: "\(gguf.path): \(key)")
   }
 
+  /// Nil when the key is absent or no text.
   func text(_ key: String) -> String? {
     if case .text(let text) = gguf.metadata[key] { text } else { nil }
   }
 
+  /// Integers count as numbers; nil when absent, infinite or of another type.
   func number(_ key: String) -> Double? {
     switch gguf.metadata[key] {
     case .number(let x): x.isFinite ? x : nil
@@ -110,7 +131,9 @@ struct Facts {
     }
   }
 
-  /// A number of things.
+  /// A number of things, `least` to `most`, or `standard` when the key is absent. An array of
+  /// equal numbers counts as one: some converters write a size once a layer. Throws
+  /// `missing`, `unsupported` when it differs between layers, `malformed` when out of range.
   func size(_ key: String, most: Int, least: Int = 1, standard: Int? = nil) throws(ModelError)
     -> Int
   {

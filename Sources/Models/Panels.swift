@@ -5,7 +5,9 @@ import Tensors
 ///
 /// `@unchecked Sendable`: threads write rows or columns of their own, one loop at a time.
 final class Rows: @unchecked Sendable {
+  /// Rows, one a position.
   let count: Int
+  /// Floats of a row that mean something; those after it, up to the stride, do not.
   let width: Int
   /// Floats from one row to the next.
   let stride: Int
@@ -28,19 +30,22 @@ final class Rows: @unchecked Sendable {
     base = other.base + range.lowerBound * other.stride
   }
 
+  /// The first float of a row, unchecked.
   subscript(row: Int) -> UnsafeMutablePointer<Float> { base + row * stride }
 
   /// Some of the rows; nothing is copied.
   func rows(_ range: Range<Int>) -> Rows { Rows(self, range) }
 
-  /// Some columns of all rows as a tensor; nothing is copied, so it is valid until the rows are written again.
+  /// Some columns of all rows as a tensor; nothing is copied, so it is valid until the rows
+  /// are written again.
   func columns(_ range: Range<Int>) -> Tensor {
     Tensor(
       storage: storage, dtype: .float32, shape: Shape([count, range.count]), strides: [stride, 1],
       byteOffset: 4 * range.lowerBound)
   }
 
-  /// The rows without padding between them.
+  /// The rows without padding between them, `[count, width]`, valid during `body`; copied
+  /// when they are padded.
   func withRows(_ body: (UnsafePointer<Float>) -> Void) {
     if stride == width { return body(base) }
     var packed = [Float](repeating: 0, count: count * width)
@@ -61,6 +66,10 @@ struct SendablePointer: @unchecked Sendable {
 }
 
 /// The product of a matrix with many rows of activations, panel by panel.
+///
+/// A panel is 16 weight rows unpacked and transposed, so that one load serves 16 outputs. It
+/// is thrown away after use: unpacking is cheap beside hundreds of rows, and the unpacked
+/// model would not fit in memory.
 struct Panels {
   private let matrix: Matrix
   private let isa: Int32
@@ -76,7 +85,8 @@ struct Panels {
   /// Weight rows of one step: two groups of 16, so that the float product fills its registers.
   private static let step = 32
 
-  /// `q8` holds `rows` rows of quantised activations when the product is of bytes.
+  /// out = input x matrix^T, `[rows][matrix rows]`. `q8` holds `rows` rows of quantised
+  /// activations when the product is of bytes.
   func multiply(
     _ rows: Int, _ input: Rows, _ q8: UnsafeMutableRawPointer, into out: Rows,
     _ threads: ComputeThreads
@@ -95,6 +105,7 @@ struct Panels {
     }
   }
 
+  /// Integer products: 16 outputs for every row of activations, then the next 16.
   private func multiplyBytes(
     _ steps: Range<Int>, _ rows: Int, _ q8: UnsafeRawPointer, _ out: Rows
   ) {
@@ -116,6 +127,8 @@ struct Panels {
     }
   }
 
+  /// Float products by the kernel that scores keys: weight rows are its keys, activations its
+  /// queries.
   private func multiplyFloats(_ steps: Range<Int>, _ rows: Int, _ input: Rows, _ out: Rows) {
     let columns = matrix.columns, groupFloats = columns * 16
     let panel = UnsafeMutableRawPointer.allocate(byteCount: 8 * groupFloats, alignment: 64)
@@ -134,7 +147,8 @@ struct Panels {
           matrix.type.kernelType, matrix.row(at), matrix.rowBytes, Int32(columns),
           Int32(min(16, matrix.rows - at)), panel + g * groupFloats, row)
       }
-      // Rows of activations must be packed as the kernel walks them: their own stride is wider only when padded.
+      // Rows of activations must be packed as the kernel walks them: their own stride is
+      // wider only when padded.
       for r in stride(from: 0, to: rows, by: 64) {
         let part = input.rows(r..<min(r + 64, rows))
         part.packed(columns) { x in

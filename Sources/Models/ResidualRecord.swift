@@ -1,8 +1,11 @@
 public import Tensors
 
-/// Records queries as another observer does, and what every source adds to the residual stream of a prompt.
+/// Records queries as another observer does, and what every source adds to the residual
+/// stream of a prompt.
 ///
-/// Memory: (2 layers + 1) x tokens x width floats.
+/// Memory: (2 layers + 1) x tokens x width floats; for a prompt of 4096 tokens in a model of
+/// 30 layers 576 wide, 576 MB. Methods that weigh layers against each other read it through
+/// `tensor`.
 public final class ResidualRecord: ForwardObserver {
   private let inner: any ForwardObserver
   private let width: Int
@@ -15,14 +18,18 @@ public final class ResidualRecord: ForwardObserver {
     rows = [[Float]](repeating: [], count: 2 * config.layers + 1)
   }
 
+  /// Always: that is what it is for.
   public var wantsResiduals: Bool { true }
 
+  /// Passed on.
   public func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     inner.queries(layer, positions, rows)
   }
 
+  /// Passed on.
   public func finished(_ layer: Int, _ positions: Range<Int>) { inner.finished(layer, positions) }
 
+  /// Keeps a source's rows; positions that come again replace those before.
   public func residual(_ source: Int, _ positions: Range<Int>, _ new: UnsafePointer<Float>) {
     let kept = positions.lowerBound * width
     if rows[source].count > kept { rows[source].removeLast(rows[source].count - kept) }

@@ -1,26 +1,36 @@
 import Formats
 import Glibc
 
-/// How positions turn queries and keys: rotary embedding (Su et al., "RoFormer", 2021, arXiv 2104.09864) and the ways
-/// to stretch it.
+/// How positions turn queries and keys: rotary embedding (Su et al., "RoFormer", 2021, arXiv
+/// 2104.09864) and the ways to stretch it.
+///
+/// The catch: the same numbers turn pairs of neighbours in llama files and halves in the
+/// others, and nothing in the scores tells which is right except that the text makes no
+/// sense.
 public struct RopeConfig: Sendable {
+  /// How a context longer than the trained one is reached.
   public enum Scaling: Sendable, Equatable {
     case none
     /// Positions divided by `factor` (position interpolation, 2023, arXiv 2306.15595).
     case linear(factor: Double)
-    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv 2309.00071).
+    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv
+    /// 2309.00071).
     case yarn(factor: Double, original: Int, attention: Double, betaFast: Double, betaSlow: Double)
     /// Llama 3: wavelengths longer than the original context are stretched, shorter ones kept.
     case llama3(factor: Double, low: Double, high: Double, original: Int)
   }
 
+  /// The wavelength grows from 2 pi to nearly 2 pi times this, in positions.
   public let base: Double
   /// How many leading dimensions of a head are rotated; even.
   public let dimensions: Int
+  /// Which stretching, with its constants.
   public let scaling: Scaling
   /// Pairs are (2i, 2i + 1); otherwise (i, i + dimensions / 2).
   public let isInterleaved: Bool
 
+  /// Reads the file's rope keys. Throws `malformed` for absurd values and `unsupported` for
+  /// other scalings.
   init(_ facts: Facts, _ prefix: String, headDim: Int, isInterleaved: Bool) throws(ModelError) {
     self.isInterleaved = isInterleaved
     base = facts.number("\(prefix).rope.freq_base") ?? 10_000
@@ -33,6 +43,8 @@ public struct RopeConfig: Sendable {
     scaling = try Self.scaling(facts, prefix)
   }
 
+  /// Converters wrote the factor under two names and left the type out when there was only
+  /// one.
   private static func scaling(_ facts: Facts, _ prefix: String) throws(ModelError) -> Scaling {
     let key = "\(prefix).rope.scaling"
     let factor =
@@ -66,8 +78,10 @@ public struct RopeConfig: Sendable {
 
 /// Cosines and sines of positions, made as positions come.
 ///
-/// Pair i of position p turns by p * base^(-2i/dimensions), changed by the scaling. Angles are computed in double.
+/// Pair i of position p turns by p * base^(-2i/dimensions), changed by the scaling. Angles
+/// are computed in double.
 struct Rope: Sendable {
+  /// Pairs of a head.
   let half: Int
   private let frequencies: [Double]
   /// YaRN's factor on the rotated vectors.
@@ -82,6 +96,9 @@ struct Rope: Sendable {
     (frequencies, magnitude) = Self.scaled(base, config)
   }
 
+  /// The frequencies `[half]` after stretching, and what every rotated vector is multiplied
+  /// by. Both recipes blend between keeping a frequency and dividing it, by how many turns it
+  /// makes in the original context.
   private static func scaled(_ plain: [Double], _ config: RopeConfig) -> ([Double], Double) {
     switch config.scaling {
     case .none: return (plain, 1)
@@ -110,7 +127,8 @@ struct Rope: Sendable {
     }
   }
 
-  /// Writes `[half]` cosines and sines of a position.
+  /// Writes `[half]` cosines and sines of a position. Computed in double: a float angle
+  /// near 100000 is off by up to four thousandths of a radian.
   func fill(_ position: Int, cos: UnsafeMutablePointer<Float>, sin: UnsafeMutablePointer<Float>) {
     for i in 0..<half {
       let angle = Double(position) * frequencies[i]

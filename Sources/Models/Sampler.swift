@@ -1,7 +1,11 @@
 import Glibc
 import Kernels
 
-/// How the next token is chosen from the logits. The default is greedy: the largest, the smaller number on a tie.
+/// How the next token is chosen from the logits. The default is greedy: the largest, the
+/// smaller number on a tie.
+///
+/// Temperature first, then `topK`, then `topP` (nucleus sampling, Holtzman et al., 2019,
+/// arXiv 1904.09751).
 public struct SamplerSettings: Sendable, Equatable {
   /// 0 is greedy; larger is more even.
   public var temperature: Double
@@ -9,19 +13,29 @@ public struct SamplerSettings: Sendable, Equatable {
   public var topK: Int
   /// The fewest most likely that hold this much probability; 1 keeps all.
   public var topP: Double
+  /// Same seed, same text.
   public var seed: UInt64
 
+  /// Greedy unless told otherwise.
   public init(temperature: Double = 0, topK: Int = 0, topP: Double = 1, seed: UInt64 = 0) {
     (self.temperature, self.topK, self.topP, self.seed) = (temperature, topK, topP, seed)
   }
 }
 
-/// Chooses tokens; the same seed and position give the same choice, so that a branch repeats its trunk.
+/// Chooses tokens; the same seed and position give the same choice, so that a branch repeats
+/// its trunk.
+///
+/// Example:
+/// `Sampler(.init(temperature: 0.8, topP: 0.95)).choose(state.logits, position: state.count)`.
+/// The catch: without `topK` at most the thousand most likely are drawn from.
 public struct Sampler: Sendable {
+  /// Fixed; a sampler with other settings is another sampler.
   public let settings: SamplerSettings
 
+  /// A sampler without memory: copies are interchangeable.
   public init(_ settings: SamplerSettings = SamplerSettings()) { self.settings = settings }
 
+  /// A token for `position`, from logits `[vocabulary]`, which must not be empty.
   public func choose(_ logits: [Float], position: Int) -> Int {
     let settings = settings
     guard settings.temperature > 0 else { return top(logits, 1)[0] }
@@ -51,7 +65,8 @@ public struct Sampler: Sendable {
   }
 }
 
-/// Indices of the `count` largest logits, largest first.
+/// Indices of the `count` largest logits, largest first; equal ones by number. Fewer when
+/// there are fewer.
 public func top(_ logits: [Float], _ count: Int) -> [Int] {
   let count = min(count, logits.count)
   var out = [Int32](repeating: 0, count: count)
@@ -59,12 +74,15 @@ public func top(_ logits: [Float], _ count: Int) -> [Int] {
   return out.map(Int.init)
 }
 
-/// log Σ exp of logits, in nats.
+/// log Σ exp of logits `[vocabulary]`, in nats, without overflow.
 public func logSumExp(_ logits: UnsafeBufferPointer<Float>) -> Double {
   as_log_sum_exp(Int32(as_best_isa().rawValue), logits.baseAddress, Int32(logits.count))
 }
 
-/// KL(p || q) in nats, of the distributions that two rows of logits stand for.
+/// KL(p
+///
+/// q) in nats, at least 0, of the distributions that two rows of logits stand for; traps when
+/// they differ in length.
 public func divergence(_ p: [Float], from q: [Float]) -> Double {
   precondition(p.count == q.count, "logits of two vocabularies")
   return as_divergence(Int32(as_best_isa().rawValue), p, q, Int32(p.count))

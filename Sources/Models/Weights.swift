@@ -3,35 +3,47 @@ import Tensors
 
 /// A weight matrix as the file holds it: `rows` outputs, each a row of `columns` inputs.
 ///
-/// `@unchecked Sendable`: points into a mapped file that the owner keeps mapped, and is never written.
+/// `@unchecked Sendable`: points into a mapped file that the owner keeps mapped, and is never
+/// written.
 struct Matrix: @unchecked Sendable {
+  /// How its elements are stored.
   let type: WeightType
+  /// Outputs.
   let rows: Int
+  /// Inputs; a whole number of the type's blocks.
   let columns: Int
+  /// The first row in the mapping.
   let base: UnsafeRawPointer
 
+  /// Bytes from one row to the next.
   var rowBytes: Int { type.bytes(columns) }
 
+  /// The stored form of a row, unchecked.
   func row(_ index: Int) -> UnsafeRawPointer { base + index * rowBytes }
 }
 
-/// The weights of one layer. Shapes as outputs x inputs; biases and norms are empty where the model has none.
+/// The weights of one layer. Shapes as outputs x inputs; biases and norms are empty where the
+/// model has none.
 final class LayerWeights: Sendable {
-  /// [width]
+  /// `[width]`, of the norm before attention.
   let attentionNorm: [Float]
-  /// [heads * headDim, width], [kvHeads * headDim, width] twice
+  /// `[heads * headDim, width]`, `[kvHeads * headDim, width]` twice.
   let query: Matrix, key: Matrix, value: Matrix
+  /// `[rows]` of the matrices above (qwen2).
   let queryBias: [Float], keyBias: [Float], valueBias: [Float]
-  /// [headDim]: norms of each query and key head (qwen3)
+  /// `[headDim]`: norms of each query and key head (qwen3).
   let queryNorm: [Float], keyNorm: [Float]
-  /// [width, heads * headDim]
+  /// `[width, heads * headDim]`.
   let output: Matrix
+  /// `[width]`.
   let outputBias: [Float]
-  /// [width]
+  /// `[width]`, of the norm before the feed-forward net.
   let hiddenNorm: [Float]
-  /// [hidden, width] twice, [width, hidden]
+  /// `[hidden, width]` twice, `[width, hidden]`.
   let gate: Matrix, up: Matrix, down: Matrix
 
+  /// Takes the tensors of layer `index`. Throws `missing` or `malformed` with the tensor's
+  /// name.
   fileprivate init(_ index: Int, _ config: ModelConfig, _ reader: inout WeightReader)
     throws(ModelError)
   {
@@ -59,18 +71,24 @@ final class LayerWeights: Sendable {
 }
 
 /// All weights of a model, mapped once; only norms and biases are copied.
+///
+/// Checked against the config tensor by tensor, so the forward pass never asks how large a
+/// thing is. The operating system reads pages as they are used and may drop them again.
 struct Weights: Sendable {
+  /// Keeps the mapping alive for every `Matrix`.
   let file: MappedFile
-  /// [vocabulary, width]
+  /// `[vocabulary, width]`.
   let embedding: Matrix
   let layers: [LayerWeights]
-  /// [width]
+  /// `[width]`, of the last norm.
   let norm: [Float]
-  /// [vocabulary, width]; the embedding again when the model ties them.
+  /// `[vocabulary, width]`; the embedding again when the model ties them.
   let head: Matrix
-  /// [rope dimensions / 2], when the file has them
+  /// `[rope dimensions / 2]`, when the file has them.
   let ropeFactors: [Float]?
 
+  /// Throws `missing` for an absent tensor, `malformed` for one of another shape,
+  /// `unsupported` for one that is left over.
   init(_ gguf: GGUFFile, _ config: ModelConfig) throws(ModelError) {
     var reader = WeightReader(gguf)
     file = gguf.file
@@ -101,6 +119,7 @@ private struct WeightReader {
 
   init(_ gguf: GGUFFile) { self.gguf = gguf }
 
+  /// A tensor of a known shape. Throws `missing` or `malformed`.
   private mutating func take(_ name: String, _ rows: Int, _ columns: Int) throws(ModelError)
     -> GGUFTensor
   {
@@ -119,12 +138,14 @@ private struct WeightReader {
     return tensor
   }
 
+  /// A matrix in place; throws as `take` does.
   mutating func matrix(_ name: String, _ rows: Int, _ columns: Int) throws(ModelError) -> Matrix {
     let tensor = try take(name, rows, columns)
     return Matrix(
       type: tensor.type, rows: rows, columns: columns, base: gguf.bytes(tensor).baseAddress!)
   }
 
+  /// A vector converted to floats `[count]`; throws as `take` does.
   mutating func vector(_ name: String, _ count: Int) throws(ModelError) -> [Float] {
     let tensor = try take(name, 1, count)
     return Matrix(
@@ -137,7 +158,8 @@ private struct WeightReader {
     gguf.tensors[name] == nil ? [] : try vector(name, count)
   }
 
-  /// A tensor that nobody asked for would be left out of the computation in silence.
+  /// A tensor that nobody asked for would be left out of the computation in silence. Throws
+  /// `unsupported` with the first of them by name.
   func nothingIsLeft(_ config: ModelConfig) throws(ModelError) {
     // Older files store what is computed from the metadata anyway.
     let known = { (name: String) in

@@ -3,13 +3,17 @@ import Synchronization
 
 /// The threads that compute: every kernel runs here, never on Swift's pool.
 ///
-/// Example: `Task(executorPreference: ComputeThreads.shared) { ... }` runs a task on them, and
-/// `ComputeThreads.shared.forEach(0..<tiles) { ... }` spreads the items of a loop over all of them. They run at a lower
-/// priority than the rest of the process, so that a key press never waits for a kernel. The catch: `forEach` blocks
-/// its caller, so call it from a compute thread or from a command, never from an actor.
+/// Example: `Task(executorPreference: ComputeThreads.shared) { ... }` runs a task on them,
+/// and `ComputeThreads.shared.forEach(0..<tiles) { ... }` spreads the items of a loop over
+/// all of them. They run at a lower priority than the rest of the process, so that a key
+/// press never waits for a kernel. The catch: `forEach` blocks its caller, so call it from a
+/// compute thread or from a command, never from an actor.
 ///
-/// `@unchecked Sendable`: the queue is touched only under `mutex`; the pthread objects have stable addresses.
+/// `@unchecked Sendable`: the queue is touched only under `mutex`; the pthread objects have
+/// stable addresses.
 public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
+  /// One thread for each processor, or as many as `setSharedCount` or `ATTNSCOPE_THREADS`
+  /// say; made on first use and never ended.
   public static let shared: ComputeThreads = {
     let chosen = sharedCount.exchange(made, ordering: .relaxed)
     return ComputeThreads(count: chosen > 0 ? chosen : processorCount())
@@ -22,31 +26,39 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   private static let sharedCount = Atomic<Int>(0)
   private static let made = -1
 
-  /// Gives `shared` so many threads, of `counts`. Must be said before it is first used: they are made once.
+  /// Gives `shared` so many threads, of `counts`. Must be said before it is first used: they
+  /// are made once.
   public static func setSharedCount(_ count: Int) {
     precondition(counts.contains(count), "\(count) threads")
     let before = sharedCount.exchange(count, ordering: .relaxed)
     precondition(before != made, "the threads are there already")
   }
 
-  /// What is wrong with `ATTNSCOPE_THREADS`, as a sentence; nil when it says nothing, or a number of threads.
+  /// What is wrong with `ATTNSCOPE_THREADS`, as a sentence; nil when it says nothing, or a
+  /// number of threads.
   public static var refusal: String? {
     guard let text = variable, Int(text).map(counts.contains) != true else { return nil }
     return
       "ATTNSCOPE_THREADS is '\(text)', which is no number of threads; it is \(counts.lowerBound) to \(counts.upperBound)"
   }
 
+  /// What the environment says; an empty text says nothing.
   private static var variable: String? {
     getenv("ATTNSCOPE_THREADS").map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
   }
 
+  /// Threads that compute, at least 1; a loop runs on as many, its caller among them.
   public let count: Int
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var queue: [@Sendable () -> Void] = []
 
+  /// Starts `count` threads (at least one). They live as long as the process, so make few of
+  /// these: tests do, the program has `shared`.
   public convenience init(count: Int) { self.init(workers: max(count, 1)) }
 
+  /// No workers is the case of `callerOnly`; then nothing takes from the queue, and `forEach`
+  /// never puts anything there.
   private init(workers: Int) {
     count = max(workers, 1)
     pthread_mutex_init(mutex, nil)
@@ -54,13 +66,15 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     for _ in 0..<workers { start() }
   }
 
+  /// Runs a piece of a Swift task on one of the threads: what `executorPreference` calls.
   public func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
     push { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
   }
 
-  /// Runs `body` for every item, in order of `items`, on all threads; returns when all are done. Items not yet begun
-  /// are left out once `isCancelled` is true. The caller works too, so nesting cannot deadlock.
+  /// Runs `body` for every item, in order of `items`, on all threads; returns when all are
+  /// done. Items not yet begun are left out once `isCancelled` is true. The caller works too,
+  /// so nesting cannot deadlock.
   public func forEach(
     _ items: Range<Int>, isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled },
     _ body: @escaping @Sendable (Int) -> Void
@@ -72,18 +86,22 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     loop.wait()
   }
 
-  /// Works on a loop until it is done, or until something else waits: a cursor move shall not wait for a long map.
+  /// Works on a loop until it is done, or until something else waits: a cursor move shall not
+  /// wait for a long map.
   private func help(_ loop: SharedLoop) {
     if loop.work(while: { !self.isWaitedFor }) { push { self.help(loop) } }
   }
 
+  /// Somebody else's work is in the queue. Asked between two items, which is often enough: an
+  /// item is a tile, not a map.
   private var isWaitedFor: Bool {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return !queue.isEmpty
   }
 
-  /// What `body` computes on one of the threads; cancelling the asker cancels it.
+  /// What `body` computes on one of the threads; cancelling the asker cancels it. Throws what
+  /// `body` throws.
   public func value<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
     let task = Task(executorPreference: self) { try body() }
     return try await withTaskCancellationHandler {
@@ -99,6 +117,7 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   /// Loops run on whoever calls, and nobody else.
   public static let callerOnly = ComputeThreads(workers: 0)
 
+  /// First come, first served; one push wakes one thread.
   private func push(_ work: @escaping @Sendable () -> Void) {
     pthread_mutex_lock(mutex)
     queue.append(work)
@@ -106,6 +125,8 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     pthread_mutex_unlock(mutex)
   }
 
+  /// Threads keep the pool alive (the retain is never balanced), which is right for something
+  /// that is never ended.
   private func start() {
     var thread = pthread_t()
     let me = Unmanaged.passRetained(self)
@@ -119,6 +140,7 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     pthread_detach(thread)
   }
 
+  /// Everything a thread does: wait, take, work. The lock is not held while it works.
   private func run() -> Never {
     while true {
       pthread_mutex_lock(mutex)
@@ -129,6 +151,8 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     }
   }
 
+  /// The environment wins, within `counts`, so that a benchmark or a shared machine can say
+  /// how many.
   private static func processorCount() -> Int {
     if let wanted = variable.flatMap({ Int($0) }), counts.contains(wanted) { return wanted }
     return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
@@ -154,7 +178,9 @@ private final class SharedLoop: @unchecked Sendable {
     pthread_cond_init(&done, nil)
   }
 
-  /// True when it stopped although items are left.
+  /// Takes items until none is left; true when `goes` stopped it although items are left. A
+  /// cancelled loop still counts every item off, so `wait` returns as soon as those that run
+  /// are done.
   @discardableResult
   func work(unless isCancelled: () -> Bool = { false }, while goes: () -> Bool = { true }) -> Bool {
     while true {
@@ -171,6 +197,7 @@ private final class SharedLoop: @unchecked Sendable {
     }
   }
 
+  /// Sleeps until the last item was counted off, on whichever thread that was.
   func wait() {
     pthread_mutex_lock(&mutex)
     while unfinished.load(ordering: .acquiring) > 0 { pthread_cond_wait(&done, &mutex) }

@@ -2,14 +2,18 @@ package import Kernels
 
 /// The element type of a stored array.
 ///
-/// Example: `DType.float16.byteWidth == 2`. The catch: everything is computed in float or double; a dtype only says how
-/// bytes on disk become floats.
+/// Example: `DType.float16.byteWidth == 2`. The catch: everything is computed in float or
+/// double; a dtype only says how bytes on disk become floats. Integers above 2^24 therefore
+/// lose their last digits. The raw values are the names that safetensors headers use.
 public enum DType: String, Sendable, CaseIterable {
   case float64 = "F64"
   case float32 = "F32"
   case float16 = "F16"
   case bfloat16 = "BF16"
+  /// Four exponent bits, three of fraction, no infinity (Micikevicius et al., FP8 Formats for
+  /// Deep Learning, 2022).
   case float8e4m3 = "F8_E4M3"
+  /// Five exponent bits, two of fraction, with infinities: the top half of a float16.
   case float8e5m2 = "F8_E5M2"
   case bool = "BOOL"
   case uint8 = "U8"
@@ -21,6 +25,7 @@ public enum DType: String, Sendable, CaseIterable {
   case uint64 = "U64"
   case int64 = "I64"
 
+  /// Bytes of one element; every type fills whole bytes, bool included.
   public var byteWidth: Int {
     switch self {
     case .float64, .uint64, .int64: 8
@@ -30,6 +35,7 @@ public enum DType: String, Sendable, CaseIterable {
     }
   }
 
+  /// False for bool and integers, which is how a mask is told from a map of weights.
   public var isFloat: Bool {
     switch self {
     case .float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2: true
@@ -37,7 +43,8 @@ public enum DType: String, Sendable, CaseIterable {
     }
   }
 
-  /// The kernels' name for it.
+  /// The kernels' name for it; an exhaustive switch, so that a new type cannot be forgotten
+  /// there.
   package var kernelType: as_dtype {
     switch self {
     case .float64: AS_DTYPE_F64

@@ -2,15 +2,17 @@ import Glibc
 import Kernels
 import Synchronization
 
-/// Threads that stay awake between short loops: a decode step is a hundred loops of twenty microseconds each, and waking
-/// a sleeping thread costs as much as one of them.
+/// Threads that stay awake between short loops.
 ///
-/// Example: `team.run { for layer in layers { team.forEach(8) { ... } } }`. The caller leads and works too; helpers from
-/// `threads` join when they are free, so a busy pool makes it slower and never stuck. Between loops helpers spin, and
-/// give way after a while.
+/// A decode step is a hundred loops of twenty microseconds each, and waking a sleeping thread
+/// costs as much as one of them.
 ///
-/// `@unchecked Sendable`: `body` is written by the leader before the ticket that announces it, and read only by those
-/// who hold an item of that ticket, which the leader waits for.
+/// Example: `team.run { for layer in layers { team.forEach(8) { ... } } }`. The caller leads
+/// and works too; helpers from `threads` join when they are free, so a busy pool makes it
+/// slower and never stuck. Between loops helpers spin, and give way after a while.
+///
+/// `@unchecked Sendable`: `body` is written by the leader before the ticket that announces
+/// it, and read only by those who hold an item of that ticket, which the leader waits for.
 public final class Team: @unchecked Sendable {
   private let threads: ComputeThreads
   /// Loop number, how many items it has, and the next item to take: see `Ticket`.
@@ -21,11 +23,14 @@ public final class Team: @unchecked Sendable {
   private var body: ((Int) -> Void)?
   private var loop: UInt64 = 0
 
+  /// A team borrows its helpers from `threads`; making one starts nothing.
   public init(_ threads: ComputeThreads = .shared) { self.threads = threads }
 
+  /// Threads that may work at once, the leader included.
   public var count: Int { threads.count }
 
-  /// Keeps helpers awake while `body` runs. Runs may be nested: then the outer one keeps them.
+  /// Keeps helpers awake while `body` runs. Runs may be nested: then the outer one keeps
+  /// them. Throws what `body` throws, after the helpers have left. Only one thread may lead.
   public func run<R>(_ body: () throws -> R) rethrows -> R {
     guard closed.load(ordering: .relaxed) else { return try body() }
     closed.store(false, ordering: .releasing)
@@ -40,6 +45,7 @@ public final class Team: @unchecked Sendable {
   }
 
   /// Runs `body` for 0..<count on the caller and on whoever helps; returns when all are done.
+  /// At most 2^20 - 1 items, of which nobody may throw or wait for another.
   public func forEach(_ count: Int, _ body: (Int) -> Void) {
     guard count > 1, threads.count > 1 else {
       for item in 0..<count { body(item) }
@@ -67,6 +73,8 @@ public final class Team: @unchecked Sendable {
     return true
   }
 
+  /// A helper's life between two runs: spin politely, and let another thread have the core
+  /// now and then, since the machine may have fewer free cores than helpers.
   private func help() {
     helping.wrappingAdd(1, ordering: .acquiringAndReleasing)
     defer { helping.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
@@ -81,8 +89,8 @@ public final class Team: @unchecked Sendable {
     }
   }
 
-  /// 24 bits of loop number, 20 of count, 20 of the next item: one atomic word, so that an item always belongs to the loop
-  /// whose count it was checked against.
+  /// 24 bits of loop number, 20 of count, 20 of the next item: one atomic word, so that an
+  /// item always belongs to the loop whose count it was checked against.
   private struct Ticket {
     let bits: UInt64
 

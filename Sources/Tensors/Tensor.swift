@@ -1,20 +1,30 @@
 import Kernels
 
-/// Bytes that stay where they are as long as somebody holds this: an allocation, or a mapped file.
+/// Bytes that stay where they are as long as somebody holds this: an allocation, or a mapped
+/// file.
 ///
-/// `@unchecked Sendable`: a byte is written before anybody is told of it, and never after. An owner that goes on filling
-/// the rest (a key cache, a record of queries) publishes how far it is with a release store, and whoever reads begins with
-/// an acquire load of that.
+/// Example: `OwnedStorage(byteCount: 64) { out in ... }` for memory, `MappedFile(path)` for a
+/// file; a `Tensor` holds either and does not know which.
+///
+/// `@unchecked Sendable`: a byte is written before anybody is told of it, and never after. An
+/// owner that goes on filling the rest (a key cache, a record of queries) publishes how far
+/// it is with a release store, and whoever reads begins with an acquire load of that.
 open class Storage: @unchecked Sendable {
+  /// All of it; tensors point into it by offsets in bytes.
   public let bytes: UnsafeRawBufferPointer
 
+  /// Takes bytes that the subclass keeps valid until its `deinit`; nothing is copied or freed
+  /// here.
   public init(unowned bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 }
 
 /// Memory that this object allocated and frees.
 public final class OwnedStorage: Storage, @unchecked Sendable {
+  /// The same bytes, writable: only `init` writes them.
   private let memory: UnsafeMutableRawBufferPointer
 
+  /// Allocates `byteCount` bytes on a cache line's boundary and lets `fill` write them,
+  /// uninitialised until then. Throws what `fill` throws, and frees the memory first.
   public init(byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows {
     memory = .allocate(byteCount: max(byteCount, 1), alignment: 64)
     super.init(unowned: UnsafeRawBufferPointer(rebasing: memory[0..<byteCount]))
@@ -26,17 +36,24 @@ public final class OwnedStorage: Storage, @unchecked Sendable {
 
 /// An n-dimensional array of one element type: a value that shares its bytes.
 ///
-/// Example: `q[3]` is head 3 of a `[heads, tokens, dim]` tensor, and copies nothing. The catch: bytes may be a file's,
-/// unaligned and strided; read them through `floats` or `copyFloats`, which convert any dtype.
+/// Example: `q[3]` is head 3 of a `[heads, tokens, dim]` tensor, and copies nothing. The
+/// catch: bytes may be a file's, unaligned and strided; read them through `floats` or
+/// `copyFloats`, which convert any dtype. A slice keeps the whole storage alive.
 public struct Tensor: Sendable {
+  /// What holds the bytes; shared with every slice of this tensor.
   public let storage: Storage
+  /// How each element is stored.
   public let dtype: DType
+  /// Elements along each axis, outermost first.
   public let shape: Shape
   /// Elements between neighbours along each axis.
   public let strides: [Int]
   /// Bytes from the start of the storage to element 0.
   public let byteOffset: Int
 
+  /// A view of `storage`, row-major unless `strides` (elements, one for each axis) say
+  /// otherwise. Nothing is checked: whoever read the shape from a file has compared it with
+  /// the file's size.
   public init(
     storage: Storage, dtype: DType, shape: Shape, strides: [Int]? = nil, byteOffset: Int = 0
   ) {
@@ -56,8 +73,10 @@ public struct Tensor: Sendable {
     self.init(storage: storage, dtype: .float32, shape: Shape(shape))
   }
 
+  /// Elements in all.
   public var count: Int { shape.count }
 
+  /// The elements lie row-major and without gaps; axes of one element may have any stride.
   public var isContiguous: Bool {
     var step = 1
     for axis in shape.axes.indices.reversed() where shape[axis] != 1 {
@@ -67,7 +86,7 @@ public struct Tensor: Sendable {
     return true
   }
 
-  /// The sub-tensor at `index` of the first axis.
+  /// The sub-tensor at `index` of the first axis, one axis fewer; traps outside it.
   public subscript(_ index: Int) -> Tensor {
     precondition(index >= 0 && index < shape[0], "index \(index) outside an axis of \(shape[0])")
     return Tensor(
@@ -76,7 +95,7 @@ public struct Tensor: Sendable {
       byteOffset: byteOffset + index * strides[0] * dtype.byteWidth)
   }
 
-  /// Elements `range` of one axis; nothing is copied.
+  /// Elements `range` of one axis; nothing is copied. Traps outside the axis.
   public func slice(axis: Int, _ range: Range<Int>) -> Tensor {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= shape[axis], "\(range) outside axis \(axis)")
@@ -87,7 +106,8 @@ public struct Tensor: Sendable {
       byteOffset: byteOffset + range.lowerBound * strides[axis] * dtype.byteWidth)
   }
 
-  /// The axes in another order; nothing is copied.
+  /// The axes in another order; nothing is copied. `order[i]` is the old number of the new
+  /// axis i, so `[1, 0]` transposes a matrix.
   public func permuted(_ order: [Int]) -> Tensor {
     Tensor(
       storage: storage, dtype: dtype, shape: Shape(order.map { shape[$0] }),
@@ -105,6 +125,8 @@ public struct Tensor: Sendable {
     }
   }
 
+  /// Goes down to the last axis, which the kernel converts with a stride: one call a row, not
+  /// one an element.
   private func copyAxis(_ axis: Int, from offset: Int, into out: UnsafeMutablePointer<Float>) {
     if axis == shape.rank - 1 {
       as_to_float(dtype.kernelType, address(offset), Int64(strides[axis]), shape[axis], out)
@@ -124,6 +146,7 @@ public struct Tensor: Sendable {
 
   private func address(_ offset: Int) -> UnsafeRawPointer { storage.bytes.baseAddress! + offset }
 
+  /// Every element as float, row-major, in a new array of `count`.
   public func floats() -> [Float] {
     [Float](unsafeUninitializedCapacity: count) { buffer, filled in
       copyFloats(into: UnsafeMutableBufferPointer(rebasing: buffer[0..<count]))

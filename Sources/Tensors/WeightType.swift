@@ -2,7 +2,10 @@ package import Kernels
 
 /// How a GGUF file stores the elements of a weight matrix, by its number there.
 ///
-/// Example: `WeightType.q4_1.bytes(64) == 40`: blocks of 32 elements in 20 bytes. A row is a whole number of blocks.
+/// Example: `WeightType.q4_1.bytes(64) == 40`: blocks of 32 elements in 20 bytes. A row is a
+/// whole number of blocks. The catch: the list is what the kernels can multiply, not all that
+/// the format knows; `name(of:)` names the others. Numbers and block layouts are those of
+/// ggml's quantised types (GGUF specification, 2023).
 public enum WeightType: UInt32, Sendable, CaseIterable {
   case f32 = 0
   case f16 = 1
@@ -33,7 +36,8 @@ public enum WeightType: UInt32, Sendable, CaseIterable {
     }
   }
 
-  /// What the types that are not read are called, so that a refusal can name them.
+  /// What any type number is called, those that are not read included, so that a refusal can
+  /// name them.
   public static func name(of number: UInt32) -> String {
     let others: [UInt32: String] = [
       9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
@@ -43,12 +47,15 @@ public enum WeightType: UInt32, Sendable, CaseIterable {
     return WeightType(rawValue: number)?.name ?? others[number] ?? "number \(number)"
   }
 
+  /// The kernels count types by the same numbers, so the conversion is a cast.
   package var kernelType: as_weight { as_weight(rawValue: rawValue) }
 
-  /// Elements of a block.
+  /// Elements of a block, which share their scales: 1 for plain types, 32 for `q4_0` to
+  /// `q8_0`, 256 for the K types.
   public var block: Int { Int(as_weight_block(kernelType)) }
 
-  /// Blocks of quantised elements are multiplied as integers.
+  /// Blocks of quantised elements are multiplied as integers, after the other side was
+  /// quantised to eight bits; plain elements as floats.
   public var isQuantised: Bool { block > 1 }
 
   /// Bytes of `count` elements, a whole number of blocks.

@@ -6,6 +6,10 @@ import Formats
 import Sessions
 
 /// The flags that say how a file is to be read; each overrides one guess.
+///
+/// Example: `attnscope info x.npz --layout bhnd --batch 2`. Shared by every command that
+/// takes dumps, so that a file which one of them understands is understood by all. The catch:
+/// without FILE and without `--q` the bundled sample is meant.
 struct DumpArguments: ParsableArguments {
   @Argument(help: "Dump files: .safetensors, .npz or .npy.")
   var files: [String] = []
@@ -54,8 +58,11 @@ struct DumpArguments: ParsableArguments {
   @Option(help: "Of a stored block mask: whether 1 means kept or skipped.")
   var maskOnes: MaskOnes?
 
+  /// What a 1 in a stored mask says; our own files say skipped, boolean masks elsewhere say
+  /// kept.
   enum MaskOnes: String, ExpressibleByArgument, CaseIterable { case kept, skipped }
 
+  /// The flags as the reader of dumps takes them; nil stays nil and means: find out.
   private func options(tokens: String?) -> DumpOptions {
     var options = DumpOptions()
     (options.layout, options.kind, options.causal, options.tokens) = (layout, kind, causal, tokens)
@@ -66,6 +73,8 @@ struct DumpArguments: ParsableArguments {
     return options
   }
 
+  /// Refuses what contradicts itself before any file is opened. Throws `ValidationError`,
+  /// which is bad usage (exit code 2).
   func validate() throws {
     if (query == nil) != (key == nil) { throw ValidationError("--q and --k go together.") }
     if query != nil, !files.isEmpty {
@@ -79,9 +88,11 @@ struct DumpArguments: ParsableArguments {
     }
   }
 
+  /// Nothing was named, so the bundled sample is meant.
   var isSample: Bool { files.isEmpty && query == nil }
 
-  /// Every dump named; the bundled sample when none is.
+  /// Every dump named; the bundled sample when none is. A recording is opened as its first
+  /// part, with a word on standard error. Throws what opening throws.
   func open(_ texts: TokenArguments? = nil) throws -> [Dump] {
     let options = options(tokens: texts?.tokens)
     if let query, let key {
@@ -97,21 +108,28 @@ struct DumpArguments: ParsableArguments {
     }
   }
 
+  /// The only dump, for commands that cannot take two. Throws `ValidationError` when several
+  /// are named.
   func one(_ texts: TokenArguments? = nil) throws -> Dump {
     guard files.count <= 1 else { throw ValidationError("Give one FILE.") }
     return try open(texts)[0]
   }
 
+  /// What answers questions about a dump, with tables kept on disk.
   func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, tables: .standard) }
 }
 
-/// The texts of tokens, for files that do not hold them.
+/// The texts of tokens, for files that do not hold them. Apart from `DumpArguments`, because
+/// some commands never print a text.
 struct TokenArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
   var tokens: String?
 }
 
 /// The flags that say how blocks are decided.
+///
+/// Example: `--lambda 0.01 --tile hopper --vote group`. What is not said depends on the
+/// phase: a decode step has one row, so its tile is another and its heads vote together.
 struct TileArguments: ParsableArguments {
   @Option(
     name: .customLong("lambda"), parsing: .unconditional,
@@ -120,6 +138,7 @@ struct TileArguments: ParsableArguments {
       valueName: "lambda"))
   var chosenLambda: Double?
 
+  /// What the flag says, or 0.01; `chosenLambda` tells whether it was said.
   var lambda: Double { chosenLambda ?? 0.01 }
 
   @Option(
@@ -142,6 +161,8 @@ struct TileArguments: ParsableArguments {
     help: "Split-K: runs of key blocks, each with a running maximum of its own.")
   var splits = 1
 
+  /// Throws `ValidationError` for a lambda above 1 or none at all, and for fewer than one
+  /// split.
   func validate() throws {
     do { _ = try Lambda(lambda) } catch { throw ValidationError("\(error)") }
     guard (1...1 << 20).contains(splits) else {
@@ -149,6 +170,8 @@ struct TileArguments: ParsableArguments {
     }
   }
 
+  /// The tile and the rules for maps of `queries` rows (1 means decode). A preset brings its
+  /// own rule for each phase; single flags override what it says.
   func spec(queries: Int) -> TileSpec {
     var spec = TileSpec.standard(queries: queries)
     if let tile {
@@ -166,7 +189,8 @@ struct TileArguments: ParsableArguments {
   }
 }
 
-/// How a computation may go faster with the same results.
+/// How a computation may go faster with the same results. A group of its own, so that
+/// commands which only read tables do not offer it.
 struct ScreenArguments: ParsableArguments {
   @Option(
     help:
@@ -175,11 +199,14 @@ struct ScreenArguments: ParsableArguments {
   var screen: Screening = .none
 }
 
+/// `128x64`, rows before keys, or the name of a preset, which is remembered because its
+/// decode tile differs from its prefill tile.
 struct TileSides: ExpressibleByArgument {
   let rows: Int
   let keys: Int
   let preset: String?
 
+  /// Nil for anything else; the parser then prints the help of the flag.
   init?(argument: String) {
     if let preset = TilePreset.all.first(where: { $0.name == argument.lowercased() }) {
       (rows, keys, self.preset) = (preset.prefill.rows, preset.prefill.keys, preset.name)
@@ -191,11 +218,16 @@ struct TileSides: ExpressibleByArgument {
 }
 
 /// `0-3,7`: numbers and closed ranges.
+///
+/// Order and repetition stay as they were typed; ranges of more than 65536 are refused as
+/// slips of the finger.
 struct NumberList: ExpressibleByArgument {
+  /// All of them, ranges spelled out.
   let numbers: [Int]
   /// Of ranges, some numbers may be missing from a file; single ones must be there.
   private(set) var single: Set<Int> = []
 
+  /// Nil unless every part is a number or an ascending range.
   init?(argument: String) {
     var numbers: [Int] = []
     for part in argument.split(separator: ",") {
@@ -226,14 +258,16 @@ extension Criterion: ExpressibleByArgument {}
 extension Screening: ExpressibleByArgument {}
 
 extension SourceDescription {
-  /// The place of a layer number, or a sentence that names those there are.
+  /// The place of a layer number, or a sentence that names those there are. Throws
+  /// `mismatch`; `file` is only for that sentence.
   func layerIndex(_ number: Int, file: String) throws(FormatError) -> Int {
     if let index = layers.firstIndex(of: number) { return index }
     let known = layers.map(String.init).joined(separator: ", ")
     throw FormatError(.mismatch, "has no layer \(number); it has \(known)", file: file)
   }
 
-  /// Every single number must be there; of a range those that are.
+  /// Places of all numbers of a list. Every single number must be there; of a range those
+  /// that are. Throws `mismatch` when one is missing, or all.
   func layerIndices(_ list: NumberList, file: String) throws(FormatError) -> [Int] {
     var indices: [Int] = []
     for number in list.numbers {
@@ -247,6 +281,7 @@ extension SourceDescription {
     return indices
   }
 
+  /// The head number itself, once it is known to exist. Throws `mismatch` otherwise.
   func checkedHead(_ number: Int, file: String) throws(FormatError) -> Int {
     if (0..<heads).contains(number) { return number }
     throw FormatError(.mismatch, "has no head \(number); heads are 0 to \(heads - 1)", file: file)

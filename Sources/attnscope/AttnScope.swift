@@ -5,6 +5,10 @@ import Canvas
 import Tensors
 
 /// `attnscope`: wires the rooms together. Exit codes: 0 ok, 1 failed, 2 bad usage.
+///
+/// The order of the subcommands is that of the help and the manual page: looking first, then
+/// models, measuring, learning, and the small ones. The name is written here once; version
+/// and abstract go from here into everything that prints them.
 struct AttnScope: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "attnscope",
@@ -23,8 +27,12 @@ struct AttnScope: AsyncParsableCommand {
     defaultSubcommand: OpenCommand.self)
 }
 
+/// The entry point. Not `AttnScope.main`: that would print errors its own way, with its own
+/// exit codes, and not notice that standard output failed.
 @main
 enum Program {
+  /// Parses, runs, and says what went wrong. A closed pipe must come back as an error of a
+  /// write and not end the program by SIGPIPE.
   static func main() async {
     signal(SIGPIPE, SIG_IGN)
     do {
@@ -41,7 +49,8 @@ enum Program {
     }
   }
 
-  /// A variable that says nothing sensible ends every command; help, which is none of ours, is given all the same.
+  /// A variable that says nothing sensible ends every command; help, which is none of ours,
+  /// is given all the same.
   private static func checkVariables(before command: any ParsableCommand) {
     guard String(reflecting: type(of: command)).hasPrefix("attnscope."),
       let refusal = InstructionSet.refusal ?? ComputeThreads.refusal
@@ -50,7 +59,10 @@ enum Program {
     exit(2)
   }
 
-  /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is not.
+  /// What was printed must have arrived: a full disk is an error, a reader that has seen
+  /// enough is not.
+  ///
+  /// Ends the program with code 1 and a sentence when it has not.
   private static func flush() {
     if fflush(nil) != 0 {
       guard errno != EPIPE else { return }
@@ -58,7 +70,8 @@ enum Program {
       say("attnscope: writing to standard output failed: \(why)")
       exit(1)
     }
-    // A long text is written before it ends: what failed then shows only in the stream's error sign.
+    // A long text is written before it ends: what failed then shows only in the stream's
+    // error sign.
     guard ferror(stdout) != 0 else { return }
     var output = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
     let isGone = poll(&output, 1, 0) > 0 && output.revents & Int16(POLLERR) != 0
@@ -67,6 +80,8 @@ enum Program {
     exit(1)
   }
 
+  /// Help and version are errors to the parser and successes to the user. Everything else
+  /// goes to standard error, made printable, since messages quote names from files.
   private static func leave(_ error: any Error) -> Never {
     let code = AttnScope.exitCode(for: error)
     if code == .success {

@@ -6,6 +6,12 @@ import Formats
 import Models
 import Tensors
 
+/// `attnscope capture --prompt-file p.txt --layers 12 -o p.safetensors`: a dump made here,
+/// with the names that `open` knows.
+///
+/// Runs the prompt once and keeps queries while it runs; keys and values are taken from the
+/// cache at the end. The catch: memory holds the queries of all chosen layers at once. Float
+/// is the default, since a dump is for looking closely.
 struct CaptureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "capture",
@@ -33,8 +39,11 @@ struct CaptureCommand: ParsableCommand {
   @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
   @Flag(help: "Replace an existing file.") var force = false
 
+  /// Half floats are enough for pictures and half as large; float32 is for comparing numbers.
   enum ElementType: String, ExpressibleByArgument, CaseIterable { case f16, f32 }
 
+  /// Throws `ValidationError` for another ending, other arrays than q, k and v, an impossible
+  /// lambda and fewer than one token.
   func validate() throws {
     guard output.hasSuffix(".safetensors") else {
       throw ValidationError("-o names a .safetensors file.")
@@ -48,6 +57,8 @@ struct CaptureCommand: ParsableCommand {
     try EngineArguments.check(threads: threads)
   }
 
+  /// One dense (or pruned) prefill with an observer, then the file. The path is checked
+  /// first: nobody wants to wait for a run whose result has no place.
   func run() throws {
     var engine = try EngineArguments.parse(["--precision", precision.rawValue])
     engine.threads = threads
@@ -84,6 +95,8 @@ struct CaptureCommand: ParsableCommand {
     )
   }
 
+  /// The positions whose queries are saved: one unbroken range within the prompt. Throws
+  /// `ModelError` otherwise.
   private func queryRange(_ count: Int) throws -> Range<Int> {
     guard count > 0 else {
       throw ModelError(.badSetting, "the prompt has no tokens; say something", place: "--prompt")
@@ -96,6 +109,8 @@ struct CaptureCommand: ParsableCommand {
     return range
   }
 
+  /// The layers to save, ascending and once each. Throws `ModelError` for a number the model
+  /// does not have.
   private func layerNumbers(_ model: LanguageModel) throws -> [Int] {
     let all = model.config.layers
     guard let numbers = layers?.numbers else { return Array(0..<all) }
@@ -107,19 +122,24 @@ struct CaptureCommand: ParsableCommand {
   }
 }
 
-/// What a run leaves for a dump: see DESIGN.md section 4 for the layout.
+/// What a run leaves for a dump: arrays `layers.{l}.q`, `.k` and `.v` of
+/// `[heads, positions, headDim]`, and the facts beside them. Queries are those after
+/// rotation, as the scores were made from them.
 struct CapturedDump {
   let model: LanguageModel
   let state: RunState
   let record: QueryRecord
   let tokens: [Int]
 
+  /// The arrays of some layers: queries of a range, keys and values from the start to its end
+  /// (a query sees no later ones), and `token_ids` of the keys.
   func arrays(_ layers: [Int], _ queries: Range<Int>, _ kinds: Set<String>, half: Bool)
     -> [ArrayToWrite]
   {
     let config = model.config, keys = queries.upperBound
     var out: [ArrayToWrite] = []
     for layer in layers {
+      /// One array of all heads, unless its kind was not asked for.
       func add(_ name: String, _ heads: [Tensor], _ rows: Int) {
         guard kinds.contains(name) else { return }
         out.append(
@@ -139,6 +159,8 @@ struct CapturedDump {
     return out
   }
 
+  /// What `Dump.open` reads back: the offset of the first query, the scale, and the texts as
+  /// JSON. Throws when the texts cannot be encoded.
   func metadata(_ queries: Range<Int>) throws -> [String: String] {
     let texts = tokens.prefix(queries.upperBound).map(model.tokenizer.piece)
     return [

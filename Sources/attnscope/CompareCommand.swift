@@ -5,6 +5,11 @@ import Formats
 import Interface
 import Sessions
 
+/// `attnscope compare 12.3 12.6` or `attnscope compare a.npz b.npz`: the comparison view of
+/// the screen as a table of text or JSON.
+///
+/// It drives the same model of the screen and prints its table, so the two cannot differ. The
+/// catch: a word that looks like a file (an ending, a slash, an `@`) is taken for one.
 struct CompareCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compare",
@@ -21,11 +26,13 @@ struct CompareCommand: AsyncParsableCommand {
   @Option(help: "Head number, where a side names none.") var head: Int?
   @Flag(help: "Print JSON.") var json = false
 
-  /// A side in parts.
+  /// A side in parts: the file, and the words behind it that say where in the file.
   private struct Side {
     var file: String?
     var words: String
 
+    /// Splits at the first `@`. Without one, an ending or a slash makes the text a file; else
+    /// all of it is words.
     init(_ text: String) {
       let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
       let looksLikeFile =
@@ -39,6 +46,8 @@ struct CompareCommand: AsyncParsableCommand {
     }
   }
 
+  /// Opens one or two files, lets the words choose method, head and tile on both sides, and
+  /// prints. Throws `ValidationError` when both sides come out the same.
   func run() async throws {
     let sides = (Side(left), Side(right))
     let first = try Dump.open(try sides.0.file ?? Sample.path())

@@ -4,12 +4,16 @@ import Formats
 import Glibc
 import Interface
 
+/// `attnscope config`: without more it checks the file, because that is what one wants when a
+/// setting does nothing.
 struct ConfigCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config",
     abstract: "The settings file: where it is, what is wrong with it, and how to begin one.",
     subcommands: [Init.self, Path.self, Check.self], defaultSubcommand: Check.self)
 
+  /// Writes every setting with its standard value, commented out: the file is its own manual.
+  /// Throws `exists` unless `--force` is given.
   struct Init: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "init", abstract: "Write a settings file with everything in it, commented out.")
@@ -24,6 +28,7 @@ struct ConfigCommand: ParsableCommand {
     }
   }
 
+  /// For scripts and editors: `vi "$(attnscope config path)"`.
   struct Path: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "path", abstract: "Print where the settings file is, or would be.")
@@ -31,6 +36,8 @@ struct ConfigCommand: ParsableCommand {
     func run() { print(Desk.configPath) }
   }
 
+  /// Names every line that was not understood, and exits with 1 if there is one; a missing
+  /// file is nothing wrong.
   struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "check", abstract: "Name the lines that cannot be read.")
@@ -48,10 +55,12 @@ struct ConfigCommand: ParsableCommand {
   }
 }
 
+/// `attnscope completions zsh > _attnscope`: made from the commands' own declarations.
 struct CompletionsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "completions", abstract: "Print the completion script of a shell.")
 
+  /// The shells that the parser can write for.
   enum Shell: String, ExpressibleByArgument, CaseIterable { case bash, zsh, fish }
 
   @Argument(help: "bash, zsh or fish.") var shell: Shell

@@ -3,10 +3,17 @@ import Glibc
 import Interface
 import Lessons
 
-/// Where the user's settings and the program's memory lie, by the XDG rules: `config` under the configuration folder,
-/// bookmarks, lesson progress and recent files under the state folder. What cannot be read is as if it were not there;
-/// what cannot be written is said, and nothing else is lost by it.
+/// Where the user's settings and the program's memory lie, by the XDG rules: `config` under
+/// the configuration folder, bookmarks, lesson progress and recent files under the state
+/// folder. What cannot be read is as if it were not there; what cannot be written is said,
+/// and nothing else is lost by it.
+///
+/// All files are short texts, a line an entry, so that people can read and mend them. Each is
+/// written whole under a temporary name and renamed. The catch: two programs that write at
+/// once keep what the later one knew.
 enum Desk {
+  /// The program's folder below one of the XDG variables, or below its standard place in the
+  /// home folder.
   private static func folder(_ variable: String, _ standard: String) -> String {
     // Relative paths are to be ignored, says the specification.
     if let value = getenv(variable).map({ String(cString: $0) }), value.hasPrefix("/") {
@@ -22,6 +29,7 @@ enum Desk {
     }
     return folder("XDG_CONFIG_HOME", ".config") + "/config"
   }
+  /// A file of the program's memory by its name.
   static func statePath(_ name: String) -> String {
     folder("XDG_STATE_HOME", ".local/state") + "/" + name
   }
@@ -52,6 +60,8 @@ enum Desk {
     }
   }
 
+  /// Makes the folders above a file, for this user alone, as far as they are missing;
+  /// failures show when the file is written.
   static func makeFolders(_ path: String) {
     var at = path.startIndex
     while let slash = path[path.index(after: at)...].firstIndex(of: "/") {
@@ -76,8 +86,10 @@ enum Desk {
 
   // MARK: Recent files
 
+  /// Recent files that are kept.
   private static let mostRecent = 20
 
+  /// Files opened lately, the latest first; lines that are no absolute path are passed over.
   static var recent: [String] {
     (text(statePath("recent")) ?? "").split(separator: "\n").map(String.init).filter {
       $0.hasPrefix("/") && $0.utf8.count < 4096
@@ -97,7 +109,8 @@ enum Desk {
 
   // MARK: Bookmarks
 
-  /// `[name] path`, then the lines of the view.
+  /// All bookmarks of all files, in the order of the file: `[name] path`, then the lines of
+  /// the view. At most a thousand, so that a file of something else costs nothing.
   private static func allMarks() -> [(path: String, mark: Bookmark)] {
     var marks: [(path: String, mark: Bookmark)] = []
     for line in (text(statePath("bookmarks")) ?? "").split(separator: "\n").map(String.init) {
@@ -117,6 +130,7 @@ enum Desk {
     return marks
   }
 
+  /// The bookmarks of one source.
   static func marks(of path: String) -> [Bookmark] {
     allMarks().filter { $0.path == path }.map(\.mark)
   }
@@ -128,6 +142,8 @@ enum Desk {
     rename(file, file + ".damaged")
   }
 
+  /// Replaces the bookmarks of a source and leaves the others; nil, or a sentence that says
+  /// they hold for this session only.
   static func keep(_ marks: [Bookmark], of path: String) -> String? {
     if allMarks().isEmpty { setAside(statePath("bookmarks")) }
     let others = allMarks().filter { $0.path != path }
@@ -142,7 +158,8 @@ enum Desk {
 
   // MARK: Lessons
 
-  /// `name step done,done,..` a line.
+  /// How far each lesson is: `name step done,done,..` a line, where step -1 is the
+  /// introduction and `done` are numbers of steps.
   static func progress() -> [String: (step: Int, done: Set<Int>)] {
     var all: [String: (step: Int, done: Set<Int>)] = [:]
     for line in (text(statePath("lessons")) ?? "").split(separator: "\n") {
@@ -156,6 +173,7 @@ enum Desk {
     return all
   }
 
+  /// Replaces one lesson's line; nil, or a sentence that says why not.
   static func keep(lesson: String, step: Int, done: [Int]) -> String? {
     var all = progress()
     if all.isEmpty { setAside(statePath("lessons")) }

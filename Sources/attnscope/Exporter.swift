@@ -6,7 +6,9 @@ import Pictures
 import Sessions
 import Tensors
 
-/// The formats of pictures, by the ending of a name.
+/// The formats of pictures, by the ending of a name. SVG and HTML are exact at any size, PNG
+/// is for documents that take nothing else, txt and ansi are the screen itself, csv and npy
+/// the numbers behind it.
 enum PictureFormat: String, CaseIterable {
   case svg, png, html, txt, ansi, csv, npy
 
@@ -17,10 +19,14 @@ enum PictureFormat: String, CaseIterable {
     self.init(rawValue: name[name.index(after: dot)...].lowercased())
   }
 
+  /// Every ending, for messages.
   static var list: String { allCases.map { "." + $0.rawValue }.joined(separator: " ") }
 }
 
-/// Writes a figure, or the numbers behind it, in any format; nothing is replaced unless told so.
+/// Writes a figure, or the numbers behind it, in any format; nothing is replaced unless told
+/// so.
+///
+/// Example: `try FigureFile(path: "map.svg", format: .svg).write(figure)`.
 struct FigureFile {
   let path: String
   let format: PictureFormat
@@ -28,6 +34,9 @@ struct FigureFile {
   /// Device pixels to a point, of PNG.
   var scale = 2.0
 
+  /// Draws and writes. `table` is made for a page alone, since it may ask about every head.
+  /// Throws `exists` or `unreadable` from the file, and `unsupported` for text, and for
+  /// numbers of a figure that has none.
   func write(_ figure: Figure, table: @autoclosure () throws -> String = "") throws {
     switch format {
     case .svg: try writeText(figure.picture.svg, to: path, force: force)
@@ -49,6 +58,7 @@ struct FigureFile {
     }
   }
 
+  /// The numbers behind a figure. Throws `unsupported` when there are none.
   private func data(_ figure: Figure) throws -> FigureData {
     let data = figure.data
     guard !data.columns.isEmpty else {
@@ -58,8 +68,10 @@ struct FigureFile {
   }
 }
 
-/// A page of its own: the figure, and the numbers of every head.
+/// A page of its own: the figure, and the numbers of every head. One file without scripts,
+/// fonts or links, so it opens anywhere and years later.
 enum Page {
+  /// The page as text, in the figure's own light or dark colours.
   static func html(_ figure: Figure, table: String) -> String {
     let picture = figure.picture
     let svg = picture.svg
@@ -89,7 +101,7 @@ enum Page {
       """
   }
 
-  /// A CSV-like table as HTML.
+  /// A CSV-like table as HTML; empty when it has no columns.
   static func table(_ columns: [String], _ rows: [[String]]) -> String {
     guard !columns.isEmpty else { return "" }
     func line(_ cells: [String], _ tag: String) -> String {
@@ -99,6 +111,7 @@ enum Page {
       + rows.map { line($0, "td") }.joined() + "</tbody>\n</table>"
   }
 
+  /// Text for HTML: printable, and without anything that would be a tag.
   static func escaped(_ text: String) -> String {
     Printable.text(text).replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(
       ">", with: "&gt;"
@@ -107,7 +120,12 @@ enum Page {
 }
 
 /// `e` and `:export`: what is on the screen, in the format that the ending of the name says.
+///
+/// The figure asks for what the screen has not computed at full detail; text is the screen as
+/// it stands.
 enum Exporter {
+  /// Writes, and returns the sentence that the screen then shows, whether it went well or
+  /// not. Stops when its task is cancelled.
   @Sendable static func write(
     _ wanted: String, _ model: Model, _ ask: @escaping Surroundings.Ask
   ) async -> String {

@@ -3,24 +3,31 @@ import Backends
 import Formats
 import Sessions
 
-/// Collects what `report --fields` writes: `layers.{l}.{method}.{name}` of every field `[heads, rows, columns]`, series
-/// `[heads, count]` and curve `[heads, points, 2]`, for who wants to go on with them.
+/// Collects what `report --fields` writes: `layers.{l}.{method}.{name}` of every field
+/// `[heads, rows, columns]`, series `[heads, count]` and curve `[heads, points, 2]`, for who
+/// wants to go on with them.
 ///
-/// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array whose heads differ in shape gets
-/// a name a head, `layers.{l}.{method}.{name}.{head}`.
+/// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array
+/// whose heads differ in shape gets a name a head, `layers.{l}.{method}.{name}.{head}`. The
+/// catch: everything is held until the end, because an array's heads lie together in the
+/// file.
 struct FieldFile {
+  /// The file to write.
   let path: String
   private var parts: [Key: [Part]] = [:]
   private var settings: [String: String] = [:]
 
+  /// What the heads of an array have in common.
   private struct Key: Hashable {
     let layer: Int
     let method: String
     let name: String
   }
 
+  /// One head's share of an array.
   private struct Part {
     let head: Int
+    /// Row-major, as long as `shape` says.
     let values: [Float]
     let shape: [Int]
     let isKept: Bool
@@ -38,6 +45,8 @@ struct FieldFile {
     }
   }
 
+  /// A finding as numbers; nil for single numbers and spans, which the report itself prints.
+  /// Throws what reading a field's rows throws.
   private static func part(_ finding: Finding, _ head: Int) throws -> Part? {
     switch finding.content {
     case .number, .spans: return nil
@@ -53,6 +62,8 @@ struct FieldFile {
     }
   }
 
+  /// Writes all arrays, ascending by layer, method and name; the metadata say which heads an
+  /// array holds. Throws what writing throws.
   func write(force: Bool) throws {
     var arrays: [ArrayToWrite] = [], metadata = settings
     for (key, list) in parts.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
@@ -70,10 +81,12 @@ struct FieldFile {
     try writeSafetensors(arrays, metadata: metadata, to: path, force: force)
   }
 
+  /// The order of the file.
   private static func order(_ key: Key) -> (Int, String, String) {
     (key.layer, key.method, key.name)
   }
 
+  /// Kept fields as bytes, everything else as float32.
   private static func array(_ name: String, _ values: [Float], _ shape: [Int], _ isKept: Bool)
     -> ArrayToWrite
   {

@@ -5,6 +5,10 @@ import Backends
 import Canvas
 import Formats
 
+/// `attnscope info FILE`: the first thing to run on a file of somebody else.
+///
+/// It computes nothing, so it answers at once for a file of any size; every guess stands with
+/// the flag that overrides it.
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "info",
@@ -14,6 +18,7 @@ struct InfoCommand: ParsableCommand {
   @OptionGroup var texts: TokenArguments
   @Flag(help: "Print JSON.") var json = false
 
+  /// One block of text, or one object, for each file.
   func run() throws {
     for dump in try self.dump.open(texts) {
       let backend = self.dump.backend(dump)
@@ -21,6 +26,7 @@ struct InfoCommand: ParsableCommand {
     }
   }
 
+  /// The same facts for programs; `head_dim` is null where maps alone are stored.
   private static func json(_ dump: Dump, _ backend: FileBackend) -> JSON {
     let about = backend.describe()
     return .object([
@@ -39,6 +45,8 @@ struct InfoCommand: ParsableCommand {
     ])
   }
 
+  /// Names in a column, then what they say; made printable at the end, since tokens and model
+  /// names come from the file.
   private static func text(_ dump: Dump, _ backend: FileBackend) -> String {
     let about = backend.describe()
     var lines = [

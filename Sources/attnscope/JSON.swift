@@ -1,7 +1,11 @@
 import Canvas
 
-/// JSON that keeps the order of its keys, writes null for what is not a number, and never holds a raw control or
-/// bidirectional character, so that it can be looked at in a terminal.
+/// JSON that keeps the order of its keys, writes null for what is not a number, and never
+/// holds a raw control or bidirectional character, so that it can be looked at in a terminal.
+///
+/// Example: `JSON.object([("layer", .integer(3)), ("mass", .number(0.25))]).text()`.
+/// Foundation's encoder sorts or shuffles keys and refuses NaN, which reports have. The
+/// catch: it only writes.
 indirect enum JSON {
   case object([(String, JSON)])
   case array([JSON])
@@ -11,6 +15,7 @@ indirect enum JSON {
   case bool(Bool)
   case null
 
+  /// A value that may be missing, as null.
   static func optional<T>(_ value: T?, _ make: (T) -> JSON) -> JSON { value.map(make) ?? .null }
 
   /// On one line, or indented by two spaces with short arrays kept on theirs.
@@ -20,6 +25,7 @@ indirect enum JSON {
     return out
   }
 
+  /// Appends the text; `indent` is the column of the current level, nil for all on one line.
   private func write(to out: inout String, indent: Int?) {
     switch self {
     case .null: out += "null"
@@ -44,6 +50,7 @@ indirect enum JSON {
     }
   }
 
+  /// Arrays of plain values stay on one line even in the pretty form.
   private var isContainer: Bool {
     switch self {
     case .array, .object: true
@@ -51,6 +58,7 @@ indirect enum JSON {
     }
   }
 
+  /// Items between brackets, with commas, each on a line of its own when `indent` is given.
   private static func list(
     _ open: String, _ close: String, _ items: [(inout String, Int?) -> Void], _ indent: Int?,
     _ out: inout String
@@ -65,6 +73,8 @@ indirect enum JSON {
     out += close
   }
 
+  /// A string in quotes. Letters of any script stay; what could move the cursor or the
+  /// reading direction is escaped.
   private static func quoted(_ text: String) -> String {
     var out = "\""
     for scalar in text.unicodeScalars {
@@ -84,6 +94,7 @@ indirect enum JSON {
     return out + "\""
   }
 
+  /// `\uXXXX`, twice for scalars beyond the basic plane.
   private static func escape(_ scalar: Unicode.Scalar) -> String {
     String(scalar).utf16.map { unit in
       let hex = String(unit, radix: 16)

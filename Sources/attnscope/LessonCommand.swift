@@ -9,6 +9,8 @@ import Lessons
 import Models
 import Sessions
 
+/// `attnscope lesson 1` plays, `attnscope lesson` lists, `attnscope lesson check x.md` is for
+/// who writes them.
 struct LessonCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lesson",
@@ -18,6 +20,7 @@ struct LessonCommand: AsyncParsableCommand {
       "A lesson goes on where it was left. attnscope lesson check FILE says what is wrong with a lesson of your own.",
     subcommands: [Play.self, Check.self, Facts.self], defaultSubcommand: Play.self)
 
+  /// Plays a lesson on the real screens, from where it was left.
   struct Play: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "play", abstract: "List the lessons, or play one.")
@@ -33,6 +36,8 @@ struct LessonCommand: AsyncParsableCommand {
       try await LessonRun(lesson, restart: restart, model, terminal).run()
     }
 
+    /// Every lesson with its length, what it needs and how far the user is; one that cannot
+    /// be read is named all the same.
     static func list() {
       let progress = Desk.progress()
       let names = LessonFiles.names()
@@ -57,10 +62,12 @@ struct LessonCommand: AsyncParsableCommand {
     }
   }
 
+  /// The vocabulary of lessons, made from the tables that the player itself uses.
   struct Facts: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "facts", abstract: "List what a check may ask, and what show may set.")
 
+    /// Facts with their kinds, then settings with their values.
     func run() {
       print("Facts of a check; start.NAME is the value when the step began:")
       for (name, kind) in Fact.kinds.sorted(by: { $0.key < $1.key }) {
@@ -72,6 +79,8 @@ struct LessonCommand: AsyncParsableCommand {
     }
   }
 
+  /// Finds faults by reading and, when there are none, by playing; exit code 1 when there is
+  /// one. Lines are `file:line: sentence`, as compilers print them.
   struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "check", abstract: "Say what is wrong with lesson files, with line numbers.")
@@ -101,8 +110,11 @@ struct LessonCommand: AsyncParsableCommand {
   }
 }
 
-/// What reading alone cannot find: settings that the lesson's source does not have.
+/// What reading alone cannot find: settings that the lesson's source does not have, checks
+/// that are met too early, keys that do not meet them.
 enum LessonCheck {
+  /// Tries every `show` on the lesson's own source. For a lesson about a model nothing is
+  /// known of layers and positions, so only the other settings are tried.
   static func problems(_ lesson: Lesson) -> [LessonProblem] {
     var sources: [SourceDescription] = []
     if lesson.needs == .sample {
@@ -130,7 +142,9 @@ enum LessonCheck {
     return problems
   }
 
-  /// Plays the lesson without a screen: a check must not be met when its step begins, and must be by its keys.
+  /// Plays the lesson without a screen: a check must not be met when its step begins, and
+  /// must be by its keys. Lessons that need a model are not played. Throws what opening and
+  /// computing throw.
   static func played(_ lesson: Lesson) async throws -> [LessonProblem] {
     guard lesson.needs == .sample else { return [] }
     let backend = SeveralBackends(try LessonFiles.dumps(lesson).map { FileBackend($0) })
@@ -161,12 +175,14 @@ enum LessonCheck {
     return problems
   }
 
+  /// Stands in where there is no source to ask.
   private static let anything = SourceDescription(
     name: "", kind: "", model: nil, layers: [0], heads: 1, kvHeads: 1, queries: 1, keys: 1,
     headDim: 1, visibility: .init(causal: true, queries: 1, keys: 1), tokens: [], hasValues: false)
 }
 
-/// A lesson on the screen.
+/// A lesson on the screen; without a terminal, the lesson as a text. Progress is kept by the
+/// surroundings, step by step, so a lesson that is left at any moment goes on there.
 struct LessonRun {
   private let lesson: Lesson
   private let restart: Bool
@@ -174,6 +190,7 @@ struct LessonRun {
   private let model: ModelArguments
   private let terminal: TerminalArguments
 
+  /// What to play, from which step, and on what.
   init(
     _ lesson: Lesson, restart: Bool = false, _ model: ModelArguments,
     _ terminal: TerminalArguments
@@ -182,6 +199,8 @@ struct LessonRun {
     (self.model, self.terminal) = (model, terminal)
   }
 
+  /// Throws `Problem` when the lesson does not fit its source, and what opening the source or
+  /// the terminal throws.
   func run() async throws {
     let problems = LessonCheck.problems(lesson)
     guard problems.isEmpty else {

@@ -5,9 +5,11 @@ import Interface
 import Lessons
 import Synchronization
 
-/// The lessons beside the program, and one named by hand.
+/// The lessons beside the program, and one named by hand. A lesson is a Markdown file in
+/// `samples/lessons`; its name is the file's without the ending.
 enum LessonFiles {
-  /// Names in order: `1-reading-a-map`, ...
+  /// Names in order of their number: `1-reading-a-map`, ...; empty when the folder is not
+  /// found.
   static func names() -> [String] {
     guard let folder = try? Sample.path("lessons"), let open = opendir(folder) else { return [] }
     defer { closedir(open) }
@@ -25,6 +27,8 @@ enum LessonFiles {
     }
   }
 
+  /// Reads a lesson file and remembers where it lies. Throws `malformed` for what is no
+  /// UTF-8, and what reading throws; faults of the lesson itself are the reader's `problems`.
   static func read(_ path: String) throws -> LessonReader {
     let bytes = try readWhole(path, most: 1 << 20)
     guard let text = String(validating: bytes, as: UTF8.self) else {
@@ -36,7 +40,8 @@ enum LessonFiles {
     return LessonReader(text, name: name)
   }
 
-  /// What a lesson is about: the sample, or the files it names.
+  /// What a lesson is about: the sample, or the files it names, which are looked for beside
+  /// the lesson and then among the samples. Throws what opening them throws.
   static func dumps(_ lesson: Lesson) throws -> [Dump] {
     guard !lesson.files.isEmpty else { return [try Dump.open(try Sample.path())] }
     return try lesson.files.map { file in
@@ -46,10 +51,13 @@ enum LessonFiles {
     }
   }
 
-  /// Where the lessons that were read lie.
+  /// Where the lessons that were read lie, by name: a lesson names its files relative to
+  /// itself.
   private static let folders = Mutex<[String: String]>([:])
 
-  /// A lesson by its name, its number, a part of its name, or its file; with every problem in the error.
+  /// A lesson by its name, its number, a part of its name, or its file; with every problem in
+  /// the error. Throws `missing` with the list of those there are, `malformed` when it cannot
+  /// be played.
   static func lesson(_ wanted: String) throws -> Lesson {
     var path = wanted
     if !wanted.hasSuffix(".md") {

@@ -2,6 +2,8 @@ import ArgumentParser
 import Canvas
 import Interface
 
+/// `attnscope man | man -l -`. Nothing is written twice: what the page says is what the
+/// program does.
 struct ManCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "man",
@@ -10,8 +12,12 @@ struct ManCommand: ParsableCommand {
   func run() { print(ManualPage.text) }
 }
 
-/// The manual page in roff. Commands come from their own help, keys from the key table, settings from the config table.
+/// The manual page in roff. Commands come from their own help, keys from the key table,
+/// settings from the config table.
+///
+/// Only files and environment variables have tables here, since no other place lists them.
 enum ManualPage {
+  /// The whole page.
   static var text: String {
     var out = """
       .TH ATTNSCOPE 1 "" "\(AttnScope.configuration.version)" "User Commands"
@@ -52,12 +58,14 @@ enum ManualPage {
     return out
   }
 
+  /// Places the program reads and writes, with what lies there.
   private static let files = [
     ("$XDG_CONFIG_HOME/attnscope/config", "Settings and keys; attnscope config init writes one."),
     ("$XDG_STATE_HOME/attnscope/", "Lesson progress, bookmarks, recent files."),
     ("$XDG_CACHE_HOME/attnscope/", "Block tables of long heads, and the small model."),
   ]
 
+  /// Variables the program looks at.
   private static let environment = [
     ("ATTNSCOPE_SAMPLES", "The folder of samples and lessons, when it is not beside the program."),
     ("ATTNSCOPE_CONFIG", "A settings file in place of the usual one."),
@@ -66,6 +74,7 @@ enum ManualPage {
     ("NO_COLOR", "When not empty: no colours."),
   ]
 
+  /// Backslashes, hyphens and leading dots mean something in roff.
   private static func escaped(_ text: String) -> String {
     text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var line = line.replacing("\\", with: "\\e").replacing("-", with: "\\-")

@@ -3,12 +3,19 @@ import Backends
 import Formats
 import Sessions
 
-/// Collects what `--masks` writes: per layer `blocks` u8 and `margins` f32 `[units, Tq, Tk]`, and `output` f32 `[Hq, n, d]`.
+/// Collects what `--masks` writes: per layer `blocks` u8 and `margins` f32 `[units, Tq, Tk]`,
+/// and `output` f32 `[Hq, n, d]`.
+///
+/// In `blocks` 1 is skipped, 0 kept and 255 not visible. A unit is a head, or a group of
+/// heads when groups vote: its heads have one mask, which is written once. `Dump.open` reads
+/// the file back.
 struct MaskFile {
+  /// The file to write.
   let path: String
   private let report: Report
   private var layers: [Int: Layer] = [:]
 
+  /// One layer as far as its heads have been added, in the order of heads.
   private struct Layer {
     var blocks: [UInt8] = []
     var margins: [Float] = []
@@ -19,7 +26,8 @@ struct MaskFile {
 
   init(path: String, report: Report) { (self.path, self.report) = (path, report) }
 
-  /// Throws when the method has no blocks, or when the head's rows cannot be computed.
+  /// Takes in one head; heads come in order, groups together. Throws `mismatch` when the
+  /// method has no blocks, and what its rows throw when they cannot be computed.
   mutating func add(_ head: HeadReport, groupSize: Int) throws {
     guard let (blocks, _) = head.findings.field("blocks") else {
       throw FormatError(
@@ -43,6 +51,7 @@ struct MaskFile {
     layers[head.layer] = layer
   }
 
+  /// Writes all layers, ascending. Throws what writing throws.
   func write(force: Bool) throws {
     var arrays: [ArrayToWrite] = []
     for (number, layer) in layers.sorted(by: { $0.key < $1.key }) {
@@ -61,6 +70,7 @@ struct MaskFile {
     try writeSafetensors(arrays, metadata: metadata, to: path, force: force)
   }
 
+  /// Enough to know how the masks were made, and for `open` to read them without a guess.
   private var metadata: [String: String] {
     var metadata = [
       "kind": "masks", "model": report.dump.model ?? "", "method": report.setting.id,
@@ -77,7 +87,7 @@ struct MaskFile {
 }
 
 extension RowField {
-  /// All of it, `[rows * columns]`. Throws what its rows throw.
+  /// All of it, row-major, `[rows * columns]`. Throws what its rows throw.
   func values() throws -> [Float] {
     var all: [Float] = []
     all.reserveCapacity(rows.count * columns.count)

@@ -3,7 +3,13 @@ import Attention
 import Methods
 
 extension Registry {
-  /// A method as a command line writes it, with `--knob`s, tiles and lambda where its blocks are read off a table.
+  /// A method as a command line writes it, with `--knob`s, tiles and lambda where its blocks
+  /// are read off a table.
+  ///
+  /// Without a name it is the block-table method. Its settings come from `--tile` and its
+  /// kin, those of all others from knobs; mixing the two is refused and not ignored. The
+  /// method is made once here, so that a wrong knob is found before anything is computed.
+  /// Throws `ValidationError` or what making it throws.
   func setting(
     _ text: String?, knobs texts: [String], _ tiles: TileArguments, queries: Int,
     spec given: TileSpec? = nil, screen: Screening = .none
@@ -36,7 +42,8 @@ extension Registry {
   }
 }
 
-/// `name=value` texts as knobs.
+/// `name=value` texts as knobs; the later of two equal names wins. Throws `ValidationError`
+/// for a text without `=`.
 func parsedKnobs(_ texts: [String]) throws -> Knobs {
   var knobs: Knobs = [:]
   for text in texts {

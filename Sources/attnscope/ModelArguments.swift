@@ -3,13 +3,16 @@ import Formats
 import Glibc
 import Models
 
-/// Which model, and how it computes.
+/// Which model. Without a name it is the small one that a script fetches once into the cache
+/// folder.
 struct ModelArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A GGUF model; without it the one that samples/get-model.sh brings.", valueName: "m.gguf"))
   var model: String?
 
+  /// The file of the model. Throws `missing`, with the script that brings it, when nothing
+  /// was named and nothing is there.
   func path() throws -> String {
     if let model { return model }
     let path = Self.bundled
@@ -30,6 +33,8 @@ struct ModelArguments: ParsableArguments {
   }
 }
 
+/// `attnscope tokenize < text`: how a model cuts a text, for comparing with other tokenizers
+/// byte by byte.
 struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize",
@@ -39,6 +44,8 @@ struct TokenizeCommand: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Read special tokens, such as <|im_start|>, in the text.")
   var special = true
 
+  /// Prints numbers and texts; says so when bytes were lost, since a vocabulary without byte
+  /// tokens drops them in silence.
   func run() throws {
     let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
     let text = try readWhole("-")

@@ -4,10 +4,14 @@ import Glibc
 import Interface
 import Synchronization
 
-/// Tells the presenter's other terminal where the lesson is: whoever connects gets the present notes, then each new one.
+/// Tells the presenter's other terminal where the lesson is: whoever connects gets the
+/// present notes, then each new one.
 ///
-/// The socket lies in the user's own folder and only the user may open it. A reader that does not read is dropped.
+/// The socket lies in the user's own folder and only the user may open it. A reader that does
+/// not read is dropped: a stuck second terminal must not hold up the first. Messages are
+/// texts, each ended by a zero byte.
 final class NotesServer: Sendable {
+  /// What was said last, and who listens.
   private struct State {
     var text = ""
     var readers: [Int32] = []
@@ -18,6 +22,9 @@ final class NotesServer: Sendable {
   /// Why there are no notes, if so.
   let problem: String?
 
+  /// Makes the socket and begins to listen on a thread of its own. Never fails: a lesson
+  /// without notes is still a lesson, and `problem` says why. A socket left over from a crash
+  /// is replaced.
   init(path: String = Desk.notesPath) {
     Desk.makeFolders(path)
     let file = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
@@ -31,6 +38,7 @@ final class NotesServer: Sendable {
     if !isBound { Glibc.close(file) } else { start() }
   }
 
+  /// The thread keeps the server alive until the socket is closed.
   private func start() {
     var thread = pthread_t()
     pthread_create(
@@ -42,6 +50,7 @@ final class NotesServer: Sendable {
     pthread_detach(thread)
   }
 
+  /// Greets each reader with the present notes; ends when the socket is shut down.
   private func accept() {
     while true {
       let reader = Glibc.accept(socket, nil, nil)
@@ -59,6 +68,7 @@ final class NotesServer: Sendable {
     }
   }
 
+  /// New notes for everybody who still listens.
   func tell(_ text: String) {
     state.withLock { state in
       state.text = text
@@ -70,13 +80,15 @@ final class NotesServer: Sendable {
     }
   }
 
-  /// A message ends with a zero byte.
+  /// Sends without waiting; false when the reader is gone or its buffer is full. A message
+  /// ends with a zero byte.
   private static func send(_ text: String, to reader: Int32) -> Bool {
     let bytes = Array(text.utf8) + [0]
     return Glibc.send(reader, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
       == bytes.count
   }
 
+  /// Ends the listening thread and lets every reader go.
   func close() {
     shutdown(socket, Int32(SHUT_RDWR))
     Glibc.close(socket)
@@ -85,8 +97,10 @@ final class NotesServer: Sendable {
   }
 }
 
+/// Sockets with a path.
 enum Unix {
-  /// Nil-like -1 when the path is too long for a socket.
+  /// Calls `body` with the address of a path and returns its result; -1 when the path is too
+  /// long for a socket.
   static func withAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32)
     -> Int32
   {
@@ -105,6 +119,8 @@ enum Unix {
   }
 }
 
+/// `attnscope notes`, in a second terminal: prints the notes of the running lesson as they
+/// change. Throws `Problem` when none is presented.
 struct NotesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "notes",
@@ -113,6 +129,7 @@ struct NotesCommand: ParsableCommand {
 
   @Flag(help: "Print the present notes and end.") var once = false
 
+  /// Reads messages until the lesson ends, or one with `--once`.
   func run() throws {
     let file = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(file) }
@@ -137,6 +154,7 @@ struct NotesCommand: ParsableCommand {
     }
   }
 
+  /// On a terminal each message replaces the one before; in a pipe they follow one another.
   private func show(_ text: String) {
     // A screen of its own each time, when there is one.
     if isatty(1) == 1 { emit("\u{1b}[H\u{1b}[2J") }
@@ -145,7 +163,7 @@ struct NotesCommand: ParsableCommand {
   }
 }
 
-/// A sentence for standard error.
+/// A sentence for standard error, for faults that concern no file and no model.
 struct Problem: Error, CustomStringConvertible {
   let description: String
 

@@ -9,12 +9,15 @@ import Interface
 import NCursesTerminal
 import Sessions
 
-/// The flags about the terminal itself.
+/// The flags about the terminal itself. They go before the config file, and the config file
+/// before what the terminal says of itself.
 struct TerminalArguments: ParsableArguments {
+  /// `auto` asks the terminal; the others are for when it lies.
   enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, palette = "256", basic = "16", never
   }
 
+  /// Which of the two sets of colours; terminals rarely tell.
   enum Background: String, ExpressibleByArgument, CaseIterable { case light, dark }
 
   @Option(help: "Colours: auto, 256, 16 or never.") var color: ColorChoice = .auto
@@ -28,6 +31,7 @@ struct TerminalArguments: ParsableArguments {
   @Flag(help: "For the projector: a large cursor, and the keys that are pressed.")
   var present = false
 
+  /// Throws `ValidationError` for frame rates that no screen has.
   func validate() throws {
     if let fps, !(1...240).contains(fps) { throw ValidationError("--fps is 1 to 240.") }
   }
@@ -50,6 +54,11 @@ struct TerminalArguments: ParsableArguments {
   }
 }
 
+/// `attnscope FILE`: the screen. What most people use, hence the default command.
+///
+/// Without a terminal it prints a summary, and with `--plain` it talks in sentences; a
+/// recording is replayed. Opening another file from the screen ends the app and begins it
+/// again with that file, so that nothing of the old one stays in memory.
 struct OpenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "open",
@@ -69,12 +78,15 @@ struct OpenCommand: AsyncParsableCommand {
   var plain = false
   @Flag(help: "Play the first lesson that is not done yet.") var tutor = false
 
+  /// Throws `ValidationError` for a view that does not exist.
   func validate() throws {
     if let view, ViewKind(word: view) == nil {
       throw ValidationError("--view is map, heads, blocks, sinks, tokens or compare.")
     }
   }
 
+  /// Shows one set of files after another until the user leaves. A saved state brings its own
+  /// files and holds for the first only.
   func run() async throws {
     if tutor { return try await Tutor.run(terminal) }
     let saved = try state.map(SavedState.init)
@@ -88,7 +100,8 @@ struct OpenCommand: AsyncParsableCommand {
     } while true
   }
 
-  /// Returns the file that is to be opened next.
+  /// Opens files and shows them in the way the surroundings allow. Returns the file that is
+  /// to be opened next, nil when the user left. Throws what opening throws.
   private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
     if let file = files.first, files.count == 1, SafetensorsStream.isRecording(file) {
       return try await replay(file)
@@ -127,6 +140,8 @@ struct OpenCommand: AsyncParsableCommand {
       note: wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first)
   }
 
+  /// The first view: the start's head, the config file, flags of tile and lambda, the saved
+  /// state and `--view`, each over what came before.
   private func begin(
     _ selection: inout Viewpoint, _ start: Start, _ saved: SavedState?, _ parts: [FileBackend]
   ) {
@@ -139,6 +154,8 @@ struct OpenCommand: AsyncParsableCommand {
     }
   }
 
+  /// A recording, on the screen or as a summary. Reading a long one takes a moment, so it is
+  /// said.
   private func replay(_ file: String) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file)
@@ -158,8 +175,9 @@ struct OpenCommand: AsyncParsableCommand {
   }
 }
 
-/// `--tutor`
+/// `--tutor`: the first lesson that is not done, or the first of all when everything is.
 enum Tutor {
+  /// Throws `Problem` when there are no lessons beside the program.
   static func run(_ terminal: TerminalArguments) async throws {
     let progress = Desk.progress()
     let lessons = LessonFiles.names().compactMap { try? LessonFiles.lesson($0) }
@@ -173,9 +191,12 @@ enum Tutor {
   }
 }
 
-/// An app on the real terminal, from first frame to the way out.
+/// An app on the real terminal, from first frame to the way out. The only place where the
+/// real terminal is made.
 enum Screen {
-  /// Returns the file that the user asked for in its place.
+  /// Runs the app until the user leaves, and returns the file that was asked for in its
+  /// place. `begin` sets the first view; `whenReady` is called when there is a screen for
+  /// what a model then says; `note` is shown first. Throws when the terminal cannot be taken.
   static func run(
     _ backend: any Backend, _ arguments: TerminalArguments, _ surroundings: Surroundings,
     begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {},
@@ -196,7 +217,9 @@ enum Screen {
   }
 }
 
-/// Where the screen begins: the flags, or the head with most to see.
+/// Where the screen begins: the flags, or the middle layer. Checked before the screen is
+/// taken, so that a wrong number is a message and not a flicker. Throws `mismatch` for a
+/// layer or a head that does not exist.
 private struct Start: Sendable {
   let head: HeadID
   let spec: TileSpec
@@ -213,17 +236,21 @@ private struct Start: Sendable {
       head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
   }
 
+  /// Lambda only when it was given: otherwise the config file's holds.
   func apply(to selection: inout Viewpoint) {
     selection.spec = spec
     if let lambda { selection.lambda = lambda }
   }
 }
 
-/// A file that `:state` wrote: the files it was about, and the lines of its view.
+/// A file that `:state` wrote: the files it was about, and the lines of its view. A text that
+/// people may edit; lines that are wrong are named and the others hold.
 struct SavedState: Sendable {
   let files: [String]
   private let lines: String
 
+  /// Reads a state file of at most 1 MiB. Throws `malformed` for what is no UTF-8, and what
+  /// reading throws.
   init(_ path: String) throws {
     let bytes = try readWhole(path, most: 1 << 20)
     guard let text = String(validating: bytes, as: UTF8.self) else {
@@ -239,11 +266,12 @@ struct SavedState: Sendable {
     self.files = files
   }
 
+  /// Sets what can be set; `problems` tells of the rest.
   func apply(to selection: inout Viewpoint, _ about: SourceDescription) {
     _ = ViewState.read(lines, into: &selection, [about] + about.others)
   }
 
-  /// What is wrong with it, a sentence a line of the file.
+  /// What is wrong with it for these sources, a sentence a line of the file.
   func problems(_ sources: [SourceDescription]) -> [String] {
     var scratch = Viewpoint(sources[0])
     let problems = ViewState.read(lines, into: &scratch, sources)
@@ -255,6 +283,8 @@ struct SavedState: Sendable {
 }
 
 extension Config {
+  /// Sets the view settings of the config file. One that does not fit this source is passed
+  /// over: the file was written for all of them.
   func apply(to selection: inout Viewpoint, sources: [SourceDescription]) {
     for (name, value) in view {
       try? ViewSetting.take(name, value, into: &selection, sources)
@@ -262,7 +292,8 @@ extension Config {
   }
 }
 
-/// For the tests of the ways out: ATTNSCOPE_CRASH=segv, trap, abort or exit, once the screen is taken.
+/// For the tests of the ways out: ATTNSCOPE_CRASH=segv, trap, abort or exit, once the screen
+/// is taken.
 private enum Crash {
   static func ifAsked() {
     guard let how = getenv("ATTNSCOPE_CRASH") else { return }

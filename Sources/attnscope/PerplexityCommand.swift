@@ -5,6 +5,12 @@ import Formats
 import Glibc
 import Models
 
+/// `attnscope perplexity --file text.txt --lambda 0.01 0.1`: what pruning costs the model
+/// itself.
+///
+/// Perplexity is exp of the mean negative log-likelihood in nats. The catch: windows do not
+/// see one another, so short ones raise all figures, dense included; compare within one run
+/// only. The cost is one prefill of the text for each lambda.
 struct PerplexityCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "perplexity",
@@ -27,6 +33,8 @@ struct PerplexityCommand: ParsableCommand {
   @Option(help: "Tokens of a window (default: the model's context).") var window: Int?
   @Flag(help: "Print JSON.") var json = false
 
+  /// Throws `ValidationError` for an impossible lambda, or for windows and texts in which
+  /// nothing is predicted.
   func validate() throws {
     for x in lambda {
       do { _ = try Lambda(x) } catch { throw ValidationError("\(error)") }
@@ -37,12 +45,15 @@ struct PerplexityCommand: ParsableCommand {
     }
   }
 
+  /// One lambda's result: the mean in nats, and the blocks of all windows.
   private struct Row {
     let lambda: Double
     let nll: Double
     let counts: BlockCounts
   }
 
+  /// Dense first, so that every row has something to be compared with. Throws `ModelError`
+  /// for a text of fewer than two tokens.
   func run() throws {
     engine.apply()
     let model = try engine.open(try self.model.path())
@@ -63,6 +74,8 @@ struct PerplexityCommand: ParsableCommand {
       json ? self.json(model, tokens.count, size, rows) : table(model, tokens.count, size, rows))
   }
 
+  /// One pass over all windows, each from an empty cache. Sums are double, over every
+  /// predicted token.
   private func measure(
     _ model: LanguageModel, _ tokens: [Int], _ size: Int, _ lambda: Double
   ) throws -> Row {
@@ -87,6 +100,7 @@ struct PerplexityCommand: ParsableCommand {
       lambda: lambda, nll: total / Double(max(predicted, 1)), counts: counts)
   }
 
+  /// Aligned columns; the last is the price in nats.
   private func table(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
     var lines = [
       "\(Printable.text(model.config.name)), \(model.precision.rawValue), \(tokens) tokens in windows of \(min(size, tokens))",
@@ -104,6 +118,7 @@ struct PerplexityCommand: ParsableCommand {
     return lines.joined(separator: "\n")
   }
 
+  /// The same numbers at full precision.
   private func json(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
     JSON.object([
       ("model", .string(model.config.name)), ("precision", .string(model.precision.rawValue)),

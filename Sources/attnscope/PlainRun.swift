@@ -5,7 +5,11 @@ import Glibc
 import Models
 import Synchronization
 
-/// `run --plain`: the text as it comes, or a JSON line a step; speed and sparsity at the end, on standard error.
+/// `run --plain`: the text as it comes, or a JSON line a step; speed and sparsity at the end,
+/// on standard error.
+///
+/// Standard output is the model's text and nothing else. `most` is the number of tokens at
+/// most.
 struct PlainRun {
   private let generator: Generator
   private let json: Bool
@@ -15,6 +19,8 @@ struct PlainRun {
     (self.generator, self.json, self.most) = (generator, json, most)
   }
 
+  /// Reads the prompt, decodes, and says how it went. Throws `ModelError` for a prompt that
+  /// does not fit, or when Ctrl-C came before it was read.
   func run(_ prompt: [Int]) throws {
     let model = generator.model
     try model.check(prompt: prompt)
@@ -33,6 +39,8 @@ struct PlainRun {
     say(summary.text(model))
   }
 
+  /// One token after another until the model, the user, the limit or the context ends it.
+  /// Helpers stay awake for the whole text.
   private func decode(_ summary: inout RunSummary) throws {
     let tokenizer = generator.model.tokenizer
     var text = UTF8Stream()
@@ -67,6 +75,8 @@ struct PlainRun {
     if !json { print(text.finish()) }
   }
 
+  /// A step as JSON: the choice, the best candidates with their logits, blocks of all layers,
+  /// KL in nats, and milliseconds.
   private func line(_ step: Int, _ choice: Generator.Choice) -> JSON {
     .object([
       ("step", .integer(step)), ("token", .integer(choice.token)),
@@ -84,10 +94,12 @@ struct PlainRun {
   }
 }
 
-/// Ctrl-C while text streams: the run ends after the token under way, and what is there is kept.
+/// Ctrl-C while text streams: the run ends after the token under way, and what is there is
+/// kept. A signal handler may do nothing but set a flag.
 enum Interrupt {
   private static let asked = Atomic<Bool>(false)
 
+  /// Asked between tokens.
   static var wasAsked: Bool { asked.load(ordering: .relaxed) }
 
   /// The first Ctrl-C stops; the second ends the program as ever.
@@ -99,13 +111,16 @@ enum Interrupt {
   }
 }
 
-/// What a run came to.
+/// What a run came to, gathered while it goes. Speeds are tokens a second; blocks are counted
+/// over all layers and heads, the prompt's apart from the decoded tokens'.
 struct RunSummary {
   let promptTokens: Int
   let promptSeconds: Double
   let prefill: BlockCounts
   var decodeSeconds = 0.0
+  /// Tokens that were fed, one fewer than were chosen.
   var decoded = 0
+  /// Why it ended, in words.
   var end = "nothing was asked for"
   private var decode: BlockCounts?
   private var divergences: [Double] = []
@@ -115,6 +130,8 @@ struct RunSummary {
     (self.promptTokens, self.promptSeconds, self.prefill) = (promptTokens, promptSeconds, prefill)
   }
 
+  /// Takes in a step. The first choice was made from the prompt's pass, whose blocks are
+  /// counted as prefill.
   mutating func add(_ choice: Generator.Choice, isFirst: Bool) {
     if let kl = choice.divergence {
       divergences.append(kl)
@@ -124,6 +141,8 @@ struct RunSummary {
     if decode == nil { decode = choice.counts } else { decode?.add(choice.counts) }
   }
 
+  /// Three or four lines for standard error; with a shadow, how far the distributions were
+  /// apart.
   func text(_ model: LanguageModel) -> String {
     func speed(_ count: Int, _ seconds: Double) -> String {
       "\(count) tokens in \(Numbers.fixed(seconds, 3)) s"

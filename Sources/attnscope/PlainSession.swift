@@ -3,20 +3,26 @@ import Glibc
 import Interface
 import Sessions
 
-/// `--plain`: says in sentences what the view shows, then takes a line a command and says what is there now.
+/// `--plain`: says in sentences what the view shows, then takes a line a command and says
+/// what is there now.
 ///
-/// A line is what stands behind `:` on the screen (`lambda 0.1`, `next head`, `compare 12.3`), the name of a view, or keys
-/// (`]]`, `<Down>`). An empty line says it again; `help` lists the commands; `quit`, or the end of the input, ends.
+/// A line is what stands behind `:` on the screen (`lambda 0.1`, `next head`,
+/// `compare 12.3`), the name of a view, or keys (`]]`, `<Down>`). An empty line says it
+/// again; `help` lists the commands; `quit`, or the end of the input, ends. It drives the
+/// same model as the screen, key by key, so whatever can be done there can be done here, and
+/// a screen reader or a script can do it.
 struct PlainSession {
   private let backend: any Backend
   private var model: Model
 
+  /// The model of a screen of 120 x 40, which decides how finely maps are pooled.
   init(_ backend: any Backend, begin: (inout Viewpoint) -> Void) {
     self.backend = backend
     model = Model(backend.describe(), width: 120, height: 40)
     begin(&model.selection)
   }
 
+  /// Talks until the input ends. Throws what computing an answer throws.
   func run() async throws {
     var session = self
     try await session.say()
@@ -36,12 +42,14 @@ struct PlainSession {
     }
   }
 
+  /// Waits for everything the view needs, then prints its sentences.
   private mutating func say() async throws {
     try await Still.complete(&model) { [backend] in try await backend.answer($0) }
     print(PlainText(model).sentences.joined(separator: "\n"))
   }
 
-  /// True when the session is over.
+  /// Does what a line says; true when the session is over. One or two characters are keys,
+  /// longer words a command.
   private mutating func take(_ text: String) async throws -> Bool {
     guard !text.isEmpty else { return false }
     var effects: [Effect] = []
@@ -68,6 +76,7 @@ struct PlainSession {
     return false
   }
 
+  /// Made from the key table, as the help of the screen is.
   private static var help: String {
     let actions = KeyTable.bindings.map { "\($0.keys.first?.name ?? "")  \($0.name)" }
     let commands = KeyTable.commands.map { "\($0.text)  \($0.what)" }

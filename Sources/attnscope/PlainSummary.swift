@@ -6,8 +6,13 @@ import Canvas
 import Formats
 import Methods
 
-/// What `open` prints without a terminal: sentences, one head a line, no boxes and no colours.
+/// What `open` prints without a terminal: sentences, one head a line, no boxes and no
+/// colours.
+///
+/// Computes every head with the block-table method; for long maps progress goes to standard
+/// error. A fault half-way stands as the last sentence, after the heads that were done.
 struct PlainSummary {
+  /// The lines, made printable.
   let text: String
 
   init(_ dump: Dump, _ backend: FileBackend, lambda: Lambda, spec: TileSpec) {
@@ -60,6 +65,7 @@ struct ReplaySummary {
 
   init(_ backend: ReplayBackend) { about = backend.describe() }
 
+  /// A line for the recording and one for each of its branches.
   var text: String {
     var lines = [
       "recording of \(about.model ?? "a model"), \(about.layers.count) layers, \(about.heads) heads"

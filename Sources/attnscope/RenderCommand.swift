@@ -8,6 +8,11 @@ import Glibc
 public import Interface
 import Sessions
 
+/// `attnscope render FILE --layer 12 --head 6 -o map.svg --data map.csv`: a figure without a
+/// screen, for papers and pages.
+///
+/// The view is set by the same words as on the screen, and the figure waits until everything
+/// in it is exact. Text formats are the screen's own cells.
 struct RenderCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "render",
@@ -17,6 +22,7 @@ struct RenderCommand: AsyncParsableCommand {
       --set zoom=64 --set cursor=100,5 --set mute=on --set other="12.3".
       """)
 
+  /// Of figures; text for a terminal is dark unless told otherwise.
   enum Theme: String, ExpressibleByArgument, CaseIterable { case light, dark }
 
   @OptionGroup var dump: DumpArguments
@@ -45,6 +51,8 @@ struct RenderCommand: AsyncParsableCommand {
   var data: String?
   @Flag(help: "Replace existing files.") var force = false
 
+  /// Refuses sizes that cannot be drawn and formats that do not fit together. Throws
+  /// `ValidationError`.
   func validate() throws {
     guard (40...500).contains(width), (12...300).contains(height) else {
       throw ValidationError("--width is 40 to 500 and --height 12 to 300.")
@@ -68,11 +76,14 @@ struct RenderCommand: AsyncParsableCommand {
     }
   }
 
+  /// The format by flag, then by the ending of `-o`, else ANSI; nil when neither is known.
   private var chosen: PictureFormat? {
     if let format { return PictureFormat(rawValue: format) }
     return output.map { PictureFormat(path: $0) } ?? .ansi
   }
 
+  /// Draws, then writes picture and numbers. Both paths are checked before anything is
+  /// computed. Throws what opening, computing and writing throw.
   func run() async throws {
     for file in [output, data].compactMap({ $0 }) { try checkWritable(file, force: force) }
     let parts = try dump.open(texts).map(dump.backend)
@@ -97,6 +108,7 @@ struct RenderCommand: AsyncParsableCommand {
     }
   }
 
+  /// To the file, or to standard output as bytes: a PNG must not go through `print`.
   private func write(_ figure: Figure, _ format: PictureFormat, _ backend: SeveralBackends)
     async throws
   {
@@ -115,12 +127,16 @@ struct RenderCommand: AsyncParsableCommand {
     }
   }
 
+  /// Text to the file or to standard output.
   private func deliver(_ text: String) throws {
     guard let output else { return emit(text) }
     try writeText(text, to: output, force: force)
     say("written to \(Printable.text(output))")
   }
 
+  /// The view to draw. Flags with names of their own are settings like the others and come
+  /// last, so they win over `--set`. Throws `ValidationError` for a setting that does not
+  /// exist or does not fit.
   private func selection(_ about: SourceDescription) throws -> Viewpoint {
     var selection = Viewpoint(about)
     selection.head.layer =
@@ -152,5 +168,6 @@ struct RenderCommand: AsyncParsableCommand {
 }
 
 extension FigureKind: ExpressibleByArgument {
+  /// The word that the user writes, which may be another than the case's name.
   public init?(argument: String) { self.init(word: argument) }
 }

@@ -7,19 +7,29 @@ import Interface
 import Methods
 import Sessions
 
-/// The rows of a report on one file and one method, and the forms it can be printed in.
+/// The rows of a report on one file and one method, and the forms it can be printed in: text,
+/// Markdown, CSV and JSON.
+///
+/// Text is for reading and rounds; CSV and JSON have full precision and every number. What
+/// has no value is `-` in text, empty in CSV and null in JSON: never 0.
 struct Report {
+  /// The file.
   let dump: Dump
+  /// The file as its backend describes it.
   let about: SourceDescription
+  /// The method with its knobs.
   let setting: MethodSetting
+  /// One row for each head, in the order they were computed.
   var heads: [HeadReport] = []
 
   init(dump: Dump, about: SourceDescription, setting: MethodSetting) {
     (self.dump, self.about, self.setting) = (dump, about, setting)
   }
 
+  /// What is known of the method; nil for one that the source does not list.
   var card: MethodCard? { about.card(setting.id) }
 
+  /// Tile and lambda where the method's blocks are read off a table.
   private var byTable: (spec: TileSpec, lambda: Double)? {
     try? card?.blockTables?.read(setting, about.queries)
   }
@@ -29,22 +39,27 @@ struct Report {
   /// Nil for methods without a lambda.
   var lambda: Double? { byTable?.lambda }
 
+  /// A single query row is a decode step.
   private var phase: String { about.queries == 1 ? "decode" : "prefill" }
 
+  /// The text of a key, where there is one.
   func token(_ position: Int) -> String? {
     about.tokens.indices.contains(position) ? about.tokens[position] : nil
   }
 
   // MARK: Totals
 
+  /// Adds up a count over all heads that have it.
   private func sum(_ name: String) -> Int { heads.reduce(0) { $0 + ($1.count(name) ?? 0) } }
   private var visible: Int { sum("visible_blocks") }
   private var skipped: Int { sum("skipped_blocks") }
+  /// Skipped over visible blocks of all heads together, nil when no block is visible.
   private var sparsity: Double? {
     visible == 0 ? nil : Double(skipped) / Double(visible)
   }
 
-  /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published numbers are.
+  /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published
+  /// numbers are.
   private var sinkRates: (all: SinkRate, published: SinkRate?)? {
     let summaries = heads.compactMap(\.summary)
     guard !summaries.isEmpty else { return nil }
@@ -59,6 +74,7 @@ struct Report {
 // MARK: JSON
 
 extension Report {
+  /// The report as an object. Names of keys are an interface: scripts read them.
   var json: JSON {
     .object([
       ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)),
@@ -77,6 +93,8 @@ extension Report {
     ])
   }
 
+  /// One head: the numbers every report has under fixed names, then all of the method's own
+  /// under `numbers`.
   private func json(_ head: HeadReport) -> JSON {
     let numbers = head.findings.all.compactMap { finding -> (String, JSON)? in
       guard case .number(let value, _) = finding.content else { return nil }
@@ -99,10 +117,12 @@ extension Report {
     ])
   }
 
+  /// Share of the softmax's mass that lay in skipped blocks, mean and maximum over rows.
   private static func json(dropped: (mean: Double, max: Double)?) -> JSON {
     .optional(dropped) { .object([("mean", .number($0.mean)), ("max", .number($0.max))]) }
   }
 
+  /// Relative error of the attention output; null without values.
   private static func json(error head: HeadReport) -> JSON {
     .optional(head.number("error")) { error in
       .object([
@@ -112,6 +132,7 @@ extension Report {
     }
   }
 
+  /// The key that takes most of the mass.
   private func json(_ summary: HeadSummary) -> JSON {
     .object([
       ("position", .integer(summary.sink.position)),
@@ -120,6 +141,7 @@ extension Report {
     ])
   }
 
+  /// How well each shape of pattern covers the head within the same budget of entries.
   private static func json(_ label: PatternLabel) -> JSON {
     .object([
       ("label", .string(label.name.rawValue)),
@@ -130,6 +152,7 @@ extension Report {
     ])
   }
 
+  /// Totals of blocks, and means over heads of what is a share.
   private var total: JSON {
     let dropped = heads.compactMap(\.droppedMass)
     let errors = heads.compactMap { $0.number("error") }
@@ -159,12 +182,13 @@ extension Report {
 // MARK: Columns
 
 extension Report {
-  /// Numbers that have columns of their own, short names for them, and how they are written.
+  /// Numbers that have columns of their own, and short names for them.
   private static let known: [(name: String, column: String)] = [
     ("visible_blocks", "visible"), ("skipped_blocks", "skipped"), ("sparsity", "sparsity"),
     ("dropped_mean", "dropped"), ("dropped_max", "worst"), ("error", "error"),
   ]
-  /// Numbers beside those above that a table of the block-table method leaves out: --json has them.
+  /// Numbers beside those above, in the order they appear. A table of the block-table method
+  /// leaves them out: --json has them.
   private var extras: [(name: String, unit: Unit)] {
     guard card?.blockTables == nil else { return [] }
     var seen: Set<String> = Set(Self.known.map(\.name)), list: [(String, Unit)] = []
@@ -178,14 +202,17 @@ extension Report {
     return list
   }
 
+  /// Columns that at least one head fills.
   private var shown: [(name: String, column: String)] {
     Self.known.filter { item in heads.contains { $0.findings[item.name] != nil } }
   }
 
+  /// Columns about the head itself, whatever the method did to it.
   private static let summaryColumns = [
     "entropy", "eff.keys", "sink", "on", "pattern", "recall",
   ]
 
+  /// Rounded cells, one row a head.
   private var table: Table {
     let (shown, extras) = (shown, extras)
     return Table(
@@ -194,6 +221,8 @@ extension Report {
       rows: heads.map { cells($0, shown.map(\.name), extras) })
   }
 
+  /// A row. `!` behind the head's number says that something is odd about its values; the
+  /// badges below tell what. An error that cannot be known for want of V says so.
   private func cells(
     _ head: HeadReport, _ shown: [String], _ extras: [(name: String, unit: Unit)]
   ) -> [String] {
@@ -227,6 +256,8 @@ extension Report {
     ]
   }
 
+  /// The method with what it was set to; in brackets, how faithful it is to its paper when it
+  /// is not exact.
   private var heading: String {
     var text = "\(dump.path): \(card?.blockTables == nil ? setting.description : setting.id)"
     if let lambda { text += " lambda \(lambda)" }
@@ -237,6 +268,7 @@ extension Report {
     return Printable.text("\(text) (\(phase))")
   }
 
+  /// Totals in a sentence, then what the method remarked.
   private var footer: String {
     guard let sparsity else { return notes.map { "note: \($0)" }.joined(separator: "\n") }
     var line =
@@ -269,20 +301,26 @@ extension Report {
       .filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
+  /// For a page or an issue; wide tables stay tables.
   var markdown: String { [heading, "", table.markdown, "", footer].joined(separator: "\n") }
 
   // MARK: CSV
 
-  /// Full precision, one row a head: the columns that every report has, then the union of the methods' other numbers.
+  /// Full precision, one row a head: the columns that every report has, then the union of the
+  /// methods' other numbers.
   private var full: Table {
     let extras = extras
     return Table(
       Self.csvColumns + extras.map(\.name), rows: heads.map { csvCells($0, extras.map(\.name)) })
   }
 
+  /// All rows as CSV, without the heading.
   var csv: String { full.csv }
+  /// The heading of `csv`, to be printed once for several files.
   var csvHeading: String { full.csvHeading }
 
+  /// Columns that every report has, in an order that is never changed: new ones go to the
+  /// end.
   private static let csvColumns = [
     "file", "layer", "head", "phase", "method", "lambda", "tile_q", "tile_k", "vote", "order",
     "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean", "dropped_max",
@@ -290,6 +328,8 @@ extension Report {
     "sink_mass", "pattern", "criterion", "splits", "decided_by_bound",
   ]
 
+  /// A row at full precision; the file's path stands in every row, so that reports can be
+  /// joined.
   private func csvCells(_ head: HeadReport, _ extras: [String]) -> [String] {
     let summary = head.summary
     func number(_ x: Double?) -> String { x.map { "\($0)" } ?? "" }

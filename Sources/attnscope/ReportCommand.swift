@@ -6,6 +6,12 @@ import Canvas
 import Formats
 import Methods
 
+/// `attnscope report FILE --method blasst --json`: every number about every head, for one or
+/// several methods.
+///
+/// Heads are computed one after another and only their numbers are kept, so a file of any
+/// size fits. `--masks` and `--fields` write what lies behind the numbers. The catch: methods
+/// that need V or residuals say so for files without.
 struct ReportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report",
@@ -38,6 +44,7 @@ struct ReportCommand: ParsableCommand {
   var fields: String?
   @Flag(help: "Replace an existing file.") var force = false
 
+  /// Throws `ValidationError` for combinations that would leave it open what is meant.
   func validate() throws {
     if [json, csv, markdown].filter({ $0 }).count > 1 {
       throw ValidationError("Choose one of --json, --csv, --markdown.")
@@ -57,6 +64,8 @@ struct ReportCommand: ParsableCommand {
     if masks != nil, method.count > 1 { throw ValidationError("--masks takes one --method.") }
   }
 
+  /// Files in the order given, methods within each. Guesses go to standard error, except with
+  /// `--json`, which holds them.
   func run() throws {
     var all: [Report] = []
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
@@ -79,6 +88,8 @@ struct ReportCommand: ParsableCommand {
     }
   }
 
+  /// One file and one method. Each head is written and forgotten before the next. Throws what
+  /// the method throws, and `mismatch` for layers and heads that do not exist.
   private func report(
     _ dump: Dump, _ backend: FileBackend, _ method: String?, _ file: inout FieldFile?
   ) throws -> Report {

@@ -10,7 +10,8 @@ import Backends
 import Sessions
 import Interface
 
-/// What is said to the model, and how it answers.
+/// What is said to the model. Bytes, not characters: a file may hold anything, and the
+/// tokenizer takes it.
 struct PromptArguments: ParsableArguments {
   @Option(help: ArgumentHelp("What to say to the model.", valueName: "text"))
   var prompt: String?
@@ -26,6 +27,7 @@ struct PromptArguments: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Read special tokens, such as <|im_start|>, in the prompt.")
   var special = true
 
+  /// Throws `ValidationError` when two flags say opposite things.
   func validate() throws {
     if prompt != nil, promptFile != nil {
       throw ValidationError("Give --prompt or --prompt-file, not both.")
@@ -34,13 +36,16 @@ struct PromptArguments: ParsableArguments {
     if system != nil, !chat { throw ValidationError("--system goes with --chat.") }
   }
 
-  /// The bytes of the prompt; nil when none was given.
+  /// The bytes of the prompt; nil when none was given. Throws what reading the file throws.
   func bytes() throws -> [UInt8]? {
     if let prompt { return Array(prompt.utf8) }
     guard let promptFile else { return nil }
     return try readWhole(promptFile)
   }
 
+  /// Token numbers of the prompt, wrapped in the chat template on request; `standard` is said
+  /// when nothing was given. Throws `ValidationError` without any prompt, `unsupported` for a
+  /// model whose template is not known.
   func tokens(_ model: LanguageModel, standard: [UInt8] = []) throws -> [Int] {
     guard let text = try bytes() ?? (standard.isEmpty ? nil : standard) else {
       throw ValidationError("Give a prompt: --prompt TEXT or --prompt-file FILE.")
@@ -56,6 +61,9 @@ struct PromptArguments: ParsableArguments {
 }
 
 /// How attention is computed while the model runs.
+///
+/// Example: `--method a-shape --knob initial=4`, or `--lambda 0.01 --tile 64x64`. Prefill and
+/// decode get a method each, since the tiles differ.
 struct AttentionArguments: ParsableArguments {
   @OptionGroup var tiles: TileArguments
   @OptionGroup var screening: ScreenArguments
@@ -66,7 +74,9 @@ struct AttentionArguments: ParsableArguments {
       "A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
   var knob: [String] = []
 
-  /// The method named, with its knobs; nil for the one whose blocks are read off a table, which lambda and tile stand for.
+  /// The method named, with its knobs; nil for the one whose blocks are read off a table,
+  /// which lambda and tile stand for and which the screen can change while it runs. Throws
+  /// `ValidationError` for knobs of that one.
   func named() throws -> MethodSetting? {
     let setting = try Registry.standard.setting(
       method, knobs: knob, tiles, queries: 2, screen: screening.screen)
@@ -79,13 +89,15 @@ struct AttentionArguments: ParsableArguments {
     return nil
   }
 
+  /// The methods for prompts and for tokens. Throws what making them throws.
   func plan() throws -> AttentionPlan {
     try tiles.plan(method: method, knobs: knob, screen: screening.screen)
   }
 }
 
 extension TileArguments {
-  /// A method for prompts and one for single tokens, with the tiles that each phase has.
+  /// A method for prompts and one for single tokens, with the tiles that each phase has;
+  /// `lambda` wins over the flag's. Throws what making a method throws.
   func plan(
     method: String? = nil, knobs: [String] = [], lambda: Double? = nil, screen: Screening = .none
   ) throws -> AttentionPlan {
@@ -100,6 +112,10 @@ extension TileArguments {
   }
 }
 
+/// `attnscope run --prompt "..."`: live on the screen; with `--plain`, the text alone.
+///
+/// A shadow computes every step with dense attention as well and tells the divergence; it
+/// doubles time and memory.
 struct RunCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
@@ -118,13 +134,17 @@ struct RunCommand: AsyncParsableCommand {
   @Flag(help: "Print the text as it comes, without a screen.") var plain = false
   @Flag(help: "With --plain: one JSON line a step.") var json = false
 
+  /// What runs beside, for comparison.
   enum Shadow: String, ExpressibleByArgument, CaseIterable { case dense, none }
 
+  /// Throws `ValidationError` for flags that do not go together.
   func validate() throws {
     if json, !plain { throw ValidationError("--json goes with --plain.") }
     if let maxTokens, maxTokens < 0 { throw ValidationError("--max-tokens cannot be negative.") }
   }
 
+  /// Opens the model and runs it on the screen or as text. Throws what opening, and a prompt
+  /// that does not fit, throw.
   func run() async throws {
     engine.apply()
     let model = try engine.open(try self.model.path())
@@ -136,6 +156,8 @@ struct RunCommand: AsyncParsableCommand {
     try PlainRun(generator, json: json, most: maxTokens ?? 256).run(tokens)
   }
 
+  /// On the screen the model runs in the background and the app asks it; leaving the screen
+  /// stops it and waits for it.
   private func live(_ model: LanguageModel) async throws {
     guard isatty(0) == 1, isatty(1) == 1 else {
       throw ValidationError("There is no terminal; --plain prints the text.")
@@ -165,19 +187,22 @@ struct RunCommand: AsyncParsableCommand {
     await backend.finish()
   }
 
+  /// Dense in both phases, for a shadow.
   static func densePlan() throws -> AttentionPlan {
     AttentionPlan(prefill: try Dense(knobs: [:]), decode: try Dense(knobs: [:]))
   }
 }
 
-/// How the engine computes.
+/// How the engine computes. Both settings must hold before the first kernel runs.
 struct EngineArguments: ParsableArguments {
   @Option(help: "int8 (quantised activations, fast) or float.")
   var precision: LanguageModel.Precision = .int8
   @Option(parsing: .unconditional, help: "Threads that compute.") var threads: Int?
 
+  /// Throws `ValidationError` for numbers of threads that no machine has.
   func validate() throws { try Self.check(threads: threads) }
 
+  /// The same for commands that have a flag of this name and no other of these.
   static func check(threads: Int?) throws {
     let counts = ComputeThreads.counts
     if let threads, !counts.contains(threads) {
@@ -188,11 +213,13 @@ struct EngineArguments: ParsableArguments {
   /// Before anything computes: the threads are made once.
   func apply() { if let threads { ComputeThreads.setSharedCount(threads) } }
 
+  /// Opens a model with this precision. Throws what opening throws.
   func open(_ path: String) throws -> LanguageModel {
     try LanguageModel(path, precision: precision)
   }
 }
 
+/// How tokens are chosen; without any flag the most likely one.
 struct SamplingArguments: ParsableArguments {
   @Option(
     parsing: .unconditional, help: "0 takes the most likely token; larger is more even.")
@@ -205,6 +232,7 @@ struct SamplingArguments: ParsableArguments {
   var topP = 1.0
   @Option(help: "The same seed gives the same text.") var seed: UInt64 = 0
 
+  /// Throws `ValidationError` for values outside their ranges.
   func validate() throws {
     guard temperature >= 0, temperature.isFinite else {
       throw ValidationError("--temperature is 0 or more.")
@@ -214,6 +242,7 @@ struct SamplingArguments: ParsableArguments {
     }
   }
 
+  /// The flags as the sampler takes them.
   var settings: SamplerSettings {
     SamplerSettings(temperature: temperature, topK: topK, topP: topP, seed: seed)
   }

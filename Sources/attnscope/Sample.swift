@@ -1,16 +1,23 @@
 import Formats
 import Glibc
 
-/// Finds the bundled sample: beside an installed program, or in the checkout the program was built in.
+/// Finds the bundled sample: beside an installed program, or in the checkout the program was
+/// built in.
+///
+/// Example: `try Sample.path("lessons")`. Names are paths relative to the folder of samples.
 enum Sample {
+  /// Heads of a small model, 832 tokens of the text below.
   static let name = "smollm2-log-832.safetensors"
 
-  /// Of layer 12.
+  /// The head of layer 12 that is shown first: BLASST prunes a good part of it.
   static let head = 6
 
   /// The sample's text, which a run continues when nothing else is said.
   static let text = "tarn-point-log.txt"
 
+  /// The path of a sample file: in the folder that ATTNSCOPE_SAMPLES names, else in `samples`
+  /// or `share/attnscope/samples` of the program's folder or one of six above it. Throws
+  /// `missing` when it is in none; with the variable, its word is taken.
   static func path(_ name: String = name) throws -> String {
     if let named = getenv("ATTNSCOPE_SAMPLES") {
       return String(cString: named) + "/" + name

@@ -7,6 +7,12 @@ import FoundationEssentials
 import Formats
 import Tensors
 
+/// `attnscope slice big.npz --layers 12 --tokens 0-511 -o small.safetensors`: a dump small
+/// enough to mail.
+///
+/// Cutting layers, heads and the end of the text changes no number of what is left; cutting
+/// the beginning does, and is said. The file says how it was made, without the folders of the
+/// machine it was made on.
 struct SliceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "slice", abstract: "Cut a smaller dump to share: some layers, heads and tokens.",
@@ -22,12 +28,15 @@ struct SliceCommand: ParsableCommand {
   @Flag(help: "Store float16.") var half = false
   @Flag(help: "Replace an existing file.") var force = false
 
+  /// Throws `ValidationError` for another ending than .safetensors.
   func validate() throws {
     guard output.hasSuffix(".safetensors") else {
       throw ValidationError("-o names a .safetensors file.")
     }
   }
 
+  /// Cuts and writes. Throws `unsupported` for block masks, `mismatch` for layers, heads or
+  /// tokens that do not exist or cut through a group.
   func run() throws {
     let dump = try self.dump.one()
     let about = self.dump.backend(dump).describe()
@@ -73,6 +82,7 @@ struct SliceCommand: ParsableCommand {
     )
   }
 
+  /// The tokens to keep: one unbroken range. Throws `mismatch` otherwise.
   private func keyRange(_ count: Int, _ file: String) throws -> Range<Int> {
     guard let tokens else { return 0..<count }
     guard let range = tokens.range(below: count) else {
@@ -81,6 +91,8 @@ struct SliceCommand: ParsableCommand {
     return range
   }
 
+  /// What the dump was, with the new offset of its first query, the texts that are left, and
+  /// the command. Throws when the texts cannot be encoded.
   private func metadata(_ dump: Dump, _ keys: Range<Int>, offset: Int) throws -> [String: String] {
     var metadata = [
       "causal": "\(dump.causal)", "query_offset": "\(offset)", "rope_applied": "true",
@@ -100,7 +112,8 @@ struct SliceCommand: ParsableCommand {
   }
 }
 
-/// Cuts one layer's arrays.
+/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by
+/// both; whole heads are kept without conversion.
 private struct LayerCut {
   let layer: LayerArrays
   let queries: Range<Int>
@@ -114,6 +127,8 @@ private struct LayerCut {
     )
   }
 
+  /// The arrays under our own names, in the element type they had unless `half`. Throws
+  /// `mismatch` when heads cut through a group.
   func arrays(half: Bool) throws(FormatError) -> [ArrayToWrite] {
     let names: [(ArrayRole, String)] = [
       (.query, "q"), (.key, "k"), (.value, "v"), (.pattern, "pattern"), (.scores, "scores"),
@@ -141,7 +156,8 @@ private struct LayerCut {
     return out
   }
 
-  /// The heads of an array to keep: whole KV groups, so that sharing stays even.
+  /// The heads of an array to keep: whole KV groups, so that sharing stays even. Throws
+  /// `mismatch` with the size of a group otherwise.
   private func units(_ role: ArrayRole, count: Int) throws(FormatError) -> [Int] {
     guard let heads else { return Array(0..<count) }
     let wanted = Set(heads).sorted()

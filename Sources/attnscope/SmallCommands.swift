@@ -10,6 +10,8 @@ import Methods
 import NCursesTerminal
 import Tensors
 
+/// `attnscope methods`: every method with its idea, its paper and its knobs, made from the
+/// methods' own cards.
 struct MethodsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "methods",
@@ -31,6 +33,8 @@ struct MethodsCommand: ParsableCommand {
     }
   }
 
+  /// A card as an object. `citation` repeats `source` under the name that older scripts ask
+  /// for.
   private static func json(_ card: MethodCard) -> JSON {
     .object([
       ("id", .string(card.id)), ("title", .string(card.title)), ("family", .string(card.family)),
@@ -53,12 +57,15 @@ struct MethodsCommand: ParsableCommand {
   }
 }
 
+/// `attnscope doctor`: what to paste into a bug report. It computes nothing and changes
+/// nothing; whatever cannot be known is said in its line.
 struct DoctorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
     abstract: "What this terminal and this machine can do, with what to change.")
 
-  /// What the screen costs a line: a whole frame of the sample, and at most how many of them a second.
+  /// What the screen costs a line: a whole frame of the sample, and at most how many of them
+  /// a second. Throws when the sample is not there.
   private static func traffic() async throws -> String {
     let dump = try Dump.open(try Sample.path())
     let grid = try await Still.grid(FileBackend(dump), width: 120, height: 40) {
@@ -70,6 +77,7 @@ struct DoctorCommand: AsyncParsableCommand {
       "a whole frame of the sample at 120x40 is \(Numbers.fixed(kilobytes, 1)) kB, at most \(Numbers.fixed(kilobytes * Double(rate), 0)) kB/s at \(rate) frames a second; only rows that change are sent, and :bytes shows how much"
   }
 
+  /// Names in a column, verdicts behind.
   func run() async {
     let facts =
       TerminalFacts.report() + [

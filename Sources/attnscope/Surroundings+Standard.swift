@@ -6,7 +6,11 @@ import NCursesTerminal
 import Synchronization
 
 extension Surroundings {
-  /// The user's own: config, bookmarks of a source, recent files, and files that are written for real.
+  /// The user's own: config, bookmarks of a source, recent files, and files that are written
+  /// for real.
+  ///
+  /// The app itself knows no file and no clock; here its effects meet the machine. Tests give
+  /// it other surroundings. An effect returns a sentence to show, or nil.
   static func standard(_ terminal: TerminalArguments, source: String) -> Surroundings {
     var all = Surroundings()
     let config = Desk.config()
@@ -29,7 +33,8 @@ extension Surroundings {
     return all
   }
 
-  /// A file that is not there must not end what is on the screen.
+  /// A file that is not there must not end what is on the screen: nil when it can be opened,
+  /// else why not.
   private static func cannotOpen(_ path: String) -> String? {
     do {
       if SafetensorsStream.isRecording(path) { return nil }
@@ -40,6 +45,7 @@ extension Surroundings {
     }
   }
 
+  /// Writes a state and says how to reopen it; never replaces a file.
   private static func save(_ text: String, _ path: String) -> String {
     do throws(FormatError) {
       try writeText(text, to: path, force: false)
@@ -49,6 +55,7 @@ extension Surroundings {
     }
   }
 
+  /// Notes go to the presenter's other terminal from now on; all other effects as before.
   mutating func tell(to notes: NotesServer) {
     let others = carry
     carry = { effect in
@@ -59,7 +66,8 @@ extension Surroundings {
   }
 }
 
-/// `--log FILE`: a line an event, with the seconds since the start.
+/// `--log FILE`: a line an event, with the seconds since the start. A file that cannot be
+/// opened logs nothing: whoever asked sees that it is empty.
 private final class Log: Sendable {
   private let file: Mutex<Int32>
   private let start = ContinuousClock.now
@@ -68,6 +76,7 @@ private final class Log: Sendable {
     file = Mutex(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600))
   }
 
+  /// One write a line, so lines of several threads never mix.
   func write(_ text: String) {
     let seconds = (ContinuousClock.now - start).components
     let time = Double(seconds.seconds) + Double(seconds.attoseconds) * 1e-18

@@ -4,6 +4,11 @@ import Canvas
 import Formats
 import Tensors
 
+/// `attnscope synth --tokens 131072 -o long.safetensors`: heads of any length, for trying
+/// long maps and for measuring.
+///
+/// Made piece by piece, so memory does not grow with length. The flags stand in the file. The
+/// catch: patterns are drawn, not learnt; nothing about models follows from them.
 struct SynthCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "synth",
@@ -25,6 +30,8 @@ struct SynthCommand: ParsableCommand {
   @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
   @Flag(help: "Replace an existing file.") var force = false
 
+  /// Throws `ValidationError` for sizes outside their ranges and for KV heads that do not
+  /// divide the heads.
   func validate() throws {
     guard output.hasSuffix(".safetensors") else {
       throw ValidationError("-o names a .safetensors file.")
@@ -42,6 +49,8 @@ struct SynthCommand: ParsableCommand {
     guard (8...1024).contains(dim) else { throw ValidationError("--dim is 8 to 1024.") }
   }
 
+  /// Layers differ in their seed alone. The command stands in the file, so it can be made
+  /// again. Throws what writing throws.
   func run() throws {
     try checkWritable(output, force: force)
     var arrays: [ArrayToWrite] = []
@@ -66,7 +75,7 @@ struct SynthCommand: ParsableCommand {
     )
   }
 
-  /// Pieces of 8192 tokens of one head, made on all threads, eight at a time.
+  /// Pieces of 8192 tokens of one head, each made when it is written.
   private func array(
     _ name: String, _ heads: Int, _ make: @escaping @Sendable (Int, Range<Int>) -> [Float]
   ) -> ArrayToWrite {

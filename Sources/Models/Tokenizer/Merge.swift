@@ -8,8 +8,11 @@ struct Symbol {
 
 /// Byte-pair merging: the best neighbouring pair becomes one symbol, until no pair may merge.
 ///
-/// `candidate` says what two neighbours would become and how good that is; smaller order first, then further left.
-/// Each merge shortens the word by one symbol, so it ends whatever the table says. O(n log n).
+/// `candidate` says what two neighbours would become and how good that is; smaller order
+/// first, then further left. Each merge shortens the word by one symbol, so it ends whatever
+/// the table says. O(n log n), by a heap of proposals of which stale ones are dropped as they
+/// surface. The idea is that of Sennrich et al., Neural Machine Translation of Rare Words,
+/// 2015, arXiv 1508.07909.
 func merged(
   _ symbols: [Symbol], _ candidate: (Symbol, Symbol) -> (order: Float, token: Int32)?
 ) -> [Symbol] {

@@ -1,15 +1,21 @@
 /// How a text is cut into words before byte-pair merging; no merge crosses a cut.
 ///
-/// Each case is a list of rules. A rule walks over a piece and cuts out its matches; what lies between two matches is a
-/// piece too. The rules are those of the models' tokenizer files (the regular expressions are given beside each), written
-/// as scanners: linear, and indifferent to what the bytes are. Bytes that are not UTF-8 count as "other", one each.
+/// Each case is a list of rules. A rule walks over a piece and cuts out its matches; what
+/// lies between two matches is a piece too. The rules are those of the models' tokenizer
+/// files (the regular expressions are given beside each), written as scanners: linear, and
+/// indifferent to what the bytes are. Bytes that are not UTF-8 count as "other", one each.
 public enum PreTokenizer: String, Sendable, CaseIterable {
+  /// What files without a name for it get: punctuation, then gpt2, then digits by threes.
   case standard = "default"
   case gpt2 = "gpt-2"
+  /// Every digit stands alone, then gpt2.
   case smollm
+  /// Words with one leading symbol, digits by threes.
   case llama = "llama-bpe"
+  /// The same with single digits.
   case qwen2
 
+  /// Applied one after another, each to the pieces the one before left.
   var rules: [SplitRule] {
     switch self {
     case .gpt2: [.gpt2]
@@ -32,14 +38,20 @@ public enum PreTokenizer: String, Sendable, CaseIterable {
   }
 }
 
-/// A text as characters with their classes.
+/// A text as characters with their classes, computed once: rules look at each character
+/// several times.
 struct Characters {
+  /// What the rules tell apart; `other` is symbols, marks, controls and bytes that are no
+  /// UTF-8.
   enum Class: UInt8 { case letter, number, space, punctuation, other }
 
+  /// Code points; 0xFFFFFFFF for a byte that is none.
   private(set) var scalars: [UInt32] = []
+  /// One for each scalar.
   private(set) var classes: [Class] = []
   private var starts: [Int] = []
 
+  /// Characters, not bytes.
   var count: Int { scalars.count }
 
   init(_ bytes: [UInt8]) {
@@ -57,12 +69,15 @@ struct Characters {
     starts.append(at)
   }
 
+  /// Where characters lie in the text.
   func bytes(_ range: Range<Int>) -> Range<Int> {
     starts[range.lowerBound]..<starts[range.upperBound]
   }
 
+  /// Carriage return counts as well as line feed.
   func isNewline(_ i: Int) -> Bool { scalars[i] == 10 || scalars[i] == 13 }
 
+  /// ASCII by table, for speed; the rest by Unicode's general category.
   private static func classify(_ scalar: Unicode.Scalar) -> Class {
     switch scalar.value {
     case 65...90, 97...122: return .letter
@@ -89,7 +104,8 @@ struct Characters {
 enum SplitRule {
   /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`
   case gpt2
-  /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+  /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}` and then
+  /// `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
   case words(digits: Int)
   /// `[\p{P}$+<=>^~|]+`
   case punctuation
@@ -100,6 +116,7 @@ enum SplitRule {
   /// `[0-9][0-9][0-9]`
   case threeDigits
 
+  /// Cuts a piece into matches and the gaps between them, in order and without loss.
   func split(_ text: Characters, _ piece: Range<Int>) -> [Range<Int>] {
     var out: [Range<Int>] = []
     var gap = piece.lowerBound, at = gap
@@ -135,6 +152,7 @@ enum SplitRule {
     }
   }
 
+  /// The end of the run of characters for which `holds` is true.
   private static func run(_ text: Characters, _ at: Int, _ end: Int, _ holds: (Int) -> Bool) -> Int
   {
     var i = at
@@ -142,10 +160,12 @@ enum SplitRule {
     return i
   }
 
+  /// `[^\s\p{L}\p{N}]`, one character.
   private static func isSymbol(_ text: Characters, _ i: Int) -> Bool {
     text.classes[i] == .other || text.classes[i] == .punctuation
   }
 
+  /// `'s`, `'re` and the like: the end of one that begins at `at`, or `at`.
   private static func contraction(_ text: Characters, _ at: Int, _ end: Int, anyCase: Bool) -> Int {
     guard text.scalars[at] == 39, at + 1 < end else { return at }
     func letter(_ i: Int) -> UInt32 {
@@ -161,6 +181,7 @@ enum SplitRule {
     }
   }
 
+  /// The alternatives of `gpt2` in order; the first that matches wins, as in the expression.
   private static func gpt2(_ text: Characters, _ at: Int, _ end: Int) -> Int {
     let short = contraction(text, at, end, anyCase: false)
     if short > at { return short }
@@ -182,6 +203,8 @@ enum SplitRule {
     return stop == end || stop == at ? stop : max(at, stop - 1)
   }
 
+  /// The alternatives of `words` in order. Letters may follow one symbol, which is how a
+  /// leading space or bracket joins its word.
   private static func word(_ text: Characters, _ at: Int, _ end: Int, _ digits: Int) -> Int {
     let short = contraction(text, at, end, anyCase: true)
     if short > at { return short }

@@ -1,12 +1,16 @@
 public import Formats
 import Synchronization
 
-/// Text to tokens and back, as the model in a GGUF file was trained: byte-level BPE, or SentencePiece BPE.
+/// Text to tokens and back, as the model in a GGUF file was trained: byte-level BPE, or
+/// SentencePiece BPE.
 ///
-/// Example: `tokenizer.encode(Array("The capital".utf8))`. Any bytes may come in; what the vocabulary has no token for
-/// becomes its unknown token, or is left out when it has none. Special tokens in the text are parsed unless `special` is
-/// false (user-defined ones always are).
+/// Example: `tokenizer.encode(Array("The capital".utf8))`. Any bytes may come in; what the
+/// vocabulary has no token for becomes its unknown token, or is left out when it has none.
+/// Special tokens in the text are parsed unless `special` is false (user-defined ones always
+/// are). The catch: decoding gives bytes, which may end in the middle of a character; join
+/// them with `UTF8Stream`.
 public final class Tokenizer: Sendable {
+  /// What the two kinds need: ranked pairs and the tokens of single bytes, or scores.
   private enum Scheme: Sendable {
     case byteLevel(PreTokenizer, merges: [UInt64: (rank: Int32, token: Int32)], bytes: [Int32])
     case sentencePiece(bytes: [Int32], addsSpace: Bool)
@@ -16,9 +20,12 @@ public final class Tokenizer: Sendable {
   private let scheme: Scheme
   /// Whether a text begins with the beginning token.
   public let addsBeginning: Bool
-  /// Words seen before.
+  /// Tokens of words seen before, at most 65536 short ones; texts repeat their words, and
+  /// merging is what encoding costs.
   private let cache = Mutex<[[UInt8]: [Int32]]>([:])
 
+  /// Reads the file's tokenizer. Throws `missing` or `malformed` when a part is absent or
+  /// damaged, `unsupported` for other models and unknown ways of cutting words.
   public init(_ gguf: GGUFFile) throws(ModelError) {
     let place = "\(gguf.path): tokenizer.ggml.model"
     guard case .text(let model) = gguf.metadata["tokenizer.ggml.model"] else {
@@ -44,6 +51,8 @@ public final class Tokenizer: Sendable {
     }
   }
 
+  /// Ranks of all pairs, by the numbers of their halves: two lookups of text become one of an
+  /// integer.
   private static func byteLevel(_ gguf: GGUFFile, _ vocabulary: Vocabulary) throws(ModelError)
     -> Scheme
   {
@@ -79,6 +88,8 @@ public final class Tokenizer: Sendable {
     return .byteLevel(pre, merges: merges, bytes: bytes)
   }
 
+  /// Scores decide instead of ranks, and bytes without a character's token are spelled
+  /// `<0x..>`.
   private static func sentencePiece(_ gguf: GGUFFile, _ vocabulary: Vocabulary)
     throws(ModelError) -> Scheme
   {
@@ -97,13 +108,16 @@ public final class Tokenizer: Sendable {
     return .sentencePiece(bytes: bytes, addsSpace: addsSpace)
   }
 
+  /// Both numbers in one key.
   private static func pair(_ a: Int32, _ b: Int32) -> UInt64 {
     UInt64(UInt32(bitPattern: a)) << 32 | UInt64(UInt32(bitPattern: b))
   }
 
   // MARK: Encoding
 
-  /// Tokens of a text. `beginning` puts the beginning token first when the model wants one.
+  /// Tokens of a text, as numbers of the vocabulary. `beginning` puts the beginning token
+  /// first when the model wants one; `special` parses control tokens that the text spells
+  /// out.
   public func encode(_ text: [UInt8], special: Bool = true, beginning: Bool = true) -> [Int] {
     var out: [Int32] = beginning && addsBeginning ? [vocabulary.beginning!] : []
     var start = 0, at = 0, isFirst = true
@@ -127,6 +141,8 @@ public final class Tokenizer: Sendable {
     return out.map(Int.init)
   }
 
+  /// Tokens of a stretch without special tokens; SentencePiece writes spaces as U+2581 and
+  /// may add one in front.
   private func encodePlain(_ text: [UInt8], isFirst: Bool) -> [Int32] {
     switch scheme {
     case .byteLevel(let pre, let merges, let bytes):
@@ -139,6 +155,8 @@ public final class Tokenizer: Sendable {
     }
   }
 
+  /// Tokens of one word, from the cache or by merging. Short words are remembered; the cache
+  /// starts anew when it is full.
   private func word(
     _ text: [UInt8], _ pre: PreTokenizer, _ merges: [UInt64: (rank: Int32, token: Int32)],
     _ bytes: [Int32]
@@ -162,6 +180,8 @@ public final class Tokenizer: Sendable {
     return tokens
   }
 
+  /// Tokens of a stretch by scores, from characters up. What stays unknown is spelled in byte
+  /// tokens.
   private func sentence(_ text: [UInt8], _ bytes: [Int32]) -> [Int32] {
     var symbols: [Symbol] = []
     var at = 0
@@ -185,6 +205,7 @@ public final class Tokenizer: Sendable {
 
   // MARK: Decoding
 
+  /// Tokens of the vocabulary.
   public var count: Int { vocabulary.count }
 
   /// Whether tokens are made of bytes alone, so that they spell the text exactly.

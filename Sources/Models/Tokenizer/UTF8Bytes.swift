@@ -37,14 +37,18 @@ public enum UTF8Bytes {
   }
 }
 
-/// Text that arrives in pieces: gives out whole characters only, and what is no character as U+FFFD.
+/// Text that arrives in pieces: gives out whole characters only, and what is no character as
+/// U+FFFD.
 ///
-/// Example: a three-byte character split over two tokens appears with the second.
+/// Example: a three-byte character split over two tokens appears with the second. Holds three
+/// bytes at most.
 public struct UTF8Stream: Sendable {
   private var waiting: [UInt8] = []
 
+  /// Nothing waits.
   public init() {}
 
+  /// The text that is complete now; what may still become a character waits for more.
   public mutating func add(_ bytes: [UInt8]) -> String {
     waiting += bytes
     let held = UTF8Bytes.unfinished(waiting)
@@ -53,7 +57,7 @@ public struct UTF8Stream: Sendable {
     return String(decoding: waiting[..<ready], as: UTF8.self)
   }
 
-  /// What is left at the end of the text.
+  /// What is left at the end of the text, as U+FFFD: a character that never came.
   public mutating func finish() -> String {
     defer { waiting = [] }
     return String(decoding: waiting, as: UTF8.self)

@@ -1,23 +1,32 @@
 import Formats
 
-/// The tokens of a model: their bytes, kinds and scores, from a GGUF file's metadata.
+/// The tokens of a model: their bytes, kinds and scores, from a GGUF file's metadata. All
+/// arrays are `[count]`, by token number; a few megabytes for a hundred thousand tokens.
 struct Vocabulary: Sendable {
+  /// The format's kinds by number; unknown numbers count as normal.
   enum Kind: Int, Sendable { case normal = 1, unknown, control, userDefined, unused, byte }
 
   /// Each token's bytes, as decoding gives them.
   let bytes: [[UInt8]]
   /// Each token as the file writes it.
   let texts: [[UInt8]]
+  /// Decides whether a token may be found in a text and how it is written out.
   let kinds: [Kind]
+  /// Log probabilities of SentencePiece, larger is better; empty when the file has none.
   let scores: [Float]
+  /// For what no token spells; nil when there is none that may stand in a text.
   let unknown: Int32?
+  /// The token a text begins with.
   let beginning: Int32?
   /// Tokens that end a text or a turn.
   let endings: Set<Int32>
+  /// The first token of each text: damaged files hold some twice.
   private let byText: [[UInt8]: Int32]
   /// Control and user-defined tokens by their first byte, longest first.
   private let special: [UInt8: [Int32]]
 
+  /// Reads and checks the vocabulary. Throws `missing` without tokens and `malformed` when an
+  /// array beside them has another length.
   init(_ gguf: GGUFFile, isByteLevel: Bool) throws(ModelError) {
     guard case .array(let tokens) = gguf.metadata["tokenizer.ggml.tokens"], tokens.isText,
       tokens.count > 0
@@ -58,6 +67,8 @@ struct Vocabulary: Sendable {
     self.endings = endings
   }
 
+  /// One number a token; nil when the file has no such array. Throws `malformed` for another
+  /// length or for texts.
   private static func numbers(_ gguf: GGUFFile, _ key: String, _ count: Int) throws(ModelError)
     -> [Double]?
   {
@@ -90,6 +101,7 @@ struct Vocabulary: Sendable {
     return kinds
   }
 
+  /// A token's text as the bytes it stands for.
   private static func decoded(_ text: [UInt8], _ kind: Kind, isByteLevel: Bool) -> [UInt8] {
     if kind == .control || kind == .userDefined { return text }
     if isByteLevel { return ByteAlphabet.bytes(text) ?? text }
@@ -103,12 +115,14 @@ struct Vocabulary: Sendable {
     return UInt8(String(decoding: text[3..<5], as: UTF8.self), radix: 16)
   }
 
+  /// Tokens.
   var count: Int { texts.count }
 
   /// By the text in the file.
   func id(_ text: [UInt8]) -> Int32? { byText[text] }
 
-  /// The special token that begins at `at`, if one does.
+  /// The special token that begins at `at`, if one does; the longest of several. `control`
+  /// allows control tokens too.
   func special(_ text: [UInt8], at: Int, control: Bool) -> Int32? {
     special[text[at]]?.first { id in
       let token = texts[Int(id)]
@@ -118,7 +132,7 @@ struct Vocabulary: Sendable {
   }
 }
 
-/// `text` with every `old` replaced.
+/// `text` with every `old` replaced, from left to right.
 func replaced(_ text: [UInt8], _ old: [UInt8], by new: [UInt8]) -> [UInt8] {
   var out: [UInt8] = []
   out.reserveCapacity(text.count)
@@ -148,6 +162,7 @@ enum ByteAlphabet {
     }
   }()
 
+  /// The way back; 256 entries.
   private static let byScalar = Dictionary(
     uniqueKeysWithValues: characters.enumerated().map { ($0.element.value, UInt8($0.offset)) })
 

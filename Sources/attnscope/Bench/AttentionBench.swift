@@ -5,6 +5,10 @@ import Formats
 import Tensors
 
 /// Forward passes of one causal head: dense, BLASST, screened, and the statistics pass.
+///
+/// One thread unless a line says otherwise: kernels are compared, not schedulers. Heads are
+/// synthetic, from a fixed seed; how often the bound decides is taken from heads of a real
+/// model.
 struct AttentionBench {
   let repeats: Int
   let baseline: Baseline?
@@ -13,6 +17,7 @@ struct AttentionBench {
 
   private let dump: Dump
 
+  /// Measures the ceiling at once, so that every figure has one to stand beside.
   init(_ dump: Dump, repeats: Int, baseline: Baseline?) {
     (self.dump, self.repeats, self.baseline) = (dump, repeats, baseline)
     peak = Ceilings.peak(repeats: repeats)
@@ -20,6 +25,7 @@ struct AttentionBench {
 
   private static let spec = TileSpec(rows: 128, keys: 128)
 
+  /// Counts before times: operations follow from the shape and can be checked by hand.
   func figures() -> [BenchFigure] {
     let shapes = [(4096, 64), (4096, 128), (16384, 64), (16384, 128)]
     var out = shapes.map { n, d in
@@ -66,6 +72,7 @@ struct AttentionBench {
   /// Two products of two operations each for every visible entry.
   static func operations(_ n: Int, _ d: Int) -> Double { 2 * Double(n) * Double(n + 1) * Double(d) }
 
+  /// One synthetic head of `n` tokens and `d` elements; the same for every run.
   static func head(_ n: Int, _ d: Int, pattern: SyntheticHeads.Pattern = .vertical) -> Head {
     let made = SyntheticHeads(tokens: n, dim: d, pattern: pattern)
     return Head(
@@ -73,10 +80,12 @@ struct AttentionBench {
       value: made.tensor(made.values, 0), causal: true)
   }
 
+  /// With values and in float, as a model would compute.
   private func pass(_ head: Head) -> TilePass {
     TilePass(HeadGroup([head]), keysPerTile: 128, withValues: true, precision: .float)
   }
 
+  /// Our dense pass and the baseline in turns; a ratio above 1 means that ours is faster.
   private func dense(_ head: Head, _ n: Int, _ d: Int) -> BenchFigure {
     let pass = pass(head)
     var speeds: [Double] = [], ratios: [Double] = []
@@ -96,7 +105,8 @@ struct AttentionBench {
       against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
   }
 
-  /// Everything else is measured beside our own dense pass, turn by turn.
+  /// Everything else is measured beside our own dense pass, turn by turn: threads, Q K^T
+  /// alone, the statistics of all presets, and skipping at two sparsities.
   private func sparse(_ head: Head, _ n: Int, _ d: Int) -> [BenchFigure] {
     let beside = Beside(pass(head), name: "n=\(n) d=\(d)", repeats: repeats, one: one)
     let pass = beside.pass, spec = Self.spec
@@ -124,7 +134,9 @@ struct AttentionBench {
     return out
   }
 
-  /// BLASST at one lambda, plain and screened. `share` is that of Q K^T in a dense pass: what skipping cannot save.
+  /// BLASST at one lambda, plain and screened. `share` is that of Q K^T in a dense pass: what
+  /// skipping cannot save. The ceiling of the speedup follows from it; screening may save the
+  /// scores as well, so its ceiling knows no share.
   private func skipping(_ beside: Beside, _ lambda: Lambda, _ table: BlockTable, share: Double)
     -> [BenchFigure]
   {
@@ -162,10 +174,12 @@ struct AttentionBench {
       (self.pass, self.name, self.repeats, self.one) = (pass, name, repeats, one)
     }
 
+    /// The reference: nothing skipped.
     func dense(_ threads: ComputeThreads) {
       _ = pass.forward(AttentionBench.spec, .blasst(lambda: 0), threads: threads)
     }
 
+    /// `body` in milliseconds, with its ratio to the dense pass of the same turn.
     func time(_ label: String, _ threads: Int = 1, _ body: () -> Void) -> BenchFigure {
       var times: [Double] = [], ratios: [Double] = []
       for _ in 0..<repeats {

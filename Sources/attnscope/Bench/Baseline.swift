@@ -1,20 +1,30 @@
 import FoundationEssentials
 import Glibc
 
-/// A program that is kept alive and takes turns: one line of JSON out, one line in (see `attnscope bench --help`).
+/// A program that is kept alive and takes turns: one line of JSON out, one line in (see
+/// `attnscope bench --help`).
+///
+/// Taking turns is the point: both sides meet the same heat, the same neighbours and the same
+/// caches, so their ratio is worth more than either figure. A program that does not do a case
+/// says so and is left out of it.
 final class Baseline {
+  /// As it calls itself, for the tables.
   let name: String
   private let child: pid_t
   private let input: Int32
   private let output: UnsafeMutablePointer<FILE>
 
+  /// Its first line.
   private struct Greeting: Decodable { let name: String }
+  /// Its answer to a request: one of the two.
   private struct Reply: Decodable {
     let seconds: Double?
     let unsupported: String?
   }
 
-  /// `command` is run by the shell; throws when it does not say its name.
+  /// `command` is run by a shell that it takes the place of (exec), so that ending the child
+  /// ends the program itself. Throws `BaselineError` when it cannot be started or does not
+  /// say its name.
   init(_ command: String) throws {
     var (toChild, fromChild): ([Int32], [Int32]) = ([0, 0], [0, 0])
     guard pipe(&toChild) == 0, pipe(&fromChild) == 0 else {
@@ -60,6 +70,7 @@ final class Baseline {
     return reply.seconds
   }
 
+  /// Closes its input, which a well-behaved program takes as the end, and makes sure.
   func end() {
     close(input)
     fclose(output)
@@ -68,6 +79,7 @@ final class Baseline {
     waitpid(child, &status, 0)
   }
 
+  /// A line of any length; nil at the end.
   private static func line(_ file: UnsafeMutablePointer<FILE>) -> String? {
     var buffer: UnsafeMutablePointer<CChar>?
     var size = 0
@@ -77,6 +89,7 @@ final class Baseline {
   }
 }
 
+/// Why there is no baseline, in a sentence.
 struct BaselineError: Error, CustomStringConvertible {
   let description: String
 

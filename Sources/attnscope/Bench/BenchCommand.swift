@@ -5,6 +5,12 @@ import Formats
 import Glibc
 import Tensors
 
+/// `attnscope bench attention --repeats 9`: how fast this machine is, beside what it could
+/// be.
+///
+/// Every speed stands with a ceiling that was measured in the same run, and with the
+/// operations that it is counted in, so a figure can be checked by hand. The catch: laptops
+/// slow down when warm; medians of turns are what can be trusted.
 struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
@@ -17,6 +23,7 @@ struct BenchCommand: AsyncParsableCommand {
       (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.
       """)
 
+  /// Groups of figures; `engine` needs a model and runs only when named.
   enum Suite: String, ExpressibleByArgument, CaseIterable {
     case attention, decode, map, engine, ui
   }
@@ -32,10 +39,13 @@ struct BenchCommand: AsyncParsableCommand {
   var dump: String?
   @Flag(help: "Print a JSON array.") var json = false
 
+  /// Throws `ValidationError` for fewer than one repetition.
   func validate() throws {
     guard (1...1000).contains(repeats) else { throw ValidationError("--repeats is 1 to 1000.") }
   }
 
+  /// Runs the suites in the order given and prints each when it is done. Throws when a
+  /// baseline, a dump or a model cannot be opened.
   func run() async throws {
     engine.apply()
     let baseline = try against.map { try Baseline($0) }
@@ -54,6 +64,7 @@ struct BenchCommand: AsyncParsableCommand {
     if json { print(JSON.array(figures.map(\.json)).text(pretty: true)) }
   }
 
+  /// One suite. Throws what preparing it throws.
   private func figures(_ suite: Suite, _ baseline: Baseline?) async throws -> [BenchFigure] {
     switch suite {
     case .attention:

@@ -3,13 +3,17 @@ import Canvas
 import Kernels
 import Tensors
 
-/// One line of a bench.
+/// One line of a bench: what was measured, in which unit, and what it is to be compared with.
 struct BenchFigure {
+  /// The group it belongs to.
   let suite: String
+  /// What ran, with its sizes.
   let name: String
+  /// What of it was measured.
   let metric: String
   /// One for each repetition; a single one for a count.
   var values: [Double]
+  /// Of `values` and `ceiling`.
   let unit: String
   var threads = ComputeThreads.shared.count
   /// What the machine could do at best, in the same unit; 1 for a share.
@@ -19,11 +23,16 @@ struct BenchFigure {
   /// How many times as fast as the baseline, turn by turn.
   var ratios: [Double] = []
 
+  /// The upper middle of the values; what is printed.
   var median: Double { Self.median(values) }
+  /// The median of the turns' ratios, not the ratio of medians: a slow moment hits both of a
+  /// turn.
   var ratio: Double? { ratios.isEmpty ? nil : Self.median(ratios) }
 
+  /// The upper middle; traps on none.
   static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
+  /// At full precision; `least` and `most` are the spread.
   var json: JSON {
     .object([
       ("suite", .string(suite)), ("case", .string(name)),
@@ -35,10 +44,12 @@ struct BenchFigure {
     ])
   }
 
+  /// What holds for all lines.
   static var heading: String {
     "\(InstructionSet.best.name), \(ComputeThreads.shared.count) threads; median (least to most)"
   }
 
+  /// Aligned lines of one suite.
   static func table(_ figures: [BenchFigure]) -> String {
     let names = figures.map { "\($0.suite): \($0.name), \($0.metric)" }
     let width = names.map(\.count).max() ?? 0
@@ -47,6 +58,8 @@ struct BenchFigure {
     }.joined(separator: "\n")
   }
 
+  /// The figure without its name: median, spread, share of the ceiling, ratio to the
+  /// baseline.
   private var text: String {
     var line = "\(Numbers.short(median)) \(unit)"
     if values.count > 1 {
@@ -58,11 +71,14 @@ struct BenchFigure {
   }
 }
 
-/// What the machine can do at best, measured on the spot.
+/// What the machine can do at best, measured on the spot with the same instructions and
+/// threads as the rest.
 enum Ceilings {
+  /// Seconds that `body` takes.
   static func timed(_ body: () -> Void) -> Double { ContinuousClock().measure(body).seconds }
 
-  /// Multiply-adds in registers on one thread, in GFLOP/s.
+  /// Multiply-adds in registers on one thread, in GFLOP/s: three values at least, of which
+  /// the median counts.
   static func peak(repeats: Int) -> [Double] {
     let isa = as_isa(rawValue: UInt32(InstructionSet.best.rawValue))
     var sink: [Float] = [0.999, 1e-3, 0]
@@ -73,7 +89,8 @@ enum Ceilings {
     }
   }
 
-  /// Threads reading a buffer far larger than the caches, in GB/s.
+  /// Threads reading a buffer far larger than the caches, in GB/s. 256 MB are allocated and
+  /// read once for each value.
   static func bandwidth(repeats: Int, threads: ComputeThreads = .shared) -> [Double] {
     let bytes = 256 << 20, parts = threads.count * 4
     let memory = OwnedStorage(byteCount: bytes) {

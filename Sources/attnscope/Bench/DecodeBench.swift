@@ -4,15 +4,21 @@ import Canvas
 import Glibc
 import Tensors
 
-/// One new token's rows against a long cache: the query heads of one KV head, voting together.
+/// One new token's rows against a long cache: the query heads of one KV head, voting
+/// together.
+///
+/// Bound by memory: a dense step reads all keys and values once, so its figure is a bandwidth
+/// and stands beside the one measured.
 struct DecodeBench {
   let repeats: Int
   let baseline: Baseline?
 
+  /// Length of the cache in positions, beyond what caches of a core hold.
   private static let keys = 32768
   /// Rows are taken from the last part of a synthetic head, so that each is another query.
   private static let rounds = 16
 
+  /// The bandwidth of one core, then a group of figures for each shape.
   func figures() -> [BenchFigure] {
     let bandwidth = Ceilings.bandwidth(repeats: repeats, threads: ComputeThreads(count: 1))
     var out = [
@@ -24,6 +30,7 @@ struct DecodeBench {
     return out
   }
 
+  /// Dense, BLASST and screened BLASST in turns, at a lambda that skips about 73 % of blocks.
   private func cases(_ heads: Int, _ dim: Int) -> [BenchFigure] {
     let rows = DecodeRows(heads: heads, dim: dim, keys: Self.keys, rounds: Self.rounds)
     let lambda = Self.lambda(for: 0.73) { rows.run($0, .none).sparsity }
@@ -56,8 +63,9 @@ struct DecodeBench {
         against: beside.isEmpty ? nil : baseline?.name,
         ratios: beside),
       time("BLASST", sparse),
-      // K is always read, V where a block is computed: what skipping V alone can give while bytes decide. A cache that
-      // fits the last level better without the V that is skipped goes beyond it.
+      // K is always read, V where a block is computed: what skipping V alone can give while
+      // bytes decide. A cache that fits the last level better without the V that is skipped
+      // goes beyond it.
       BenchFigure(
         suite: "decode", name: "BLASST \(share) skipped, \(name)", metric: "speedup",
         values: zip(dense, sparse).map { $0 / $1 }, unit: "x", threads: 1,
@@ -69,6 +77,7 @@ struct DecodeBench {
     ]
   }
 
+  /// What the baseline is asked: the same step, dense.
   private func request(_ heads: Int, _ dim: Int) -> JSON {
     .object([
       ("suite", .string("decode")), ("case", .string("dense")), ("queries", .integer(heads)),
@@ -77,7 +86,8 @@ struct DecodeBench {
     ])
   }
 
-  /// The lambda that comes nearest to a sparsity, by halving.
+  /// The lambda that comes nearest to a sparsity, by thirty halvings of its logarithm between
+  /// -30 and 0. `sparsity` must not fall with lambda.
   static func lambda(for target: Double, _ sparsity: (Double) -> Double) -> Double {
     var (low, high) = (-30.0, 0.0)
     for _ in 0..<30 {
@@ -88,7 +98,8 @@ struct DecodeBench {
   }
 }
 
-/// A cache and the last queries of a synthetic head, each round another token's rows.
+/// A cache and the last queries of a synthetic head, each round another token's rows: one row
+/// repeated would find its blocks in the cache.
 private final class DecodeRows {
   private let row: DecodeRow
   private let cache: KeyCache
@@ -98,6 +109,8 @@ private final class DecodeRows {
   private var output: [Float]
   private let spec = TileSpec(rows: 1, keys: 128, vote: .group)
 
+  /// Fills the cache once with `count` positions and keeps the queries of `rounds` tokens,
+  /// `heads` rows each.
   init(heads: Int, dim: Int, keys count: Int, rounds: Int) {
     let made = SyntheticHeads(tokens: count, dim: dim, pattern: .vertical)
     let cache = KeyCache(dim: dim, valueDim: dim, capacity: count)
@@ -116,7 +129,8 @@ private final class DecodeRows {
     output = [Float](repeating: 0, count: heads * dim)
   }
 
-  /// Seconds of a token, and of its blocks the shares that are skipped, and decided by the bound among those.
+  /// Seconds of a token (the mean over the rounds), and of its blocks the shares that are
+  /// skipped, and decided by the bound among those.
   func run(_ lambda: Double, _ screen: Screening)
     -> (seconds: Double, sparsity: Double, decided: Double)
   {

@@ -5,6 +5,9 @@ import Models
 import Tensors
 
 /// How fast the engine reads prompts and decodes, beside the memory bandwidth that bounds it.
+///
+/// Dense attention, so that the figures can be compared with other engines. A token's weights
+/// are read once: bandwidth over weight bytes is the ceiling of decoding.
 struct EngineBench {
   let model: LanguageModel
   let repeats: Int
@@ -14,9 +17,11 @@ struct EngineBench {
     (self.model, self.repeats, self.baseline) = (model, repeats, baseline)
   }
 
+  /// Tokens of the prompt, and of the text that is decoded.
   private static let prompt = 512
   private static let decoded = 128
 
+  /// Bytes first, then speeds.
   func figures() -> [BenchFigure] {
     let bandwidth = Ceilings.bandwidth(repeats: repeats)
     var out = [
@@ -35,6 +40,7 @@ struct EngineBench {
     return out
   }
 
+  /// A figure that is counted and not measured.
   private func count(_ name: String, _ metric: String, _ value: Double, _ unit: String)
     -> BenchFigure
   {
@@ -53,14 +59,17 @@ struct EngineBench {
       ]))
   }
 
+  /// Dense in both phases.
   private func plan() -> AttentionPlan {
     AttentionPlan(prefill: try! Dense(knobs: [:]), decode: try! Dense(knobs: [:]))
   }
 
+  /// Tokens that mean nothing and repeat for a long time: speed does not depend on the text.
   private func tokens(_ count: Int) -> [Int] {
     (0..<count).map { 1000 + $0 * 7919 % (model.config.vocabulary / 2) }
   }
 
+  /// Tokens a second over a whole prompt. One unmeasured run brings the weights into memory.
   private func prefill() -> BenchFigure {
     let tokens = tokens(Self.prompt)
     _ = state(tokens)
@@ -75,13 +84,15 @@ struct EngineBench {
       unit: "tokens/s", against: ratios.isEmpty ? nil : baseline?.name, ratios: ratios)
   }
 
+  /// A state that has read `tokens`.
   private func state(_ tokens: [Int]) -> RunState {
     let state = RunState(model)
     model.prefill(tokens, state, plan())
     return state
   }
 
-  /// Every token reads all weights, and the keys and values of all positions before it.
+  /// Tokens a second behind a context. Every token reads all weights, and the keys and values
+  /// of all positions before it; the ceiling takes the middle of the text for those.
   private func decode(after context: Int, bandwidth: Double) -> BenchFigure {
     let start = max(context, 4), plan = plan()
     var ratios: [Double] = []

@@ -8,13 +8,20 @@ import Kernels
 import Synchronization
 import Tensors
 
-/// The map of one long head from a mapped file: first picture, exact picture, block table, lambda step, memory.
+/// The map of one long head from a mapped file: first picture, exact picture, block table,
+/// lambda step, memory.
+///
+/// Files are written to a temporary folder and removed. The last lines fit a power of the
+/// length to time and memory: the work grows with the square, memory should not.
 struct MapBench {
   let repeats: Int
 
+  /// Tokens of the heads.
   private static let lengths = [16384, 32768, 65536, 131072]
   private static let dim = 64
 
+  /// All lengths, the longest with half the repetitions. Throws when the temporary folder
+  /// cannot be written.
   func figures() throws -> [BenchFigure] {
     let folder = FileManager.default.temporaryDirectory.appending(
       path: "attnscope-bench-\(getpid())")
@@ -65,6 +72,7 @@ struct MapBench {
     return out
   }
 
+  /// A synthetic head of `n` tokens, in pieces. Throws what writing throws.
   private static func write(_ n: Int, to path: String) throws {
     let made = SyntheticHeads(tokens: n, dim: dim, pattern: .vertical)
     func array(_ name: String, _ make: @escaping @Sendable (Int, Range<Int>) -> [Float])
@@ -82,7 +90,7 @@ struct MapBench {
       force: true)
   }
 
-  /// Least squares.
+  /// Least squares through points of logarithms: the exponent of a power law.
   private static func slope(_ points: [(x: Double, y: Double)]) -> Double {
     let x = points.map(\.x).reduce(0, +) / Double(points.count)
     let y = points.map(\.y).reduce(0, +) / Double(points.count)
@@ -94,9 +102,13 @@ struct MapBench {
   private struct Run {
     /// Seconds from opening to the sampled and to the exact picture.
     let first, exact: Double
+    /// Seconds: the exact picture without opening, the block table, one step of lambda (the
+    /// median of nine).
     let exactAlone, table, step: Double
+    /// Memory of its own at most, above what there was before.
     let megabytes: Double
 
+    /// Does it all once, from opening the file, as a user would. Throws what opening throws.
     init(_ path: String) throws {
       // What earlier suites freed goes back first: memory that is used again would count as none.
       as_trim_memory()
@@ -133,7 +145,7 @@ struct MapBench {
       megabytes = max(most.withLock { $0 }, Self.anonymousMegabytes()) - before
     }
 
-    /// Memory that belongs to no file.
+    /// Memory that belongs to no file, in MiB; 0 where the system does not tell.
     static func anonymousMegabytes() -> Double {
       guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
         let line = text.split(separator: "\n").first(where: { $0.hasPrefix("RssAnon:") }),

@@ -4,10 +4,15 @@ import Canvas
 import Formats
 import Interface
 
-/// Key press to presented frame on a terminal in memory, while the heads of the bundled sample are computed.
+/// Key press to presented frame on a terminal in memory, while the heads of the bundled
+/// sample are computed.
+///
+/// What a user feels: the median and the 95th percentile of 120 keys, in milliseconds. The
+/// terminal itself is left out.
 struct UIBench {
   let repeats: Int
 
+  /// One app for each repetition. Throws when the sample is not there.
   func figures() async throws -> [BenchFigure] {
     let keys = 120
     var medians: [Double] = [], nearly: [Double] = []
@@ -29,6 +34,8 @@ struct UIBench {
     ]
   }
 
+  /// Seconds from each key to the next frame. Keys move and change heads, so that there is
+  /// always something to compute.
   private func run(_ keys: Int) async throws -> [Double] {
     let terminal = VirtualTerminal(width: 120, height: 40)
     let app = App(FileBackend(try Dump.open(try Sample.path())), terminal: terminal)

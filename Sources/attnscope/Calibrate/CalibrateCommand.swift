@@ -7,6 +7,13 @@ import Formats
 import Models
 import Tensors
 
+/// `attnscope calibrate FILE --target 0.5 --write trtllm -o skip.yaml`: the lambda for a
+/// sparsity, and its price.
+///
+/// No search: margins of all blocks give sparsity as a function of lambda, exactly. The fits
+/// extend it to other lengths (BLASST's a / L, ModelOpt's a exp(b S) / L); warnings say where
+/// they should not be trusted. The cost is one dense pass over all heads for each phase, and
+/// one more with values for the prices.
 struct CalibrateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "calibrate",
@@ -59,8 +66,10 @@ struct CalibrateCommand: ParsableCommand {
   @Flag(help: "Replace an existing file.") var force = false
   @Flag(help: "Print JSON.") var json = false
 
+  /// Programs whose configurations can be written.
   enum ConfigFormat: String, ExpressibleByArgument, CaseIterable { case trtllm, modelopt }
 
+  /// Refuses what contradicts itself. Throws `ValidationError`.
   func validate() throws {
     guard target.allSatisfy({ $0 > 0 && $0 < 1 }), !target.isEmpty else {
       throw ValidationError("--target is a share between 0 and 1, e.g. 0.5.")
@@ -83,6 +92,8 @@ struct CalibrateCommand: ParsableCommand {
     }
   }
 
+  /// Phases one after another over the same sources; a model is also asked what its
+  /// predictions lose. Throws what sources and files throw.
   func run() throws {
     engine.apply()
     if let output { try checkWritable(output, force: force) }
@@ -103,6 +114,7 @@ struct CalibrateCommand: ParsableCommand {
     try finish(report)
   }
 
+  /// The tile of a phase. Decode votes with one row, whatever the tile of prefill is.
   private func spec(_ phase: Phase) throws -> TileSpec {
     var tiles = try TileArguments.parse([])
     (tiles.tile, tiles.vote, tiles.order, tiles.splits) = (tile, vote, order, splits)
@@ -111,6 +123,8 @@ struct CalibrateCommand: ParsableCommand {
     return spec
   }
 
+  /// One source for each dump. Throws `mismatch` for block masks, from which no margin can be
+  /// computed.
   private func dumpSources() throws -> [any CalibrationSource] {
     try dump.open().map { dump in
       let source = DumpSource(
@@ -127,6 +141,8 @@ struct CalibrateCommand: ParsableCommand {
     }
   }
 
+  /// A model that has read the prompt, or the bundled text, up to the longest length wanted.
+  /// Throws `ModelError` when the text is too short.
   private func modelSource(_ path: String) throws -> ModelSource {
     let model = try engine.open(path)
     let standard = try readWhole(try Sample.path(Sample.text))
@@ -143,6 +159,8 @@ struct CalibrateCommand: ParsableCommand {
     return ModelSource(model, tokens: used, layers: layers?.numbers)
   }
 
+  /// Lengths in ascending order, each once; by default a quarter, a half and all of the
+  /// shortest source. Throws `mismatch` for a length that some source does not have.
   private func contextLengths(_ sources: [any CalibrationSource]) throws -> [Int] {
     let shortest = sources.map(\.tokens).min() ?? 0
     guard lengths.allSatisfy({ $0 <= shortest }) else {
@@ -155,6 +173,8 @@ struct CalibrateCommand: ParsableCommand {
       : Array(Set(lengths)).sorted()
   }
 
+  /// Warnings, then the report or the configuration, each to where it belongs: with `--write`
+  /// to standard output the report goes to standard error.
   private func finish(_ report: CalibrationReport) throws {
     for warning in report.warnings { say(warning) }
     guard let write else {

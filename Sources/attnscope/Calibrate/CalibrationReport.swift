@@ -5,13 +5,20 @@ import Formats
 import Glibc
 
 /// What `calibrate` prints, as text, JSON, and configurations of other programs.
+///
+/// Lambda is a probability ratio: above 1 it means nothing, and the report says dense
+/// instead. A factor is lambda times the context's length.
 struct CalibrationReport {
+  /// The sources, for titles.
   let name: String
+  /// Prefill and decode, as far as they were asked for.
   var phases: [PhaseReport]
+  /// Of a model: what its predictions lose at each target.
   var prices: [ModelPrice] = []
   /// Of a table of published factors there are fits and nothing else.
   var fits: [(phase: Phase, fit: ExponentialFit)] = []
 
+  /// Fits of tables and of measured phases alike.
   private var allFits: [(phase: Phase, fit: ExponentialFit)] {
     fits
       + phases.compactMap { phase in
@@ -21,6 +28,8 @@ struct CalibrationReport {
 
   // MARK: Warnings
 
+  /// What a reader should know before trusting a number, in sentences: targets out of reach,
+  /// fits that carry nothing, contexts that are too short for the tile.
   var warnings: [String] {
     phases.flatMap { phase -> [String] in
       let name = phase.calibration.phase.rawValue
@@ -62,6 +71,8 @@ struct CalibrationReport {
 
   // MARK: Text
 
+  /// For a person: a table of lambdas for each length, the fit, and a table of targets with
+  /// their prices.
   var text: String {
     var lines = [Printable.text(name)]
     for phase in phases { lines += text(phase) }
@@ -82,6 +93,7 @@ struct CalibrationReport {
     return lines.joined(separator: "\n")
   }
 
+  /// One phase's lines.
   private func text(_ phase: PhaseReport) -> [String] {
     let calibration = phase.calibration
     let grid = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -118,16 +130,19 @@ struct CalibrationReport {
     return lines
   }
 
+  /// The fit with what it is worth: R squared, root mean square error and number of points.
   private static func text(_ fit: ExponentialFit) -> String {
     "λ = a exp(b S) / L: a = \(Numbers.fixed(fit.a, fit.a < 1 ? 4 : fit.a < 100 ? 3 : 1)), b = \(Numbers.fixed(fit.b, 3)); R² \(Numbers.fixed(fit.r2, 4)), rmse \(Numbers.short(fit.rmse)) over \(fit.points) points of 10 to 90 %"
   }
 
+  /// Cells of 13 columns.
   private static func row(_ cells: [String]) -> String {
     "  " + cells.map { $0 + String(repeating: " ", count: max(1, 13 - $0.count)) }.joined()
   }
 
   // MARK: JSON
 
+  /// At full precision, every point of every curve included.
   var json: JSON {
     .object([
       ("source", .string(name)), ("phases", .array(phases.map(json))),
@@ -151,6 +166,7 @@ struct CalibrationReport {
     ])
   }
 
+  /// One phase as an object.
   private func json(_ phase: PhaseReport) -> JSON {
     .object([
       ("phase", .string(phase.calibration.phase.rawValue)),
@@ -196,6 +212,7 @@ struct CalibrationReport {
     ])
   }
 
+  /// A fit as an object; `kept_range` is the range of sparsities it was made from.
   private static func json(_ fit: ExponentialFit) -> JSON {
     .object([
       ("a", .number(fit.a)), ("b", .number(fit.b)), ("r2", .number(fit.r2)),
@@ -206,7 +223,9 @@ struct CalibrationReport {
 
   // MARK: Configurations
 
-  /// What TensorRT-LLM takes with --config, or what ModelOpt writes into a checkpoint's config.json.
+  /// What TensorRT-LLM takes with --config, or what ModelOpt writes into a checkpoint's
+  /// config.json. The first wants a factor for one target, the second the fit itself. Throws
+  /// `mismatch` when nothing was fitted or the target is out of reach.
   func config(_ format: CalibrateCommand.ConfigFormat, target: Double) throws -> String {
     guard !allFits.isEmpty else {
       throw FormatError(
@@ -262,13 +281,19 @@ struct CalibrationReport {
   }
 }
 
-/// Published factors: lines of target sparsity, prefill factor and, if there is one, decode factor.
+/// Published factors: lines of target sparsity, prefill factor and, if there is one, decode
+/// factor.
+///
+/// Separators are commas, blanks, tabs or semicolons; `#` begins a comment. For checking a
+/// fit against figures in papers.
 struct FactorTable {
   private let name: String
+  /// Points of prefill, then of decode.
   private var columns: [[(sparsity: Double, factor: Double)]] = [[], []]
   /// More than any context has tokens.
   private static let largest = 1e12
 
+  /// Reads a table. Throws `mismatch` with the line that is none.
   init(_ path: String) throws {
     name = path.split(separator: "/").last.map(String.init) ?? path
     let text = String(decoding: try readWhole(path), as: UTF8.self)
@@ -300,6 +325,8 @@ struct FactorTable {
     }
   }
 
+  /// A report that holds fits alone. Throws `mismatch` when a column has fewer than two
+  /// points that can be fitted.
   func report(_ targets: [Double], _ logarithmic: Bool) throws -> CalibrationReport {
     var report = CalibrationReport(name: name, phases: [])
     for (phase, points) in zip(Phase.allCases, columns) where !points.isEmpty {

@@ -8,20 +8,25 @@ import Models
 import Tensors
 
 /// Where margins come from: groups of query heads that share a KV head.
+///
+/// Groups are made when asked for, one at a time, so a source of any size fits.
 protocol CalibrationSource {
+  /// For titles.
   var name: String { get }
   /// Keys of the whole context.
   var tokens: Int { get }
   /// How many groups there are.
   var count: Int { get }
+  /// Group `index`, from 0 to `count` - 1. Throws when its heads cannot be read.
   func group(_ index: Int) throws -> HeadGroup
 }
 
-/// A dump's heads.
+/// A dump's heads, all layers or those chosen.
 struct DumpSource: CalibrationSource {
   private let heads: DumpHeads
   private let places: [(layer: Int, head: Int)]
 
+  /// `layers` are places in the dump, not layer numbers.
   init(_ dump: Dump, layers: [Int]?) {
     let heads = DumpHeads(dump)
     self.heads = heads
@@ -36,6 +41,7 @@ struct DumpSource: CalibrationSource {
   var tokens: Int { heads.dump.layers[0].positions.keys }
   var count: Int { places.count }
 
+  /// Throws `mismatch` when the dump lacks a head of the group.
   func group(_ index: Int) throws -> HeadGroup {
     guard let group = heads.group(places[index].layer, containing: places[index].head) else {
       throw FormatError(
@@ -47,6 +53,9 @@ struct DumpSource: CalibrationSource {
 }
 
 /// A model that has read a text with dense attention.
+///
+/// Queries are recorded and keys are in the cache, so every head's scores can be made again.
+/// Memory: queries and cache of the whole text, for the layers chosen.
 final class ModelSource: CalibrationSource {
   let model: LanguageModel
   private let text: [Int]
@@ -54,6 +63,7 @@ final class ModelSource: CalibrationSource {
   private let state: RunState
   private let record: QueryRecord
 
+  /// Reads the text at once: this is where the time goes.
   init(_ model: LanguageModel, tokens: [Int], layers: [Int]?) {
     (self.model, text) = (model, tokens)
     self.layers = (layers ?? Array(0..<model.config.layers)).filter { $0 < model.config.layers }
@@ -66,6 +76,8 @@ final class ModelSource: CalibrationSource {
   var tokens: Int { text.count }
   var count: Int { layers.count * model.config.kvHeads }
 
+  /// The query heads of one KV head, layer after layer. Queries are half floats, as the
+  /// record keeps them.
   func group(_ index: Int) throws -> HeadGroup {
     let shared = model.config.kvHeads, size = model.config.heads / shared
     let layer = layers[index / shared], kv = index % shared
@@ -76,11 +88,13 @@ final class ModelSource: CalibrationSource {
       })
   }
 
+  /// How the model attends when prices are taken.
   private enum Choice {
     case dense
     case sparse(TileSpec, Double)
   }
 
+  /// Sparse in prefill alone: prices are of reading, not of writing.
   private static func plan(_ choice: Choice) -> AttentionPlan {
     let dense = try! Dense(knobs: [:])
     guard case .sparse(let spec, let lambda) = choice else {
@@ -90,7 +104,9 @@ final class ModelSource: CalibrationSource {
       prefill: try! BLASST(knobs: BLASST.knobs(spec, lambda: lambda)), decode: dense)
   }
 
-  /// Perplexity and divergence of the next-token distributions, over the last positions of the text.
+  /// Perplexity and divergence of the next-token distributions, over the last positions of
+  /// the text (256 at most). One prefill for dense and one for each reachable target. Throws
+  /// nothing of its own.
   func prices(_ phase: PhaseReport, _ spec: TileSpec) throws -> [ModelPrice] {
     let last = min(256, text.count - 1)
     guard last > 0 else { return [] }
@@ -117,7 +133,7 @@ final class ModelSource: CalibrationSource {
     }
   }
 
-  /// The logits that predict the last `count` tokens.
+  /// The logits that predict the last `count` tokens, `[count][vocabulary]`.
   private func logits(_ choice: Choice, _ count: Int) -> [[Float]] {
     var out: [[Float]] = []
     let first = text.count - count - 1
@@ -142,13 +158,18 @@ final class ModelSource: CalibrationSource {
   }
 }
 
-/// What a threshold does to a model's predictions.
+/// What a threshold does to a model's predictions: sums while it is gathered, means from
+/// `averaged`.
 struct ModelPrice {
   let target: Double
   let lambda: Double
+  /// Predicted tokens.
   let tokens: Int
   /// Mean negative log-likelihood in nats.
   var dense = 0.0, sparse = 0.0
+  /// KL(dense
+  ///
+  /// sparse) in nats.
   var divergence = 0.0
   /// Share of positions with the same most likely token.
   var agreement = 0.0
@@ -157,6 +178,7 @@ struct ModelPrice {
     (self.target, self.lambda, self.tokens) = (target, lambda, tokens)
   }
 
+  /// Every sum divided by the number of tokens.
   var averaged: ModelPrice {
     var copy = self
     let n = Double(tokens)

@@ -1,14 +1,22 @@
 import Analysis
 import Attention
 
-/// Gathers the margins of all head groups at several lengths, then the price of each target at the longest.
+/// Gathers the margins of all head groups at several lengths, then the price of each target
+/// at the longest.
+///
+/// Memory: one float for each block of each head at each length.
 struct CalibrationWork {
   let sources: [any CalibrationSource]
+  /// Shares of blocks to skip, 0 to 1.
   let targets: [Double]
+  /// Context lengths in tokens, ascending.
   let lengths: [Int]
+  /// Query rows before each length that count as decode steps.
   let decodeRows: Int
+  /// Fit logarithms of factors instead of factors.
   let logarithmic: Bool
 
+  /// One phase: curves, fits, and prices. Throws what reading a group throws.
   func run(_ phase: Phase, _ spec: TileSpec) throws -> PhaseReport {
     var margins = lengths.map { _ in [Float]() }
     try forEachGroup { group in
@@ -29,13 +37,15 @@ struct CalibrationWork {
     return report
   }
 
+  /// Every group of every source, one at a time.
   private func forEachGroup(_ body: (HeadGroup) throws -> Void) throws {
     for source in sources {
       for index in 0..<source.count { try body(try source.group(index)) }
     }
   }
 
-  /// The margins of one group at every length. Prefill at a shorter length is the table's first rows.
+  /// The margins of one group at every length. Prefill at a shorter length is the table's
+  /// first rows.
   private func parts(_ group: HeadGroup, _ phase: Phase, _ spec: TileSpec) throws -> [[Float]] {
     switch phase {
     case .prefill:
@@ -52,7 +62,8 @@ struct CalibrationWork {
     }
   }
 
-  /// The last rows before a length, each as a decode step that looks back; nil where no query was saved there.
+  /// The last rows before a length, each as a decode step that looks back; nil where no query
+  /// was saved there.
   private func decodeGroup(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
     let end = min(length - group.visibility.offset, group.queries)
     let start = max(0, end - decodeRows)
@@ -88,14 +99,18 @@ struct CalibrationWork {
   }
 }
 
-/// What a target sparsity takes and costs.
+/// What a target sparsity takes and costs, averaged over heads as they come.
 struct TargetReport {
   let target: Double
   /// Exact, at the longest length; nil when lambda = 1 does not reach it.
   let lambda: Double?
+  /// lambda = a / L over the lengths; nil where too few reach the target.
   let inverse: InverseFit?
+  /// Share of the softmax's mass in skipped blocks: mean over heads of their rows' means.
   private(set) var droppedMean = 0.0
+  /// The worst row of the worst head.
   private(set) var droppedWorst = 0.0
+  /// Relative L2 errors of the attention output, one a head.
   private(set) var errors: [Double] = []
   private var heads = 0
 
@@ -103,6 +118,7 @@ struct TargetReport {
     (self.target, self.lambda, self.inverse) = (target, lambda, inverse)
   }
 
+  /// Takes in one head; `error` is nil without values.
   mutating func add(dropped: (mean: Double, max: Double), error: Double?) {
     heads += 1
     droppedMean += (dropped.mean - droppedMean) / Double(heads)
@@ -110,12 +126,13 @@ struct TargetReport {
     if let error { errors.append(error) }
   }
 
+  /// The mean over heads; nil without values.
   var errorMean: Double? {
     errors.isEmpty ? nil : errors.reduce(0, +) / Double(errors.count)
   }
 }
 
-/// One phase: its curves, fits and prices.
+/// One phase: its curves and fits for a tile, and its targets with their prices.
 struct PhaseReport {
   let spec: TileSpec
   let calibration: Calibration
