@@ -8,7 +8,7 @@ import Tensors
 ///
 /// Written by the engine between passes, or by a reader of recordings; read by any thread. Rows, maps and tables are
 /// computed from it when asked and never stored.
-final class BranchStore: Sendable {
+package final class BranchStore: Sendable {
   let branch: Branch
   let queries: QueryRecord
   private let heads: Int
