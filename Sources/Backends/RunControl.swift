@@ -44,7 +44,7 @@ package struct RunControl: Sendable, Equatable {
     }
   }
 
-  /// As a reader is told.
+  /// As a reader is told. A run that only has steps to take counts as paused: the next key may ask for one more.
   package private(set) var phase: LiveStatus.Phase
   package private(set) var attention: AttentionChoice
   package private(set) var breakpoints: Set<Breakpoint> = []
@@ -91,6 +91,7 @@ package struct RunControl: Sendable, Equatable {
 
   /// Takes a command; a sentence when it is refused.
   package mutating func take(_ command: Command) -> String? {
+    if let why = refusal(command) { return why }
     switch command {
     case .run: isRunning = true
     case .pause: rest()
@@ -112,6 +113,28 @@ package struct RunControl: Sendable, Equatable {
   /// More than any context holds.
   private static let mostSteps = 1 << 30
 
+  /// Why no more tokens can be asked for: what ended has none, unless another branch is about to be the current one.
+  private func refusal(_ command: Command) -> String? {
+    switch command {
+    case .run, .step, .branch: break
+    default: return nil
+    }
+    if isStopped { return "The run was stopped: nothing more is decoded." }
+    guard case .ended(let why) = phase, !isTurning else { return nil }
+    if case .branch = command { return nil }
+    return "Nothing more comes: \(why)."
+  }
+
+  /// Another branch is about to be the current one.
+  private var isTurning: Bool {
+    orders.contains {
+      switch $0 {
+      case .branch, .select: true
+      default: false
+      }
+    }
+  }
+
   // MARK: Events
 
   /// Hears what became of an order; a sentence when the run stops at a breakpoint.
@@ -130,7 +153,7 @@ package struct RunControl: Sendable, Equatable {
       }
     case .ended(let why):
       phase = .ended(why)
-      (steps, goals) = (0, [:])
+      rest()
     case .branched(let id, let tokens, let goal, let choice):
       goals[id] = goal
       turn(to: id, tokens, choice)
@@ -152,11 +175,9 @@ package struct RunControl: Sendable, Equatable {
 
   private mutating func settle() {
     switch phase {
-    case .prefill: break
-    case .ended: if isStopped { phase = .ended("stopped") }
+    case .prefill, .ended: break
     case .running, .paused:
-      let isDecoding = isRunning || steps > 0 || isCatchingUp
-      phase = isStopped ? .ended("stopped") : isDecoding ? .running : .paused
+      phase = isStopped ? .ended("stopped") : isRunning || isCatchingUp ? .running : .paused
     }
   }
 

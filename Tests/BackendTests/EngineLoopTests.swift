@@ -114,6 +114,37 @@ private final class Desk: StepSink {
     }
   }
 
+  @Test func aStopKeepsThePromptFromBeingRead() async throws {
+    try await Self.with(startsPaused: false) { loop, desk in
+      desk.send(.stop)
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("stopped while the prompt was read"))
+      #expect(desk.now.taken.isEmpty && desk.now.standings.last?.lengths == [20])
+    }
+  }
+
+  @Test func theEndIsToldAndBranchesGoOn() async throws {
+    try await Self.with(startsPaused: false, most: 30) { loop, desk in
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("30 tokens, as asked"))
+      #expect(desk.now.taken.count == 30)
+      desk.send(.branch(from: Frame(branch: 0, tokens: 26), RunControlTests.sparse))
+      try await desk.drive(loop)
+      // It caught up with the fifty tokens of the trunk, where it may end, and began at its fork.
+      #expect(desk.now.standings.last?.lengths == [50, 50])
+      #expect(desk.now.taken[30].step.position == 25)
+      #expect(desk.now.taken[30].step.attention == RunControlTests.sparse.description)
+      #expect(desk.now.standings.last?.frame == Frame(branch: 1, tokens: 50))
+      desk.send(.select(0))
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .paused && desk.now.taken.count == 55)
+      #expect(desk.now.standings.last?.frame == Frame(branch: 0, tokens: 50))
+      desk.send(.run)
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("30 tokens, as asked"))
+    }
+  }
+
   @Test func eightBranchesAreTheMost() async throws {
     try await Self.with { loop, desk in
       desk.send(.step(1))

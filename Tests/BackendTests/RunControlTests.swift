@@ -127,6 +127,83 @@ private struct Player {
     #expect(player.lengths == [8 + taken + 5])
   }
 
+  /// The next press of the key comes while the last one is being decoded.
+  @Test func whoStepsIsPaused() {
+    var player = Player()
+    player.send(.step(2))
+    #expect(player.control.phase == .paused)
+    player.once()
+    #expect(player.control.phase == .paused && player.control.upcoming == .decode(Self.dense))
+  }
+
+  static let before: [(String, @Sendable () -> RunControl, LiveStatus.Phase)] = {
+    func after(_ change: @escaping @Sendable (inout Player) -> Void) -> @Sendable () -> RunControl {
+      {
+        var player = Player()
+        change(&player)
+        return player.control
+      }
+    }
+    return [
+      ("paused", after { _ in }, .ended("stopped")),
+      ("running", after { $0.send(.run) }, .ended("stopped")),
+      ("stepping", after { $0.send(.step(9)) }, .ended("stopped")),
+      (
+        "catching up",
+        after {
+          $0.send(.step(4))
+          $0.play()
+          $0.send(.branch(from: Frame(tokens: 10), sparse))
+          $0.play(1)
+        }, .ended("stopped")
+      ),
+      (
+        "ended",
+        after {
+          $0.most = 10
+          $0.send(.run)
+          $0.play()
+        }, .ended("the text ended")
+      ),
+      (
+        "read in part",
+        {
+          var control = Player(startsPaused: false, isRead: false).control
+          _ = control.hear(.reading(layer: 1))
+          return control
+        }, .ended("stopped while the prompt was read")
+      ),
+      (
+        "not begun", { Player(startsPaused: false, isRead: false).control },
+        .ended("stopped while the prompt was read")
+      ),
+    ]
+  }()
+
+  @Test(arguments: before.indices) func stopInEveryPhase(_ index: Int) {
+    let (name, make, expected) = Self.before[index]
+    var player = Player()
+    player.control = make()
+    let order = player.control.upcoming
+    player.send(.save("kept"), .stop)
+    #expect(order.map(player.control.stands) != true, "\(name)")
+    if order == .readPrompt {
+      // The loop says how much it has got.
+      let first = player.orders(1)
+      #expect(first == [.readPrompt], "\(name)")
+      player.hear(.read(isWhole: false))
+    }
+    #expect(player.control.phase == expected && player.said.isEmpty, "\(name)")
+    let rest = player.orders(2)
+    #expect(rest == [.save("kept"), nil], "\(name)")
+    player.send(.run, .step(1), .branch(from: Frame(tokens: 9), Self.sparse))
+    #expect(player.said.count == 3 && player.said.allSatisfy { $0.contains("was stopped") })
+    // Looking at another branch wakes nothing.
+    player.send(.select(0))
+    player.play()
+    #expect(player.control.upcoming == nil && player.control.phase == expected, "\(name)")
+  }
+
   @Test func aStopAfterTheWholePrompt() {
     var player = Player(startsPaused: false, isRead: false)
     player.send(.stop)
@@ -218,6 +295,45 @@ private struct Player {
     player.play()
     #expect(player.lengths == [14, 11] && player.control.phase == .paused)
     #expect(player.said == ["Stopped at token 10: break divergence."])
+  }
+
+  @Test func theEndOfTheText() {
+    var player = Player()
+    player.most = 10
+    player.send(.run)
+    player.play()
+    #expect(player.lengths == [10] && player.control.phase == .ended("the text ended"))
+    #expect(player.control.upcoming == nil && player.said.isEmpty)
+    player.send(.run, .step(1))
+    #expect(player.said == Array(repeating: "Nothing more comes: the text ended.", count: 2))
+    #expect(player.control.upcoming == nil)
+    // A branch of it goes as far, and no further by itself: the run that was asked for has ended.
+    player.most = 100
+    player.send(.branch(from: Frame(branch: 0, tokens: 9), Self.sparse))
+    player.play()
+    #expect(player.lengths == [10, 10] && player.control.phase == .paused)
+  }
+
+  @Test func selectWhileEnded() {
+    var player = Player()
+    player.send(.step(2))
+    player.play()
+    player.send(.branch(from: Frame(branch: 0, tokens: 9), Self.sparse))
+    player.most = 12
+    player.send(.run)
+    player.play()
+    #expect(player.lengths == [10, 12] && player.control.phase == .ended("the text ended"))
+    player.send(.select(0))
+    player.play()
+    #expect(player.lengths == [10, 12] && player.control.phase == .paused)
+    player.send(.run)
+    player.play()
+    #expect(player.lengths == [12, 12] && player.control.phase == .ended("the text ended"))
+    // Told both at once, it need not have turned yet.
+    player.most = 14
+    player.send(.select(1), .run)
+    player.play()
+    #expect(player.lengths == [12, 14] && player.said.isEmpty)
   }
 
   @Test func attentionOfTheNextToken() {
