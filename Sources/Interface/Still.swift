@@ -37,7 +37,7 @@ public enum Still {
       }
       if missing.isEmpty { break }
       for question in missing {
-        _ = update(&model, .answered(question, frame, try await ask(question)))
+        model.store(question, frame, try await ask(question))
       }
     }
     model.isWhole = true
