@@ -25,6 +25,8 @@ public final class LocalBackend: Backend {
     var stores: [BranchStore] = []
     /// A job is under way or about to be.
     var isBusy = false
+    /// Those who wait for the end of that job.
+    var waiting: [CheckedContinuation<Void, Never>] = []
     /// The phase is that of `control`.
     private var newest: LiveStatus
 
@@ -112,7 +114,13 @@ public final class LocalBackend: Backend {
   /// Ends the run and waits for what is under way: a recording that is being saved is written to its end.
   public func finish() async {
     send(.stop)
-    while state.withLock({ $0.isBusy }) { try? await Task.sleep(for: .milliseconds(2)) }
+    await withCheckedContinuation { done in
+      let isIdle = state.withLock { state in
+        if state.isBusy { state.waiting.append(done) }
+        return !state.isBusy
+      }
+      if isIdle { done.resume() }
+    }
   }
 
   /// Starts a job when none is under way.
@@ -130,12 +138,16 @@ public final class LocalBackend: Backend {
   /// One turn of a few milliseconds; false when there is nothing more to do for now.
   private func turn() -> Bool {
     if let order = state.withLock({ $0.control.next() }) { loop.obey(order, self) }
-    return state.withLock { state in
+    let (goesOn, waiting) = state.withLock { state in
       // What came meanwhile is told here, or is still to be done: nothing falls between.
       feed.tell(.live(state.status))
       state.isBusy = state.control.upcoming != nil
-      return state.isBusy
+      guard !state.isBusy else { return (true, [CheckedContinuation<Void, Never>]()) }
+      defer { state.waiting = [] }
+      return (false, state.waiting)
     }
+    for one in waiting { one.resume() }
+    return goesOn
   }
 }
 

@@ -88,4 +88,12 @@ import Testing
       #expect(found.isEmpty, "\(file.lastPathComponent): \(found)")
     }
   }
+
+  /// Backends wait for what happens and never look again after a while.
+  @Test func noBackendPolls() throws {
+    for file in Self.sources("Backends") {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      #expect(!text.contains("Task.sleep") && !text.contains("usleep"), "\(file.lastPathComponent)")
+    }
+  }
 }
