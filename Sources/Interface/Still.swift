@@ -37,7 +37,8 @@ public enum Still {
       }
       if missing.isEmpty { break }
       for question in missing {
-        model.store(question, frame, try await ask(question))
+        // A lesson follows its answers; what it wants done has no place in a picture.
+        _ = update(&model, .answered(question, frame, try await ask(question)))
       }
     }
     model.isWhole = true
