@@ -119,7 +119,9 @@ let tests: [(name: String, needs: [String])] = [
   ),
   (
     "BackendTests",
-    ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Backends"]
+    [
+      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Sessions", "Backends",
+    ]
   ),
   (
     "CommandTests",

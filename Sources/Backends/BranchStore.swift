@@ -14,7 +14,7 @@ import Tensors
 /// catch: keys become visible only when `publish` says so, and old queries may be let go to stay
 /// within the budget; `available` tells which positions have both. Memory: the queries, and a
 /// snapshot of caches that the engine has anyway.
-final class BranchStore: Sendable {
+package final class BranchStore: Sendable {
   /// What the branch is, and where it left its parent.
   let branch: Branch
   /// Query rows of every layer, as far as the budget goes.

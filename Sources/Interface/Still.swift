@@ -44,6 +44,7 @@ public enum Still {
       }
       if missing.isEmpty { break }
       for question in missing {
+        // A lesson follows its answers; what it wants done has no place in a picture.
         _ = update(&model, .answered(question, frame, try await ask(question)))
       }
     }

@@ -24,8 +24,9 @@ extension Model {
     case .find: mode = .prompt(.find, text: "")
     case .findNext:
       // n is also normalise while nothing is searched for; Esc forgets a search.
-      if search == nil { changePicture(.normalise) } else { findAgain(forward: true) }
-    case .findPrevious: findAgain(forward: false)
+      if search != nil { return findAgain(forward: true) }
+      changePicture(.normalise)
+    case .findPrevious: return findAgain(forward: false)
     case .lambdaDown, .lambdaUp, .lambdaDecadeDown, .lambdaDecadeUp:
       stepSetting(action, repeats ?? 1)
     case .field: nextField()

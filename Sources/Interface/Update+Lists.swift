@@ -46,44 +46,44 @@ extension Model {
 
   /// The wheel zooms where there is a map and moves elsewhere; a press outside the normal mode
   /// closes what is open.
-  mutating func takeMouse(_ mouse: Mouse) {
+  mutating func takeMouse(_ mouse: Mouse) -> [Effect] {
     guard case .normal = mode else {
       if mouse.action == .press { mode = .normal }
-      return
+      return []
     }
     switch mouse.action {
     case .wheelUp, .wheelDown:
       if selection.view == .map { point(mouse) }
       let up = mouse.action == .wheelUp
-      _ = perform(selection.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
+      return perform(selection.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil
       let before = selection
-      press(mouse)
+      let effects = press(mouse)
       if selection != before { isStopped = false }
+      return effects
     case .drag: dragMap(mouse)
     case .release: drag = nil
     }
+    return []
   }
 
   /// Puts the cursor there; a second press on the chosen head opens it.
-  private mutating func press(_ mouse: Mouse) {
+  private mutating func press(_ mouse: Mouse) -> [Effect] {
     switch selection.view {
     case .map: point(mouse)
     case .heads:
       let layout = HeadsLayout(self)
       let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
-      guard let index else { return }
-      if layout.order[index] == selection.head {
-        _ = perform(.open)
-      } else {
-        selection.head = layout.order[index]
-      }
-    case .tokens: pointAtToken(mouse)
+      guard let index else { return [] }
+      if layout.order[index] == selection.head { return perform(.open) }
+      selection.head = layout.order[index]
+    case .tokens: return pointAtToken(mouse)
     case .compare: pointInComparison(mouse)
     case .blocks, .sinks: break
     }
+    return []
   }
 
   /// Puts the cursor where the mouse is.

@@ -36,20 +36,18 @@ extension Model {
   }
 
   /// The token under the mouse becomes the frame's last one, or the query of a dump.
-  mutating func pointAtToken(_ mouse: Mouse) {
+  mutating func pointAtToken(_ mouse: Mouse) -> [Effect] {
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0
-    guard area.contains(mouse.x, mouse.y) else { return }
+    guard area.contains(mouse.x, mouse.y) else { return [] }
     let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
     let cursor =
       live == nil ? source.visibility.position(row: selection.query) : frame.tokens - 1
     let flow = TextFlow(texts, in: area.inset(2, 1), cursor: cursor)
-    guard let token = flow.token(x: mouse.x, y: mouse.y) else { return }
-    if live == nil {
-      selection.query = token - source.visibility.offset
-      clampCursor()
-    } else {
-      _ = stepTo(token)
-    }
+    guard let token = flow.token(x: mouse.x, y: mouse.y) else { return [] }
+    guard live == nil else { return stepTo(token) }
+    selection.query = token - source.visibility.offset
+    clampCursor()
+    return []
   }
 
   /// `break`, `save`, `branch` and `method`; nil when the text is none of them.

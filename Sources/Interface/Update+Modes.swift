@@ -46,12 +46,11 @@ extension Model {
         return []
       }
       if prompt == .goToStep { return stepTo(number) }
-      _ = performing { prompt == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
+      return performing { prompt == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
     case .find:
       search = text
-      findAgain(forward: true, includingHere: true)
+      return findAgain(forward: true, includingHere: true)
     }
-    return []
   }
 
   /// Runs a change that is no single action, with undo.
@@ -68,31 +67,19 @@ extension Model {
 
   /// The next token that matches, round the end; a number that no token matches is taken for a
   /// place.
-  mutating func findAgain(forward: Bool, includingHere: Bool = false) {
-    guard let search else {
-      message = "Nothing was searched for yet; / finds a token."
-      return
-    }
+  mutating func findAgain(forward: Bool, includingHere: Bool = false) -> [Effect] {
+    guard let search else { return say("Nothing was searched for yet; / finds a token.") }
     guard !source.tokens.isEmpty else {
-      message = "This file has no token texts; --tokens FILE gives them."
-      return
+      return say("This file has no token texts; --tokens FILE gives them.")
     }
+    let isText = selection.view == .tokens, isLive = isText && live != nil
     // In the text of a live run what comes after the token that is looked at can be found too.
-    let end = selection.view == .tokens ? length : source.keys
+    let end = isText ? length : source.keys
     let matches = TokenSearch(search).matches(source.tokens).filter { $0 < end }
     guard !matches.isEmpty else {
-      if let number = Int(search) {
-        if selection.view == .tokens, live != nil {
-          _ = stepTo(number)
-        } else {
-          _ = performing { $0.goTo(number) }
-        }
-      } else {
-        message = "No token matches \"\(search)\"."
-      }
-      return
+      guard let number = Int(search) else { return say("No token matches \"\(search)\".") }
+      return isLive ? stepTo(number) : performing { $0.goTo(number) }
     }
-    let isText = selection.view == .tokens
     let here = isText ? selection.query : selection.key
     let next: Int
     if forward {
@@ -100,13 +87,11 @@ extension Model {
     } else {
       next = matches.last { $0 < here } ?? matches[matches.count - 1]
     }
-    if isText, live != nil {
-      _ = stepTo(next)
-    } else {
-      _ = performing { isText ? $0.goTo(query: next) : $0.goTo(next) }
-    }
+    let effects =
+      isLive ? stepTo(next) : performing { isText ? $0.goTo(query: next) : $0.goTo(next) }
     let place = matches.firstIndex(of: next)! + 1
     message = "\"\(search)\": match \(place) of \(matches.count), key \(next). n next, N previous."
+    return effects
   }
 
   /// Types a name or a command. Enter prefers what was typed in full to the first hit of the list.

@@ -51,9 +51,7 @@ extension Model {
       isQuitting = true
       return [.cancelWork, .quit]
     case .interrupt: return interrupt()
-    case .mouse(let mouse):
-      takeMouse(mouse)
-      return []
+    case .mouse(let mouse): return takeMouse(mouse)
     case .key(let key):
       interruptsInARow = 0
       if presents { pressed = Array((pressed + [key]).suffix(6)) }

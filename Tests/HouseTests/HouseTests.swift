@@ -146,4 +146,23 @@ import Testing
     ).map { String($0.1) }
     #expect(wanted.count > 2 && Set(asked) == Set(wanted).subtracting(["avx512vnni"]))
   }
+
+  /// What `update` wants done comes back as values: nobody in Interface may throw them away.
+  @Test func noEffectIsThrownAway() throws {
+    let discards =
+      /(?m)(?:_ = (?:\w+\.)?(?:stepTo|perform|performing|takeKey|change)\b|@discardableResult[^{]*-> \[Effect\])/
+    for file in Self.sources("Interface") {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      let found = text.matches(of: discards).map { String($0.0.prefix(60)) }
+      #expect(found.isEmpty, "\(file.lastPathComponent): \(found)")
+    }
+  }
+
+  /// Backends wait for what happens and never look again after a while.
+  @Test func noBackendPolls() throws {
+    for file in Self.sources("Backends") {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      #expect(!text.contains("Task.sleep") && !text.contains("usleep"), "\(file.lastPathComponent)")
+    }
+  }
 }

@@ -1,0 +1,27 @@
+public import Models
+public import Sessions
+
+/// What a run begins with: attention, sampling, and how far it goes by itself.
+public struct RunOptions: Sendable {
+  public var attention: AttentionChoice
+  public var sampler: SamplerSettings
+  /// Tokens to decode; the model's context bounds it in any case.
+  public var maxTokens: Int
+  /// Dense attention on the same tokens beside every branch.
+  public var hasShadow: Bool
+  public var startsPaused: Bool
+  /// Bytes of queries to keep.
+  public var queryBudget: Int
+
+  /// Sets what is given; the rest runs on at once, without a shadow, to the end of the context.
+  public init(
+    attention: AttentionChoice, sampler: SamplerSettings = .init(), maxTokens: Int = .max,
+    hasShadow: Bool = false, startsPaused: Bool = false,
+    queryBudget: Int = QueryRecord.standardBudget
+  ) {
+    (self.attention, self.sampler, self.maxTokens) = (attention, sampler, maxTokens)
+    (self.hasShadow, self.startsPaused, self.queryBudget) = (
+      hasShadow, startsPaused, queryBudget
+    )
+  }
+}

@@ -1,0 +1,160 @@
+import Attention
+import Backends
+import Foundation
+import Models
+import Sessions
+import Support
+import Synchronization
+import Tensors
+import Testing
+
+/// A small model whose text has no end of its own.
+enum SmallModel {
+  static let prompt = (0..<20).map { 20 + $0 * 7 % 90 }
+
+  static func with<R>(_ body: (LanguageModel) async throws -> R) async throws -> R {
+    let path = FileManager.default.temporaryDirectory.appending(path: "loop-\(UUID()).gguf").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    var tiny = TinyModel("llama", .q8_0, seed: 4)
+    tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(1 << 30))
+    tiny.gguf.set(
+      "tokenizer.ggml.token_type", .i32s([Int32](repeating: 1, count: tiny.vocabulary)))
+    try Data(tiny.bytes).write(to: URL(filePath: path))
+    return try await body(try LanguageModel(path))
+  }
+}
+
+/// Stands where a backend would: a control, and everything that the loop told.
+private final class Desk: StepSink {
+  struct Told: Sendable {
+    var control: RunControl
+    var taken: [RunControl.Taken] = []
+    var standings: [Standing] = []
+    var said: [String] = []
+    /// Pauses by itself once so many tokens were taken.
+    var pausesAt = Int.max
+  }
+
+  let told: Mutex<Told>
+
+  init(startsPaused: Bool) {
+    told = Mutex(
+      Told(
+        control: RunControl(
+          attention: RunControlTests.dense, layers: 2, startsPaused: startsPaused)))
+  }
+
+  var now: Told { told.withLock { $0 } }
+
+  func send(_ commands: Command...) {
+    told.withLock { told in
+      for command in commands {
+        if let why = told.control.take(command) { told.said.append(why) }
+      }
+    }
+  }
+
+  func stands(_ order: RunControl.Order) -> Bool { told.withLock { $0.control.stands(order) } }
+
+  func tell(_ event: RunControl.Event) {
+    told.withLock { told in
+      if case .took(let taken) = event { told.taken.append(taken) }
+      if let sentence = told.control.hear(event) { told.said.append(sentence) }
+      if told.taken.count == told.pausesAt { _ = told.control.take(.pause) }
+    }
+  }
+
+  func tell(_ standing: Standing) { told.withLock { $0.standings.append(standing) } }
+  func say(_ sentence: String) { told.withLock { $0.said.append(sentence) } }
+
+  /// Gives the loop one order after another until there is none.
+  func drive(_ loop: EngineLoop) async throws {
+    try await ComputeThreads.shared.value { [self] in
+      while let order = told.withLock({ $0.control.next() }) { loop.obey(order, self) }
+    }
+  }
+}
+
+/// The engine's loop with a sink that is no backend.
+@Suite(.timeLimit(.minutes(5))) struct EngineLoopTests {
+  private static func with(
+    startsPaused: Bool = true, most: Int = .max, _ body: (EngineLoop, Desk) async throws -> Void
+  ) async throws {
+    try await SmallModel.with { model in
+      let loop = try EngineLoop(
+        model, prompt: SmallModel.prompt,
+        RunOptions(attention: RunControlTests.dense, maxTokens: most))
+      try await body(loop, Desk(startsPaused: startsPaused))
+    }
+  }
+
+  @Test func itTellsWhatItDid() async throws {
+    try await Self.with { loop, desk in
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .paused && desk.now.taken.isEmpty)
+      #expect(desk.now.standings.last?.frame == Frame(branch: 0, tokens: 20))
+      #expect(desk.now.standings.contains { $0.frame.revision == 2 }, "two layers were told")
+      desk.send(.step(3))
+      try await desk.drive(loop)
+      #expect(desk.now.taken.map(\.step.position) == [20, 21, 22])
+      #expect(desk.now.standings.last?.lengths == [23])
+      #expect(desk.now.standings.last?.tokensPerSecond ?? 0 > 0)
+      #expect(desk.now.said.isEmpty)
+    }
+  }
+
+  /// It asks after every token: a pause takes effect at the next one, not at the end of a turn.
+  @Test func aPauseComesBetweenTwoTokens() async throws {
+    try await Self.with { loop, desk in
+      desk.told.withLock { $0.pausesAt = 2 }
+      desk.send(.run)
+      try await desk.drive(loop)
+      #expect(desk.now.taken.count == 2 && desk.now.control.phase == .paused)
+      #expect(desk.now.standings.last?.lengths == [22])
+    }
+  }
+
+  @Test func aStopKeepsThePromptFromBeingRead() async throws {
+    try await Self.with(startsPaused: false) { loop, desk in
+      desk.send(.stop)
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("stopped while the prompt was read"))
+      #expect(desk.now.taken.isEmpty && desk.now.standings.last?.lengths == [20])
+    }
+  }
+
+  @Test func theEndIsToldAndBranchesGoOn() async throws {
+    try await Self.with(startsPaused: false, most: 30) { loop, desk in
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("30 tokens, as asked"))
+      #expect(desk.now.taken.count == 30)
+      desk.send(.branch(from: Frame(branch: 0, tokens: 26), RunControlTests.sparse))
+      try await desk.drive(loop)
+      // It caught up with the fifty tokens of the trunk, where it may end, and began at its fork.
+      #expect(desk.now.standings.last?.lengths == [50, 50])
+      #expect(desk.now.taken[30].step.position == 25)
+      #expect(desk.now.taken[30].step.attention == RunControlTests.sparse.description)
+      #expect(desk.now.standings.last?.frame == Frame(branch: 1, tokens: 50))
+      desk.send(.select(0))
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .paused && desk.now.taken.count == 55)
+      #expect(desk.now.standings.last?.frame == Frame(branch: 0, tokens: 50))
+      desk.send(.run)
+      try await desk.drive(loop)
+      #expect(desk.now.control.phase == .ended("30 tokens, as asked"))
+    }
+  }
+
+  @Test func eightBranchesAreTheMost() async throws {
+    try await Self.with { loop, desk in
+      desk.send(.step(1))
+      try await desk.drive(loop)
+      for _ in 0..<8 {
+        desk.send(.branch(from: Frame(branch: 0, tokens: 21), RunControlTests.sparse))
+        try await desk.drive(loop)
+      }
+      #expect(desk.now.standings.last?.lengths.count == 8)
+      #expect(desk.now.said == ["Eight branches are the most."])
+    }
+  }
+}
