@@ -26,7 +26,7 @@ public struct MapNumbers: Sendable {
   /// Of some rows, all of them when the map is whole. Throws what the rows of `map` throw, and
   /// `CancellationError`.
   public init(_ head: Head, _ map: any RowField, rows chosen: [Int], _ run: MethodRun) throws {
-    let dense = PatternRows(head, precision: run.precision)
+    let dense = run.pattern(head)
     let values = head.value.map { (floats: $0.floats(), width: $0.shape[1]) }
     let runs = Range.runs(of: chosen).flatMap { range in
       stride(from: range.lowerBound, to: range.upperBound, by: 32).map {

@@ -35,7 +35,7 @@ public struct MaskNumbers: Sendable {
 
   /// Throws `CancellationError`. Cost: the pattern, and a selection in every row.
   public init(_ head: Head, _ set: KeptSet, _ run: MethodRun) throws {
-    let rows = PatternRows(head, precision: run.precision)
+    let rows = run.pattern(head)
     let tiles = (head.queries + Self.tile - 1) / Self.tile
     let step = run.sampling(head, tiles: tiles, rows: Self.tile)
     let chosen = Array(stride(from: tiles - 1, through: 0, by: -step))

@@ -12,9 +12,9 @@ public struct Summariser: Sendable {
   private let rows: PatternRows
 
   /// Packs the keys; nothing is computed yet.
-  public init(_ head: Head) {
+  public init(_ head: Head, _ rows: PatternRows? = nil) {
     self.head = head
-    rows = PatternRows(head)
+    self.rows = rows ?? PatternRows(head)
   }
 
   /// Entries that are looked at: of longer heads strips of rows, evenly spread, stand for all.

@@ -152,6 +152,8 @@ public struct MethodRun: Sendable {
   public var precision: TilePass.Precision
   /// Fields alone are wanted: numbers that cost another pass may be left out.
   public var wantsNumbers: Bool
+  /// Rows of the pattern of a head, made ready once for all who ask.
+  public var pattern: @Sendable (Head) -> PatternRows
   /// Long heads are read whole, not by a sample: for files.
   public var isWhole = false
   /// A table of the head that is there already, for a tile and a lambda; asked before one is
@@ -167,6 +169,7 @@ public struct MethodRun: Sendable {
   ) {
     (self.threads, self.precision, self.progress) = (threads, precision, progress)
     (self.wantsNumbers, self.table, self.isCancelled) = (wantsNumbers, table, isCancelled)
+    pattern = { PatternRows($0, precision: precision) }
   }
 
   /// One tile of rows in how many stands for all: 1, or so many that about 2^26 entries of a long

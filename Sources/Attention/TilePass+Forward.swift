@@ -30,8 +30,8 @@ extension TilePass {
   /// The online softmax over tiles, output included: BLASST exactly as blasst.md says, or attention
   /// over kept sets.
   ///
-  /// With `every` 2 and more only the last of so many row tiles is computed; the others stay zero
-  /// and unseen. Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the
+  /// With `every` 2 and more only the last of so many row tiles is computed; the others have no
+  /// rows in `values` and are unseen. Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the
   /// arithmetic is that of dense attention, bit for bit. Nil when cancelled.
   /// Cost O(queries * keys * d / 2) for the scores, which are never saved, and about as much again
   /// for the values of blocks that are computed.
@@ -55,9 +55,10 @@ extension TilePass {
     }
     if isCancelled() { return nil }
     let dv = group.heads[0].valueDim
+    let places = Self.places(rowTiles, spec.rows, group.queries, every: step)
     var outputs = group.heads.map { _ in
       HeadOutput(
-        values: [Float](repeating: 0, count: group.queries * dv),
+        values: [Float](repeating: 0, count: places.last * dv),
         mask: BlockMask(
           spec: spec, rowTiles: rowTiles, keyTiles: keyTiles,
           verdicts: [Verdict](repeating: .invisible, count: rowTiles * keyTiles)))
@@ -67,7 +68,7 @@ extension TilePass {
       let i = rowTiles - 1 - item / units.count
       let perHead = row.output.count / units[item % units.count].count
       for (slot, head) in units[item % units.count].enumerated() {
-        let start = i * spec.rows * dv
+        let start = places.starts[i] * dv
         outputs[head].values.replaceSubrange(
           start..<start + perHead, with: row.output[slot * perHead..<(slot + 1) * perHead])
         outputs[head].decidedByBound += row.decidedByBound
@@ -76,6 +77,20 @@ extension TilePass {
       }
     }
     return outputs
+  }
+}
+
+extension TilePass {
+  /// Where the rows of each tile stand in an output, and how many rows it has: tiles that are left out take no room.
+  fileprivate static func places(_ tiles: Int, _ rows: Int, _ queries: Int, every step: Int) -> (
+    starts: [Int], last: Int
+  ) {
+    var starts = [Int](repeating: 0, count: tiles), at = 0
+    for tile in 0..<tiles {
+      starts[tile] = at
+      if (tiles - 1 - tile) % step == 0 { at += min(rows, queries - tile * rows) }
+    }
+    return (starts, at)
   }
 }
 

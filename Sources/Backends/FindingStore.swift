@@ -88,8 +88,7 @@ final class FindingStore: Sendable {
         return .findings(findings.sketched)
       case .table(_, let request): return try table(question, request, place)
       case .summary:
-        guard let summary = Summariser(place.head).summary() else { throw CancellationError() }
-        return .summary(summary)
+        return .summary(try summary(place))
       case .steps, .detail: return .unavailable("this is not about one head")
       }
     } catch let missing as Missing {
@@ -97,6 +96,14 @@ final class FindingStore: Sendable {
     } catch let error as KnobError {
       return .unavailable(error.description)
     }
+  }
+
+  /// Sink, entropy and label of a head. Throws `CancellationError`.
+  func summary(_ place: Place) throws -> HeadSummary {
+    guard let summary = Summariser(place.head, pass(place)?.rows).summary() else {
+      throw CancellationError()
+    }
+    return summary
   }
 
   // MARK: Fields
@@ -175,9 +182,24 @@ final class FindingStore: Sendable {
       try wholeTable(question, place, spec, lambda)
     }
     run.isWhole = isWhole
+    // Keys that are packed already serve the rows, too.
+    run.pattern = { [self] head in
+      Self.isSame(head, place.head) ? pass(place)?.rows ?? PatternRows(head) : PatternRows(head)
+    }
     let findings = try method.examine(try place.subject(card.scope), run)
     if !isWhole { found[key(needsNumbers)] = findings }
     return findings
+  }
+
+  /// The same queries and keys, by where they lie.
+  private static func isSame(_ a: Head, _ b: Head) -> Bool {
+    guard case .projections(let q, let k, _) = a.source,
+      case .projections(let otherQ, let otherK, _) = b.source,
+      let one = q.plainBytes?.baseAddress, let two = k.plainBytes?.baseAddress
+    else { return false }
+    return one == otherQ.plainBytes?.baseAddress && two == otherK.plainBytes?.baseAddress
+      && a.queries == b.queries && a.keys == b.keys && a.visibility == b.visibility
+      && a.scale == b.scale
   }
 
   /// How much of a whole map lies on the blocks that another method, one of block tables, computes.

@@ -90,7 +90,7 @@ extension FileBackend {
           HeadReport(
             layer: heads.layers[layer], head: head,
             findings: request.wantsFields ? findings : findings.sketched,
-            summary: request.wantsSummary ? Summariser(place.head).summary() : nil,
+            summary: request.wantsSummary ? try store.summary(place) : nil,
             tile: try card.blockTables?.read(request.setting, place.head.queries).spec
               ?? findings.tile,
             isDecode: place.head.queries == 1))

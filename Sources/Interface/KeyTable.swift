@@ -172,7 +172,7 @@ public enum KeyTable {
     row(.background, char("b"), "colours for a light or a dark background", "", "Picture"),
     row(.open, [.enter], "open the chosen head in the Map", "open", "Head", [.heads, .sinks]),
     row(
-      .sort, char("S"), "sort heads: by layer, sparsity, sink, entropy, pattern, a number", "sort",
+      .sort, char("S"), "sort heads: layer, sparsity, sink, entropy, pattern, number", "sort",
       "Head",
       [.heads]),
     row(.viewMap, char("1"), "view 1: Map", "", "Views"),

@@ -3,7 +3,7 @@ public import Attention
 
 /// A field of a head: the source's own pattern, or one that a method found.
 ///
-/// Example: `FieldID(head, method: MethodSetting("lucid"), name: "map")`.
+/// Example: `FieldID(head, method: MethodSetting("a-shape"), name: "map")`.
 public struct FieldID: Sendable, Hashable {
   /// The head it belongs to.
   public var head: HeadID

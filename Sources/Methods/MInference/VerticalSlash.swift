@@ -35,8 +35,7 @@ public struct VerticalSlash: MaskMethod {
     let budget = Budget(knobs, of: ["vertical", "slash"], keys: head.keys)
     let vertical = max(budget.tokens(knobs[Self.vertical]), budget.tokens(30))
     let slash = max(budget.tokens(knobs[Self.slash]), budget.tokens(50))
-    let seen = Shapes.lastQueries(
-      PatternRows(head, precision: run.precision), rows: knobs[Self.rows])
+    let seen = Shapes.lastQueries(run.pattern(head), rows: knobs[Self.rows])
     aside.selection = seen.rows * head.keys
     aside.findings.series(
       "columns", Axis(.key, seen.columns.count), seen.columns.map(Float.init), .none,

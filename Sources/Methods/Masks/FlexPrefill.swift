@@ -106,7 +106,7 @@ struct FlexSearch {
     self.head = head
     self.size = size
     (wide, high) = ((head.keys + size - 1) / size, (head.queries + size - 1) / size)
-    let seen = Shapes.lastQueries(PatternRows(head, precision: run.precision), rows: size)
+    let seen = Shapes.lastQueries(run.pattern(head), rows: size)
     rows = seen.rows
     vertical = seen.columns.map { $0 / Double(max(seen.rows, 1)) }
     slash = seen.offsets.prefix(head.keys).map { $0 / Double(max(seen.rows, 1)) }
