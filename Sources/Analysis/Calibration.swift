@@ -31,14 +31,16 @@ public struct SparsityCurve: Sendable {
     self.margins = margins.filter { !$0.isNaN }.sorted()
   }
 
-  /// The first `length` queries and keys of causal prefill tables: the prompt cut off there,
-  /// exactly, when `length` is a multiple of the tile's rows (it is rounded down to one).
-  /// `tables` is not empty, all of one tile; `length` in tokens.
+  /// The first `length` queries and keys of causal prefill tables: the prompt cut off there, exactly.
+  ///
+  /// A length that takes in all queries takes in the ragged last row of tiles too; a shorter one is rounded down to a
+  /// multiple of the tile's rows, as the rows of a tile vote together, and `length` says what it became.
   public init(prefill tables: [BlockTable], length: Int) {
-    let rows = tables[0].spec.rows
-    let tiles = min(max(1, length / rows), tables[0].rowTiles)
+    let table = tables[0], rows = table.spec.rows
+    let isWhole = length >= table.queries
+    let tiles = isWhole ? table.rowTiles : min(max(1, length / rows), table.rowTiles)
     self.init(
-      phase: .prefill, length: min(tiles * rows, tables[0].keys),
+      phase: .prefill, length: tiles == table.rowTiles ? table.keys : tiles * rows,
       margins: tables.flatMap { $0.margins[0..<tiles * $0.keyTiles] })
   }
 
@@ -245,10 +247,15 @@ public struct HeadCalibration: Sendable {
       calibration = nil
       return
     }
-    let lengths = Set([4, 2, 1].map { table.queries / $0 }).filter { $0 >= table.spec.rows }
-    let curves = (lengths.isEmpty ? [table.queries] : lengths.sorted()).map {
-      SparsityCurve(prefill: [table], length: $0)
-    }
-    calibration = Calibration(curves)
+    let parts = Self.isCausal(table) ? [4, 2].map { table.queries / $0 } : []
+    let lengths = Set(parts.filter { $0 >= table.spec.rows } + [table.queries])
+    calibration = Calibration(
+      lengths.sorted().map { SparsityCurve(prefill: [table], length: $0) })
+  }
+
+  /// Whether its first rows are those of a shorter prompt: as many queries as keys, and the first tile of rows does not
+  /// see the last keys.
+  private static func isCausal(_ table: BlockTable) -> Bool {
+    table.queries == table.keys && table.margins[table.keyTiles - 1].isNaN
   }
 }

@@ -22,8 +22,11 @@ public struct HeadSummary: Sendable {
   public let label: PatternLabel
   /// What is odd about the head's numbers.
   public let quality: Quality
-  /// How many rows all of this was read from; nil when from all.
+  /// How many rows entropy, sink and importance were read from; nil when from all. The label says for itself.
   public let sampledRows: Int?
+
+  /// Put before a number that was read from part of the rows.
+  public var sign: String { sampledRows == nil ? "" : "~" }
 
   /// exp(entropy): how many tokens a row attends to, on the whole.
   public var effectiveTokens: Double { exponential(entropy) }

@@ -1,119 +1,145 @@
 import Attention
 
-/// The kept sets that a head is tried with: each shape at several splits of the same number of
-/// entries.
+/// The kept sets that a head is tried with: each shape at several splits of the same number of entries, filled as nearly as
+/// whole columns, diagonals and blocks allow and never beyond.
 struct ShapeChoices {
-  private let head: Head
-  private let entries: Double
-  private let seen: Shapes.LastQueries
-  private let blockSize: Int
+  typealias Choice = (name: PatternLabel.Name, detail: String, set: KeptSet)
 
-  /// `entries` is the budget: kept entries of the whole map. Reads the last 64 rows of the pattern
-  /// once for all candidates.
-  init(_ head: Head, _ rows: PatternRows, entries: Double) {
-    self.head = head
-    self.entries = entries
-    seen = Shapes.lastQueries(rows, rows: 64)
-    // The largest block of which two fit into each query block's budget.
+  private let head: Head
+  private let rows: SeenRows
+  /// Entries that a set may keep, of those that the rows see.
+  private let budget: Int
+  /// Those with any mass, the heaviest first.
+  private let columns, distances: [Int]
+  /// Key blocks of each query block, best first, by the size of a block.
+  private let ranked: [(size: Int, blocks: [[Int]])]
+
+  /// Columns or diagonals that are passed over before no more are tried.
+  private static let mostMisses = 64
+  /// Smaller blocks are hardly more than single entries, chosen one by one: every head would be block-sparse.
+  private static let leastBlock = 4
+
+  init(_ head: Head, _ pattern: PatternRows, _ rows: SeenRows, budget: Int) {
+    (self.head, self.rows, self.budget) = (head, rows, budget)
+    let seen = Shapes.lastQueries(pattern, rows: 64)
+    columns = Shapes.top(head.keys, of: seen.columns).filter { seen.columns[$0] > 0 }
+    distances = Shapes.top(seen.offsets.count, of: seen.offsets).filter { seen.offsets[$0] > 0 }
+    // The largest block of which two fit into each query block's budget, and the next smaller ones.
     var size = 64
-    while size > 2, entries < Double(2 * size * head.queries) { size /= 2 }
-    blockSize = size
+    while size > 2, budget < 2 * size * rows.rows.count { size /= 2 }
+    ranked = [size, size / 2, size / 4].filter { $0 == size || $0 >= Self.leastBlock }.map {
+      ($0, Shapes.rankedBlocks(head, size: $0))
+    }
   }
 
-  /// A-shape with 0, 4, 16, 64... first columns; vertical-slash with five splits; block-sparse
-  /// once.
-  var candidates: [(PatternLabel.Name, String, KeptSet)] {
-    var sets: [(PatternLabel.Name, String, KeptSet)] = []
+  /// A-shape with 0, 1, 4, 16... first columns, vertical-slash with five splits, block-sparse with up to three sizes.
+  var candidates: [Choice] {
+    var choices: [Choice] = []
     for initial in [0, 1, 4, 16, 64, 256]
-    where initial < head.keys && columnEntries(initial) < entries {
-      sets.append(aShape(initial: initial, entries: entries))
+    where initial <= head.keys && rows.aShape(initial: initial, local: 0) <= budget {
+      choices.append(aShape(initial: initial, budget))
     }
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-      sets.append(verticalSlash(columns: share, entries: entries))
+      choices.append(verticalSlash(columns: share, budget))
     }
-    sets.append(blockSparse(entries: entries))
-    return sets
+    return choices + ranked.map { blockSparse($0.size, $0.blocks, budget) }
   }
 
-  /// Unions of the shapes, each with a part of the budget; they overlap, so a part may exceed a
-  /// third.
-  var unions: [(PatternLabel.Name, String, KeptSet)] {
-    [0.5, 0.42, 0.34].flatMap { part -> [(PatternLabel.Name, String, KeptSet)] in
-      let a = aShape(initial: min(4, head.keys), entries: entries * part)
-      let v = verticalSlash(columns: 0.5, entries: entries * part)
-      let b = blockSparse(entries: entries * part)
-      let detail = "each shape with \(Int(part * 100)) % of the budget"
-      return [
-        (.hybrid, detail, a.2.union(v.2).union(b.2)),
-        (.hybrid, "A-shape and vertical-slash, " + detail, a.2.union(v.2)),
-      ]
+  /// Unions of the shapes, each with an equal part of the budget: as large a part as their overlap leaves room for.
+  func unions(blockSize: Int) -> [Choice] {
+    let blocks = ranked.first { $0.size == blockSize } ?? ranked[0]
+    func two(_ part: Int) -> KeptSet {
+      aShape(initial: 4, part).set.union(verticalSlash(columns: 0.5, part).set)
+    }
+    func three(_ part: Int) -> KeptSet {
+      two(part).union(blockSparse(blocks.size, blocks.blocks, part).set)
+    }
+    return [("", 3, three), ("A-shape and vertical-slash, ", 2, two)].map {
+      name, count, make -> Choice in
+      // In steps of a hundredth; an equal share of each always fits.
+      func part(_ percent: Int) -> Int { budget * percent / 100 }
+      let percent = largest(100 / count...100) {
+        make(part($0)).count(rows.rows, head.visibility) <= budget
+      }
+      return (.hybrid, name + "each shape with \(percent) % of the budget", make(part(percent)))
     }
   }
 
-  /// Entries of the first `count` columns.
-  private func columnEntries(_ count: Int) -> Double {
-    (0..<min(count, head.keys)).reduce(0.0) { $0 + Double(viewers(of: $1)) }
-  }
-
-  /// How many query rows see a key: the entries that keeping its column costs.
-  private func viewers(of key: Int) -> Int {
-    head.visibility.causal
-      ? max(0, min(head.queries, head.queries - (key - head.visibility.offset))) : head.queries
-  }
-
-  /// How many entries a diagonal has; without a causal mask it stands on both sides of the main
-  /// one.
-  private func offsetEntries(_ offset: Int) -> Int {
-    let one = max(
-      0, min(head.queries, head.visibility.position(row: head.queries - 1) - offset + 1))
-    return head.visibility.causal || offset == 0 ? one : 2 * one
-  }
-
-  /// What the first columns leave of the budget buys diagonals from the main one on.
-  private func aShape(initial: Int, entries: Double) -> (PatternLabel.Name, String, KeptSet) {
-    var left = entries - columnEntries(initial)
-    var local = 0
-    while local < head.keys, left >= Double(offsetEntries(local)) {
-      left -= Double(offsetEntries(local))
-      local += 1
+  /// The window takes what the columns leave, then columns what the window leaves.
+  private func aShape(initial: Int, _ budget: Int) -> Choice {
+    let first = largest(0...min(initial, head.keys)) {
+      rows.aShape(initial: $0, local: 0) <= budget
     }
+    let local = largest(0...rows.diagonals.count - 1) {
+      rows.aShape(initial: first, local: $0) <= budget
+    }
+    let all = largest(first...head.keys) { rows.aShape(initial: $0, local: local) <= budget }
     return (
-      .aShape, "first \(initial) + local \(local)",
-      Shapes.aShape(head, initial: initial, local: local)
+      .aShape, "first \(all) + local \(local)",
+      Shapes.aShape(head, initial: all, local: local)
     )
   }
 
-  /// Columns first, with `share` of the budget; diagonals get the rest and what columns left over.
-  /// Entries on both are paid twice, so density may stay below the budget.
-  private func verticalSlash(columns share: Double, entries: Double) -> (
-    PatternLabel.Name, String, KeptSet
-  ) {
+  /// Columns, the heaviest first, up to their share; then diagonals, the heaviest first, as many as fit; then columns again.
+  private func verticalSlash(columns share: Double, _ budget: Int) -> Choice {
+    var mine = Int(Double(budget) * share), left = budget
+    var verticals: [Int] = []
+    for column in columns {
+      guard rows.viewers[column] <= mine else { break }
+      (mine, left) = (mine - rows.viewers[column], left - rows.viewers[column])
+      verticals.append(column)
+    }
+    /// Those of `order` that fit one after another.
+    func fill(_ order: some Sequence<Int>, _ entries: (Int) -> Int) -> [Int] {
+      var fitting: [Int] = [], misses = 0
+      for line in order where left > 0 && misses < Self.mostMisses {
+        let new = entries(line)
+        if new <= left {
+          fitting.append(line)
+          left -= new
+        } else {
+          misses += 1
+        }
+      }
+      return fitting
+    }
+    let slashes = fill(distances) { rows.entries(distance: $0, beside: verticals) }
+    verticals += fill(columns.dropFirst(verticals.count)) {
+      rows.entries(column: $0, beside: slashes)
+    }
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    var left = entries * share
-    var columns = 0, offsets = 0
-    for j in Shapes.top(head.keys, of: seen.columns) where seen.columns[j] > 0 {
-      guard left >= Double(viewers(of: j)) else { break }
-      left -= Double(viewers(of: j))
-      set.columns[j] = 1
-      columns += 1
-    }
-    left += entries * (1 - share)
-    for o in Shapes.top(seen.offsets.count, of: seen.offsets) where seen.offsets[o] > 0 {
-      guard left >= Double(offsetEntries(o)) else { break }
-      left -= Double(offsetEntries(o))
-      set.keep(offset: o)
-      offsets += 1
-    }
-    return (.verticalSlash, "\(columns) columns + \(offsets) diagonals", set)
+    for column in verticals { set.columns[column] = 1 }
+    for distance in slashes { set.keep(offset: distance) }
+    return (
+      .verticalSlash, "\(verticals.count) columns + \(slashes.count) diagonals", set
+    )
   }
 
-  /// As many blocks for every query block, at least one.
-  private func blockSparse(entries: Double) -> (PatternLabel.Name, String, KeptSet) {
-    let blocks = (head.queries + blockSize - 1) / blockSize
-    let count = max(1, Int(entries / Double(blocks * blockSize * blockSize)))
-    return (
-      .blockSparse, "\(count) blocks of \(blockSize) a query block",
-      Shapes.blockSparse(head, size: blockSize, count: count)
-    )
+  /// Every query block's best key block, then every one's second, and so on, from the last query block up; a block that no
+  /// longer fits is passed over.
+  private func blockSparse(_ size: Int, _ ranked: [[Int]], _ budget: Int) -> Choice {
+    let wide = (head.keys + size - 1) / size
+    var blocks = [UInt8](repeating: 0, count: wide * ranked.count)
+    var places = [Range<Int>](repeating: 0..<0, count: ranked.count)
+    for (place, row) in rows.rows.enumerated() {
+      let a = row / size
+      places[a] = (places[a].isEmpty ? place : places[a].lowerBound)..<place + 1
+    }
+    var open = places.indices.reversed().filter { !places[$0].isEmpty }
+    var left = budget, count = 0, rank = 0
+    while left > 0, !open.isEmpty {
+      open.removeAll { ranked[$0].count <= rank }
+      for a in open {
+        let b = ranked[a][rank]
+        let entries = rows.entries(places[a], b * size..<min((b + 1) * size, head.keys))
+        guard entries <= left else { continue }
+        blocks[a * wide + b] = 1
+        (left, count) = (left - entries, count + 1)
+      }
+      rank += 1
+    }
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    set.keep(blocks: blocks, size: size)
+    return (.blockSparse, "\(count) blocks of \(size)", set)
   }
 }

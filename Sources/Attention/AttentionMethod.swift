@@ -25,6 +25,9 @@ public protocol AttentionMethod: Sendable {
 /// The catch: `attend` runs once a layer and token while somebody waits, so that an engine method
 /// must not compute numbers that only a screen would show; those belong into `examine`.
 public protocol EngineMethod: AttentionMethod {
+  /// Query rows that are decided together: a prompt that is read in parts is cut between them, so
+  /// that tiles lie where one large pass has them.
+  var rowsTogether: Int { get }
   /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group
   /// has no V. Nil when the task was cancelled.
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
@@ -38,6 +41,9 @@ public protocol EngineMethod: AttentionMethod {
 }
 
 extension EngineMethod {
+  /// Every row for itself.
+  public var rowsTogether: Int { 1 }
+
   /// No shortcut.
   public func decode(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,

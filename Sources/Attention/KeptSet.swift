@@ -227,6 +227,14 @@ public struct KeptSet: Sendable, Equatable {
 }
 
 extension KeptSet {
+  /// How many entries of some query rows are kept.
+  public func count(_ rows: some Sequence<Int>, _ visibility: Visibility) -> Int {
+    let nothing = [Float](repeating: 0, count: max(keys, 1))
+    return nothing.withUnsafeBufferPointer { nothing in
+      rows.reduce(0) { $0 + mass(of: nothing, row: $1, visibility).kept }
+    }
+  }
+
   /// Mass of a row on kept entries, and how many are kept.
   /// `pattern` is `[keys]`; the mass is a share of the row, in 0...1 when the row sums to 1.
   public func mass(of pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility) -> (

@@ -1,3 +1,4 @@
+import Kernels
 import Tensors
 
 /// The three shapes of MInference 1.0 (2024, arXiv 2407.02490) as kept sets, found online from Q
@@ -75,18 +76,24 @@ public enum Shapes {
   /// product estimates.
   public static func blockSparse(_ head: Head, size: Int, count: Int) -> KeptSet {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    let scores = pooledScores(head, size: size)
-    let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
-    var blocks = [UInt8](repeating: 0, count: wide * high)
-    for a in 0..<high {
-      let lastRow = min((a + 1) * size, head.queries) - 1
-      let visible = (head.visibility.limit(row: lastRow) + size - 1) / size
-      for b in top(count, of: Array(scores[a * wide..<a * wide + visible])) {
-        blocks[a * wide + b] = 1
-      }
+    let wide = (head.keys + size - 1) / size, ranked = rankedBlocks(head, size: size)
+    var blocks = [UInt8](repeating: 0, count: wide * ranked.count)
+    for (a, order) in ranked.enumerated() {
+      for b in order.prefix(count) { blocks[a * wide + b] = 1 }
     }
     set.keep(blocks: blocks, size: size)
     return set
+  }
+
+  /// Per query block the key blocks that it sees, `[query blocks][visible key blocks]`, the largest mean-pooled score first.
+  public static func rankedBlocks(_ head: Head, size: Int) -> [[Int]] {
+    let scores = pooledScores(head, size: size)
+    let wide = (head.keys + size - 1) / size
+    return (0..<(head.queries + size - 1) / size).map { a in
+      let lastRow = min((a + 1) * size, head.queries) - 1
+      let visible = (head.visibility.limit(row: lastRow) + size - 1) / size
+      return top(visible, of: Array(scores[a * wide..<a * wide + visible]))
+    }
   }
 
   /// `[query blocks * key blocks]`: only their order within a row matters, so that the scale and,
@@ -94,9 +101,15 @@ public enum Shapes {
   private static func pooledScores(_ head: Head, size: Int) -> [Double] {
     let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
     if let (query, key) = head.queryAndKey {
-      let q = pooled(query, size: size), k = pooled(key, size: size)
-      return (0..<high * wide).map { index in
-        zip(q[index / wide], k[index % wide]).reduce(0) { $0 + $1.0 * $1.1 }
+      let q = pooled(query, size: size), k = pooled(key, size: size), dim = head.dim
+      return [Double](unsafeUninitializedCapacity: high * wide) { out, count in
+        for a in 0..<high {
+          q.withUnsafeBufferPointer {
+            as_row_dots(
+              $0.baseAddress! + a * dim, k, Int32(dim), Int32(wide), out.baseAddress! + a * wide)
+          }
+        }
+        count = high * wide
       }
     }
     switch head.source {
@@ -111,9 +124,9 @@ public enum Shapes {
     }
   }
 
-  /// Mean of each block of `size` rows; a ragged last block averages its real rows.
-  private static func pooled(_ rows: Tensor, size: Int) -> [[Double]] {
-    stride(from: 0, to: rows.shape[0], by: size).map { start in
+  /// Mean of each block of `size` rows, `[blocks * dim]`; a ragged last block averages its real rows.
+  private static func pooled(_ rows: Tensor, size: Int) -> [Double] {
+    stride(from: 0, to: rows.shape[0], by: size).flatMap { start in
       let part = rows.slice(axis: 0, start..<min(start + size, rows.shape[0]))
       let dim = part.shape[1], values = part.floats()
       var mean = [Double](repeating: 0, count: dim)

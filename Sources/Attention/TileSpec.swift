@@ -105,7 +105,9 @@ public struct TilePreset: Sendable {
     TilePreset(
       name: "flashinfer", prefill: .init(rows: 128, keys: 128),
       decode: .init(rows: 1, keys: 128, vote: .group)),
-    TilePreset(name: "fine", prefill: .init(rows: 16, keys: 16), decode: .init(rows: 1, keys: 16)),
+    TilePreset(
+      name: "fine", prefill: .init(rows: 16, keys: 16),
+      decode: .init(rows: 1, keys: 16, vote: .group)),
   ]
 }
 

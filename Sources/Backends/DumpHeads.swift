@@ -69,15 +69,17 @@ public struct DumpHeads: Sendable {
     else { return nil }
     let map = blocks[head]
     let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
-    let visibility = Visibility(
-      causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset)
+    let visibility = storedVisibility(layer, tile: tile)
     let margins = dump.layers[layer].arrays[.margins].flatMap {
       $0.shape == blocks.shape ? $0[head].floats() : nil
     }
-    let verdicts = map.floats().enumerated().map { index, value -> UInt8 in
+    let values = map.floats()
+    // A file that marks what is invisible knows; of another one it is worked out.
+    let isMarked = values.contains(255)
+    let verdicts = values.enumerated().map { index, value -> UInt8 in
       let row = index / map.shape[1], column = index % map.shape[1]
       let lastRow = min((row + 1) * tile.rows, queries) - 1
-      if value == 255 || visibility.limit(row: lastRow) <= column * tile.keys {
+      if value == 255 || (!isMarked && visibility.limit(row: lastRow) <= column * tile.keys) {
         return Verdict.invisible.rawValue
       }
       return ((value != 0) == dump.onesAreKept ? Verdict.computed : .skipped).rawValue
@@ -86,5 +88,19 @@ public struct DumpHeads: Sendable {
       storedMask: verdicts, margins: margins, spec: TileSpec(rows: tile.rows, keys: tile.keys),
       queries: queries,
       keys: keys)
+  }
+
+  /// Which keys the rows of a stored mask see; its sides are those of whole tiles.
+  ///
+  /// A mask does not tell how many rows and keys its ragged last tiles hold, and taking them for full would shift the
+  /// diagonal. Where no offset is given and both sides can be the same number, query 0 stands at key 0, as in any prompt
+  /// read at once; else as far on as it can, so that no block is taken for invisible that may be seen.
+  func storedVisibility(_ layer: Int, tile: (rows: Int, keys: Int)) -> Visibility {
+    let (rowTiles, keyTiles, _) = dump.layers[layer].positions
+    let queries = rowTiles * tile.rows, keys = keyTiles * tile.keys
+    let mayBeSquare = queries - tile.rows < keys && keys - tile.keys < queries
+    return Visibility(
+      causal: dump.causal, queries: queries, keys: keys,
+      offset: dump.queryOffset ?? (mayBeSquare ? 0 : keys - (queries - tile.rows + 1)))
   }
 }

@@ -64,8 +64,9 @@ public final class FileBackend: Backend {
       heads: dump.layers.indices.map(heads.heads).max() ?? 0,
       kvHeads: heads.kvHeads(0), queries: queries, keys: keys,
       headDim: dump.layers[0].arrays[.query]?.shape[2] ?? 0,
-      visibility: Visibility(
-        causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset),
+      visibility: tile.map { heads.storedVisibility(0, tile: ($0.rows, $0.keys)) }
+        ?? Visibility(
+          causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset),
       tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
       storedTile: tile,
       guesses: guesses)

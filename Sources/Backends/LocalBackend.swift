@@ -35,6 +35,7 @@ public final class LocalBackend: Backend {
     var status: LiveStatus {
       var status = newest
       status.phase = control.phase
+      status.attention = control.attention
       return status
     }
 
@@ -58,9 +59,10 @@ public final class LocalBackend: Backend {
     try model.check(prompt: prompt)
     let control = RunControl(
       attention: options.attention, layers: config.layers, startsPaused: options.startsPaused)
-    let status = LiveStatus(
+    var status = LiveStatus(
       phase: control.phase, frame: Frame(tokens: 0), promptTokens: prompt.count, branches: [],
       hasShadow: options.hasShadow)
+    status.attention = options.attention
     let name = model.path.split(separator: "/").last.map(String.init) ?? model.path
     description = SourceDescription(
       name: name, kind: "live", model: config.name, layers: Array(0..<config.layers),

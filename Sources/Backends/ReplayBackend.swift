@@ -17,6 +17,8 @@ public final class ReplayBackend: Backend {
   private let stores: [BranchStore]
   private let status: LiveStatus
   private let feed = MomentFeed()
+  /// The lambda that the trunk was last decoded with; nil where nothing was decoded, or by another method than BLASST.
+  public let lambda: Double?
 
   /// Reads the whole recording; throws `FormatError` with the part that is wrong.
   public init(_ path: String) throws {
@@ -24,6 +26,7 @@ public final class ReplayBackend: Backend {
     let reader = try RecordingReader(stream)
     stores = try reader.stores()
     let promptTokens = reader.promptTokens
+    lambda = stores[0].steps(0..<stores[0].count).last?.lambda
     status = LiveStatus(
       phase: .ended("a recording"),
       frame: Frame(branch: 0, tokens: stores[0].count), promptTokens: promptTokens,

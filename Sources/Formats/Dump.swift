@@ -113,4 +113,13 @@ public struct Dump: Sendable {
   public var extras: [String: Tensor] = [:]
   /// What was not done while reading, and why: sentences that no flag changes.
   public var remarks: [String] = []
+
+  /// The element types of its arrays, each once, in the order of `DType`.
+  public var elementTypes: [DType] {
+    let found = Set(layers.flatMap { $0.arrays.values.map(\.dtype) })
+    return DType.allCases.filter(found.contains)
+  }
+
+  /// Whether float32, as which everything is read, cannot hold every number of a type it has.
+  public var isRounded: Bool { !elementTypes.allSatisfy(\.fitsFloat32) }
 }

@@ -204,12 +204,12 @@ private struct SideNumbers {
     case "sink":
       let token = side.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
       return (
-        "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)",
+        "\(summary.sign)\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)",
         summary.sink.mass
       )
     default:
       return (
-        "\(Numbers.fixed(summary.entropy, 2)) ~\(Numbers.short(summary.effectiveTokens)) keys",
+        "\(summary.sign)\(Numbers.fixed(summary.entropy, 2)) ~\(Numbers.short(summary.effectiveTokens)) keys",
         summary.entropy
       )
     }

@@ -74,8 +74,8 @@ struct HeadsScreen {
     case .layer, .sparsity, .number:
       return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" }
         ?? "…"
-    case .sink: return summary.map { Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
-    case .entropy: return summary.map { Numbers.fixed($0.entropy, 2) } ?? "…"
+    case .sink: return summary.map { $0.sign + Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
+    case .entropy: return summary.map { $0.sign + Numbers.fixed($0.entropy, 2) } ?? "…"
     case .pattern: return summary.map { $0.label.name.short } ?? "…"
     }
   }

@@ -9,7 +9,11 @@ extension Model {
     let before = live
     live = status
     if status.noteNumber != before?.noteNumber, !status.note.isEmpty { message = status.note }
-    if before.map({ $0.branches.count < status.branches.count }) ?? false { isFollowing = true }
+    if before.map({ $0.branches.count < status.branches.count }) ?? false {
+      isFollowing = true
+      // The screen shows the lambda that the new branch is decoded with.
+      if let new = status.attention, new.method == nil { selection.lambda = new.lambda }
+    }
     if isFollowing, status.frame.tokens > 0 { look(at: status.frame) }
     return []
   }

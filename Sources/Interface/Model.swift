@@ -296,8 +296,10 @@ public struct Model: Sendable {
         step?.tile ?? decodeSpec, lambda: tableLambda, .row(max(0, source.queries - 1))))
   }
 
-  /// The tile that single tokens are decided with, at the preset in use.
+  /// The tile that single tokens are decided with: as the run was begun while the tile of prompts is the one it was begun
+  /// with, else at the preset in use.
   var decodeSpec: TileSpec {
+    if let begun = source.live?.attention, begun.prefill == selection.spec { return begun.decode }
     let preset = TilePreset.all.first { $0.prefill == selection.spec }
     var spec = preset?.decode ?? .standard(queries: 1)
     if preset == nil { spec.keys = selection.spec.keys }

@@ -74,6 +74,8 @@ public struct PlainText {
       "It is \(summary.label.name.rawValue): \(recall) of its attention lies on \(Int(summary.label.budget * 100)) % of the entries. "
       + "The sink is \(named(summary.sink.position)) with \(Numbers.percent(summary.sink.mass)). "
       + "A row attends to about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens."
+      + (summary.sampledRows.map { " This was read from \($0) of \(model.source.queries) rows." }
+        ?? "")
   }
 
   /// Setting and effect of the block table.
@@ -172,7 +174,7 @@ public struct PlainText {
       }
       if let summary = model.summary(head) {
         text +=
-          ", \(summary.label.name.rawValue), \(Numbers.percent(summary.sink.mass)) on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens a row"
+          ", \(summary.label.name.rawValue), \(summary.sign)\(Numbers.percent(summary.sink.mass)) on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens a row"
       }
       lines.append(text + ".")
     }
@@ -230,7 +232,23 @@ public struct PlainText {
     let position = model.source.visibility.position(row: query)
     let around = max(0, position - 40)..<max(0, min(model.source.tokens.count, position + 1))
     let text = around.isEmpty ? "" : model.source.tokens[around].joined()
-    return ["Up to query \(query) the text reads: \(text)", heaviest, cursor].filter { !$0.isEmpty }
+    return ["Up to query \(query) the text reads: \(text)", step, heaviest, cursor]
+      .filter { !$0.isEmpty }
+  }
+
+  /// Of a live source: the token that is looked at, and what its pass did.
+  private var step: String {
+    guard model.live != nil, let step = model.step else { return "" }
+    var text = "Token \(step.position) of \(model.length) on branch \(model.frame.branch), "
+    text += step.isPrompt ? "of the prompt" : step.attention
+    if let chance = step.logProbability {
+      text += ", chosen with chance \(Numbers.percent(Scale.exp(chance)))"
+    }
+    if let sparsity = step.sparsity {
+      text +=
+        ", \(step.skippedBlocks) of \(step.visibleBlocks) blocks skipped, \(Numbers.percent(sparsity))"
+    }
+    return text + "."
   }
 
   /// Both sides' names, then their numbers.

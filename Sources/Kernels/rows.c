@@ -37,8 +37,14 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
     for (int j = 0; j < count; j++) kept[j] |= blocks[j];
 }
 
-/// 1024 at a time in sixteen float lanes, then double: fast, and the rounding of a long row
-/// stays small.
+void as_row_dots(const double *a, const double *b, int dim, int count, double *out) {
+  for (int j = 0; j < count; j++) {
+    double sum = 0;
+    for (int i = 0; i < dim; i++) sum += a[i] * b[(size_t)j * dim + i];
+    out[j] = sum;
+  }
+}
+
 double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number) {
   double total = 0;
   int64_t held = 0;

@@ -4,18 +4,18 @@ public import Tensors
 
 /// A prompt through the model, a block of positions at a time.
 ///
-/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the
-/// first-level cache while all positions of the block pass over it; nothing of a layer's
-/// weights is kept. Attention is the method's, over the block's queries and all keys so far,
-/// so that tiles lie where they would in one large pass as long as their rows divide the
-/// block.
+/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the first-level cache while all
+/// positions of the block pass over it; nothing of a layer's weights is kept. Attention is the method's, over the
+/// block's queries and all keys so far; a block holds whole tiles of it, so that they lie where they would in one large
+/// pass.
 extension LanguageModel {
-  /// Positions of a block. Large enough that unpacking a weight panel is paid by many rows,
-  /// small enough that a block's activations stay in the caches.
+  /// Positions of a block at most, unless one tile has more rows.
   public static let block = 512
 
-  /// Feeds tokens; the logits `[vocabulary]` of the last stay in the state. `everyLogit` is
-  /// called with each position's logits, in order.
+  /// Positions of a block of whole tiles.
+  static func block(of rows: Int) -> Int { max(rows, block / rows * rows) }
+
+  /// Feeds tokens; the logits of the last stay in the state. `everyLogit` is called with each position's logits, in order.
   ///
   /// False when cancelled: whole blocks before that are in the state, the rest is not. Tokens
   /// beyond the context are the caller's mistake.
@@ -33,10 +33,11 @@ extension LanguageModel {
     let all = Array(tokens)
     state.counter.reset()
     for layer in state.caches { for cache in layer { cache.reserve(state.count + all.count) } }
+    let most = Self.block(of: plan.prefill.rowsTogether)
     var done = 0
     while done < all.count {
       // Blocks end where a prompt from the start would end them.
-      let size = min(Self.block - state.count % Self.block, all.count - done)
+      let size = min(most - state.count % most, all.count - done)
       let pass = BlockPass(
         self, state, Array(all[done..<done + size]), plan, observer, threads, isCancelled)
       let isLast = done + size == all.count

@@ -131,9 +131,17 @@ struct Facts {
     }
   }
 
-  /// A number of things, `least` to `most`, or `standard` when the key is absent. An array of
-  /// equal numbers counts as one: some converters write a size once a layer. Throws
-  /// `missing`, `unsupported` when it differs between layers, `malformed` when out of range.
+  /// A number that is computed with; nil when the file does not say. Throws for anything outside `range`.
+  func number(_ key: String, in range: ClosedRange<Double>) throws(ModelError) -> Double? {
+    guard gguf.metadata[key] != nil else { return nil }
+    if let x = number(key), range.contains(x) { return x }
+    throw ModelError(
+      .unsupported,
+      "\(number(key).map { "is \($0)" } ?? "is not a number"); \(range.lowerBound) to \(range.upperBound) is computed",
+      place: "\(gguf.path): \(key)")
+  }
+
+  /// A number of things.
   func size(_ key: String, most: Int, least: Int = 1, standard: Int? = nil) throws(ModelError)
     -> Int
   {

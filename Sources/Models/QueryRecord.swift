@@ -2,13 +2,11 @@ import Kernels
 import Synchronization
 public import Tensors
 
-/// Queries of a run after rotation, as half floats: with the keys in the cache, any row of
-/// any head can be computed again, so no row is ever stored.
+/// Queries of a run after rotation: with the keys in the cache, any row of any head can be computed again, so no row is
+/// ever stored.
 ///
-/// Memory: `bytesPerPosition` for each position, up to `budget`; beyond it the oldest half is
-/// let go. Written by the engine's thread, read by any. Example:
-/// `record.tensor(4, head: 2, 0..<128)` is 128 queries of one head. The catch: half floats
-/// keep eleven bits, so recomputed scores are near the run's, not equal to them.
+/// Half floats, for looking; `exact` keeps them as they were computed, in twice the memory. Memory: `bytesPerPosition` for
+/// each position, up to `budget`; beyond it the oldest half is let go. Written by the engine's thread, read by any.
 public final class QueryRecord: ForwardObserver, Sendable {
   /// Bytes that a record takes at most unless told otherwise: 512 MiB.
   public static let standardBudget = 512 << 20
@@ -17,11 +15,12 @@ public final class QueryRecord: ForwardObserver, Sendable {
   private let dim: Int
   private let layers: Mutex<[Layer?]>
   private let mostPositions: Int
+  private let exact: Bool
 
   /// What is known of a layer. A value: a reader keeps the storage it took even when the
   /// writer has moved on to a larger one.
   private struct Layer {
-    var storage: HalfStorage
+    var storage: RowStorage
     /// Position of the first row in the storage.
     var first: Int
     /// Rows that are written.
@@ -31,25 +30,29 @@ public final class QueryRecord: ForwardObserver, Sendable {
   /// Records the given layers, or all, in at most `budget` bytes (and never fewer than 64
   /// positions).
   public convenience init(
-    _ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget
+    _ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget,
+    exact: Bool = false
   ) {
     self.init(
       layers: config.layers, heads: config.heads, dim: config.headDim, only: layers,
-      budget: budget)
+      budget: budget, exact: exact)
   }
 
   /// The same from bare sizes: `number` layers of `heads` queries of `dim` elements.
   public init(
-    layers number: Int, heads: Int, dim: Int, only chosen: Set<Int>? = nil, budget: Int = .max
+    layers number: Int, heads: Int, dim: Int, only chosen: Set<Int>? = nil, budget: Int = .max,
+    exact: Bool = false
   ) {
-    (self.heads, self.dim) = (heads, dim)
-    let width = heads * dim
-    let most = max(64, budget / max(1, (chosen?.count ?? number) * width * 2))
+    (self.heads, self.dim, self.exact) = (heads, dim, exact)
+    let width = heads * dim, bytes = exact ? 4 : 2
+    let most = max(64, budget / max(1, (chosen?.count ?? number) * width * bytes))
     mostPositions = most
     layers = Mutex(
       (0..<number).map { layer in
         chosen?.contains(layer) ?? true
-          ? Layer(storage: HalfStorage(width: width, capacity: min(256, most)), first: 0, count: 0)
+          ? Layer(
+            storage: RowStorage(width: width, capacity: min(256, most), exact: exact), first: 0,
+            count: 0)
           : nil
       })
   }
@@ -57,20 +60,22 @@ public final class QueryRecord: ForwardObserver, Sendable {
   /// The first `count` positions of another record, copied; fewer when the oldest were let
   /// go.
   public init(copying other: QueryRecord, count: Int) {
-    (heads, dim, mostPositions) = (other.heads, other.dim, other.mostPositions)
+    (heads, dim, mostPositions, exact) = (
+      other.heads, other.dim, other.mostPositions, other.exact
+    )
     let width = heads * dim
     layers = Mutex(
-      other.layers.withLock { $0 }.map { layer in
+      other.layers.withLock { $0 }.map { [exact] layer in
         layer.map { layer in
           let kept = max(0, min(layer.count, count - layer.first))
-          let storage = HalfStorage(width: width, capacity: max(kept, 256))
+          let storage = RowStorage(width: width, capacity: max(kept, 256), exact: exact)
           storage.copy(layer.storage, from: 0, count: kept)
           return Layer(storage: storage, first: layer.first, count: kept)
         }
       })
   }
 
-  /// Bytes of one position when every layer is recorded.
+  /// Bytes of half floats for one position.
   public static func bytesPerPosition(_ config: ModelConfig) -> Int {
     2 * config.layers * config.heads * config.headDim
   }
@@ -95,8 +100,9 @@ public final class QueryRecord: ForwardObserver, Sendable {
   private func larger(_ held: Layer, _ end: Int, _ more: Int) -> Layer {
     let drop = end + more > mostPositions ? min(end, (end + more) / 2) : 0
     let kept = end - drop
-    let storage = HalfStorage(
-      width: heads * dim, capacity: max(kept + more, min(2 * (kept + more), mostPositions)))
+    let storage = RowStorage(
+      width: heads * dim, capacity: max(kept + more, min(2 * (kept + more), mostPositions)),
+      exact: exact)
     storage.copy(held.storage, from: drop, count: kept)
     return Layer(storage: storage, first: held.first + drop, count: kept)
   }
@@ -109,44 +115,48 @@ public final class QueryRecord: ForwardObserver, Sendable {
     }
   }
 
-  /// Queries `[positions, dim]` of one head in half floats; nothing is copied. Nil unless all
-  /// positions are recorded.
+  /// Queries `[positions, dim]` of one head, float16 or, when exact, float32; nothing is copied. Nil for positions that are
+  /// not recorded.
   public func tensor(_ layer: Int, head: Int, _ positions: Range<Int>) -> Tensor? {
     guard let held = layers.withLock({ $0[layer] }), positions.lowerBound >= held.first,
       positions.upperBound <= held.first + held.count
     else { return nil }
     let width = heads * dim
     return Tensor(
-      storage: held.storage.bytes(rows: positions.upperBound - held.first), dtype: .float16,
-      shape: Shape([positions.count, dim]),
+      storage: held.storage.bytes(rows: positions.upperBound - held.first),
+      dtype: exact ? .float32 : .float16, shape: Shape([positions.count, dim]),
       strides: [width, 1],
-      byteOffset: 2 * ((positions.lowerBound - held.first) * width + head * dim))
+      byteOffset: (exact ? 4 : 2) * ((positions.lowerBound - held.first) * width + head * dim))
   }
 }
 
-/// Rows of half floats.
+/// Rows of half floats, or of floats when exact.
 ///
-/// `@unchecked Sendable`: one thread writes, and writes a row once. `written` tells how many
-/// are there: it is stored with release after their halves, and every reader begins with an
-/// acquire load of it (`bytes(rows:)`).
-private final class HalfStorage: @unchecked Sendable {
+/// `@unchecked Sendable`: a row is written once, before any count tells of it.
+private final class RowStorage: @unchecked Sendable {
   let capacity: Int
   private let bytes: OwnedStorage
   private let written = Atomic<Int>(0)
   private let width: Int
-  private let base: UnsafeMutablePointer<UInt16>
+  private let exact: Bool
+  private let base: UnsafeMutableRawPointer
 
-  /// Room for `capacity` rows of `width` half floats, not initialised.
-  init(width: Int, capacity: Int) {
-    (self.width, self.capacity) = (width, capacity)
+  init(width: Int, capacity: Int, exact: Bool) {
+    (self.width, self.capacity, self.exact) = (width, capacity, exact)
     var start: UnsafeMutableRawPointer?
-    bytes = OwnedStorage(byteCount: 2 * width * capacity) { start = $0.baseAddress }
-    base = start!.bindMemory(to: UInt16.self, capacity: width * capacity)
+    bytes = OwnedStorage(byteCount: (exact ? 4 : 2) * width * capacity) { start = $0.baseAddress }
+    base = start!
   }
 
-  /// Rounds `count` rows to half floats, from row `row` on.
+  private var rowBytes: Int { (exact ? 4 : 2) * width }
+
   func write(_ row: Int, _ rows: UnsafePointer<Float>, count: Int) {
-    as_float_to_half(rows, count * width, base + row * width)
+    let to = base + row * rowBytes
+    if exact {
+      to.copyMemory(from: rows, byteCount: count * rowBytes)
+    } else {
+      as_float_to_half(rows, count * width, to.assumingMemoryBound(to: UInt16.self))
+    }
     // A prompt that was stopped and is read again writes rows once more, the same ones.
     written.store(max(written.load(ordering: .relaxed), row + count), ordering: .releasing)
   }
@@ -159,8 +169,8 @@ private final class HalfStorage: @unchecked Sendable {
   }
 
   /// Takes `count` rows of another storage to the front of this one.
-  func copy(_ other: HalfStorage, from row: Int, count: Int) {
-    base.update(from: other.base + row * width, count: count * width)
+  func copy(_ other: RowStorage, from row: Int, count: Int) {
+    base.copyMemory(from: other.base + row * rowBytes, byteCount: count * rowBytes)
     written.store(count, ordering: .releasing)
   }
 }

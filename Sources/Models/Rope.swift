@@ -13,14 +13,25 @@ public struct RopeConfig: Sendable {
     case none
     /// Positions divided by `factor` (position interpolation, 2023, arXiv 2306.15595).
     case linear(factor: Double)
-    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv
-    /// 2309.00071).
-    case yarn(factor: Double, original: Int, attention: Double, betaFast: Double, betaSlow: Double)
+    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv 2309.00071).
+    case yarn(Yarn)
     /// Llama 3: wavelengths longer than the original context are stretched, shorter ones kept.
     case llama3(factor: Double, low: Double, high: Double, original: Int)
   }
 
-  /// The wavelength grows from 2 pi to nearly 2 pi times this, in positions.
+  /// How YaRN stretches. Frequencies become f / factor (1 - m) + f m with m = extrapolation * ramp, where the ramp falls
+  /// from 1 at `betaFast` turns within the original context to 0 at `betaSlow`; cosines and sines are multiplied by
+  /// `attention`.
+  public struct Yarn: Sendable, Equatable {
+    public let factor: Double
+    public let original: Int
+    public let attention: Double
+    /// 1 keeps fast frequencies whole, 0 interpolates all.
+    public let extrapolation: Double
+    public let betaFast: Double
+    public let betaSlow: Double
+  }
+
   public let base: Double
   /// How many leading dimensions of a head are rotated; even.
   public let dimensions: Int
@@ -59,11 +70,7 @@ public struct RopeConfig: Sendable {
     case "none": return .none
     case "linear": return factor == 1 ? .none : .linear(factor: factor)
     case "yarn":
-      return .yarn(
-        factor: factor, original: original,
-        attention: facts.number("\(key).attn_factor") ?? 1,
-        betaFast: facts.number("\(key).yarn_beta_fast") ?? 32,
-        betaSlow: facts.number("\(key).yarn_beta_slow") ?? 1)
+      return .yarn(try yarn(facts, key, factor: factor, original: original))
     case "llama3":
       return .llama3(
         factor: factor, low: facts.number("\(key).low_freq_factor") ?? 1,
@@ -73,6 +80,27 @@ public struct RopeConfig: Sendable {
         .unsupported, "is '\(kind)'; none, linear, yarn and llama3 are computed",
         place: "\(facts.gguf.path): \(key).type")
     }
+  }
+
+  /// The factor on cosines and sines is the file's (`attention_factor` of a configuration, written as `yarn_attn_factor`),
+  /// or 0.1 ln(factor) + 1, of which a model with a multiplier on the logarithm divides a part out. A further
+  /// `attn_factor` comes on top.
+  private static func yarn(
+    _ facts: Facts, _ key: String, factor: Double, original: Int
+  ) throws(ModelError) -> Yarn {
+    func sharpened(_ multiplier: Double) -> Double {
+      factor > 1 ? 0.1 * multiplier * log(factor) + 1 : 1
+    }
+    let size = 1e-3...1e3
+    let multiplier = try facts.number("\(key).yarn_log_multiplier", in: 0...10) ?? 0
+    let attention =
+      try facts.number("\(key).yarn_attn_factor", in: size) ?? sharpened(1) / sharpened(multiplier)
+    return Yarn(
+      factor: factor, original: original,
+      attention: attention * (try facts.number("\(key).attn_factor", in: size) ?? 1),
+      extrapolation: try facts.number("\(key).yarn_ext_factor", in: 0...1) ?? 1,
+      betaFast: try facts.number("\(key).yarn_beta_fast", in: 1e-6...1e6) ?? 32,
+      betaSlow: try facts.number("\(key).yarn_beta_slow", in: 1e-6...1e6) ?? 1)
   }
 }
 
@@ -113,17 +141,19 @@ struct Rope: Sendable {
           return (1 - smooth) * frequency / factor + smooth * frequency
         }, 1
       )
-    case .yarn(let factor, let original, let attention, let fast, let slow):
+    case .yarn(let yarn):
       let d = Double(config.dimensions)
       func dimension(_ turns: Double) -> Double {
-        d * log(Double(original) / (turns * 2 * .pi)) / (2 * log(config.base))
+        d * log(Double(yarn.original) / (turns * 2 * .pi)) / (2 * log(config.base))
       }
-      let low = max(0, floor(dimension(fast))), high = min(d - 1, ceil(dimension(slow)))
+      let low = max(0, floor(dimension(yarn.betaFast)))
+      let high = min(d - 1, ceil(dimension(yarn.betaSlow)))
       let scaled = plain.enumerated().map { i, frequency in
         let ramp = 1 - min(1, max(0, (Double(i) - low) / max(0.001, high - low)))
-        return frequency / factor * (1 - ramp) + frequency * ramp
+        let kept = yarn.extrapolation * ramp
+        return frequency / yarn.factor * (1 - kept) + frequency * kept
       }
-      return (scaled, attention * (1 + 0.1 * log(factor)))
+      return (scaled, yarn.attention)
     }
   }
 

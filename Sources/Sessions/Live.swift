@@ -193,6 +193,8 @@ public struct LiveStatus: Sendable, Equatable {
   public var isReplay: Bool
   /// Every token is computed densely as well, for `divergence`.
   public var hasShadow: Bool
+  /// How the tokens to come are attended, on the branch that is decoded; nil of recordings.
+  public var attention: AttentionChoice?
 
   public init(
     phase: Phase, frame: Frame, promptTokens: Int, branches: [Branch], lengths: [Int] = [],

@@ -2,9 +2,8 @@ package import Kernels
 
 /// The element type of a stored array.
 ///
-/// Example: `DType.float16.byteWidth == 2`. The catch: everything is computed in float or
-/// double; a dtype only says how bytes on disk become floats. Integers above 2^24 therefore
-/// lose their last digits. The raw values are the names that safetensors headers use.
+/// Example: `DType.float16.byteWidth == 2`. The catch: a dtype only says how bytes on disk become float32 numbers, from
+/// which everything is computed, in float32 or float64; of the wider types that rounds.
 public enum DType: String, Sendable, CaseIterable {
   case float64 = "F64"
   case float32 = "F32"
@@ -35,7 +34,14 @@ public enum DType: String, Sendable, CaseIterable {
     }
   }
 
-  /// False for bool and integers, which is how a mask is told from a map of weights.
+  /// Whether every number of the type is a float32 too.
+  public var fitsFloat32: Bool {
+    switch self {
+    case .float64, .uint64, .int64, .uint32, .int32: false
+    default: true
+    }
+  }
+
   public var isFloat: Bool {
     switch self {
     case .float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2: true

@@ -71,7 +71,8 @@ struct CaptureCommand: ParsableCommand {
     tokens = Array(tokens.prefix(range.upperBound))
     try model.check(prompt: tokens)
     let chosen = try layerNumbers(model)
-    let record = QueryRecord(model.config, layers: Set(chosen), budget: .max)
+    let record = QueryRecord(
+      model.config, layers: Set(chosen), budget: .max, exact: dtype == .f32)
     let state = RunState(model)
     let plan = try TileArguments.parse(["--lambda", "\(lambda)"]).plan()
     let stream = residuals ? ResidualRecord(model.config, beside: record) : nil

@@ -4,6 +4,7 @@ import ArgumentParser
 import Backends
 import Canvas
 import Formats
+import Tensors
 
 /// `attnscope info FILE`: the first thing to run on a file of somebody else.
 ///
@@ -38,6 +39,8 @@ struct InfoCommand: ParsableCommand {
       ("q", .integer(about.queries)),
       ("k", .integer(about.keys)),
       ("head_dim", about.headDim == 0 ? .null : .integer(about.headDim)),
+      ("elements", .array(dump.elementTypes.map { .string($0.rawValue) })),
+      ("rounded_to", dump.isRounded ? .string("F32") : .null),
       ("causal", .bool(dump.causal)), ("query_offset", .integer(about.visibility.offset)),
       ("has_v", .bool(about.hasValues)), ("tokens", .integer(about.tokens.count)),
       ("guesses", .array(about.guesses.map(JSON.string))),
@@ -62,6 +65,9 @@ struct InfoCommand: ParsableCommand {
           : ", every query sees every key"),
       "tokens    \(about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined())",
     ]
+    lines.append(
+      "numbers   \(dump.elementTypes.map(\.rawValue).joined(separator: ", "))"
+        + (dump.isRounded ? ", read as F32: what float32 does not hold is rounded away" : ""))
     if let tile = about.storedTile {
       lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys")
     }

@@ -158,20 +158,29 @@ struct OpenCommand: AsyncParsableCommand {
   /// said.
   private func replay(_ file: String) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
-    let backend = try ReplayBackend(file)
+    let backend = try ReplayBackend(file), about = backend.describe()
+    let place = HeadID(
+      layer: try layer.map { try about.layerIndex($0, file: file) } ?? 0,
+      head: try about.checkedHead(head ?? 0, file: file))
+    let kind = ViewKind.allCases.first { $0.title.lowercased() == view } ?? .tokens
+    // As it was decoded, unless told otherwise.
+    let lambda = max(0, tiles.chosenLambda ?? backend.lambda ?? tiles.lambda)
+    let spec = tiles.spec(queries: 2)
+    let begin: @Sendable (inout Viewpoint) -> Void = { selection in
+      (selection.view, selection.head) = (kind, place)
+      (selection.lambda, selection.spec) = (lambda, spec)
+    }
+    if plain {
+      try await PlainSession(backend, begin: begin).run()
+      return nil
+    }
     guard isatty(0) == 1, isatty(1) == 1 else {
       print(ReplaySummary(backend).text)
       return nil
     }
     Desk.remember(file)
-    let (lambda, spec) = (max(0, tiles.lambda), tiles.spec(queries: 2))
     return try await Screen.run(
-      backend, terminal, Surroundings.standard(terminal, source: file),
-      begin: { selection in
-        selection.view = .tokens
-        selection.lambda = lambda
-        selection.spec = spec
-      })
+      backend, terminal, Surroundings.standard(terminal, source: file), begin: begin)
   }
 }
 

@@ -20,6 +20,8 @@ struct PlainSession {
     self.backend = backend
     model = Model(backend.describe(), width: 120, height: 40)
     begin(&model.selection)
+    // A recording is looked at from its end.
+    if let live = model.live { _ = update(&model, .moment(.live(live))) }
   }
 
   /// Talks until the input ends. Throws what computing an answer throws.
@@ -44,7 +46,9 @@ struct PlainSession {
 
   /// Waits for everything the view needs, then prints its sentences.
   private mutating func say() async throws {
-    try await Still.complete(&model) { [backend] in try await backend.answer($0) }
+    try await Still.complete(&model) { [backend, frame = model.frame] in
+      try await backend.answer($0, at: frame)
+    }
     print(PlainText(model).sentences.joined(separator: "\n"))
   }
 
@@ -70,6 +74,7 @@ struct PlainSession {
         print(
           Printable.text(
             await Exporter.write(path, model) { [backend] in try await backend.answer($0) }))
+      case .send: print("This is a recording: it can be stepped through, not run on.")
       default: break
       }
     }

@@ -45,7 +45,8 @@ struct PlainSummary {
             ? " \"\(about.tokens[summary.sink.position])\"" : ""
           line +=
             "; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) with "
-            + "\(Numbers.percent(summary.sink.mass)), \(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens"
+            + "\(summary.sign)\(Numbers.percent(summary.sink.mass)), \(summary.sign)\(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens"
+          if let rows = summary.sampledRows { line += " (read from \(rows) rows)" }
           for badge in summary.quality.badges { line += "; \(badge)" }
         }
         lines.append(line + ".")

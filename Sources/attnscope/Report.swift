@@ -58,6 +58,9 @@ struct Report {
     visible == 0 ? nil : Double(skipped) / Double(visible)
   }
 
+  /// Rows that entropies and sinks were read from, where not from all.
+  private var sampledRows: Int? { heads.compactMap { $0.summary?.sampledRows }.min() }
+
   /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published
   /// numbers are.
   private var sinkRates: (all: SinkRate, published: SinkRate?)? {
@@ -108,6 +111,7 @@ extension Report {
       ("sparsity", .optional(head.number("sparsity"), JSON.number)),
       ("dropped_mass", Self.json(dropped: head.droppedMass)),
       ("output_error", Self.json(error: head)),
+      ("sampled_rows", .optional(head.summary?.sampledRows, JSON.integer)),
       ("entropy", .optional(head.summary?.entropy, JSON.number)),
       ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
       ("sink", .optional(head.summary, json)),
@@ -168,6 +172,7 @@ extension Report {
       .object([
         ("threshold", .number($0.all.threshold)), ("all_rows", .number($0.all.rate)),
         ("first_64_rows", .optional($0.published?.rate, JSON.number)),
+        ("sampled_rows", .optional(sampledRows, JSON.integer)),
       ])
     }
     return .object([
@@ -249,8 +254,9 @@ extension Report {
     }
     let sink = token(summary.sink.position).map { " \"\($0)\"" } ?? ""
     return cells + [
-      Numbers.fixed(summary.entropy, 2), Numbers.fixed(summary.effectiveTokens, 1),
-      Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",
+      summary.sign + Numbers.fixed(summary.entropy, 2),
+      summary.sign + Numbers.fixed(summary.effectiveTokens, 1),
+      summary.sign + Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",
       summary.label.name.rawValue,
       summary.label.winner.map { Numbers.fixed($0.recall, 3) } ?? "-",
     ]
@@ -282,6 +288,10 @@ extension Report {
       if let published = rates.published {
         line += ", \(Numbers.percent(published.rate)) over the first 64 rows"
       }
+    }
+    if let sampledRows {
+      line +=
+        "; entropy, keys and sink (~) are read from \(sampledRows) of \(about.queries) rows"
     }
     return ([line] + notes.map { "note: \($0)" }).joined(separator: "\n")
   }
@@ -325,7 +335,7 @@ extension Report {
     "file", "layer", "head", "phase", "method", "lambda", "tile_q", "tile_k", "vote", "order",
     "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean", "dropped_max",
     "error_relative_l2", "error_max_abs", "entropy", "effective_tokens", "sink_position",
-    "sink_mass", "pattern", "criterion", "splits", "decided_by_bound",
+    "sink_mass", "pattern", "criterion", "splits", "decided_by_bound", "sampled_rows",
   ]
 
   /// A row at full precision; the file's path stands in every row, so that reports can be
@@ -346,6 +356,7 @@ extension Report {
       summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass),
       summary?.label.name.rawValue ?? "", spec?.criterion.rawValue ?? "",
       spec.map { "\($0.splits)" } ?? "", count("decided_by_bound"),
+      summary?.sampledRows.map(String.init) ?? "",
     ]
     return cells + extras.map { number(head.number($0)) }
   }

@@ -71,4 +71,25 @@ import Testing
       SparsityCurve(prefill: tables, length: 50).margins
         == SparsityCurve(prefill: own, length: 48).margins)
   }
+
+  /// What the screen says of one head: all of its rows are in the longest length, those of the ragged last tile too.
+  @Test(arguments: [(40, 40, true), (20, 45, true), (40, 40, false), (1, 70, true)])
+  func theLongestLengthIsTheWholeHead(_ queries: Int, _ keys: Int, _ causal: Bool) throws {
+    let spec = TileSpec(rows: 16, keys: 16)
+    let group = Case(heads: 1, queries: queries, keys: keys, causal: causal, spec, scale: 2)
+      .group(seed: 5)
+    let table = try #require(TilePass(group, keysPerTile: 16).tables(spec))[0]
+    let curves = try #require(HeadCalibration(table).calibration).curves
+    let longest = try #require(curves.last)
+    #expect(longest.length == keys)
+    for lambda in [1, 0.5, 0.1] {
+      let verdicts = ReferenceAttention(group).run(spec, lambda: lambda).verdicts[0]
+      let skipped = verdicts.filter { $0 == .skipped }.count
+      let visible = verdicts.filter { $0 != .invisible }.count
+      #expect(longest.margins.count == visible)
+      #expect(longest.sparsity(lambda) == Double(skipped) / Double(visible))
+    }
+    // Only the first rows of a causal square are a shorter prompt.
+    #expect(curves.map(\.length) == (queries == keys && causal ? [16, 40] : [keys]))
+  }
 }

@@ -31,6 +31,30 @@ extension ProgramTests {
       }
     }
 
+    /// What is read from part of a long head's rows says so, and from how many; the rest is exact.
+    @Test func longHeadsSayWhatIsSampled() throws {
+      try Program.scratch { folder in
+        let long = folder + "/long.safetensors"
+        #expect(
+          try Program.run(
+            "synth", "--tokens", "11600", "--heads", "1", "--dim", "16", "-o", long
+          ).status == 0)
+        let json = try object(try Program.run("report", long, "--json").output)
+        let head = try #require((json["heads"] as? [[String: Any]])?.first)
+        let rows = try #require(head["sampled_rows"] as? Int)
+        #expect(rows > 1000 && rows < 11600)
+        let total = try #require(json["total"] as? [String: Any])
+        #expect((total["sink_rate"] as? [String: Any])?["sampled_rows"] as? Int == rows)
+        let text = try Program.run("report", long).output
+        #expect(text.contains("(~) are read from \(rows) of 11600 rows"))
+        #expect(text.split(separator: "~").count == 5)
+        #expect(try Program.run("report", long, "--csv").output.hasSuffix(",\(rows)\n"))
+        #expect(try Program.run("open", long).output.contains("(read from \(rows) rows)"))
+      }
+      let short = try Program.run("report", Program.sample, "--layers", "12", "--heads", "0")
+      #expect(!short.output.contains("~"))
+    }
+
     @Test func thePublishedTableIsFittedAsPublished() throws {
       let table = checkout() + "/samples/skip-softmax-qwen3-30b-a3b.csv"
       let result = try Program.run("calibrate", "--points", table, "--json")
@@ -40,6 +64,40 @@ extension ProgramTests {
         let fit = try #require(fits[phase])
         #expect(abs((fit["a"] as? Double ?? 0) / a - 1) < 0.01)
         #expect(abs((fit["b"] as? Double ?? 0) / b - 1) < 0.01)
+      }
+    }
+
+    /// However a table's lines end, and with its columns named, it is the same table.
+    @Test func tablesComeFromSpreadsheetsToo() throws {
+      let path = checkout() + "/samples/skip-softmax-qwen3-30b-a3b.csv"
+      let table = try String(contentsOfFile: path, encoding: .utf8)
+      let fits = try Program.run("calibrate", "--points", path, "--json").output
+      let heading = "Target sparsity;Prefill factor;Decode factor\n"
+      try Program.scratch { folder in
+        let file = folder + "/skip-softmax-qwen3-30b-a3b.csv"
+        func read(_ text: String) throws -> Program.Result {
+          try text.write(toFile: file, atomically: true, encoding: .utf8)
+          return try Program.run("calibrate", "--points", file, "--json")
+        }
+        let rows = table.split(separator: "\n").filter { !$0.hasPrefix("#") }
+        for end in ["\n", "\r\n", "\r"] {
+          for start in ["", heading, "\u{FEFF}", "\u{FEFF}# a remark\n\n" + heading] {
+            let text = (start + rows.joined(separator: "\n")).split(
+              separator: "\n", omittingEmptySubsequences: false
+            ).joined(separator: end)
+            let result = try read(text)
+            #expect(result.status == 0, "\(result.error)")
+            #expect(result.output == fits)
+          }
+        }
+        for (text, what) in [
+          ("sparsity,decode,prefill\n" + rows.joined(separator: "\n"), "line 1 names decode"),
+          (rows.joined(separator: "\r\n") + "\r\nsparsity,prefill\r\n", "line 10 is not"),
+          ("{\"sparse_attention_config\": 1}", "is JSON"),
+        ] {
+          let result = try read(text)
+          #expect(result.status == 1 && result.error.contains(what), "\(result.error)")
+        }
       }
     }
 
@@ -79,6 +137,49 @@ extension ProgramTests {
         let factors = try #require(config["threshold_scale_factor"] as? [String: Any])
         #expect(factors["formula"] as? String == "a * exp(b * target_sparsity)")
         #expect((factors["prefill"] as? [String: Any])?["b"] as? Double != nil)
+      }
+    }
+
+    /// A length is the prompt cut off there, its ragged last row tile included, and it is what is paid for: `report` on a
+    /// file that ends there says the same. The lambdas were found in double precision by another program.
+    @Test(arguments: [
+      (832, 0.2, "--causal", 756, 0.41666), (416, 0.05, "--causal", 270, 0.031524),
+      (384, 0.05, "--causal", 162, 0.84018), (416, 0.2, "--no-causal", 432, 0.87533),
+    ]) func everyLengthIsThePromptCutOffThere(
+      _ length: Int, _ target: Double, _ causal: String, _ blocks: Int, _ expected: Double
+    ) throws {
+      try Program.scratch { folder in
+        let result = try Program.run(
+          "calibrate", Program.sample, causal, "--phase", "prefill", "--target", "\(target)",
+          "--lengths", "\(length)", "208", "--json")
+        let phase = try #require((try object(result.output)["phases"] as? [[String: Any]])?.first)
+        let lengths = try #require(phase["lengths"] as? [[String: Any]])
+        #expect(lengths[0]["length"] as? Int == 208 && lengths[1]["length"] as? Int == length)
+        #expect(lengths[1]["blocks"] as? Int == blocks)
+        // 208 rows are a tile of 128, which sees one block, and one of 80, which sees two.
+        #expect(lengths[0]["blocks"] as? Int == (causal == "--causal" ? 27 * 3 : 27 * 4))
+        let price = try #require((phase["targets"] as? [[String: Any]])?.first)
+        let lambda = try #require(price["lambda"] as? Double)
+        #expect(abs(lambda / expected - 1) < 1e-4, "\(lambda)")
+
+        let cut = folder + "/cut.safetensors"
+        let slice = try Program.run(
+          "slice", Program.sample, causal, "--tokens", "0-\(length - 1)", "-o", cut)
+        #expect(slice.status == 0, "\(slice.error)")
+        let report = try Program.run("report", cut, "--lambda", "\(lambda)", "--json")
+        let total = try #require(try object(report.output)["total"] as? [String: Any])
+        let wanted = Int((target * Double(blocks)).rounded(.up))
+        #expect(total["visible_blocks"] as? Int == blocks)
+        #expect(total["skipped_blocks"] as? Int == wanted)
+        for (mine, (key, part)) in [
+          ("dropped_mass_mean", ("dropped_mass", "mean")),
+          ("dropped_mass_max", ("dropped_mass", "max")),
+          ("output_error_relative_l2", ("output_error", "relative_l2")),
+        ] {
+          let paid = try #require(price[mine] as? Double)
+          let real = try #require((total[key] as? [String: Any])?[part] as? Double)
+          #expect(abs(paid - real) < 1e-6, "\(mine): \(paid), \(real)")
+        }
       }
     }
 

@@ -5,7 +5,7 @@ import Testing
 /// it waits, and Swift's pool has only as many as there are cores.
 @Suite(
   .serialized,
-  .enabled(if: Program.isRelease, "the program is tested in release: swift test -c release"))
+  .enabled(if: true))
 struct ProgramTests {}
 
 extension ProgramTests {
@@ -44,6 +44,25 @@ extension ProgramTests {
             && abs((head["sparsity"] as? Double ?? -1) - Double(skipped) / Double(visible)) < 1e-12)
         let scores = (head["pattern"] as? [String: Any])?["scores"] as? [String: Double] ?? [:]
         for name in ["a-shape", "vertical-slash", "block-sparse"] { #expect(scores[name] != nil) }
+      }
+    }
+
+    /// Wider numbers than float32 are rounded when they are read, and `info` says so.
+    @Test func infoNamesTheElementType() throws {
+      try Program.scratch { folder in
+        let file = folder + "/wide.safetensors"
+        let header =
+          #"{"layers.0.q":{"dtype":"F64","shape":[1,4,2],"data_offsets":[0,64]},"#
+          + #""layers.0.k":{"dtype":"F64","shape":[1,4,2],"data_offsets":[64,128]}}"#
+        var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+        bytes += Data(header.utf8)
+        for i in 0..<16 { withUnsafeBytes(of: Double(i) / 3) { bytes += Data($0) } }
+        try bytes.write(to: URL(filePath: file))
+        let wide = try json(try Program.run("info", file, "--json").output)
+        #expect(wide["elements"] as? [String] == ["F64"] && wide["rounded_to"] as? String == "F32")
+        #expect(try Program.run("info", file).output.contains("numbers   F64, read as F32"))
+        let sample = try json(try Program.run("info", Program.sample, "--json").output)
+        #expect(sample["elements"] as? [String] == ["F16"] && sample["rounded_to"] is NSNull)
       }
     }
 

@@ -225,8 +225,8 @@ extension ProgramTests {
   }
 }
 
-/// Half-float arrays of a safetensors file, read without the code under test.
-private struct Arrays {
+/// Arrays of a safetensors file, half floats or floats, read without the code under test.
+struct Arrays {
   private let header: [String: Any]
   private let data: Data
 
@@ -238,17 +238,23 @@ private struct Arrays {
     data = all[(8 + length)...]
   }
 
-  private func halves(_ name: String) throws -> [Double] {
+  func numbers(_ name: String) throws -> [Double] {
     let entry = try #require(header[name] as? [String: Any], "\(name)")
     let range = try #require(entry["data_offsets"] as? [Int])
     let bytes = [UInt8](data[data.startIndex + range[0]..<data.startIndex + range[1]])
+    if entry["dtype"] as? String == "F32" {
+      return stride(from: 0, to: bytes.count, by: 4).map { at in
+        let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + $1]) << (8 * $1) }
+        return Double(Float(bitPattern: bits))
+      }
+    }
     return stride(from: 0, to: bytes.count, by: 2).map {
       Double(Float16(bitPattern: UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8))
     }
   }
 
   func relativeError(_ other: Arrays, _ name: String) throws -> Double {
-    let a = try halves(name), b = try other.halves(name)
+    let a = try numbers(name), b = try other.numbers(name)
     try #require(a.count == b.count)
     var difference = 0.0, norm = 0.0
     for i in a.indices {

@@ -241,6 +241,59 @@ import Testing
     }
   }
 
+  /// What decides about single tokens is what the run was begun with, before and after lambda changes and on a branch;
+  /// and the branch's lambda is the one on the screen.
+  @Test(arguments: [
+    (TileSpec(rows: 16, keys: 16), TileSpec(rows: 16, keys: 16, vote: .group)),
+    (TileSpec(rows: 128, keys: 128), TileSpec(rows: 1, keys: 128)),
+    (TileSpec(rows: 32, keys: 16, vote: .group), TileSpec(rows: 32, keys: 16)),
+  ]) func tokensAreDecidedAsTheRunWasBegun(_ prefill: TileSpec, _ decode: TileSpec) async throws {
+    let choice = AttentionChoice(lambda: 0.5, prefill: prefill, decode: decode)
+    try await Self.withBackend(prompt: 90, choice: choice) { backend in
+      let pilot = Pilot(backend) {
+        $0.lambda = 0.5; $0.spec = prefill; $0.view = .tokens
+      }
+      backend.start()
+      await pilot.sees("paused")
+      pilot.terminal.press(.right)
+      await pilot.sees("1 tokens decoded")
+      pilot.press("]")
+      pilot.terminal.press(.right)
+      await pilot.sees("2 tokens decoded")
+      pilot.command("branch 0.25")
+      await pilot.sees("Branch 1")
+      await pilot.sees("paused")
+      await pilot.sees("lambda 2.5e-1")
+      let model = await pilot.model()
+      #expect(model.selection.lambda == 0.25)
+      let trunk = model.timelines[0, default: []].dropFirst(90)
+      let branch = model.timelines[1, default: []].dropFirst(91)
+      #expect(trunk.map(\.lambda).first == 0.5 && (trunk.last?.lambda ?? 0) > 0.5)
+      #expect(!branch.isEmpty && branch.allSatisfy { $0.lambda == 0.25 && $0.tile == decode })
+      #expect(trunk.count == 2 && trunk.allSatisfy { $0.tile == decode })
+      // By the definition, from the queries and keys of the step after lambda was changed.
+      let step = try #require(trunk.last)
+      var skipped = 0, visible = 0
+      for layer in 0..<2 {
+        for head in 0..<4 {
+          let question = Question.table(
+            HeadID(layer: layer, head: head), TableRequest(decode, .row(step.position)))
+          guard
+            case .table(let table) = try await backend.answer(
+              question, at: Frame(tokens: step.position + 1))
+          else {
+            Issue.record("no table")
+            return
+          }
+          skipped += table.skippedBlocks(try Lambda(step.lambda!))
+          visible += table.visibleBlocks
+        }
+      }
+      #expect(step.skippedBlocks == skipped && step.visibleBlocks == visible)
+      await pilot.quit()
+    }
+  }
+
   @Test func aSearchFindsWhatComesLater() async throws {
     try await Self.withBackend(most: 10, paused: false) { backend in
       let pilot = fly(backend)

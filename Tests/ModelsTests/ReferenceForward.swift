@@ -74,6 +74,17 @@ struct ReferenceForward {
     return out
   }
 
+  /// Queries of the first layer after rotation, `[tokens][heads * dim]`: little work, so that debug builds can afford it.
+  func firstQueries(_ tokens: [Int]) -> [[Double]] {
+    let embedding = weights["token_embd.weight"]!
+    let width = gguf.tensors["token_embd.weight"]!.columns
+    return tokens.enumerated().map { position, token in
+      let x = norm(
+        Array(embedding[token * width..<(token + 1) * width]), weights["blk.0.attn_norm.weight"]!)
+      return turned(times("blk.0.attn_q", x), position, weights["blk.0.attn_q_norm.weight"])
+    }
+  }
+
   /// Logits after every token.
   func logits(_ tokens: [Int]) -> [[Double]] {
     let embedding = weights["token_embd.weight"]!

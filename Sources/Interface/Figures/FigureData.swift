@@ -154,13 +154,13 @@ extension Figure {
         table.map { "\($0.sparsity(model.lambda))" } ?? "", dropped.map { "\($0.mean)" } ?? "",
         dropped.map { "\($0.max)" } ?? "", summary.map { "\($0.entropy)" } ?? "",
         summary.map { "\($0.sink.position)" } ?? "", summary.map { "\($0.sink.mass)" } ?? "",
-        summary?.label.name.rawValue ?? "",
+        summary?.label.name.rawValue ?? "", summary?.sampledRows.map { "\($0)" } ?? "",
       ]
     }
     return FigureData(
       columns: [
         "layer", "head", "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean",
-        "dropped_max", "entropy", "sink_key", "sink_mass", "pattern",
+        "dropped_max", "entropy", "sink_key", "sink_mass", "pattern", "sampled_rows",
       ], rows: rows, matrix: nil)
   }
 

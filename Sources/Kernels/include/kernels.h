@@ -114,6 +114,8 @@ void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles);
 /// The sum of the `wanted` largest of n values, which it reorders; linear on average. NaN
 /// counts as smallest.
 double as_largest_sum(float *values, int n, int wanted);
+/// out[j] = Σ a[i] b[j * dim + i] in double precision, for `count` rows of b.
+void as_row_dots(const double *a, const double *b, int dim, int count, double *out);
 
 // --- conversion ----------------------------------------------------------------------------------
 /// How an array's elements are stored, in the order of the Swift side's table.

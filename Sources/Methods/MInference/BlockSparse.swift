@@ -27,6 +27,9 @@ public struct BlockSparse: MaskMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// As the knob says: a prompt is cut before its length is known.
+  public var rowsTogether: Int { knobs[Self.block] }
+
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["block", "count"], keys: head.keys)
     let size = budget.block(knobs[Self.block])

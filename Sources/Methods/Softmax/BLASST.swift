@@ -83,6 +83,8 @@ public struct BLASST: EngineMethod {
     return spec
   }
 
+  public var rowsTogether: Int { spec(queries: 2).rows }
+
   /// Margins, verdicts, the curve over every lambda, and what this lambda costs.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let head = subject.head, spec = spec(queries: head.queries)

@@ -53,7 +53,7 @@ struct CalibrateCommand: ParsableCommand {
   @Flag(help: "Fit logarithms instead of factors.") var logSpace = false
   @Option(
     help: ArgumentHelp(
-      "Fit a table instead: lines of target sparsity, prefill factor, decode factor.",
+      "Fit a table instead: lines of target sparsity, prefill factor, decode factor; the first may name them.",
       valueName: "file.csv"))
   var points: String?
   @Option(

@@ -67,7 +67,7 @@ final class ModelSource: CalibrationSource {
   init(_ model: LanguageModel, tokens: [Int], layers: [Int]?) {
     (self.model, text) = (model, tokens)
     self.layers = (layers ?? Array(0..<model.config.layers)).filter { $0 < model.config.layers }
-    record = QueryRecord(model.config, layers: Set(self.layers), budget: .max)
+    record = QueryRecord(model.config, layers: Set(self.layers), budget: .max, exact: true)
     state = RunState(model)
     model.prefill(tokens, state, Self.plan(.dense), observer: record)
   }

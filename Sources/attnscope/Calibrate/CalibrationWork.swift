@@ -44,26 +44,52 @@ struct CalibrationWork {
     }
   }
 
-  /// The margins of one group at every length. Prefill at a shorter length is the table's
-  /// first rows.
+  /// The margins of one group at every length: exactly those of the prompt cut off there.
   private func parts(_ group: HeadGroup, _ phase: Phase, _ spec: TileSpec) throws -> [[Float]] {
     switch phase {
     case .prefill:
-      let tables = TilePass(group, keysPerTile: spec.keys).tables(spec)!
-      guard group.visibility.causal, group.visibility.offset == 0 else {
-        return lengths.map { _ in tables.flatMap { $0.margins } }
-      }
-      return lengths.map { SparsityCurve(prefill: tables, length: $0).margins }
+      guard let longest = cut(group, lengths.last ?? 0) else { return lengths.map { _ in [] } }
+      let tables = Self.tables(longest, spec)
+      return lengths.map { prefill($0, of: longest, tables, spec) }
     case .decode:
       return lengths.map { length in
-        guard let rows = decodeGroup(group, length) else { return [] }
-        return TilePass(rows, keysPerTile: spec.keys).tables(spec)!.flatMap { $0.margins }
+        decodeGroup(group, length).map { Self.tables($0, spec).flatMap(\.margins) } ?? []
       }
     }
   }
 
-  /// The last rows before a length, each as a decode step that looks back; nil where no query
-  /// was saved there.
+  private static func tables(_ group: HeadGroup, _ spec: TileSpec) -> [BlockTable] {
+    TilePass(group, keysPerTile: spec.keys).tables(spec)!
+  }
+
+  /// A causal row does not see what comes after it, so whole row tiles of a shorter prompt are the first ones of the
+  /// longest; the ragged last one, which fewer rows vote in, takes a pass of its own, as everything does where rows see
+  /// all keys.
+  private func prefill(
+    _ length: Int, of longest: HeadGroup, _ tables: [BlockTable], _ spec: TileSpec
+  ) -> [Float] {
+    guard let part = cut(longest, length) else { return [] }
+    guard part.queries < longest.queries || part.keys < longest.keys else {
+      return tables.flatMap(\.margins)
+    }
+    guard part.visibility.causal else { return Self.tables(part, spec).flatMap(\.margins) }
+    let whole = part.queries / spec.rows
+    let rest = part.heads.map { $0.slice(whole * spec.rows..<part.queries, keys: part.keys) }
+    return tables.flatMap { $0.margins[0..<whole * $0.keyTiles] }
+      + (rest[0].queries > 0 ? Self.tables(HeadGroup(rest), spec).flatMap(\.margins) : [])
+  }
+
+  /// The prompt cut off at a length: the queries that stand before it against the keys before it; nil where no query was
+  /// saved there.
+  private func cut(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
+    let keys = min(length, group.keys)
+    let queries = min(length - group.visibility.offset, group.queries)
+    guard queries > 0, keys > 0 else { return nil }
+    if (queries, keys) == (group.queries, group.keys) { return group }
+    return HeadGroup(group.heads.map { $0.slice(0..<queries, keys: keys) })
+  }
+
+  /// The last rows before a length, each as a decode step that looks back; nil where no query was saved there.
   private func decodeGroup(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
     let end = min(length - group.visibility.offset, group.queries)
     let start = max(0, end - decodeRows)
@@ -75,7 +101,7 @@ struct CalibrationWork {
   private func addPrices(_ report: inout PhaseReport, _ phase: Phase, _ spec: TileSpec) throws {
     let length = lengths.last ?? 0
     try forEachGroup { whole in
-      let part = phase == .decode ? decodeGroup(whole, length) : whole
+      let part = phase == .decode ? decodeGroup(whole, length) : cut(whole, length)
       guard let group = part else { return }
       let hasValues = group.heads[0].value != nil
       let pass = TilePass(group, keysPerTile: spec.keys, withValues: hasValues)

@@ -1,0 +1,101 @@
+import Attention
+import Backends
+import Foundation
+import Models
+import Sessions
+import Support
+import Tensors
+import Testing
+
+extension ProgramTests {
+  /// A recording of a tiny model, opened as users open it.
+  @Suite(.serialized, .timeLimit(.minutes(5))) struct RecordingTests {
+    private static func choice(_ lambda: Double) -> AttentionChoice {
+      AttentionChoice(
+        lambda: lambda, prefill: TileSpec(rows: 16, keys: 16),
+        decode: TileSpec(rows: 16, keys: 16, vote: .group))
+    }
+
+    /// A random model that never says its end token.
+    private static func tiny(in folder: String) throws -> String {
+      var tiny = TinyModel("llama", .q8_0, seed: 4)
+      tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(1 << 30))
+      tiny.gguf.set(
+        "tokenizer.ggml.token_type", .i32s([Int32](repeating: 1, count: tiny.vocabulary)))
+      try Data(tiny.bytes).write(to: URL(filePath: folder + "/tiny.gguf"))
+      return folder + "/tiny.gguf"
+    }
+
+    /// 20 tokens of a prompt and four decoded with lambda 0.05; from the second of them on also with 0.5.
+    private static func record(to file: String, in folder: String) async throws {
+      let backend = try LocalBackend(
+        try LanguageModel(try tiny(in: folder)), prompt: (0..<20).map { 20 + $0 * 7 % 90 },
+        LocalBackend.Options(attention: choice(0.05), maxTokens: 4))
+      var moments = backend.moments.makeAsyncIterator()
+      func until(_ isThere: (LiveStatus) -> Bool) async {
+        while let moment = await moments.next() {
+          if case .live(let status) = moment, isThere(status) { return }
+        }
+      }
+      func isOver(_ status: LiveStatus) -> Bool {
+        if case .ended = status.phase { true } else { false }
+      }
+      backend.start()
+      await until(isOver)
+      backend.send(.branch(from: Frame(branch: 0, tokens: 22), choice(0.5)))
+      await until { $0.branches.count == 2 && isOver($0) }
+      backend.send(.save(file))
+      await until { $0.note.hasPrefix("Recording saved") }
+    }
+
+    @Test func aRecordingTakesTheFlagsAndCommandsOfAFile() async throws {
+      let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      let file = folder + "/run.safetensors"
+      try await Self.record(to: file, in: folder)
+
+      let summary = try Program.run("open", file)
+      #expect(summary.status == 0 && summary.output.contains("branch 1  24 tokens"))
+      let input = folder + "/commands"
+      try "<Left>\nx\nmap\nsave y\n".write(toFile: input, atomically: true, encoding: .utf8)
+      let plain = try Program.run(
+        "open", file, "--layer", "1", "--head", "3", "--plain", input: input)
+      #expect(plain.status == 0, "\(plain.error)")
+      for text in [
+        "Layer 1 head 3 of run.safetensors, the text.", "Token 23 of 24 on branch 0, lambda 5e-2",
+        "Token 22 of 24 on branch 0", "Token 22 of 24 on branch 1, lambda 5e-1",
+        "Layer 1 head 3 of run.safetensors, the map.", "Lambda is 5.0e-1", "This is a recording",
+      ] { #expect(plain.output.contains(text), "\(text) is not in\n\(plain.output)") }
+      let map = try Program.run("open", file, "--view", "map", "--plain")
+      #expect(map.output.contains("Layer 0 head 0") && map.output.contains("Lambda is 5.0e-2"))
+      let told = try Program.run("open", file, "--view", "map", "--plain", "--lambda", "0.25")
+      #expect(told.output.contains("Lambda is 2.5e-1"))
+      let none = try Program.run("open", file, "--layer", "9")
+      #expect(none.status == 1 && none.error.contains("has no layer 9"))
+    }
+
+    /// f32 is what was computed: rounded, it is f16, and it is not rounded.
+    @Test func captureWritesWhatWasComputed() throws {
+      try Program.scratch { folder in
+        let model = try Self.tiny(in: folder)
+        func capture(_ type: String) throws -> Arrays {
+          let file = "\(folder)/\(type).safetensors"
+          let result = try Program.run(
+            "capture", "--model", model, "--prompt", "the and in the", "--dtype", type, "-o", file)
+          #expect(result.status == 0, "\(result.error)")
+          return try Arrays(file)
+        }
+        let exact = try capture("f32"), half = try capture("f16")
+        for layer in 0..<TinyModel.layers {
+          for name in ["q", "k", "v"] {
+            let key = "layers.\(layer).\(name)"
+            let numbers = try exact.numbers(key)
+            let rounded = numbers.map { Double(Float16($0)) }
+            #expect(try half.numbers(key) == rounded && numbers != rounded, "\(key)")
+          }
+        }
+      }
+    }
+  }
+}
