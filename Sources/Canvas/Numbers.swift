@@ -5,9 +5,18 @@ public enum Numbers {
     guard x.isFinite else { return x.isNaN ? "NaN" : (x > 0 ? "inf" : "-inf") }
     let magnitude = abs(x)
     if magnitude == 0 { return "0" }
-    if magnitude >= 1e5 || magnitude < 0.01 { return scientific(x) }
+    if magnitude >= 1e5 || magnitude < 0.001 { return scientific(x) }
     if magnitude >= 100 { return fixed(x, 0) }
-    return fixed(x, magnitude >= 10 ? 1 : (magnitude >= 1 ? 2 : 3))
+    return fixed(x, magnitude >= 10 ? 1 : (magnitude >= 1 ? 2 : 4))
+  }
+
+  /// A threshold: `0.01`, `0.0178`, `0.5`, and `1.0e-4` below 0.001; three digits, none of them a zero at the end.
+  public static func threshold(_ x: Double) -> String {
+    guard x.isFinite, x >= 0.001, x < 1 else { return x == 1 ? "1" : short(x) }
+    let digits = x >= 0.1 ? 3 : (x >= 0.01 ? 4 : 5)
+    var text = fixed(x, digits)
+    while text.hasSuffix("0") { text.removeLast() }
+    return text.hasSuffix(".") ? String(text.dropLast()) : text
   }
 
   /// `1.2e-3`

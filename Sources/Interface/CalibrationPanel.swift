@@ -51,7 +51,7 @@ struct CalibrationPanel {
     }
     func number(_ name: String) -> Double? { findings[name]?.number }
     let targets = [30, 50, 70].map { target in
-      "\(target)% " + (number("lambda_\(target)").map(Numbers.scientific) ?? "-")
+      "\(target)% " + (number("lambda_\(target)").map(Numbers.threshold) ?? "-")
     }
     var out = [("\(lambda) " + targets.joined(separator: " "), Style.plain)]
     if let a = number("fit_a"), let b = number("fit_b"), let r2 = number("fit_r2") {

@@ -58,7 +58,7 @@ package struct Facts {
     text += "; block (\(Int(i)),\(Int(j))) \(verdict)"
     if let table = model.table(selection.head), selection.lambda > 0 {
       text +=
-        "; λ \(Numbers.scientific(selection.lambda)) skips \(Numbers.percent(table.sparsity(model.lambda)))"
+        "; λ \(Numbers.threshold(selection.lambda)) skips \(Numbers.percent(table.sparsity(model.lambda)))"
     }
     return text
   }

@@ -80,7 +80,7 @@ struct MapScreen {
 
   /// Lambda as titles write it.
   static func lambdaText(_ lambda: Double) -> String {
-    lambda == 0 ? "0 (dense)" : Numbers.scientific(lambda)
+    lambda == 0 ? "0 (dense)" : Numbers.threshold(lambda)
   }
 
   // MARK: Heat

@@ -188,7 +188,7 @@ public struct PlainText {
     var lines = [pruning]
     let targets = [0.3, 0.5, 0.7].compactMap { target in
       table.lambda(forSparsity: target).map {
-        "\(Int(100 * target)) % at lambda \(Numbers.scientific($0))"
+        "\(Int(100 * target)) % at lambda \(Numbers.threshold($0))"
       }
     }
     if !targets.isEmpty { lines.append("Sparsity: \(targets.joined(separator: ", ")).") }

@@ -284,7 +284,7 @@ extension Model {
     }
     message =
       value <= 0
-      ? "lambda = 0: dense, nothing is skipped." : "lambda = \(Numbers.scientific(value))."
+      ? "lambda = 0: dense, nothing is skipped." : "lambda = \(Numbers.threshold(value))."
     return performing { $0.selection.lambda = max(value, 0) }
   }
 

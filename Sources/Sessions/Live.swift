@@ -49,12 +49,18 @@ public struct AttentionChoice: Sendable, Hashable, CustomStringConvertible {
   }
 
   private func shortest(_ x: Double) -> String {
-    // "%.3g" without Foundation: three digits are enough to tell lambdas apart.
+    // Three digits are enough to tell lambdas apart; plain decimals down to 0.001, as everywhere.
     var exponent = 0, m = x
     while m < 1, exponent > -300 { (m, exponent) = (m * 10, exponent - 1) }
     let digits = (m * 100).rounded() / 100
-    let text = digits == digits.rounded() ? String(Int(digits)) : String(digits)
-    return exponent == 0 ? text : "\(text)e\(exponent)"
+    guard exponent < -3 else {
+      var scale = 100.0
+      for _ in 0..<(-exponent) { scale *= 10 }
+      let value = (x * scale).rounded() / scale
+      return value == value.rounded() ? String(Int(value)) : String(value)
+    }
+    let text = digits == digits.rounded() ? "\(Int(digits)).0" : String(digits)
+    return "\(text)e\(exponent)"
   }
 }
 

@@ -107,7 +107,7 @@ struct PerplexityCommand: ParsableCommand {
       "lambda      sparsity   nll        perplexity   nll - dense",
     ]
     for row in rows {
-      let name = row.lambda == 0 ? "dense" : Numbers.scientific(row.lambda)
+      let name = row.lambda == 0 ? "dense" : Numbers.threshold(row.lambda)
       let cells = [
         (name, 12), (Numbers.percent(row.counts.sparsity), 11), (Numbers.fixed(row.nll, 4), 11),
         (Numbers.fixed(exp(row.nll), 3), 13), (Numbers.fixed(row.nll - rows[0].nll, 4), 0),

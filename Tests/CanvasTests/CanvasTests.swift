@@ -83,10 +83,18 @@ import Testing
   }
 
   @Test(arguments: [
-    (0.0, "0"), (0.0012, "1.2e-3"), (0.25, "0.250"), (1.0, "1.00"), (12.345, "12.3"),
+    (0.0, "0"), (0.0012, "0.0012"), (0.00012, "1.2e-4"), (0.25, "0.2500"), (1.0, "1.00"),
+    (12.345, "12.3"),
     (1234.0, "1234"),
     (-0.0000999, "-1.0e-4"), (.infinity, "inf"), (.nan, "NaN"),
   ]) func numbersAreShort(_ value: Double, _ text: String) { #expect(Numbers.short(value) == text) }
+
+  @Test(arguments: [
+    (0.01, "0.01"), (0.0177828, "0.0178"), (0.5, "0.5"), (0.00316, "0.00316"), (1.0, "1"),
+    (0.0001, "1.0e-4"), (0.0, "0"),
+  ]) func thresholdsArePlain(_ value: Double, _ text: String) {
+    #expect(Numbers.threshold(value) == text)
+  }
 
   @Test func fixedRoundsHalfAway() {
     #expect(

@@ -233,7 +233,7 @@ extension ProgramTests {
         let terminal = try PseudoTerminal([Program.path, Program.sample, "--log", log])
         terminal.sees("exact")
         terminal.send("]")
-        terminal.redraws("1.8e-2")
+        terminal.redraws("0.0178")
         terminal.send("q")
         #expect(terminal.end() == 0)
         let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
@@ -290,7 +290,7 @@ extension ProgramTests {
         let result = try Program.run("open", Program.sample, "--plain", input: input)
         #expect(result.status == 0, "\(result.error)")
         for text in [
-          "Layer 12 head 0", "the map.", "Lambda is 1.0e-1", "27 heads of", "its blocks.",
+          "Layer 12 head 0", "the map.", "Lambda is 0.1", "27 heads of", "its blocks.",
           "where its attention goes.", "the text.", "right is L12 H0 a-shape",
           "Views: map, heads, blocks", "next tile preset",
         ] { #expect(result.output.contains(text), "\(text)") }

@@ -19,7 +19,7 @@ extension ProgramTests {
         #expect(parser.parse(), "\(view) \(theme): \(String(describing: parser.parserError))")
         #expect(result.output.contains("smollm2-log-832"))
         // What a caption owes its reader.
-        for word in ["tile 128x128", "vote head", "order ascending", "λ = 1.0e-2"] {
+        for word in ["tile 128x128", "vote head", "order ascending", "λ = 0.01"] {
           #expect(result.output.contains(word), "\(view): no \(word)")
         }
       }

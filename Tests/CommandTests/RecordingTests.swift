@@ -63,14 +63,14 @@ extension ProgramTests {
         "open", file, "--layer", "1", "--head", "3", "--plain", input: input)
       #expect(plain.status == 0, "\(plain.error)")
       for text in [
-        "Layer 1 head 3 of run.safetensors, the text.", "Token 23 of 24 on branch 0, lambda 5e-2",
-        "Token 22 of 24 on branch 0", "Token 22 of 24 on branch 1, lambda 5e-1",
-        "Layer 1 head 3 of run.safetensors, the map.", "Lambda is 5.0e-1", "This is a recording",
+        "Layer 1 head 3 of run.safetensors, the text.", "Token 23 of 24 on branch 0, lambda 0.05",
+        "Token 22 of 24 on branch 0", "Token 22 of 24 on branch 1, lambda 0.5",
+        "Layer 1 head 3 of run.safetensors, the map.", "Lambda is 0.5", "This is a recording",
       ] { #expect(plain.output.contains(text), "\(text) is not in\n\(plain.output)") }
       let map = try Program.run("open", file, "--view", "map", "--plain")
-      #expect(map.output.contains("Layer 0 head 0") && map.output.contains("Lambda is 5.0e-2"))
+      #expect(map.output.contains("Layer 0 head 0") && map.output.contains("Lambda is 0.05"))
       let told = try Program.run("open", file, "--view", "map", "--plain", "--lambda", "0.25")
-      #expect(told.output.contains("Lambda is 2.5e-1"))
+      #expect(told.output.contains("Lambda is 0.25"))
       let none = try Program.run("open", file, "--layer", "9")
       #expect(none.status == 1 && none.error.contains("has no layer 9"))
     }

@@ -70,7 +70,7 @@ extension ProgramTests {
       terminal.sees("Under the cursor", after: mark)
       #expect(!terminal.screenIsRestored)
       terminal.send("]")
-      terminal.redraws("1.8e-2")
+      terminal.redraws("0.0178")
       let end = terminal.mark
       terminal.send("q")
       terminal.sees("ready> ", after: end)
@@ -113,7 +113,7 @@ extension ProgramTests {
       terminal.send("\u{1b}[25~\u{1b}[1;9Z\u{1b}[200~")
       terminal.send("\u{1b}[4~")  // End
       terminal.redraws("k 831")
-      terminal.redraws("1.0e-2")
+      terminal.redraws("λ=0.01")
       terminal.send("q")
       #expect(terminal.end() == 0)
     }

@@ -75,7 +75,7 @@ import Testing
         $0.contains("the same for") || $0.contains("differs from token")
       }
       pilot.press("x")
-      await pilot.sees("Branch 0: lambda 1e-2")
+      await pilot.sees("Branch 0: lambda 0.01")
       let model = await pilot.model()
       #expect(model.live?.branches.count == 2 && model.frame.branch == 0)
       #expect(model.live?.branches[1].fork == 75)
@@ -229,14 +229,14 @@ import Testing
       pilot.press(":branch 0.5")
       pilot.terminal.press(.enter)
       await pilot.sees("Branch 1")
-      await pilot.sees("lambda 5e-1")
+      await pilot.sees("lambda 0.5")
       // A branch takes a new lambda like the trunk.
       await pilot.sees("paused")
       pilot.press(":lambda 0.25")
       pilot.terminal.press(.enter)
       await pilot.sees("lambda = ")
       pilot.terminal.press(.right)
-      await pilot.sees("lambda 2.5e-1")
+      await pilot.sees("lambda 0.25")
       await pilot.quit()
     }
   }
@@ -263,7 +263,7 @@ import Testing
       pilot.command("branch 0.25")
       await pilot.sees("Branch 1")
       await pilot.sees("paused")
-      await pilot.sees("lambda 2.5e-1")
+      await pilot.sees("lambda 0.25")
       let model = await pilot.model()
       #expect(model.selection.lambda == 0.25)
       let trunk = model.timelines[0, default: []].dropFirst(90)
@@ -373,7 +373,7 @@ import Testing
     pilot.press("B")
     await pilot.sees("This is a recording")
     pilot.press("x")
-    await pilot.sees("Branch 1: lambda 1e-1")
+    await pilot.sees("Branch 1: lambda 0.1")
     await pilot.quit()
     // A recording that is cut off shows what is whole; one that lies is refused.
     let bytes = try Data(contentsOf: URL(filePath: file))

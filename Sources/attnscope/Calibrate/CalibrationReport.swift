@@ -84,7 +84,7 @@ struct CalibrationReport {
       ]
       lines += prices.map {
         Self.row([
-          Numbers.percent($0.target), Numbers.scientific($0.lambda), Numbers.short($0.divergence),
+          Numbers.percent($0.target), Numbers.threshold($0.lambda), Numbers.short($0.divergence),
           Numbers.fixed(exp($0.sparse), 3), Numbers.fixed(exp($0.dense), 3),
           Numbers.percent($0.agreement),
         ])
@@ -104,7 +104,7 @@ struct CalibrationReport {
       lines.append(
         Self.row(
           ["\(curve.length)", "\(curve.margins.count)"]
-            + grid.map { curve.lambda(for: $0).map(Numbers.scientific) ?? "-" }
+            + grid.map { curve.lambda(for: $0).map(Numbers.threshold) ?? "-" }
             + [Numbers.percent(curve.most)]))
     }
     if let fit = calibration.exponential { lines.append("  " + Self.text(fit)) }
@@ -117,14 +117,14 @@ struct CalibrationReport {
       let fitted = calibration.exponential.map { $0.factor(target.target) / length }
       lines.append(
         Self.row([
-          Numbers.percent(target.target), target.lambda.map(Numbers.scientific) ?? "-",
+          Numbers.percent(target.target), target.lambda.map(Numbers.threshold) ?? "-",
           target.lambda == nil ? "-" : Numbers.short(target.droppedMean),
           target.lambda == nil ? "-" : Numbers.short(target.droppedWorst),
           target.errorMean.map(Numbers.short) ?? "-",
           target.inverse.map { Numbers.short($0.a) } ?? "-",
           target.inverse.map { $0.points.count < 2 ? "1 length" : Numbers.scientific($0.rmse) }
             ?? "-",
-          fitted.map { $0 > 1 ? "dense" : Numbers.scientific($0) } ?? "-",
+          fitted.map { $0 > 1 ? "dense" : Numbers.threshold($0) } ?? "-",
         ]))
     }
     return lines
