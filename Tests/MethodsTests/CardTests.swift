@@ -7,8 +7,6 @@ import Support
 import Tensors
 import Testing
 
-@testable import Methods
-
 /// The checks of the five cards, and each against a second computation in double precision that shares no code with it.
 @Suite struct CardTests {
   private static func head(
@@ -108,11 +106,14 @@ import Testing
   // MARK: FlexPrefill
 
   @Test func flexDistanceAndNeed() {
-    #expect(abs(FlexSearch.distance([0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25]) - 0.46450) < 1e-5)
-    #expect(FlexSearch.distance([0.2, 0.8], [0.2, 0.8]) == 0)
+    #expect(
+      abs(
+        Distributions.jensenShannonDistance([0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25]) - 0.46450)
+        < 1e-5)
+    #expect(Distributions.jensenShannonDistance([0.2, 0.8], [0.2, 0.8]) == 0)
     let four = [0.4, 0.3, 0.2, 0.1]
-    #expect([0.69, 0.71, 0.95].map { FlexSearch.need(four, $0) } == [2, 3, 4])
-    #expect(FlexSearch.need([Double](repeating: 0.01, count: 100), 0.905) == 91)
+    #expect([0.69, 0.71, 0.95].map { Distributions.needed(four, for: $0) } == [2, 3, 4])
+    #expect(Distributions.needed([Double](repeating: 0.01, count: 100), for: 0.905) == 91)
   }
 
   @Test func flexAtTheEndsOfItsKnobs() throws {

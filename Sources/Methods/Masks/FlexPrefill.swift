@@ -1,3 +1,4 @@
+import Algebra
 public import Analysis
 public import Attention
 import Tensors
@@ -63,7 +64,7 @@ public struct FlexPrefill: MaskMethod {
     let gamma = knobs[Self.gamma]
     func blocks(_ mass: [Double]) -> Int {
       let ceiling = most == .max ? search.wide : min(search.wide, (most + size - 1) / size)
-      return min(max(FlexSearch.need(mass, gamma) / size + 1, floor), ceiling)
+      return min(max(Distributions.needed(mass, for: gamma) / size + 1, floor), ceiling)
     }
     let counts =
       isAware ? (floor, floor) : (blocks(search.vertical), blocks(search.slash))
@@ -121,29 +122,7 @@ struct FlexSearch {
   }
 
   /// D = sqrt(½ KL(ā || m) + ½ KL(â || m)), m the mean of both.
-  var distance: Double { Self.distance(estimate, truth) }
-
-  static func distance(_ a: [Double], _ b: [Double]) -> Double {
-    func divergence(_ p: [Double]) -> Double {
-      zip(p, zip(a, b)).reduce(0) { sum, item in
-        let mean = (item.1.0 + item.1.1) / 2
-        return item.0 > 0 ? sum + item.0 * logarithm(item.0 / mean) : sum
-      }
-    }
-    return max(0, (divergence(a) + divergence(b)) / 2).squareRoot()
-  }
-
-  /// How many of the largest are needed for a sum above gamma: the number of prefixes whose sum is at most gamma, plus one.
-  static func need(_ mass: [Double], _ gamma: Double) -> Int {
-    guard gamma < 1 else { return mass.count }
-    var sum = 0.0, count = 0
-    for value in mass.sorted(by: >) {
-      sum += value
-      guard sum <= gamma else { break }
-      count += 1
-    }
-    return min(count + 1, mass.count)
-  }
+  var distance: Double { Distributions.jensenShannonDistance(estimate, truth) }
 
   /// `[high * wide]` blocks: chosen columns of blocks and chosen diagonals of blocks, the first of each forced.
   func verticalSlash(vertical count: Int, slash other: Int) -> [UInt8] {
@@ -217,7 +196,7 @@ struct FlexSearch {
     let points = stride(from: 0, to: sums.count, by: step).map {
       Curve.Point(Double($0 + 1), sums[$0])
     }
-    let cut = Self.need(vertical, gamma)
+    let cut = Distributions.needed(vertical, for: gamma)
     return Curve(
       x: "columns", y: "mass", points: points,
       marks: [Curve.Mark("cut", x: Double(cut), y: sums.isEmpty ? 0 : sums[cut - 1])])
