@@ -126,11 +126,16 @@ public enum OutputNumbers {
         "decided_by_bound", Double(sparse[slot].decidedByBound), .blocks,
         title: "decided by the bound")
     }
-    if step > 1 { findings.note("output error from one row tile in \(step)") }
-    let field = WholeField(
-      rows: Axis(.query, head.queries), columns: Axis(.channel, head.valueDim),
-      values: sparse[slot].values)
-    if step == 1 { findings.field("output", field, .signed) }
+    guard step == 1 else {
+      // Only the rows of some tiles are there: no field of all queries.
+      findings.note("output error from one row tile in \(step)")
+      return
+    }
+    findings.field(
+      "output",
+      WholeField(
+        rows: Axis(.query, head.queries), columns: Axis(.channel, head.valueDim),
+        values: sparse[slot].values), .signed)
   }
 
   /// Mean over rows of the cosine between two outputs `[rows * dim]`; rows of zeros are left out.

@@ -135,6 +135,23 @@ extension ProgramTests {
       #expect(ansi.status == 0 && ansi.output.contains("\u{1b}[0;"))
     }
 
+    /// A head so long that row tiles are sampled: outputs of some rows are compared, and no field of all is promised.
+    @Test(arguments: [[], ["--method", "a-shape"]]) func aLongHeadIsReported(_ more: [String])
+      throws
+    {
+      try Program.scratch { folder in
+        let path = folder + "/long.safetensors"
+        let made = try Program.run("synth", "--tokens", "20000", "--heads", "1", "-o", path)
+        #expect(made.status == 0, "\(made.error)")
+        let report = try Program.run(["report", path, "--json"] + more)
+        #expect(report.status == 0, "\(report.error.prefix(400))")
+        let heads =
+          (try JSONSerialization.jsonObject(with: Data(report.output.utf8))
+          as? [String: Any])?["heads"] as? [[String: Any]]
+        #expect(heads?.count == 1)
+      }
+    }
+
     @Test func sliceCutsADumpThatOpens() throws {
       try Program.scratch { folder in
         let path = folder + "/cut.safetensors"
