@@ -18,6 +18,12 @@ extension MapMethod {
   /// looked at, and the numbers come from some of them. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let head = subject.head, card = type(of: self).card
+    // A row of a mixing matrix may cost as much as a map: of long heads not even some are computed.
+    guard !head.isLong else {
+      throw Missing(
+        .length, hint: "a mixing matrix is computed up to \(Head.longEntries) entries; `slice` cuts"
+      )
+    }
     var aside = Aside(), findings = Findings()
     let lazy = try map(head, run, &aside)
     let isWhole = max(head.queries, head.keys) <= card.wholeMap

@@ -108,10 +108,10 @@ private struct MapPart: Sendable {
   var difference = 0.0, norm = 0.0, worstRow = 0.0
 
   /// Nothing summed yet.
-  /// Sums over `range`, whose dense rows `[range][keys]` are taken first so that both sides of each
-  /// row are at hand. Throws what the rows of the map throw.
   init() {}
 
+  /// Sums over `range`, whose dense rows `[range][keys]` are taken first so that both sides of each
+  /// row are at hand. Throws what the rows of the map throw.
   init(
     _ dense: PatternRows, _ map: any RowField, _ range: Range<Int>,
     _ values: (floats: [Float], width: Int)?

@@ -70,7 +70,7 @@ public struct MaskNumbers: Sendable {
 
   /// Adds them to findings, under the names that all masks share.
   public func add(to findings: inout Findings) {
-    findings.number("sparsity", 1 - tileDensity, .share, title: "skipped blocks")
+    findings.number("sparsity", 1 - tileDensity, .share)
     findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(mask.skippedBlocks), .blocks)
     findings.number("dropped_mean", 1 - recallMean, .share, title: "dropped mass")

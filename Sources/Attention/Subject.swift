@@ -10,6 +10,8 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case layer = "all heads of a layer"
   /// `[sources, tokens, width]`: the embedding, then what each sublayer added.
   case residuals
+  /// Fewer tokens than the source has.
+  case length = "a shorter text"
   /// Scores before softmax, or Q and K.
   case logits
   /// That some tokens are patches of an image, and how these lie.

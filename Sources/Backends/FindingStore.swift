@@ -165,16 +165,12 @@ final class FindingStore: Sendable {
     _ setting: MethodSetting, _ place: Place, needsNumbers: Bool = true, isWhole: Bool = false,
     asked question: Question? = nil
   ) throws -> Findings {
-    let method = try registry.make(setting), card = type(of: method).card
+    let method = try registry.make(setting)
     func key(_ hasNumbers: Bool) -> FoundKey {
       FoundKey(frame: place.frame, id: place.id, setting: setting, hasNumbers: hasNumbers)
     }
     if !isWhole, let known = found[key(true)] ?? (needsNumbers ? nil : found[key(false)]) {
       return known
-    }
-    guard card.blockTables != nil || card.wholeMap == .max || !place.head.isLong else {
-      throw Missing(
-        .layer, hint: "\(card.id) is computed for maps up to \(Head.longEntries) entries")
     }
     var run = MethodRun(
       progress: question.flatMap { progress($0, place.head) }, wantsNumbers: needsNumbers
@@ -186,7 +182,7 @@ final class FindingStore: Sendable {
     run.pattern = { [self] head in
       Self.isSame(head, place.head) ? pass(place)?.rows ?? PatternRows(head) : PatternRows(head)
     }
-    let findings = try method.examine(try place.subject(card.scope), run)
+    let findings = try method.examine(try place.subject(type(of: method).card.scope), run)
     if !isWhole { found[key(needsNumbers)] = findings }
     return findings
   }

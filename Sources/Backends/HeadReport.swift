@@ -119,7 +119,7 @@ extension FileBackend {
     let lambda = try Lambda(try capability.read(setting, table.queries).lambda)
     let mask = table.mask(lambda)
     var findings = Findings()
-    findings.number("sparsity", table.sparsity(lambda), .share, title: "skipped blocks")
+    findings.number("sparsity", table.sparsity(lambda), .share)
     findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
     for name in ["dropped_mean", "dropped_max"] { findings.number(name, nil, .share) }

@@ -43,10 +43,12 @@ public struct Keymap: Sendable {
   }
 
   /// What the footer says, most useful first; the frame drops what does not fit.
-  public func footer(_ view: ViewKind, isLive: Bool = false) -> [String] {
+  ///
+  /// `knob` is what the two keys of lambda move: the main knob of another method.
+  public func footer(_ view: ViewKind, isLive: Bool = false, knob: String = "lambda") -> [String] {
     let help = "\(key(.help)) help", quit = "\(key(.quit)) quit",
       command = "\(key(.palette)) command"
-    let lambda = pair(.lambdaDown, .lambdaUp, "lambda")
+    let lambda = pair(.lambdaDown, .lambdaUp, knob)
     let head = pair(.previousHead, .nextHead, "head")
     let next = "\(key(.nextView)) view"
     var items = [

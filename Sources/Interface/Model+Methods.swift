@@ -41,11 +41,16 @@ extension Model {
     findings(head)?[name]?.number
   }
 
+  /// What `[` and `]` move.
+  var knobInForce: String { isByTable ? "lambda" : card?.mainKnob?.name ?? "knob" }
+
   /// One sentence under the view, for somebody who has never seen it.
   var caption: String {
     switch selection.view {
     case .blocks where !isByTable:
-      "\(card?.title ?? "A method"): what it found on this head. [ ] move its knob, L the library."
+      "\(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the library."
+    case .heads where !isByTable:
+      "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move \(knobInForce)."
     case .sinks where scoreName != nil:
       "A number of every head, layers down, heads across; :score NAME takes another."
     case .map where selection.field != nil:

@@ -159,7 +159,9 @@ struct Screen {
     if let count = model.digits?.count {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
-    for item in model.keymap.footer(model.selection.view, isLive: model.live != nil) {
+    let items = model.keymap.footer(
+      model.selection.view, isLive: model.live != nil, knob: model.knobInForce)
+    for item in items {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2
     }

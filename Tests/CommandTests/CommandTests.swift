@@ -136,7 +136,9 @@ extension ProgramTests {
     }
 
     /// A head so long that row tiles are sampled: outputs of some rows are compared, and no field of all is promised.
-    @Test(arguments: [[], ["--method", "lean"]]) func aLongHeadIsReported(_ more: [String])
+    @Test(arguments: [
+      [], ["--method", "lean"], ["--method", "a-shape"], ["--method", "flexprefill"],
+    ]) func aLongHeadIsReported(_ more: [String])
       throws
     {
       try Program.scratch { folder in
@@ -149,6 +151,9 @@ extension ProgramTests {
           (try JSONSerialization.jsonObject(with: Data(report.output.utf8))
           as? [String: Any])?["heads"] as? [[String: Any]]
         #expect(heads?.count == 1)
+        let refused = try Program.run("report", path, "--method", "lucid")
+        #expect(
+          refused.status == 1 && refused.error.contains("needs a shorter text"), "\(refused.error)")
       }
     }
 

@@ -51,7 +51,7 @@ public struct LUCID: MapMethod {
     aside.findings.note("bidirectional: ours, with ridge \(knobs[Self.ridge])")
     guard head.keys <= Self.card.wholeMap else {
       throw Missing(
-        .layer, hint: "a bidirectional map is solved whole, up to \(Self.card.wholeMap) tokens")
+        .length, hint: "a bidirectional map is solved whole, up to \(Self.card.wholeMap) tokens")
     }
     let factor = try Cholesky(gram.matrix(causal: false), ridge: knobs[Self.ridge])
     return RuleField(rows: axes.0, columns: axes.1) { row, out in

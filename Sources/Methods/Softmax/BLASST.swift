@@ -121,7 +121,7 @@ public struct BLASST: EngineMethod {
 
   private func numbers(_ table: BlockTable, _ lambda: Lambda, _ findings: inout Findings) {
     let dropped = table.droppedMass(lambda)
-    findings.number("sparsity", table.sparsity(lambda), .share, title: "skipped blocks")
+    findings.number("sparsity", table.sparsity(lambda), .share)
     findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
     findings.number("dropped_mean", dropped.mean, .share, title: "dropped mass")

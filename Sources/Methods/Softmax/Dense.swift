@@ -27,7 +27,7 @@ public struct Dense: EngineMethod {
       return head.visibility.limit(row: last) > index % wide * spec.keys ? .computed : .invisible
     }
     let mask = BlockMask(spec: spec, rowTiles: high, keyTiles: wide, verdicts: verdicts)
-    findings.number("sparsity", 0, .share, title: "skipped blocks")
+    findings.number("sparsity", 0, .share)
     findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
     findings.number("skipped_blocks", 0, .blocks)
     findings.number("dropped_mean", 0, .share, title: "dropped mass")
