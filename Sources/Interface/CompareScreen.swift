@@ -126,26 +126,58 @@ struct CompareScreen {
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
-    // As many columns of rows as fit: a low wide panel shows them side by side.
-    let name = 9
-    var column = max(9, min(20, (inner.width - name) / 2))
-    if comparison.rows.count > inner.height, inner.width >= 72 {
-      column = min(column, (inner.width / 2 - name - 2) / 2)
-    }
-    let blocks = max(1, inner.width / (name + 2 * column + 2))
-    let perBlock = max(1, inner.height)
-    for (index, row) in comparison.rows.prefix(blocks * perBlock).enumerated() {
-      let x = inner.x + index / perBlock * (name + 2 * column + 2)
-      let y = inner.y + index % perBlock
-      grid.put(row.name, x, y, paint.dim, limit: name - 1)
+    let rows = comparison.rows
+    let columns = NumberColumns(rows, inner)
+    let shown = rows.count <= columns.places ? rows[...] : rows.prefix(columns.places - 1)
+    for (index, row) in shown.enumerated() {
+      let (x, y) = columns.place(index)
+      grid.put(row.name, x, y, paint.dim, limit: columns.name - 1)
+      let value = x + columns.name
       if let right = row.right {
-        grid.put(row.left, x + name, y, limit: column - 1)
-        grid.put(right, x + name + column, y, row.left == right ? paint.dim : .plain, limit: column)
+        grid.put(row.left, value, y, limit: columns.side - 1)
+        let style = row.left == right ? paint.dim : .plain
+        grid.put(right, value + columns.side, y, style, limit: columns.side)
       } else {
-        let room = blocks == 1 ? inner.maxX - x - name : 2 * column
-        grid.put(row.left, x + name, y, paint.strong, limit: room)
+        let room = columns.blocks == 1 ? inner.maxX - value : 2 * columns.side
+        grid.put(row.left, value, y, paint.strong, limit: room)
       }
     }
+    guard shown.count < rows.count else { return }
+    let (x, y) = columns.place(shown.count)
+    grid.put(
+      "\(rows.count - shown.count) more: attnscope compare", x, y, paint.dim,
+      limit: inner.maxX - x)
+  }
+}
+
+/// Where the rows of two sides stand: a low wide panel shows them in two blocks beside each other.
+private struct NumberColumns {
+  /// Cells of a row's name, a space at its end included.
+  let name: Int
+  /// Cells of each of the two values.
+  let side: Int
+  /// Blocks of rows beside each other.
+  let blocks: Int
+  private let inner: Rect
+
+  /// As wide as the names ask for, while the values keep 14 cells each.
+  init(_ rows: [Comparison.Row], _ inner: Rect) {
+    self.inner = inner
+    let beside = rows.count > inner.height && inner.width >= 72
+    let width = beside ? inner.width / 2 - 2 : inner.width
+    let longest = rows.map { Width.of($0.name) }.max() ?? 0
+    name = max(9, min(longest + 1, width - 2 * 14))
+    side = max(9, min(20, (width - name) / 2))
+    blocks = max(1, inner.width / (name + 2 * side + 2))
+  }
+
+  /// Rows that have a place.
+  var places: Int { blocks * max(1, inner.height) }
+
+  /// Where a row begins.
+  func place(_ index: Int) -> (x: Int, y: Int) {
+    let height = max(1, inner.height)
+    return (inner.x + index / height * (name + 2 * side + 2), inner.y + index % height)
   }
 }
 

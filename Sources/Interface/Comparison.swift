@@ -75,7 +75,7 @@ struct Comparison {
     return "\(text) \(method?.description ?? side.selection.spec.description)"
   }
 
-  /// First the numbers that every comparison has, then those of methods, then what is about both.
+  /// First the numbers that every comparison has, then what is about both, then those of methods.
   private static func rows(
     _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?,
     _ difference: MapDifference?
@@ -85,7 +85,6 @@ struct Comparison {
       let (a, b) = (left[name], right[name])
       return Row(name: name, left: a.text, right: b.text)
     }
-    rows += others.map { Row(name: $0.name, left: $0.left.text, right: $0.right.text) }
     if let agreement, agreement.total > 0 {
       let skipped = agreement.total - agreement.bothComputed
       rows.append(
@@ -107,11 +106,11 @@ struct Comparison {
           name: "moved", left: "≥ \(Numbers.percent(difference.movedMass)) of the attention",
           right: nil))
     }
-    return rows
+    return rows + others.map { Row(name: $0.title, left: $0.left.text, right: $0.right.text) }
   }
 
   private typealias Cell = (text: String, value: Double?)
-  private typealias MethodRow = (name: String, left: Cell, right: Cell)
+  private typealias MethodRow = (name: String, title: String, left: Cell, right: Cell)
 
   /// Numbers of methods beside those that every comparison has.
   private static func others(_ one: Model, _ other: Model) -> [MethodRow] {
@@ -133,7 +132,7 @@ struct Comparison {
         }
         return (FindingText.number(value, unit), value)
       }
-      return (finding.name, cells[0], cells[1])
+      return (finding.name, finding.title, cells[0], cells[1])
     }
   }
 }

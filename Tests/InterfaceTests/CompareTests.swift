@@ -182,7 +182,9 @@ import Testing
     _ = await pilot.settled("the method")
     await pilot.sees("overlap")
     pilot.press("x")
-    await pilot.sees("The right side is a-shape: the left one is always BLASST (skip softmax).")
+    await pilot.model("the method on the left") {
+      $0.selection.method?.id == "a-shape" && $0.selection.other?.method == nil
+    }
     pilot.command("compare no-such-method")
     await pilot.sees("no-such-method")
     _ = await pilot.settled("the refusal")

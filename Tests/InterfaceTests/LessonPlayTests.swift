@@ -282,13 +282,13 @@ extension Pilot {
     _ what: String, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: @escaping @Sendable (Model) -> Bool
   ) async -> Model? {
-    let limit = ContinuousClock.now + .seconds(300)
+    let limit = ContinuousClock.now + .seconds(120)
     while ContinuousClock.now < limit {
       let model = await model()
       if condition(model) { return model }
       await pause()
     }
-    Issue.record("never came \(what):\n\(screen)", sourceLocation: sourceLocation)
+    lost("never came \(what)", sourceLocation)
     return nil
   }
 

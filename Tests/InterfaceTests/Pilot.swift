@@ -77,14 +77,21 @@ final class Pilot: Sendable {
         return false
       }
       group.addTask {
-        try? await Task.sleep(for: .seconds(300))
+        try? await Task.sleep(for: .seconds(120))
         return false
       }
       defer { group.cancelAll() }
       return await group.next() ?? false
     }
-    if !found { Issue.record("never saw \(what) on:\n\(screen)", sourceLocation: sourceLocation) }
+    if !found { lost("never saw \(what)", sourceLocation) }
     return found
+  }
+
+  /// A wait that ended without what it waited for. The screen is printed beside the issue: a comment as long as a
+  /// screen does not always reach the console.
+  func lost(_ what: String, _ sourceLocation: SourceLocation) {
+    print("\(what); the screen:\n\(screen)")
+    Issue.record("\(what)", sourceLocation: sourceLocation)
   }
 
   func model() async -> Model { await app.model }
