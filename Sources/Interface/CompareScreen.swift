@@ -128,7 +128,9 @@ struct CompareScreen {
     guard inner.width > 12 else { return }
     let rows = comparison.rows
     let columns = NumberColumns(rows, inner)
-    let shown = rows.count <= columns.places ? rows[...] : rows.prefix(columns.places - 1)
+    // Where a handful fits, each row is worth more than the count of those that do not.
+    let says = rows.count > columns.places && columns.places > 8
+    let shown = rows.prefix(says ? columns.places - 1 : columns.places)
     for (index, row) in shown.enumerated() {
       let (x, y) = columns.place(index)
       grid.put(row.name, x, y, paint.dim, limit: columns.name - 1)
@@ -142,7 +144,7 @@ struct CompareScreen {
         grid.put(row.left, value, y, paint.strong, limit: room)
       }
     }
-    guard shown.count < rows.count else { return }
+    guard says else { return }
     let (x, y) = columns.place(shown.count)
     grid.put(
       "\(rows.count - shown.count) more: attnscope compare", x, y, paint.dim,
