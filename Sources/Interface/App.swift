@@ -28,16 +28,16 @@ public actor App {
   /// What is on the screen may be asked side by side; the rest one at a time.
   private static let mostForeground = 3
 
-  /// `selection` changes the view that the app begins with, before anything is asked.
+  /// `viewpoint` changes the view that the app begins with, before anything is asked.
   public init(
     _ backend: any Backend, terminal: any Terminal, surroundings: Surroundings = Surroundings(),
-    selection: (inout Viewpoint) -> Void = { _ in }
+    viewpoint: (inout Viewpoint) -> Void = { _ in }
   ) {
     let size = terminal.size
     var model = Model(
       backend.describe(), width: size.width, height: size.height,
       capabilities: terminal.capabilities, keymap: surroundings.keymap)
-    selection(&model.selection)
+    viewpoint(&model.viewpoint)
     (model.marks, model.recent) = (surroundings.marks, surroundings.recent)
     (model.presents, model.theme) = (surroundings.presents, surroundings.theme)
     self.model = model

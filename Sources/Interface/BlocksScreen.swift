@@ -20,9 +20,9 @@ struct BlocksScreen {
 
   /// The whole view, or a sentence while the table is not there.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard let table = model.table(model.selection.head) else {
+    guard let table = model.table(model.viewpoint.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
-      let question = model.tableQuestion(model.selection.head)
+      let question = model.tableQuestion(model.viewpoint.head)
       let why = model.refusal(question) ?? model.waiting(question)
       grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
@@ -46,7 +46,7 @@ struct BlocksScreen {
   /// marked and a legend below.
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Margins" + model.doubt(model.selection.head), right: model.selection.spec.description,
+      "Margins" + model.doubt(model.viewpoint.head), right: model.viewpoint.spec.description,
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
@@ -59,7 +59,7 @@ struct BlocksScreen {
         grid[plot.x + x, plot.y + y] = cell(table, rows, keys, threshold, isEven: (x + y) % 2 == 0)
       }
     }
-    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    let i = model.viewpoint.query / table.spec.rows, j = model.viewpoint.key / table.spec.keys
     let x = plot.x + centre(j, plot.width, table.keyTiles),
       y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
@@ -115,7 +115,7 @@ struct BlocksScreen {
   /// Sparsity of every lambda, with the chosen one written out.
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let right =
-      "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
+      "\(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
     Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(
       in: rect, on: &grid)
     CurvePlot(model).draw(in: rect.inset(), on: &grid)
@@ -155,8 +155,8 @@ struct BlocksScreen {
 
   /// The blocks of the cursor's query tile, around the cursor's: margin, mass per row, verdict.
   private func drawReasons(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
-    let j = min(model.selection.key / table.spec.keys, table.keyTiles - 1)
+    let i = min(model.viewpoint.query / table.spec.rows, table.rowTiles - 1)
+    let j = min(model.viewpoint.key / table.spec.keys, table.keyTiles - 1)
     Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(
       in: rect, on: &grid)
     let inner = rect.inset(2, 1)

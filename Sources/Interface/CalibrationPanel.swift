@@ -23,7 +23,7 @@ struct CalibrationPanel {
 
   /// Title with the factor lambda times length of the present setting, then as many lines as fit.
   func draw(in rect: Rect, on grid: inout Grid) {
-    let factor = model.selection.lambda * Double(model.source.keys)
+    let factor = model.viewpoint.lambda * Double(model.source.keys)
     Panel(
       "Calibration, this head", right: "factor \(paint.lambda)L = \(Numbers.short(factor))",
       style: paint.dim, unicode: paint.unicode
@@ -37,13 +37,13 @@ struct CalibrationPanel {
   /// What can be said: the fits, or the reason why there are none.
   private var lines: [(String, Style)] {
     let lambda = paint.lambda
-    guard model.selection.spec.criterion == .max else {
+    guard model.viewpoint.spec.criterion == .max else {
       return [("with lse margins hold for one \(lambda): no curve", paint.dim)]
     }
-    guard let question = model.findingsQuestion(model.selection.head),
-      let findings = model.findings(model.selection.head)
+    guard let question = model.findingsQuestion(model.viewpoint.head),
+      let findings = model.findings(model.viewpoint.head)
     else {
-      let question = model.findingsQuestion(model.selection.head)
+      let question = model.findingsQuestion(model.viewpoint.head)
       return question.map { [(model.refusal($0) ?? model.waiting($0), paint.dim)] } ?? []
     }
     guard findings["fit_a"] != nil else {

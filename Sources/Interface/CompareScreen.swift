@@ -27,7 +27,7 @@ struct CompareScreen {
     let (left, right) = (model.leftSide, model.rightSide)
     MapScreen(
       left, layout.left, Needs.map(left, rows: rows, columns: columns),
-      table: left.shownTable(left.selection.head),
+      table: left.shownTable(left.viewpoint.head),
       title: title("Left", comparison.left, layout.left)
     ).draw(on: &grid)
     MapScreen(
@@ -70,14 +70,14 @@ struct CompareScreen {
           top: value(first), bottom: value(first + map.pixelsPerCell - 1))
       }
     }
-    if model.selection.overlay != .none { drawMasks(map, on: &grid) }
+    if model.viewpoint.overlay != .none { drawMasks(map, on: &grid) }
     MapAxes(model.leftSide, map).draw(on: &grid)
     drawLegend(heat, map, on: &grid)
   }
 
   /// Blocks that one side skips and the other does not.
   private func drawMasks(_ map: MapLayout, on grid: inout Grid) {
-    guard let left = model.shownTable(model.selection.head), let right = model.otherTable else {
+    guard let left = model.shownTable(model.viewpoint.head), let right = model.otherTable else {
       return
     }
     let (a, b) = (SkipLookup(left, model.lambda), SkipLookup(right, model.lambda))
@@ -121,7 +121,7 @@ struct CompareScreen {
   private func drawNumbers(on grid: inout Grid) {
     let rect = layout.numbers
     Panel(
-      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))",
+      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda))",
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)

@@ -45,21 +45,21 @@ struct Comparison {
     var found: MapDifference?
     if let a = maps[0], let b = maps[1] {
       found = MapDifference(
-        a, b, usesMean: model.selection.pooling == .mean, model.source.visibility)
+        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
     }
     difference = found
-    heat = found.map { SignedScale($0, model.selection.scale) }
+    heat = found.map { SignedScale($0, model.viewpoint.scale) }
     let refusals = [one, other].compactMap { side in
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.refusal)
     }
     waiting = refusals.first ?? (model.isStopped ? "stopped" : "computing…")
     left = Self.name(
-      one, method: one.selection.method,
-      files: model.counterpart.head.source != model.selection.head.source)
+      one, method: one.viewpoint.method,
+      files: model.counterpart.head.source != model.viewpoint.head.source)
     right = Self.name(
       other, method: model.counterpart.method,
-      files: model.counterpart.head.source != model.selection.head.source)
-    let table = one.shownTable(one.selection.head), otherTable = model.otherTable
+      files: model.counterpart.head.source != model.viewpoint.head.source)
+    let table = one.shownTable(one.viewpoint.head), otherTable = model.otherTable
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }
     }
@@ -70,9 +70,9 @@ struct Comparison {
 
   /// Head, method or tile of a side; the file where there are two.
   private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
-    var text = "L\(side.layerNumber) H\(side.selection.head.head)"
+    var text = "L\(side.layerNumber) H\(side.viewpoint.head.head)"
     if files { text = "\(side.source.name) \(text)" }
-    return "\(text) \(method?.description ?? side.selection.spec.description)"
+    return "\(text) \(method?.description ?? side.viewpoint.spec.description)"
   }
 
   /// First the numbers that every comparison has, then what is about both, then those of methods.
@@ -115,7 +115,7 @@ struct Comparison {
   /// Numbers of methods beside those that every comparison has.
   private static func others(_ one: Model, _ other: Model) -> [MethodRow] {
     guard !one.isByTable || !other.isByTable else { return [] }
-    let sides = [one, other].map { $0.findings($0.selection.head) }
+    let sides = [one, other].map { $0.findings($0.viewpoint.head) }
     var seen: Set<String> = [
       "sparsity", "visible_blocks", "skipped_blocks", "dropped_mean", "dropped_max", "error",
     ]
@@ -146,7 +146,7 @@ private struct SideNumbers {
   private let head: HeadID
 
   /// Reads one side's own model.
-  init(_ side: Model) { (self.side, head) = (side, side.selection.head) }
+  init(_ side: Model) { (self.side, head) = (side, side.viewpoint.head) }
 
   /// A number of the side by its name, as text and, where there is one, as a value.
   subscript(name: String) -> (text: String, value: Double?) {

@@ -29,17 +29,17 @@ public struct ComparisonNumbers {
     let comparison = Comparison(model)
     (left, right) = (comparison.left, comparison.right)
     let sides = [model.leftSide, model.rightSide]
-    let tables = [sides[0].shownTable(sides[0].selection.head), model.otherTable]
+    let tables = [sides[0].shownTable(sides[0].viewpoint.head), model.otherTable]
     let lost = zip(sides, tables).map { side, table -> (mean: Double, max: Double)? in
       guard !side.isByTable else {
         return table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
       }
-      return side.number("dropped_mean", side.selection.head).flatMap { mean in
-        side.number("dropped_max", side.selection.head).map { (mean, $0) }
+      return side.number("dropped_mean", side.viewpoint.head).flatMap { mean in
+        side.number("dropped_max", side.viewpoint.head).map { (mean, $0) }
       }
     }
-    let errors = sides.map { $0.number("error", $0.selection.head) }
-    let summaries = sides.map { $0.summary($0.selection.head) }
+    let errors = sides.map { $0.number("error", $0.viewpoint.head) }
+    let summaries = sides.map { $0.summary($0.viewpoint.head) }
     func row<T>(_ name: String, _ facts: [T?], _ value: (T) -> Value) -> Row {
       Row(
         name: name, left: facts[0].map(value) ?? .unknown,

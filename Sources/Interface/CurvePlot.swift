@@ -19,7 +19,7 @@ struct CurvePlot {
 
   /// The curve with its axis, from 10^-10 to 1; nothing below two rows.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard let table = model.table(model.selection.head), rect.height >= 2 else { return }
+    guard let table = model.table(model.viewpoint.head), rect.height >= 2 else { return }
     guard !table.isFixed else {
       grid.put(
         "no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
@@ -66,8 +66,8 @@ struct CurvePlot {
 
   /// The column of the current lambda.
   private func cursor(_ plot: Rect) -> Int? {
-    guard model.selection.lambda > 0 else { return nil }
-    let at = 1 - Scale.log10(model.selection.lambda) / Self.left
+    guard model.viewpoint.lambda > 0 else { return nil }
+    let at = 1 - Scale.log10(model.viewpoint.lambda) / Self.left
     return at >= 0 ? plot.x + Int(at * Double(plot.width - 1)) : nil
   }
 }

@@ -4,6 +4,6 @@ import Sessions
 extension Model {
   /// The name an export is offered under.
   var exportName: String {
-    "attnscope-L\(layerNumber)-H\(selection.head.head)-\(selection.view.word).svg"
+    "attnscope-L\(layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word).svg"
   }
 }

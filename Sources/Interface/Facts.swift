@@ -42,9 +42,9 @@ package struct Facts {
 
   /// What the panel beside the map would say of the cursor, in a line.
   var place: String {
-    let selection = model.selection
-    var text = "at q \(selection.query), k \(selection.key)"
-    if case .number(let p) = self["cursor.p"], selection.view == .map {
+    let viewpoint = model.viewpoint
+    var text = "at q \(viewpoint.query), k \(viewpoint.key)"
+    if case .number(let p) = self["cursor.p"], viewpoint.view == .map {
       text += ": p \(Numbers.short(p))"
     }
     guard let margin, case .number(let i) = self["block.row"],
@@ -56,9 +56,9 @@ package struct Facts {
       ? "first, computed"
       : "margin \(Numbers.fixed(Double(margin), 2)), \(self["block.skipped"] == .truth(true) ? "skipped" : "computed")"
     text += "; block (\(Int(i)),\(Int(j))) \(verdict)"
-    if let table = model.table(selection.head), selection.lambda > 0 {
+    if let table = model.table(viewpoint.head), viewpoint.lambda > 0 {
       text +=
-        "; λ \(Numbers.threshold(selection.lambda)) skips \(Numbers.percent(table.sparsity(model.lambda)))"
+        "; λ \(Numbers.threshold(viewpoint.lambda)) skips \(Numbers.percent(table.sparsity(model.lambda)))"
     }
     return text
   }
@@ -67,31 +67,31 @@ package struct Facts {
 
   /// Words of the view, of the head, and of every setting that has one.
   private func text(_ name: String) -> String? {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     switch name {
-    case "label": return model.summary(selection.head)?.label.name.rawValue
-    case "cursor.token": return model.token(selection.key)
+    case "label": return model.summary(viewpoint.head)?.label.name.rawValue
+    case "cursor.token": return model.token(viewpoint.key)
     case "search": return model.search ?? ""
     case "other.method": return model.counterpart.method?.id ?? model.source.tableCard?.id ?? ""
     default:
-      return ViewSetting.all.first { $0.name == name }?.get(selection, model.sources)
+      return ViewSetting.all.first { $0.name == name }?.get(viewpoint, model.sources)
     }
   }
 
   /// What is so or not; of blocks nil before the table is there.
   private func truth(_ name: String) -> Bool? {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     switch name {
-    case "mute": return selection.mute
+    case "mute": return viewpoint.mute
     case "running": return model.live?.phase == .running
     case "cursor.visible":
-      return selection.key < model.source.visibility.limit(row: selection.query)
+      return viewpoint.key < model.source.visibility.limit(row: viewpoint.query)
     default:
       guard let margin else { return nil }
       switch name {
       case "block.visible": return !margin.isNaN
       case "block.first": return margin == .infinity
-      default: return margin < model.lambda.threshold && selection.lambda > 0
+      default: return margin < model.lambda.threshold && viewpoint.lambda > 0
       }
     }
   }
@@ -100,15 +100,15 @@ package struct Facts {
 
   /// Numbers that are chosen, known at all times.
   private func setting(_ name: String) -> Double? {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     switch name {
     case "layer": return Double(model.layerNumber)
-    case "head": return Double(selection.head.head)
-    case "file": return Double(selection.head.source + 1)
-    case "lambda": return selection.lambda
-    case "tile.rows": return Double(selection.spec.rows)
-    case "tile.keys": return Double(selection.spec.keys)
-    case "splits": return Double(selection.spec.splits)
+    case "head": return Double(viewpoint.head.head)
+    case "file": return Double(viewpoint.head.source + 1)
+    case "lambda": return viewpoint.lambda
+    case "tile.rows": return Double(viewpoint.spec.rows)
+    case "tile.keys": return Double(viewpoint.spec.keys)
+    case "splits": return Double(viewpoint.spec.splits)
     case "other.layer":
       return Double(
         model.sources[model.counterpart.head.source].layers[model.counterpart.head.layer])
@@ -119,24 +119,24 @@ package struct Facts {
 
   /// Numbers of the cursor and of the block under it.
   private func place(_ name: String) -> Double? {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     switch name {
-    case "cursor.query": return Double(selection.query)
-    case "cursor.key": return Double(selection.key)
+    case "cursor.query": return Double(viewpoint.query)
+    case "cursor.key": return Double(viewpoint.key)
     case "cursor.p":
-      guard let row = model.row(selection.query), selection.key < row.count else { return nil }
-      return Double(row[selection.key])
-    case "block.row": return Double(selection.query / selection.spec.rows)
-    case "block.key": return Double(selection.key / selection.spec.keys)
+      guard let row = model.row(viewpoint.query), viewpoint.key < row.count else { return nil }
+      return Double(row[viewpoint.key])
+    case "block.row": return Double(viewpoint.query / viewpoint.spec.rows)
+    case "block.key": return Double(viewpoint.key / viewpoint.spec.keys)
     case "block.margin": return margin.map(Double.init)
-    case "zoom": return Double(model.source.keys) / Double(max(1, selection.window.keys.count))
+    case "zoom": return Double(model.source.keys) / Double(max(1, viewpoint.window.keys.count))
     default: return nil
     }
   }
 
   /// Numbers that are computed: of the table, the summary, the method.
   private func measure(_ name: String) -> Double? {
-    let head = model.selection.head
+    let head = model.viewpoint.head
     switch name {
     case "sparsity": return model.table(head)?.sparsity(model.lambda)
     case "dropped": return model.table(head)?.droppedMass(model.lambda).mean
@@ -177,8 +177,8 @@ package struct Facts {
 
   /// Of the block under the cursor, in nats; NaN where nobody may see it.
   private var margin: Float? {
-    guard let table = model.table(model.selection.head) else { return nil }
-    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    guard let table = model.table(model.viewpoint.head) else { return nil }
+    let i = model.viewpoint.query / table.spec.rows, j = model.viewpoint.key / table.spec.keys
     guard i < table.rowTiles, j < table.keyTiles else { return nil }
     return table.margins[i * table.keyTiles + j]
   }

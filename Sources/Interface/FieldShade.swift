@@ -23,19 +23,19 @@ struct FieldShade {
   let high: Double
 
   /// `wholeTop` is the largest size in the whole map, so that zooming does not change colours.
-  init(_ map: PooledMap, _ look: Look, _ selection: Viewpoint, wholeTop: Float? = nil) {
+  init(_ map: PooledMap, _ look: Look, _ viewpoint: Viewpoint, wholeTop: Float? = nil) {
     self.look = look
     switch look {
     case .weights:
-      let scale = HeatScale(map, selection, wholeTop: wholeTop)
+      let scale = HeatScale(map, viewpoint, wholeTop: wholeTop)
       (kind, low, high) = (.heat(scale), scale.low, scale.high)
     case .signed:
-      let values = selection.pooling == .max ? map.max : map.mean
+      let values = viewpoint.pooling == .max ? map.max : map.mean
       let scale = SignedScale(
-        values, rows: map.rows, columns: map.columns, selection.scale, wholeTop: wholeTop)
+        values, rows: map.rows, columns: map.columns, viewpoint.scale, wholeTop: wholeTop)
       (kind, low, high) = (.signed(scale), -scale.top, scale.top)
     case .kept, .magnitude, .labels:
-      let values = look == .kept || selection.pooling == .max ? map.max : map.mean
+      let values = look == .kept || viewpoint.pooling == .max ? map.max : map.mean
       var (least, most) = Self.range(values)
       switch look {
       case .kept: (least, most) = (0, 1)

@@ -87,11 +87,11 @@ struct FindingView {
   /// The entry of an axis under the cursor.
   private func here(_ axis: Axis) -> Int? {
     switch axis.kind {
-    case .key, .block: model.selection.key / axis.span
-    case .query: model.selection.query / axis.span
-    case .token: model.selection.key
-    case .head: model.selection.head.head
-    case .layer: model.selection.head.layer
+    case .key, .block: model.viewpoint.key / axis.span
+    case .query: model.viewpoint.query / axis.span
+    case .token: model.viewpoint.key
+    case .head: model.viewpoint.head.head
+    case .layer: model.viewpoint.head.layer
     default: nil
     }
   }
@@ -111,7 +111,7 @@ struct FindingView {
       grid.put(why, plot.x, plot.y, paint.dim, limit: plot.width)
       return
     }
-    let shade = FieldShade(map, look, model.selection)
+    let shade = FieldShade(map, look, model.viewpoint)
     shade.draw(paint, pixelsPerCell: pixels, in: plot, on: &grid)
     let end = shade.drawLegend(paint, rect.x, rect.maxY - 1, end: rect.maxX, on: &grid)
     if map.sampled != nil, end + 9 < rect.maxX {
@@ -129,7 +129,7 @@ struct FindingView {
   ) -> Question {
     func range(_ axis: Axis) -> Range<Int> { 0..<max(1, axis.isText ? axis.tokens : axis.count) }
     return .picture(
-      FieldID(model.selection.head, method: setting, name: name),
+      FieldID(model.viewpoint.head, method: setting, name: name),
       PictureRequest(
         MapWindow(queries: range(field.rows), keys: range(field.columns)),
         rows: max(1, min(plot.height * pixelsPerCell, range(field.rows).count)),
@@ -213,10 +213,10 @@ struct MethodNumbers {
     guard let setting = model.methodInForce else { return }
     let end = lines.y + room
     lines.rule(
-      (model.card?.title ?? setting.id) + model.doubt(model.selection.head),
+      (model.card?.title ?? setting.id) + model.doubt(model.viewpoint.head),
       right: model.card?.fidelity.tag ?? "", on: &grid)
-    guard let findings = model.findings(model.selection.head) else {
-      let question = model.findingsQuestion(model.selection.head)
+    guard let findings = model.findings(model.viewpoint.head) else {
+      let question = model.findingsQuestion(model.viewpoint.head)
       lines.wrap(
         question.map { model.refusal($0) ?? model.waiting($0) } ?? "", paint.dim, on: &grid)
       return

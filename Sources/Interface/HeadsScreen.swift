@@ -21,13 +21,13 @@ struct HeadsScreen {
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(model)
     var shown =
-      "by \(model.selection.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.selection.lambda))"
+      "by \(model.viewpoint.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda))"
     if let name = model.scoreName {
-      shown = "by \(model.selection.sort.rawValue), \(name) of \(model.methodInForce?.id ?? "")"
+      shown = "by \(model.viewpoint.sort.rawValue), \(name) of \(model.methodInForce?.id ?? "")"
     }
     let all = model.source.allHeads.count
     let count =
-      model.selection.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
+      model.viewpoint.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
     Panel(
       "Heads \(count)", right: shown, style: paint.dim, unicode: paint.unicode
     )
@@ -43,7 +43,7 @@ struct HeadsScreen {
 
   /// Name, number and picture of one head, or why there is no picture.
   private func draw(_ head: HeadID, _ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
-    let isChosen = head == model.selection.head
+    let isChosen = head == model.viewpoint.head
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
     let style = isChosen ? paint.bar : Style.plain
     if isChosen { grid.fill(text, Cell(" ", style)) }
@@ -59,7 +59,7 @@ struct HeadsScreen {
       return
     }
     // A mean shows shape where a maximum over so many entries is bright everywhere.
-    var look = model.selection
+    var look = model.viewpoint
     look.pooling = .mean
     drawMap(HeatScale(map, look), in: picture, on: &grid)
   }
@@ -67,10 +67,10 @@ struct HeadsScreen {
   /// The number that the heads are sorted by; sparsity when by layer.
   private func figure(_ head: HeadID) -> String {
     let summary = model.summary(head)
-    if let name = model.scoreName, [.layer, .number].contains(model.selection.sort) {
+    if let name = model.scoreName, [.layer, .number].contains(model.viewpoint.sort) {
       return model.headNumber(name, head).map { FindingText.number($0.value, $0.unit) } ?? "…"
     }
-    switch model.selection.sort {
+    switch model.viewpoint.sort {
     case .layer, .sparsity, .number:
       return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" }
         ?? "…"

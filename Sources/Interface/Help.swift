@@ -9,7 +9,7 @@ enum Help {
   /// Everything there is to scroll through: this view's keys, the others by group, commands, the
   /// mouse.
   private static func lines(_ model: Model) -> [(key: String, text: String)] {
-    let view = model.selection.view
+    let view = model.viewpoint.view
     var lines: [(String, String)] = [("", view.title + ": " + view.caption), ("", "")]
     let mine = model.keymap.bindings.filter { $0.views?.contains(view) ?? false }
     let others = model.keymap.bindings.filter { !($0.views?.contains(view) ?? false) }

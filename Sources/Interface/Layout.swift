@@ -51,14 +51,14 @@ struct ScreenLayout {
   /// As the model's view and lesson need it.
   init(_ model: Model) {
     self.init(framed: model)
-    guard model.selection.view == .tokens, model.tokenStrip != nil, main.height >= 14 else {
+    guard model.viewpoint.view == .tokens, model.tokenStrip != nil, main.height >= 14 else {
       return
     }
     (main, strip) = main.splitTop(main.height - 5)
   }
 
   private init(framed model: Model) {
-    let isMap = model.selection.view == .map, isTokens = model.selection.view == .tokens
+    let isMap = model.viewpoint.view == .map, isTokens = model.viewpoint.view == .tokens
     let hasRow = isMap || (isTokens && model.live != nil)
     guard model.lesson != nil else {
       self.init(
@@ -142,7 +142,7 @@ struct MapLayout {
 
   /// Close enough that each query row can be named by its token.
   private static func showsTokens(_ model: Model) -> Bool {
-    !model.source.tokens.isEmpty && model.selection.window.queries.count <= model.height
+    !model.source.tokens.isEmpty && model.viewpoint.window.queries.count <= model.height
   }
 
   /// The tokens that a cell covers.
@@ -261,7 +261,7 @@ struct HeadsLayout {
     let heads = model.source.heads, layers = model.source.layers.count
     let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
       high = area.height / max(layers, 1) - 1
-    if wide >= 9, high >= 3, model.selection.sort == .layer, model.selection.filter == nil {
+    if wide >= 9, high >= 3, model.viewpoint.sort == .layer, model.viewpoint.filter == nil {
       (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 6 / 10)))
       (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
       first = 0
@@ -273,7 +273,7 @@ struct HeadsLayout {
     (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
     columns = max(1, (area.width + 2) / (thumbWidth + 2))
     rows = max(1, area.height / (thumbHeight + 1))
-    let chosen = order.firstIndex(of: model.selection.head) ?? 0
+    let chosen = order.firstIndex(of: model.viewpoint.head) ?? 0
     let page = max(0, chosen / columns - rows + 1)
     first = page * columns
   }
@@ -297,12 +297,12 @@ struct HeadsLayout {
   private static func sorted(_ model: Model) -> [HeadID] {
     let all = model.source.allHeads
     var heads = all
-    if let filter = model.selection.filter {
+    if let filter = model.viewpoint.filter {
       heads = all.filter { filter.holds(model.headNumber(filter.name, $0)?.value) }
-      if heads.isEmpty { heads = [model.selection.head] }
+      if heads.isEmpty { heads = [model.viewpoint.head] }
     }
     func key(_ head: HeadID) -> Double {
-      switch model.selection.sort {
+      switch model.viewpoint.sort {
       case .layer: 0
       case .sparsity: -(model.table(head)?.sparsity(model.lambda) ?? -1)
       case .sink: -(model.summary(head)?.sink.mass ?? -1)

@@ -128,7 +128,7 @@ struct LessonPanel {
     }
     // Where the panel of the cursor has no room, its line stands here.
     let isNarrow = ScreenLayout(model).side.isEmpty
-    if model.live == nil, [.map, .blocks].contains(model.selection.view),
+    if model.live == nil, [.map, .blocks].contains(model.viewpoint.view),
       isNarrow && model.width < 120
     {
       lines.append((Facts(model).place, paint.dim))

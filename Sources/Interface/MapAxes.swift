@@ -28,14 +28,14 @@ struct MapAxes {
 
   /// Below the plot. A tick that the cursor's mark would cover is left out.
   private func drawKeyAxis(_ grid: inout Grid) {
-    let plot = layout.plot, window = model.selection.window
+    let plot = layout.plot, window = model.viewpoint.window
     let perKey = plot.width / max(window.keys.count, 1)
     guard perKey >= 4, !model.source.tokens.isEmpty else {
       for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
         guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else {
           continue
         }
-        if let cursor = layout.column(of: model.selection.key, window),
+        if let cursor = layout.column(of: model.viewpoint.key, window),
           (x...x + "\(key)".count).contains(cursor)
         {
           continue
@@ -52,7 +52,7 @@ struct MapAxes {
 
   /// Left of the plot, ending at its edge.
   private func drawQueryAxis(_ grid: inout Grid) {
-    let plot = layout.plot, window = model.selection.window
+    let plot = layout.plot, window = model.viewpoint.window
     guard window.queries.count <= plot.height else {
       for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
         if let y = layout.line(of: query, window) {
@@ -78,15 +78,15 @@ struct MapAxes {
 
   /// An arrow on either axis and a cross on the map, readable on any colour.
   private func drawCursor(_ grid: inout Grid) {
-    let window = model.selection.window
-    guard let x = layout.column(of: model.selection.key, window),
-      let y = layout.line(of: model.selection.query, window)
+    let window = model.viewpoint.window
+    guard let x = layout.column(of: model.viewpoint.key, window),
+      let y = layout.line(of: model.viewpoint.query, window)
     else { return }
     let style = paint.accent
     if model.presents { drawLines(x, y, &grid) }
     grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
     grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
-    let query = "\(model.selection.query)"
+    let query = "\(model.viewpoint.query)"
     grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
     grid.put(endingAt: layout.plot.x - 1, query, y, style)
     let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"

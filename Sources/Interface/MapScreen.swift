@@ -26,7 +26,7 @@ struct MapScreen {
   /// View 1 as the model has it.
   init(_ model: Model) {
     self.init(
-      model, MapLayout(model), Needs.map(model), table: model.shownTable(model.selection.head))
+      model, MapLayout(model), Needs.map(model), table: model.shownTable(model.viewpoint.head))
   }
 
   init(
@@ -42,29 +42,29 @@ struct MapScreen {
     // While a live source grows, the picture of a moment ago is near enough until the next one is
     // there.
     let grows = model.live != nil
-    map = fresh ?? old.flatMap { grows || $0.window == model.selection.window ? $0 : nil }
+    map = fresh ?? old.flatMap { grows || $0.window == model.viewpoint.window ? $0 : nil }
     isStale = fresh == nil && (!grows || map == nil)
-    scale = map.map { HeatScale($0, model.selection, wholeTop: model.wholeTop) }
+    scale = map.map { HeatScale($0, model.viewpoint, wholeTop: model.wholeTop) }
     let look = model.mapLook
     shade =
-      model.selection.field == nil
-      ? nil : map.map { FieldShade($0, look, model.selection, wholeTop: model.wholeTop) }
+      model.viewpoint.field == nil
+      ? nil : map.map { FieldShade($0, look, model.viewpoint, wholeTop: model.wholeTop) }
   }
 
   /// From back to front: frame, heat, blocks, axes, mass, legend, what is awaited.
   func draw(on grid: inout Grid) {
-    let spec = model.selection.spec
+    let spec = model.viewpoint.spec
     let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
     let right = name + spec.description
     Panel(
       title?.left ?? mapTitle,
-      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(model.selection.lambda)) \(right)",
+      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(model.viewpoint.lambda)) \(right)",
       style: paint.dim, unicode: paint.unicode
     )
     .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
-    if scale != nil, model.selection.overlay != .none { drawSkipped(&grid) }
+    if scale != nil, model.viewpoint.overlay != .none { drawSkipped(&grid) }
     MapAxes(model, layout).draw(on: &grid)
     drawSpark(&grid)
     drawLegend(&grid)
@@ -73,8 +73,8 @@ struct MapScreen {
 
   /// What is on the map: the pattern, or a field of the method in force.
   private var mapTitle: String {
-    guard let name = model.selection.field, let setting = model.methodInForce else { return "Map" }
-    let title = model.findings(model.selection.head)?[name]?.title ?? name
+    guard let name = model.viewpoint.field, let setting = model.methodInForce else { return "Map" }
+    let title = model.findings(model.viewpoint.head)?[name]?.title ?? name
     return "\(setting): \(title)"
   }
 
@@ -110,11 +110,11 @@ struct MapScreen {
   /// small blocks get every mark.
   private func drawSkipped(_ grid: inout Grid) {
     guard let table else { return }
-    guard table.isFixed || model.selection.lambda > 0 || model.selection.overlay == .grid else {
+    guard table.isFixed || model.viewpoint.lambda > 0 || model.viewpoint.overlay == .grid else {
       return
     }
     let look = SkipLookup(table, model.lambda)
-    let window = model.selection.window, plot = layout.plot
+    let window = model.viewpoint.window, plot = layout.plot
     for y in plot.y..<plot.maxY {
       let queries = layout.queries(y, window)
       for x in plot.x..<plot.maxX {
@@ -126,7 +126,7 @@ struct MapScreen {
           grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
         default: break
         }
-        guard model.selection.overlay == .grid, look.isWide(queries, keys),
+        guard model.viewpoint.overlay == .grid, look.isWide(queries, keys),
           look.isCorner(queries, keys)
         else { continue }
         grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
@@ -163,7 +163,7 @@ struct MapScreen {
     grid.put(
       endingAt: layout.plot.x - 1, String(finding.name.prefix(max(1, layout.gutter - 1))), y,
       paint.dim)
-    let window = model.selection.window
+    let window = model.viewpoint.window
     let cells = (0..<layout.plot.width).map { x -> Double in
       let tokens = layout.keys(layout.plot.x + x, window)
       return axis.entries(of: tokens).map { Double(values[$0]) }.filter(\.isFinite).max() ?? .nan
@@ -190,19 +190,19 @@ struct MapScreen {
     func put(_ text: String, _ style: Style) {
       if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
     }
-    let selection = model.selection
-    put(selection.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
+    let viewpoint = model.viewpoint
+    put(viewpoint.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
     put(" ", .plain)
     for step in 0..<12 where x < end {
       grid[x, y] = paint.shade(Float(step) / 11)
       x += 1
     }
-    put(" " + (selection.scale == .rank ? "top" : Numbers.short(scale.high)), paint.dim)
-    var words = " \(selection.scale.rawValue) \(selection.pooling.rawValue)"
-    if selection.normaliseRows { words += " by row" }
+    put(" " + (viewpoint.scale == .rank ? "top" : Numbers.short(scale.high)), paint.dim)
+    var words = " \(viewpoint.scale.rawValue) \(viewpoint.pooling.rawValue)"
+    if viewpoint.normaliseRows { words += " by row" }
     if let muted = map?.muted { words += " key \(muted) muted" }
     put(words, paint.dim)
-    if selection.overlay != .none {
+    if viewpoint.overlay != .none {
       put("  \(paint.cross)", paint.pruned)
       put(" pruned", paint.dim)
       put("  \(paint.partialCross)", paint.pruned)

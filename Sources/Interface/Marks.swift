@@ -51,12 +51,12 @@ public struct Bookmark: Sendable, Equatable {
 extension Model {
   /// What a bookmark is called unless the user says otherwise.
   var markName: String {
-    "L\(layerNumber)-H\(selection.head.head)-\(selection.view.word)"
+    "L\(layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word)"
   }
 
   /// Bookmarks the view; one of the same name is replaced.
   mutating func addMark(_ name: String) -> [Effect] {
-    let mark = Bookmark(name: name, state: ViewState.text(selection, sources))
+    let mark = Bookmark(name: name, state: ViewState.text(viewpoint, sources))
     marks.removeAll { $0.name == name }
     marks.append(mark)
     message = "Bookmarked as \(name); \(keymap.key(.marks)) lists bookmarks."
@@ -78,7 +78,7 @@ extension Model {
       return say("There is no bookmark \"\(name)\"; \(keymap.key(.marks)) lists them.")
     }
     return performing { model in
-      let problems = ViewState.read(mark.state, into: &model.selection, model.sources)
+      let problems = ViewState.read(mark.state, into: &model.viewpoint, model.sources)
       model.clampCursor()
       model.message = problems.first.map { "The bookmark does not fit this file: \($0)" }
     }

@@ -21,13 +21,13 @@ struct MethodScreen {
     let layout = MethodLayout(model, in: rect)
     if !layout.numbers.isEmpty {
       Panel(
-        "Method", right: "L\(model.layerNumber) H\(model.selection.head.head)", style: paint.dim,
+        "Method", right: "L\(model.layerNumber) H\(model.viewpoint.head.head)", style: paint.dim,
         unicode: paint.unicode
       ).draw(in: layout.numbers, on: &grid)
       var lines = Lines(layout.numbers, paint)
       MethodNumbers(model).draw(&lines, room: layout.numbers.height - 2, on: &grid)
     }
-    guard let setting = model.methodInForce, model.findings(model.selection.head) != nil else {
+    guard let setting = model.methodInForce, model.findings(model.viewpoint.head) != nil else {
       return
     }
     let view = FindingView(model, setting)
@@ -76,7 +76,7 @@ struct MethodLayout {
   /// Everything that is no number, the method's own map first; outputs and tiles stay in files.
   private static func shown(_ model: Model) -> [Finding] {
     let main = model.card?.mainField
-    let all = (model.findings(model.selection.head)?.all ?? []).filter { finding in
+    let all = (model.findings(model.viewpoint.head)?.all ?? []).filter { finding in
       if case .number = finding.content { return false }
       return !["output", "blocks"].contains(finding.name) || finding.name == main
     }

@@ -6,14 +6,14 @@ import Sessions
 extension Model {
   /// The right side; without a choice it is the next head.
   var counterpart: Counterpart {
-    if let other = selection.other, sources.indices.contains(other.head.source) {
+    if let other = viewpoint.other, sources.indices.contains(other.head.source) {
       let about = sources[other.head.source]
       if other.head.layer < about.layers.count, other.head.head < about.heads { return other }
     }
-    var head = selection.head
+    var head = viewpoint.head
     if sources.count > 1 {
       // Of two files the same head is what one wants to see.
-      var place = selection
+      var place = viewpoint
       place.show((head.source + 1) % sources.count, sources)
       return Counterpart(place.head)
     }
@@ -29,14 +29,14 @@ extension Model {
       return min(range.lowerBound, end - 1)..<end
     }
     return MapWindow(
-      queries: shared(selection.window.queries, other.queries),
-      keys: shared(selection.window.keys, other.keys))
+      queries: shared(viewpoint.window.queries, other.queries),
+      keys: shared(viewpoint.window.keys, other.keys))
   }
 
   /// The model as either side sees it: its own head and tile, the shared window, cursor and lambda.
   var leftSide: Model {
     var side = self
-    side.selection.window = sharedWindow
+    side.viewpoint.window = sharedWindow
     side.showMainMap()
     return side
   }
@@ -45,23 +45,23 @@ extension Model {
   var rightSide: Model {
     var side = self
     let other = counterpart
-    side.selection.method = other.method
+    side.viewpoint.method = other.method
     side.showMainMap()
-    side.selection.window = sharedWindow
-    side.selection.head = other.head
-    side.selection.spec = other.spec ?? sources[other.head.source].storedTile ?? selection.spec
+    side.viewpoint.window = sharedWindow
+    side.viewpoint.head = other.head
+    side.viewpoint.spec = other.spec ?? sources[other.head.source].storedTile ?? viewpoint.spec
     if other.spec == nil, source.storedTile != nil, sources[other.head.source].storedTile == nil {
-      side.selection.spec = .standard(queries: sources[other.head.source].queries)
+      side.viewpoint.spec = .standard(queries: sources[other.head.source].queries)
     }
-    side.selection.query = min(selection.query, sources[other.head.source].queries - 1)
-    side.selection.key = min(selection.key, sources[other.head.source].keys - 1)
+    side.viewpoint.query = min(viewpoint.query, sources[other.head.source].queries - 1)
+    side.viewpoint.key = min(viewpoint.key, sources[other.head.source].keys - 1)
     return side
   }
 
   /// A method that mixes otherwise is compared by its own map; others by the pattern and their
   /// blocks.
   private mutating func showMainMap() {
-    selection.field = !isByTable && card?.mainField == "map" ? "map" : nil
+    viewpoint.field = !isByTable && card?.mainField == "map" ? "map" : nil
   }
 
   /// Of the right side, when it is another method.
@@ -84,32 +84,32 @@ extension Model {
       message = "Heads are 0 to \(heads - 1); :compare 18.0 takes another layer."
     }
     other.head.head = min(max(wanted, 0), heads - 1)
-    selection.other = other
+    viewpoint.other = other
   }
 
   /// Left becomes right and right becomes left, methods and tiles with them.
   mutating func swapSides() {
     var other = counterpart
     let mine = Counterpart(
-      selection.head, method: selection.method,
-      spec: other.spec == nil ? nil : selection.spec)
-    if let spec = other.spec { selection.spec = spec }
+      viewpoint.head, method: viewpoint.method,
+      spec: other.spec == nil ? nil : viewpoint.spec)
+    if let spec = other.spec { viewpoint.spec = spec }
     other.spec = nil
-    if other.head.source != selection.head.source {
-      selection.show(other.head.source, sources)
+    if other.head.source != viewpoint.head.source {
+      viewpoint.show(other.head.source, sources)
     }
-    (selection.head, selection.method, selection.field) = (other.head, other.method, nil)
-    selection.other = mine
+    (viewpoint.head, viewpoint.method, viewpoint.field) = (other.head, other.method, nil)
+    viewpoint.other = mine
     clampCursor()
   }
 
   /// `:compare ..`
   mutating func compareWith(_ text: String) -> [Effect] {
     do throws(SettingError) {
-      let other = try Counterpart(text, beside: selection, sources)
+      let other = try Counterpart(text, beside: viewpoint, sources)
       return performing {
-        $0.selection.other = other
-        $0.selection.view = .compare
+        $0.viewpoint.other = other
+        $0.viewpoint.view = .compare
       }
     } catch {
       return say(error.description + ".")

@@ -122,7 +122,7 @@ extension Model {
       for setting in settings {
         do throws(SettingError) {
           try ViewSetting.take(
-            setting.name, setting.value, into: &model.selection, model.sources)
+            setting.name, setting.value, into: &model.viewpoint, model.sources)
         } catch {
           model.message = "The lesson, line \(setting.line): \(error)"
         }

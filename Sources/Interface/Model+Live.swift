@@ -12,7 +12,7 @@ extension Model {
     if before.map({ $0.branches.count < status.branches.count }) ?? false {
       isFollowing = true
       // The screen shows the lambda that the new branch is decoded with.
-      if let new = status.attention, new.method == nil { selection.lambda = new.lambda }
+      if let new = status.attention, new.method == nil { viewpoint.lambda = new.lambda }
     }
     if isFollowing, status.frame.tokens > 0 { look(at: status.frame) }
     return []
@@ -21,20 +21,20 @@ extension Model {
   /// Shows the source as of a frame. A window that showed everything goes on to do so.
   mutating func look(at new: Frame) {
     let all = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
-    let isFit = selection.window == all || frame.tokens == 0
-    let wasNewest = selection.query == source.queries - 1 || frame.tokens == 0
+    let isFit = viewpoint.window == all || frame.tokens == 0
+    let wasNewest = viewpoint.query == source.queries - 1 || frame.tokens == 0
     frame = new
     source.queries = max(1, new.tokens)
     source.keys = source.queries
     source.visibility = Visibility(causal: true, queries: source.queries, keys: source.keys)
     source.tokens = timelines[new.branch, default: []].map(\.text)
     if isFit {
-      selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+      viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     } else {
-      selection.window.queries = Self.fitted(selection.window.queries, within: source.queries)
-      selection.window.keys = Self.fitted(selection.window.keys, within: source.keys)
+      viewpoint.window.queries = Self.fitted(viewpoint.window.queries, within: source.queries)
+      viewpoint.window.keys = Self.fitted(viewpoint.window.keys, within: source.keys)
     }
-    if wasNewest || selection.view == .tokens { selection.query = source.queries - 1 }
+    if wasNewest || viewpoint.view == .tokens { viewpoint.query = source.queries - 1 }
     clampCursor()
     if !isFit { followCursor() }
   }
@@ -136,13 +136,13 @@ extension Model {
   /// The attention that the screen's settings stand for.
   func attention(method: MethodSetting? = nil) -> AttentionChoice {
     AttentionChoice(
-      method: method, lambda: selection.lambda, prefill: selection.spec, decode: decodeSpec)
+      method: method, lambda: viewpoint.lambda, prefill: viewpoint.spec, decode: decodeSpec)
   }
 
   /// What a live run is told when lambda or the tile has changed.
   mutating func attentionOrder(_ before: Viewpoint) -> Command? {
     guard let live, !live.isReplay,
-      before.lambda != selection.lambda || before.spec != selection.spec
+      before.lambda != viewpoint.lambda || before.spec != viewpoint.spec
     else { return nil }
     if let last = timelines[frame.branch]?.last, !last.isPrompt, last.lambda == nil {
       message = "lambda and tile belong to BLASST; this branch attends by \(last.attention)."
@@ -208,7 +208,7 @@ extension Model {
     look(at: Frame(branch: next, tokens: max(tokens, 1)))
     let last = timelines[next]?.last { !$0.isPrompt }
     // The screen shows the lambda that this branch is decoded with.
-    if let lambda = last?.lambda { selection.lambda = lambda }
+    if let lambda = last?.lambda { viewpoint.lambda = lambda }
     message = "Branch \(next): \(last?.attention ?? live.branches[next].attention)."
     guard !live.isReplay else { return [] }
     return live.phase == .running

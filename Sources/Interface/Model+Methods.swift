@@ -6,15 +6,15 @@ public import Sessions
 extension Model {
   /// The method that the screen is about, with its knobs.
   public var methodInForce: MethodSetting? {
-    selection.method
-      ?? source.tableCard?.blockTables?.setting(selection.spec, selection.lambda)
+    viewpoint.method
+      ?? source.tableCard?.blockTables?.setting(viewpoint.spec, viewpoint.lambda)
   }
 
   /// The facts of the method in force.
   public var card: MethodCard? { methodInForce.flatMap { source.card($0.id) } }
 
   /// The method in force reads its blocks off the table of the screen's lambda and tile.
-  var isByTable: Bool { selection.method == nil }
+  var isByTable: Bool { viewpoint.method == nil }
 
   /// What is asked to know what a method says of a head; nil where no library is known.
   func findingsQuestion(_ head: HeadID, _ setting: MethodSetting? = nil) -> Question? {
@@ -24,7 +24,7 @@ extension Model {
       return .findings(
         head, setting,
         beside: isMap
-          ? source.tableCard?.blockTables?.setting(selection.spec, selection.lambda) : nil)
+          ? source.tableCard?.blockTables?.setting(viewpoint.spec, viewpoint.lambda) : nil)
     }
   }
 
@@ -46,38 +46,38 @@ extension Model {
 
   /// One sentence under the view, for somebody who has never seen it.
   var caption: String {
-    switch selection.view {
+    switch viewpoint.view {
     case .blocks where !isByTable:
       "\(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the library."
     case .heads where !isByTable:
       "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move \(knobInForce)."
     case .sinks where scoreName != nil:
       "A number of every head, layers down, heads across; :score NAME takes another."
-    case .map where selection.field != nil:
+    case .map where viewpoint.field != nil:
       "A map of \(card?.title ?? "the method"). y turns to the next one, and to the pattern."
-    default: selection.view.caption
+    default: viewpoint.view.caption
     }
   }
 
   /// The field on the map.
   var mapField: FieldID {
-    guard let name = selection.field, let setting = methodInForce else {
-      return .pattern(selection.head)
+    guard let name = viewpoint.field, let setting = methodInForce else {
+      return .pattern(viewpoint.head)
     }
-    return FieldID(selection.head, method: setting, name: name)
+    return FieldID(viewpoint.head, method: setting, name: name)
   }
 
   /// How the field on the map is to be looked at; weights until it is known.
   var mapLook: Look {
-    guard let name = selection.field else { return .weights }
-    return findings(selection.head)?.field(name)?.look ?? .weights
+    guard let name = viewpoint.field else { return .weights }
+    return findings(viewpoint.head)?.field(name)?.look ?? .weights
   }
 
   /// The row of the field on the map; of the pattern where the field has no row a query.
   func rowOfMap(_ query: Int) -> Question {
-    let sketch = selection.field.flatMap { findings(selection.head)?.field($0)?.field }
+    let sketch = viewpoint.field.flatMap { findings(viewpoint.head)?.field($0)?.field }
     let isByToken = sketch.map { $0.rows.kind == .query && $0.columns.kind == .key } ?? false
-    return .row(isByToken ? mapField : .pattern(selection.head), query)
+    return .row(isByToken ? mapField : .pattern(viewpoint.head), query)
   }
 
   /// What a card needs that this source has not got.
@@ -89,7 +89,7 @@ extension Model {
   /// Fields of the method in force that the map can show: those over queries and keys, or blocks of
   /// them.
   var mapFields: [Finding] {
-    (findings(selection.head)?.all ?? []).filter { finding in
+    (findings(viewpoint.head)?.all ?? []).filter { finding in
       guard case .field(let field, _) = finding.content else { return false }
       return field.rows.isText && field.columns.isText
     }
@@ -99,14 +99,14 @@ extension Model {
   mutating func nextField() {
     let names: [String?] = [nil] + mapFields.map(\.name)
     guard names.count > 1 else {
-      let why = findingsQuestion(selection.head).flatMap(refusal)
+      let why = findingsQuestion(viewpoint.head).flatMap(refusal)
       message = "\(methodInForce?.id ?? "No method"): \(why ?? "there is no other map yet")."
       return
     }
-    let at = names.firstIndex { $0 == selection.field } ?? 0
-    selection.field = names[(at + 1) % names.count]
+    let at = names.firstIndex { $0 == viewpoint.field } ?? 0
+    viewpoint.field = names[(at + 1) % names.count]
     message =
-      selection.field.flatMap { name in mapFields.first { $0.name == name }?.title }
+      viewpoint.field.flatMap { name in mapFields.first { $0.name == name }?.title }
       .map { "Map: \($0), of \(methodInForce?.id ?? "")." } ?? "Map: the pattern itself."
   }
 
@@ -114,7 +114,7 @@ extension Model {
   /// A default budget that scales with the prompt is pinned by the first step, or moving another
   /// knob would change it as well.
   mutating func stepKnob(_ steps: Int) {
-    guard var setting = selection.method, let card = source.card(setting.id),
+    guard var setting = viewpoint.method, let card = source.card(setting.id),
       let knob = card.mainKnob
     else {
       message = "\(methodInForce?.id ?? "This method") has no knob to move."
@@ -133,14 +133,14 @@ extension Model {
       setting.knobs["budget"] = budget.standard
     }
     setting.knobs[knob.name] = next
-    selection.method = setting
+    viewpoint.method = setting
     message = "\(knob.name) = \(next): \(knob.help)."
   }
 
   /// What the method in force says of every token: drawn under the text, and under the map.
   var tokenStrip: Finding? {
     guard !isByTable else { return nil }
-    return findings(selection.head)?.all.first { finding in
+    return findings(viewpoint.head)?.all.first { finding in
       guard case .series(let axis, let values, _) = finding.content else { return false }
       return axis.isText && axis.tokens == source.keys && !values.isEmpty
     }
@@ -149,7 +149,7 @@ extension Model {
   // MARK: Numbers of heads
 
   /// The number that heads are shown by; nil: what the view is for.
-  var scoreName: String? { selection.score ?? (isByTable ? nil : card?.mainNumber) }
+  var scoreName: String? { viewpoint.score ?? (isByTable ? nil : card?.mainNumber) }
 
   /// A number of a head by its name: of the method in force, or of the head itself.
   func headNumber(_ name: String, _ head: HeadID) -> (value: Double?, unit: Unit)? {
@@ -166,7 +166,7 @@ extension Model {
 
   /// Names of all numbers that can be shown by, as far as they are known.
   var numberNames: [String] {
-    let found = (findings(selection.head)?.all ?? []).compactMap { finding -> String? in
+    let found = (findings(viewpoint.head)?.all ?? []).compactMap { finding -> String? in
       if case .number = finding.content { finding.name } else { nil }
     }
     return found + ["entropy", "effective_tokens", "sink_mass"].filter { !found.contains($0) }
@@ -174,7 +174,7 @@ extension Model {
 
   /// What is asked of every head for sorting, filtering and showing by a number.
   var scoreQuestions: [Question] {
-    guard scoreName != nil || selection.filter != nil || selection.sort == .number else {
+    guard scoreName != nil || viewpoint.filter != nil || viewpoint.sort == .number else {
       return []
     }
     return source.allHeads.compactMap { findingsQuestion($0) }

@@ -38,8 +38,8 @@ public struct Model: Sendable {
   public internal(set) var sources: [SourceDescription]
   /// The one that is looked at; of a live source: as of the frame that is looked at.
   public internal(set) var source: SourceDescription {
-    get { sources[selection.head.source] }
-    set { sources[selection.head.source] = newValue }
+    get { sources[viewpoint.head.source] }
+    set { sources[viewpoint.head.source] = newValue }
   }
   /// The keys of this user.
   public let keymap: Keymap
@@ -60,7 +60,7 @@ public struct Model: Sendable {
   /// What the terminal can show.
   public internal(set) var capabilities: Capabilities
   /// What is looked at, and how.
-  public package(set) var selection: Viewpoint
+  public package(set) var viewpoint: Viewpoint
   /// Who gets the keys.
   public internal(set) var mode = Mode.normal
   /// Digits typed in a row, while they may yet turn out to be a count.
@@ -140,15 +140,15 @@ public struct Model: Sendable {
   /// Looks at the last query of the first head; guesses about the file are said at once.
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
-    keymap: Keymap = Keymap(), selection chosen: Viewpoint? = nil
+    keymap: Keymap = Keymap(), viewpoint chosen: Viewpoint? = nil
   ) {
     sources = [source] + source.others
     sources[0].others = []
     self.keymap = keymap
     (self.width, self.height, self.capabilities) = (width, height, capabilities)
     live = source.live
-    selection = chosen ?? Viewpoint(source)
-    if chosen == nil { selection.light = capabilities.lightBackground }
+    viewpoint = chosen ?? Viewpoint(source)
+    if chosen == nil { viewpoint.light = capabilities.lightBackground }
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }
 
@@ -188,7 +188,7 @@ public struct Model: Sendable {
     answers = answers.filter { question, _ in
       switch question {
       case .table(_, let request):
-        (request.spec == selection.spec && live == nil && !isLong) || wanted.contains(question)
+        (request.spec == viewpoint.spec && live == nil && !isLong) || wanted.contains(question)
       case .summary: live == nil || wanted.contains(question)
       case .findings(_, let setting, _):
         (setting == methodInForce && live == nil) || wanted.contains(question)
@@ -215,7 +215,7 @@ public struct Model: Sendable {
   /// them.
   private func isNearEnough(_ kept: Frame) -> Bool {
     guard kept != frame else { return true }
-    return live?.phase == .running && selection.view == .heads && kept.branch == frame.branch
+    return live?.phase == .running && viewpoint.view == .heads && kept.branch == frame.branch
       && kept.revision == frame.revision && (0..<64).contains(frame.tokens - kept.tokens)
   }
 
@@ -239,11 +239,11 @@ public struct Model: Sendable {
 
   /// The lambda that a table is asked for: tables of the lse criterion hold for one, the others for
   /// all.
-  private var tableLambda: Double { selection.spec.criterion == .lse ? selection.lambda : 0 }
+  private var tableLambda: Double { viewpoint.spec.criterion == .lse ? viewpoint.lambda : 0 }
 
   /// What is asked for that table.
   func tableQuestion(_ head: HeadID) -> Question {
-    .table(head, TableRequest(selection.spec, lambda: tableLambda))
+    .table(head, TableRequest(viewpoint.spec, lambda: tableLambda))
   }
 
   /// What a head does on the whole; nil before it is known.
@@ -265,7 +265,7 @@ public struct Model: Sendable {
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
     guard case .row(var row) = answers[rowOfMap(query)]?.answer else { return nil }
-    guard selection.field == nil else { return row.count == source.keys ? row : nil }
+    guard viewpoint.field == nil else { return row.count == source.keys ? row : nil }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
       let rest = 1 - row[muted]
       row[muted] = 0
@@ -291,7 +291,7 @@ public struct Model: Sendable {
   /// The blocks of the frame's last row, at the tile that the step was decided with.
   var rowQuestion: Question {
     .table(
-      selection.head,
+      viewpoint.head,
       TableRequest(
         step?.tile ?? decodeSpec, lambda: tableLambda, .row(max(0, source.queries - 1))))
   }
@@ -299,12 +299,12 @@ public struct Model: Sendable {
   /// The tile that single tokens are decided with: as the run was begun while the tile of prompts is the one it was begun
   /// with, else at the preset in use.
   var decodeSpec: TileSpec {
-    if let begun = source.live?.attention, begun.prefill == selection.spec { return begun.decode }
-    let preset = TilePreset.all.first { $0.prefill == selection.spec }
+    if let begun = source.live?.attention, begun.prefill == viewpoint.spec { return begun.decode }
+    let preset = TilePreset.all.first { $0.prefill == viewpoint.spec }
     var spec = preset?.decode ?? .standard(queries: 1)
-    if preset == nil { spec.keys = selection.spec.keys }
-    (spec.order, spec.criterion) = (selection.spec.order, selection.spec.criterion)
-    spec.splits = selection.spec.splits
+    if preset == nil { spec.keys = viewpoint.spec.keys }
+    (spec.order, spec.criterion) = (viewpoint.spec.order, viewpoint.spec.criterion)
+    spec.splits = viewpoint.spec.splits
     if preset == nil || preset?.name == TilePreset.all[0].name { spec.vote = .group }
     return spec
   }
@@ -312,10 +312,10 @@ public struct Model: Sendable {
   // MARK: Facts
 
   /// The lambda in force, at most 1.
-  public var lambda: Lambda { (try? Lambda(selection.lambda)) ?? (try! Lambda(1)) }
+  public var lambda: Lambda { (try? Lambda(viewpoint.lambda)) ?? (try! Lambda(1)) }
 
   /// The layer as the file calls it.
-  public var layerNumber: Int { source.layers[selection.head.layer] }
+  public var layerNumber: Int { source.layers[viewpoint.head.layer] }
 
   /// The text of a key's token; queries are keys too, shifted by the offset.
   public func token(_ key: Int) -> String? {
@@ -326,7 +326,7 @@ public struct Model: Sendable {
   public func queryToken(_ query: Int) -> String? { token(source.visibility.position(row: query)) }
 
   /// The key whose column is muted, when muting is on and the sink is known.
-  public var mutedKey: Int? { selection.mute ? summary(selection.head)?.sink.position ?? 0 : nil }
+  public var mutedKey: Int? { viewpoint.mute ? summary(viewpoint.head)?.sink.position ?? 0 : nil }
 
   /// "!" behind the name of a head whose data hold NaN, infinities or rows that do not sum to one.
   public func doubt(_ head: HeadID) -> String {

@@ -23,15 +23,15 @@ public struct Needs: Sendable {
       (foreground, background) = ([], [])
       return
     }
-    let selection = model.selection, head = selection.head
+    let viewpoint = model.viewpoint, head = viewpoint.head
     var now: [Question] = []
-    switch selection.view {
+    switch viewpoint.view {
     case .map:
       let others =
         model.shownTableQuestions(head) + [.summary(head)]
         + [model.findingsQuestion(head)].compactMap { $0 }
       let pictures = Self.map(model).map(model.stages) ?? []
-      now = Self.inTurn(pictures, model) + [model.rowOfMap(selection.query)]
+      now = Self.inTurn(pictures, model) + [model.rowOfMap(viewpoint.query)]
       // Of a long head the picture goes first, and the rest in turn.
       if !model.isLong { now += others } else { now.append(model.keptQuestion(head)) }
       if model.isLong, pictures.allSatisfy(model.isKnown) { now += Self.inTurn(others, model) }
@@ -59,7 +59,7 @@ public struct Needs: Sendable {
     case .tokens:
       now =
         model.live == nil
-        ? [.row(.pattern(head), selection.query), .summary(head), model.tableQuestion(head)]
+        ? [.row(.pattern(head), viewpoint.query), .summary(head), model.tableQuestion(head)]
           + (model.isByTable ? [] : [model.findingsQuestion(head)].compactMap { $0 })
         : [.detail, model.rowQuestion]
     }
@@ -75,19 +75,19 @@ public struct Needs: Sendable {
   /// What a lesson's check and its "now:" line read, whatever the view.
   private static func facts(_ lesson: LessonPlay, _ model: Model) -> [Question] {
     let names = Set(lesson.current?.check.names ?? [])
-    let head = model.selection.head
+    let head = model.viewpoint.head
     var wanted: [Question] = []
     func reads(_ prefixes: String...) -> Bool {
       names.contains { name in prefixes.contains { name.hasPrefix($0) || name == "start." + $0 } }
     }
     if reads("sparsity", "dropped", "block.") { wanted.append(model.tableQuestion(head)) }
-    if reads("label", "entropy", "keys", "sink.") || model.selection.mute {
+    if reads("label", "entropy", "keys", "sink.") || model.viewpoint.mute {
       wanted.append(.summary(head))
     }
     if reads("error", "finding.") {
       wanted += [model.findingsQuestion(head)].compactMap { $0 }
     }
-    if reads("cursor.p") { wanted.append(.row(.pattern(head), model.selection.query)) }
+    if reads("cursor.p") { wanted.append(.row(.pattern(head), model.viewpoint.query)) }
     return wanted
   }
 
@@ -111,7 +111,7 @@ public struct Needs: Sendable {
   private static func isMoving(_ model: Model) -> Bool {
     switch model.live?.phase {
     case .prefill, .running: true
-    case .paused, .ended: model.selection.view == .tokens || model.frame.tokens == 0
+    case .paused, .ended: model.viewpoint.view == .tokens || model.frame.tokens == 0
     case nil: false
     }
   }
@@ -138,7 +138,7 @@ public struct Needs: Sendable {
     return .picture(
       model.mapField,
       PictureRequest(
-        model.selection.window, rows: rows, columns: columns, muted: model.mutedKey))
+        model.viewpoint.window, rows: rows, columns: columns, muted: model.mutedKey))
   }
 
   /// Both maps, then the blocks, then the numbers of both sides.
@@ -146,9 +146,9 @@ public struct Needs: Sendable {
     let (rows, columns) = CompareLayout(model).cells
     let sides = [model.leftSide, model.rightSide]
     let pictures = sides.compactMap { map($0, rows: rows, columns: columns) }
-    var numbers = sides.flatMap { $0.shownTableQuestions($0.selection.head) }
-    numbers += sides.map { .summary($0.selection.head) }
-    numbers += sides.compactMap { $0.findingsQuestion($0.selection.head) }
+    var numbers = sides.flatMap { $0.shownTableQuestions($0.viewpoint.head) }
+    numbers += sides.map { .summary($0.viewpoint.head) }
+    numbers += sides.compactMap { $0.findingsQuestion($0.viewpoint.head) }
     guard model.isLong else { return pictures + numbers }
     return inTurn(
       sides.flatMap { side in map(side, rows: rows, columns: columns).map(side.stages) ?? [] }

@@ -43,8 +43,8 @@ struct Paint {
     theme = model.theme
     colors = model.capabilities.colors
     unicode = model.capabilities.unicode
-    map = model.selection.colors
-    light = model.selection.light
+    map = model.viewpoint.colors
+    light = model.viewpoint.light
   }
 
   /// Ten steps from little to much, by ink.

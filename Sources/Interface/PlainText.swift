@@ -17,9 +17,9 @@ public struct PlainText {
   /// A line each, made safe for a terminal.
   public var sentences: [String] {
     let head =
-      "Layer \(model.layerNumber) head \(model.selection.head.head) of \(model.source.name)"
+      "Layer \(model.layerNumber) head \(model.viewpoint.head.head) of \(model.source.name)"
     var lines: [String] = []
-    switch model.selection.view {
+    switch model.viewpoint.view {
     case .map: lines = [head + ", the map."] + map
     case .heads: lines = heads
     case .blocks where !model.isByTable: lines = [head + "."] + method
@@ -38,8 +38,8 @@ public struct PlainText {
   /// Everything the method in force found, a sentence each.
   private var method: [String] {
     guard let setting = model.methodInForce, let card = model.card else { return [] }
-    guard let findings = model.findings(model.selection.head) else {
-      let why = model.findingsQuestion(model.selection.head).flatMap(model.refusal)
+    guard let findings = model.findings(model.viewpoint.head) else {
+      let why = model.findingsQuestion(model.viewpoint.head).flatMap(model.refusal)
       return ["\(card.title): \(why ?? "not known yet")."]
     }
     let fidelity = card.fidelity == .exact ? "" : " (\(card.fidelity.tag))"
@@ -66,8 +66,8 @@ public struct PlainText {
 
   /// The head's shape, sink and reach.
   private var pattern: String {
-    guard let summary = model.summary(model.selection.head) else {
-      return model.refusal(.summary(model.selection.head)) ?? "Its pattern is not known yet."
+    guard let summary = model.summary(model.viewpoint.head) else {
+      return model.refusal(.summary(model.viewpoint.head)) ?? "Its pattern is not known yet."
     }
     let recall = Numbers.percent(summary.label.winner?.recall ?? 0)
     return
@@ -81,16 +81,16 @@ public struct PlainText {
   /// Setting and effect of the block table.
   private var pruning: String {
     guard let effect else {
-      return model.refusal(model.tableQuestion(model.selection.head)) ?? "Blocks are not known yet."
+      return model.refusal(model.tableQuestion(model.viewpoint.head)) ?? "Blocks are not known yet."
     }
     return
-      "Lambda is \(MapScreen.lambdaText(model.selection.lambda)), the tile \(model.selection.spec.description). "
+      "Lambda is \(MapScreen.lambdaText(model.viewpoint.lambda)), the tile \(model.viewpoint.spec.description). "
       + effect
   }
 
   /// Skipped blocks, dropped mass and error; nil before the table is there.
   private var effect: String? {
-    guard let table = model.table(model.selection.head) else { return nil }
+    guard let table = model.table(model.viewpoint.head) else { return nil }
     var text =
       "\(table.skippedBlocks(model.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(model.lambda)))."
     if table.visibleRows > 0 {
@@ -98,7 +98,7 @@ public struct PlainText {
       text +=
         " That drops \(Numbers.short(dropped.mean)) of the attention on average, \(Numbers.short(dropped.max)) in the worst row."
     }
-    if let error = model.number("error", model.selection.head) {
+    if let error = model.number("error", model.viewpoint.head) {
       text += " The output is off by \(Numbers.short(error)) (relative L2)."
     }
     return text
@@ -112,7 +112,7 @@ public struct PlainText {
 
   /// The numbers of the method in force that heads are ranked and judged by.
   private var methodOutcome: String {
-    guard let card = model.card, let findings = model.findings(model.selection.head) else {
+    guard let card = model.card, let findings = model.findings(model.viewpoint.head) else {
       return ""
     }
     let names = [card.mainNumber, "density", "recall_mean", "error", "map_gap"].compactMap { $0 }
@@ -127,15 +127,15 @@ public struct PlainText {
 
   /// Where the cursor is, what stands there, and why its block is computed or skipped.
   private var cursor: String {
-    let selection = model.selection
-    var text = "The cursor is on query \(selection.query)"
-    if let token = model.queryToken(selection.query) { text += " \"\(token)\"" }
-    text += " and \(named(selection.key))"
-    if selection.key >= model.source.visibility.limit(row: selection.query) {
+    let viewpoint = model.viewpoint
+    var text = "The cursor is on query \(viewpoint.query)"
+    if let token = model.queryToken(viewpoint.query) { text += " \"\(token)\"" }
+    text += " and \(named(viewpoint.key))"
+    if viewpoint.key >= model.source.visibility.limit(row: viewpoint.query) {
       return text + ", which comes later and is not visible."
     }
-    if let row = model.row(selection.query), selection.key < row.count {
-      text += ": probability \(Numbers.short(Double(row[selection.key])))"
+    if let row = model.row(viewpoint.query), viewpoint.key < row.count {
+      text += ": probability \(Numbers.short(Double(row[viewpoint.key])))"
     }
     let reason = Reason(model).lines.map(\.text).joined(separator: ", ")
     return text + "." + (reason.isEmpty ? "" : " The \(reason).")
@@ -143,17 +143,17 @@ public struct PlainText {
 
   /// The six keys that the query attends to most.
   private var heaviest: String {
-    guard let row = model.row(model.selection.query) else { return "" }
+    guard let row = model.row(model.viewpoint.query) else { return "" }
     let best = row.indices.filter { row[$0] > 0 }.sorted { row[$0] > row[$1] }.prefix(6)
     let items = best.map { "\(named($0)) \(Numbers.short(Double(row[$0])))" }
-    return "Query \(model.selection.query) attends most to \(items.joined(separator: ", "))."
+    return "Query \(model.viewpoint.query) attends most to \(items.joined(separator: ", "))."
   }
 
   // MARK: Views
 
   /// The window, the head, its blocks, the cursor and its row.
   private var map: [String] {
-    let window = model.selection.window
+    let window = model.viewpoint.window
     let shown =
       "Queries \(window.queries.lowerBound) to \(window.queries.upperBound - 1) by keys "
       + "\(window.keys.lowerBound) to \(window.keys.upperBound - 1) are looked at."
@@ -164,11 +164,11 @@ public struct PlainText {
   private var heads: [String] {
     let layout = HeadsLayout(model)
     var lines = [
-      "\(layout.order.count) heads of \(model.source.name), by \(model.selection.sort.rawValue), lambda \(MapScreen.lambdaText(model.selection.lambda))."
+      "\(layout.order.count) heads of \(model.source.name), by \(model.viewpoint.sort.rawValue), lambda \(MapScreen.lambdaText(model.viewpoint.lambda))."
     ]
     for head in layout.order {
       var text = "Layer \(model.source.layers[head.layer]) head \(head.head)"
-      if head == model.selection.head { text += " (chosen)" }
+      if head == model.viewpoint.head { text += " (chosen)" }
       if let table = model.table(head) {
         text += ": \(Numbers.percent(table.sparsity(model.lambda))) skipped"
       }
@@ -183,8 +183,8 @@ public struct PlainText {
 
   /// The row of blocks under the cursor, one sentence each.
   private var blocks: [String] {
-    guard let table = model.table(model.selection.head), !table.isFixed else { return [pruning] }
-    let i = min(model.selection.query / table.spec.rows, table.rowTiles - 1)
+    guard let table = model.table(model.viewpoint.head), !table.isFixed else { return [pruning] }
+    let i = min(model.viewpoint.query / table.spec.rows, table.rowTiles - 1)
     var lines = [pruning]
     let targets = [0.3, 0.5, 0.7].compactMap { target in
       table.lambda(forSparsity: target).map {
@@ -208,7 +208,7 @@ public struct PlainText {
 
   /// The heaviest keys, and the first token's share in every head.
   private var sinks: [String] {
-    guard let summary = model.summary(model.selection.head) else { return [pattern] }
+    guard let summary = model.summary(model.viewpoint.head) else { return [pattern] }
     let order = summary.columnMass.indices.sorted {
       summary.columnMass[$0] > summary.columnMass[$1]
     }
@@ -228,7 +228,7 @@ public struct PlainText {
 
   /// The last forty tokens up to the query, as running text.
   private var tokens: [String] {
-    let query = model.selection.query
+    let query = model.viewpoint.query
     let position = model.source.visibility.position(row: query)
     let around = max(0, position - 40)..<max(0, min(model.source.tokens.count, position + 1))
     let text = around.isEmpty ? "" : model.source.tokens[around].joined()

@@ -21,7 +21,7 @@ struct RowPanel {
   /// The text around the cursor's key, and on the last line the heaviest keys.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.height >= 3 else { return }
-    let query = model.selection.query
+    let query = model.viewpoint.query
     let name = model.queryToken(query).map { " \"\($0)\"" } ?? ""
     Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode)
       .draw(in: rect, on: &grid)
@@ -49,7 +49,7 @@ struct RowPanel {
     var key = firstKey(room: rect.width * rect.height)
     while key < min(row.count, model.source.tokens.count), y < rect.maxY {
       var text = Printable.text(model.source.tokens[key])
-      let isCursor = key == model.selection.key
+      let isCursor = key == model.viewpoint.key
       if isCursor { text = "[\(text)]" }
       let width = Width.of(text)
       if x + width > rect.maxX {
@@ -57,7 +57,7 @@ struct RowPanel {
         if y >= rect.maxY { break }
         if text.first == " " { text.removeFirst() }
       }
-      let isPast = key < model.source.visibility.limit(row: model.selection.query)
+      let isPast = key < model.source.visibility.limit(row: model.viewpoint.query)
       x = grid.put(
         text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
       key += 1
@@ -66,7 +66,7 @@ struct RowPanel {
 
   /// The first key shown: the cursor's stands a third in.
   private func firstKey(room: Int) -> Int {
-    var key = min(model.selection.key, model.source.tokens.count - 1), used = 0
+    var key = min(model.viewpoint.key, model.source.tokens.count - 1), used = 0
     while key > 0, used < room / 3 {
       key -= 1
       used += Width.of(model.source.tokens[key])

@@ -15,7 +15,7 @@ enum Scale {
 
 /// A pooled map turned into 0...1 for colouring, with the numbers a legend needs.
 ///
-/// Example: `HeatScale(map, selection)[0, 3]` is the shade of a cell in 0...1. `rank` spreads
+/// Example: `HeatScale(map, viewpoint)[0, 3]` is the shade of a cell in 0...1. `rank` spreads
 /// colours evenly over the cells, so that faint structure shows; its legend then says `top` instead
 /// of a number.
 struct HeatScale {
@@ -36,17 +36,17 @@ struct HeatScale {
 
   /// `wholeTop`: the largest value of the whole map, so that a colour means the same at every zoom.
   /// A mean depends on how much a cell holds, so means are scaled by what is shown.
-  init(_ map: PooledMap, _ selection: Viewpoint, wholeTop: Float? = nil) {
+  init(_ map: PooledMap, _ viewpoint: Viewpoint, wholeTop: Float? = nil) {
     rows = map.rows
     columns = map.columns
-    var raw = selection.pooling == .max ? map.max : map.mean
-    if selection.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
+    var raw = viewpoint.pooling == .max ? map.max : map.mean
+    if viewpoint.normaliseRows { Self.normaliseRows(&raw, rows, columns) }
     var top = raw.reduce(Float(0)) { $1 > $0 && $1.isFinite ? $1 : $0 }
-    if let wholeTop, selection.pooling == .max, !selection.normaliseRows {
+    if let wholeTop, viewpoint.pooling == .max, !viewpoint.normaliseRows {
       top = max(top, wholeTop)
     }
     high = Double(top)
-    switch selection.scale {
+    switch viewpoint.scale {
     case .linear:
       low = 0
       values = raw.map { x in

@@ -37,7 +37,7 @@ struct Screen {
       grid.put(text, 0, model.height / 2)
       return grid
     }
-    switch model.selection.view {
+    switch model.viewpoint.view {
     case .map:
       MapScreen(model).draw(on: &grid)
       SidePanel(model).draw(in: layout.side, on: &grid)
@@ -64,14 +64,14 @@ struct Screen {
 
   /// What is looked at on the left, and how far it is on the right, which is never cut.
   private func drawHeader(_ grid: inout Grid) {
-    let source = model.source, selection = model.selection
+    let source = model.source, viewpoint = model.viewpoint
     grid.fill(layout.header, Cell(" ", paint.bar))
-    var head = "L\(model.layerNumber) H\(selection.head.head)/\(source.heads)"
+    var head = "L\(model.layerNumber) H\(viewpoint.head.head)/\(source.heads)"
     if source.kvHeads < source.heads {
-      head += " (kv \(selection.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
+      head += " (kv \(viewpoint.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
     }
     let size = model.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
-    if model.width < 64 { head = "L\(model.layerNumber) H\(selection.head.head)" }
+    if model.width < 64 { head = "L\(model.layerNumber) H\(viewpoint.head.head)" }
     var parts = [head] + size + [state]
     if let meter = model.meter {
       parts.insert("\(Numbers.short(meter.perSecond / 1000)) kB/s", at: 0)
@@ -128,7 +128,7 @@ struct Screen {
     guard !layout.caption.isEmpty else { return }
     if let message = model.message {
       grid.put(message, 1, layout.caption.y, paint.warning)
-    } else if let badge = model.summary(model.selection.head)?.quality.badges.first {
+    } else if let badge = model.summary(model.viewpoint.head)?.quality.badges.first {
       grid.put("! " + badge, 1, layout.caption.y, paint.warning)
     } else {
       let caption = model.caption
@@ -160,7 +160,7 @@ struct Screen {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
     let items = model.keymap.footer(
-      model.selection.view, isLive: model.live != nil, knob: model.knobInForce)
+      model.viewpoint.view, isLive: model.live != nil, knob: model.knobInForce)
     for item in items {
       guard x + Width.of(item) < model.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2

@@ -24,7 +24,7 @@ struct SidePanel {
     Panel(
       "Head",
       right:
-        "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))",
+        "L\(model.layerNumber) H\(model.viewpoint.head.head)\(model.doubt(model.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )
@@ -33,7 +33,7 @@ struct SidePanel {
     head(&lines, &grid)
     if model.isByTable {
       lines.rule(
-        "BLASST" + model.doubt(model.selection.head), right: model.selection.spec.description,
+        "BLASST" + model.doubt(model.viewpoint.head), right: model.viewpoint.spec.description,
         on: &grid)
       blasst(&lines, &grid)
     } else {
@@ -54,9 +54,9 @@ struct SidePanel {
 
   /// Pattern, sink and entropy of the head, or why they are not there.
   private func head(_ lines: inout Lines, _ grid: inout Grid) {
-    guard let summary = model.summary(model.selection.head) else {
+    guard let summary = model.summary(model.viewpoint.head) else {
       let why =
-        model.refusal(.summary(model.selection.head))
+        model.refusal(.summary(model.viewpoint.head))
         ?? (model.isStopped ? "stopped" : "computing…")
       lines.wrap(why, paint.dim, on: &grid)
       return
@@ -89,8 +89,8 @@ struct SidePanel {
 
   /// What the threshold does to this head: blocks, dropped mass, output error.
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
-    guard let table = model.table(model.selection.head) else {
-      let question = model.tableQuestion(model.selection.head)
+    guard let table = model.table(model.viewpoint.head) else {
+      let question = model.tableQuestion(model.viewpoint.head)
       lines.put(model.refusal(question) ?? model.waiting(question), paint.dim, on: &grid)
       return
     }
@@ -114,8 +114,8 @@ struct SidePanel {
 
   /// The relative output error; of long heads it is sampled, and says so.
   private var errorText: String {
-    guard let findings = model.findings(model.selection.head) else {
-      return model.findingsQuestion(model.selection.head).flatMap(model.refusal) ?? "…"
+    guard let findings = model.findings(model.viewpoint.head) else {
+      return model.findingsQuestion(model.viewpoint.head).flatMap(model.refusal) ?? "…"
     }
     guard let error = findings["error"]?.number else { return "needs V" }
     return "\(Numbers.short(error)) \(model.isLong ? "sampled" : "rel L2")"
@@ -123,23 +123,23 @@ struct SidePanel {
 
   /// Why the block under the cursor is computed or skipped.
   private var reasonLines: [(String, Style)] {
-    let selection = model.selection
-    let query = model.queryToken(selection.query).map { " \"\($0)\"" } ?? ""
-    let key = model.token(selection.key).map { " \"\($0)\"" } ?? ""
+    let viewpoint = model.viewpoint
+    let query = model.queryToken(viewpoint.query).map { " \"\($0)\"" } ?? ""
+    let key = model.token(viewpoint.key).map { " \"\($0)\"" } ?? ""
     var lines: [(String, Style)] = [
-      ("q \(selection.query)\(query) → k \(selection.key)\(key)", .plain)
+      ("q \(viewpoint.query)\(query) → k \(viewpoint.key)\(key)", .plain)
     ]
-    let visible = selection.key < model.source.visibility.limit(row: selection.query)
-    if let row = model.row(selection.query), selection.key < row.count, visible {
-      let name = selection.field == nil ? "p" : model.mapField.name
-      lines.append(("\(name) \(Numbers.short(Double(row[selection.key])))", .plain))
+    let visible = viewpoint.key < model.source.visibility.limit(row: viewpoint.query)
+    if let row = model.row(viewpoint.query), viewpoint.key < row.count, visible {
+      let name = viewpoint.field == nil ? "p" : model.mapField.name
+      lines.append(("\(name) \(Numbers.short(Double(row[viewpoint.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
     if model.isByTable {
       lines += Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
     }
-    if let live = model.live, selection.query >= live.promptTokens {
+    if let live = model.live, viewpoint.query >= live.promptTokens {
       lines.append(("decoded alone: view 5 has its blocks", paint.dim))
     }
     return lines
@@ -156,11 +156,11 @@ struct Reason {
   let lines: [(text: String, isPruned: Bool)]
 
   init(_ model: Model) {
-    guard let table = model.table(model.selection.head) else {
+    guard let table = model.table(model.viewpoint.head) else {
       lines = []
       return
     }
-    let i = model.selection.query / table.spec.rows, j = model.selection.key / table.spec.keys
+    let i = model.viewpoint.query / table.spec.rows, j = model.viewpoint.key / table.spec.keys
     let margin = table.margins[i * table.keyTiles + j]
     let threshold = model.lambda.threshold
     let name = "block (\(i),\(j))"

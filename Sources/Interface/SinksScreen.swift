@@ -39,9 +39,9 @@ struct SinksScreen {
     let inner = rect.inset(2, 1)
     let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
     let columns = max(1, (inner.width - 5) / wide)
-    let firstHead = max(0, model.selection.head.head - columns + 1)
+    let firstHead = max(0, model.viewpoint.head.head - columns + 1)
     let rows = max(1, min(model.source.layers.count, inner.height - 2))
-    let firstLayer = max(0, model.selection.head.layer - rows + 1)
+    let firstLayer = max(0, model.viewpoint.head.layer - rows + 1)
     for head in firstHead..<min(model.source.heads, firstHead + columns) {
       grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
     }
@@ -64,7 +64,7 @@ struct SinksScreen {
 
   /// One head's place: a share in per cent on its colour, or what is missing.
   private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
-    let isChosen = head == model.selection.head
+    let isChosen = head == model.viewpoint.head
     if let name = model.scoreName {
       return drawScore(name, head, isChosen: isChosen, in: rect, on: &grid)
     }
@@ -132,7 +132,7 @@ struct SinksScreen {
   /// Under the matrix: the chosen head's exact number, the range, and what else could be shown.
   private func drawScores(in rect: Rect, y: Int, on grid: inout Grid) {
     guard let name = model.scoreName else { return }
-    let head = model.selection.head
+    let head = model.viewpoint.head
     if let why = model.findingsQuestion(head).flatMap(model.refusal) {
       grid.put("\(model.methodInForce?.id ?? ""): \(why)", rect.x, y, paint.dim, limit: rect.width)
       return
@@ -157,7 +157,7 @@ struct SinksScreen {
     let known = model.source.allHeads.compactMap(model.summary)
     guard !known.isEmpty else {
       let why =
-        model.refusal(.summary(model.selection.head))
+        model.refusal(.summary(model.viewpoint.head))
         ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, rect.x, y, paint.dim, limit: rect.width)
       return
@@ -184,7 +184,7 @@ struct SinksScreen {
   /// The strips along keys and tokens of a method without a block table; false when it has none.
   private func drawMethodSeries(in rect: Rect, on grid: inout Grid) -> Bool {
     guard !model.isByTable, let setting = model.methodInForce else { return false }
-    let strips = (model.findings(model.selection.head)?.all ?? []).filter { finding in
+    let strips = (model.findings(model.viewpoint.head)?.all ?? []).filter { finding in
       if case .series = finding.content { true } else { false }
     }
     guard !strips.isEmpty else { return false }
@@ -206,20 +206,20 @@ struct SinksScreen {
     Panel(
       "Keys",
       right:
-        "L\(model.layerNumber) H\(model.selection.head.head)\(model.doubt(model.selection.head))",
+        "L\(model.layerNumber) H\(model.viewpoint.head.head)\(model.doubt(model.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    guard let summary = model.summary(model.selection.head) else {
+    guard let summary = model.summary(model.viewpoint.head) else {
       let why =
-        model.refusal(.summary(model.selection.head))
+        model.refusal(.summary(model.viewpoint.head))
         ?? (model.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
-    let mine = model.selection.key
+    let mine = model.viewpoint.key
     let cursor =
       summary.columnMass.indices.contains(mine)
       ? Numbers.percent(Double(summary.columnMass[mine])) : "-"

@@ -23,7 +23,7 @@ public enum Still {
     _ change: (inout Viewpoint) -> Void
   ) async throws -> Model {
     var model = Model(backend.describe(), width: width, height: height, capabilities: capabilities)
-    change(&model.selection)
+    change(&model.viewpoint)
     try await complete(&model) { try await backend.answer($0) }
     return model
   }
@@ -38,7 +38,7 @@ public enum Still {
     // An answer can make another question: the key of a muted sink, say.
     for _ in 0..<4 {
       let needs = Needs(model)
-      let isOfOne = [.map, .blocks, .tokens, .compare].contains(model.selection.view)
+      let isOfOne = [.map, .blocks, .tokens, .compare].contains(model.viewpoint.view)
       let missing = (needs.foreground + (isOfOne ? [] : needs.background)).filter {
         !model.isKnown($0)
       }

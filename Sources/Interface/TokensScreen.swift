@@ -121,7 +121,7 @@ struct TokensScreen {
   /// The tokens of a saved dump, shaded by what the query under the cursor gives them.
   private func drawDump(in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Text", right: "query \(model.selection.query) reads", style: paint.dim,
+      "Text", right: "query \(model.viewpoint.query) reads", style: paint.dim,
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     guard !model.source.tokens.isEmpty else {
@@ -130,13 +130,13 @@ struct TokensScreen {
         paint.dim, limit: rect.width - 4)
       return
     }
-    let cursor = model.source.visibility.position(row: model.selection.query)
-    let row = model.row(model.selection.query)
+    let cursor = model.source.visibility.position(row: model.viewpoint.query)
+    let row = model.row(model.viewpoint.query)
     let top = max(row?.max() ?? 0, 1e-9)
     let flow = TextFlow(model.source.tokens, in: rect.inset(2, 1), cursor: cursor)
     let rows = RowPanel(model)
     for place in flow.places {
-      let isPast = place.token < model.source.visibility.limit(row: model.selection.query)
+      let isPast = place.token < model.source.visibility.limit(row: model.viewpoint.query)
       let weight = row.flatMap { $0.indices.contains(place.token) ? $0[place.token] / top : nil }
       let style =
         place.token == cursor
@@ -239,7 +239,7 @@ struct StepPanel {
       on: &grid)
     let known = detail.sink.filter { !$0.isNaN }
     guard !known.isEmpty else { return }
-    let mine = detail.sink[model.selection.head.layer * detail.heads + model.selection.head.head]
+    let mine = detail.sink[model.viewpoint.head.layer * detail.heads + model.viewpoint.head.head]
     let mean = known.reduce(0, +) / Float(known.count)
     lines.field(
       "sink",
@@ -249,7 +249,7 @@ struct StepPanel {
 
   /// The blocks of the chosen head's newest row, first key left.
   private func row(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
-    let head = "L\(model.layerNumber) H\(model.selection.head.head)"
+    let head = "L\(model.layerNumber) H\(model.viewpoint.head.head)"
     guard let lambda = step.lambda, let exact = try? Lambda(lambda) else {
       lines.field(head, "decided without margins", paint.dim, on: &grid)
       return

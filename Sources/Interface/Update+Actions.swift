@@ -9,12 +9,12 @@ extension Model {
   mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {
     switch action {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
-      if selection.view == .tokens { return moveInText(action, repeats ?? 1) }
+      if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
       move(action, repeats ?? 1)
     case .zoomIn: zoom(by: 0.5)
     case .zoomOut: zoom(by: 2)
-    case .fit: selection.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
-    case .goTo where selection.view == .tokens && live != nil:
+    case .fit: viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    case .goTo where viewpoint.view == .tokens && live != nil:
       if let repeats { return stepTo(repeats) }
       mode = .prompt(.goToStep, text: "")
     case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
@@ -43,7 +43,7 @@ extension Model {
       isQuitting = true
       return [.cancelWork, .quit]
     case .export: mode = .prompt(.export, text: exportName)
-    case .otherBranch where selection.view == .compare: swapSides()
+    case .otherBranch where viewpoint.view == .compare: swapSides()
     case .otherHeadDown: stepOther(-(repeats ?? 1))
     case .otherHeadUp: stepOther(repeats ?? 1)
     case .nextFile: nextFile(repeats ?? 1)
@@ -63,28 +63,28 @@ extension Model {
   /// Toggles and cycles of how things are shown.
   private mutating func changePicture(_ action: Action) {
     switch action {
-    case .overlay: selection.overlay = selection.overlay.following
-    case .scale: selection.scale = selection.scale.following
-    case .normalise: selection.normaliseRows.toggle()
-    case .pooling: selection.pooling = selection.pooling.following
+    case .overlay: viewpoint.overlay = viewpoint.overlay.following
+    case .scale: viewpoint.scale = viewpoint.scale.following
+    case .normalise: viewpoint.normaliseRows.toggle()
+    case .pooling: viewpoint.pooling = viewpoint.pooling.following
     case .mute: toggleMute()
-    case .colorMap: selection.colors = selection.colors.next
-    case .background: selection.light.toggle()
-    case .sort: selection.sort = selection.sort.following
+    case .colorMap: viewpoint.colors = viewpoint.colors.next
+    case .background: viewpoint.light.toggle()
+    case .sort: viewpoint.sort = viewpoint.sort.following
     case .tile: nextTile()
     case .vote: setSpec { $0.vote = $0.vote.following }
     case .order: setSpec { $0.order = $0.order.following }
-    case .open: selection.view = .map
-    case .viewMap: selection.view = .map
-    case .viewHeads: selection.view = .heads
-    case .viewBlocks: selection.view = .blocks
-    case .viewSinks: selection.view = .sinks
-    case .viewTokens: selection.view = .tokens
-    case .nextView: selection.view = selection.view.following
+    case .open: viewpoint.view = .map
+    case .viewMap: viewpoint.view = .map
+    case .viewHeads: viewpoint.view = .heads
+    case .viewBlocks: viewpoint.view = .blocks
+    case .viewSinks: viewpoint.view = .sinks
+    case .viewTokens: viewpoint.view = .tokens
+    case .nextView: viewpoint.view = viewpoint.view.following
     case .previousView:
       let all = ViewKind.allCases
-      selection.view = all[(all.firstIndex(of: selection.view)! + all.count - 1) % all.count]
-    case .viewCompare: selection.view = .compare
+      viewpoint.view = all[(all.firstIndex(of: viewpoint.view)! + all.count - 1) % all.count]
+    case .viewCompare: viewpoint.view = .compare
     default: break
     }
     explain(action)
@@ -93,21 +93,21 @@ extension Model {
   /// Says what a toggle is now, where the picture alone might not tell.
   private mutating func explain(_ action: Action) {
     switch action {
-    case .scale: message = "Scale: \(selection.scale.rawValue)."
-    case .pooling: message = "A cell shows the \(selection.pooling.rawValue) of its entries."
+    case .scale: message = "Scale: \(viewpoint.scale.rawValue)."
+    case .pooling: message = "A cell shows the \(viewpoint.pooling.rawValue) of its entries."
     case .normalise:
       message =
-        selection.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
-    case .overlay: message = "Overlay: \(selection.overlay.rawValue)."
-    case .colorMap: message = "Colours: \(selection.colors.rawValue)."
-    case .sort: message = "Heads by \(selection.sort.rawValue)."
+        viewpoint.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
+    case .overlay: message = "Overlay: \(viewpoint.overlay.rawValue)."
+    case .colorMap: message = "Colours: \(viewpoint.colors.rawValue)."
+    case .sort: message = "Heads by \(viewpoint.sort.rawValue)."
     case .vote where source.storedTile == nil:
       message =
-        selection.spec.vote == .head
+        viewpoint.spec.vote == .head
         ? "Each query head decides alone." : "Query heads of a KV head decide together."
     case .order where source.storedTile == nil:
       message =
-        selection.spec.order == .ascending
+        viewpoint.spec.order == .ascending
         ? "Key blocks from the first on." : "Key blocks from the last on: local first."
     default: break
     }
@@ -115,8 +115,8 @@ extension Model {
 
   /// Leaves the sink's column out of the map, or takes it in again.
   private mutating func toggleMute() {
-    selection.mute.toggle()
-    guard selection.mute else { return }
+    viewpoint.mute.toggle()
+    guard viewpoint.mute else { return }
     if let key = mutedKey { message = "Column of key \(key) left out, rows renormalised." }
   }
 
@@ -125,15 +125,15 @@ extension Model {
     from: WritableKeyPath<Model, [Viewpoint]>, to: WritableKeyPath<Model, [Viewpoint]>
   ) -> Bool {
     guard let earlier = self[keyPath: from].popLast() else { return false }
-    self[keyPath: to].append(selection)
-    selection = earlier
+    self[keyPath: to].append(viewpoint)
+    viewpoint = earlier
     isStopped = false
     return true
   }
 
   /// Arrows by view: a cursor on a map, or a head among heads.
   mutating func move(_ action: Action, _ count: Int) {
-    switch selection.view {
+    switch viewpoint.view {
     case .heads: moveInHeads(action, count)
     case .sinks: moveInSinks(action, count)
     case .map, .blocks, .tokens, .compare: moveCursor(action, count)
@@ -142,40 +142,40 @@ extension Model {
 
   /// A step is a cell of the picture, or a block in view 3: what is seen moves by one.
   private mutating func moveCursor(_ action: Action, _ count: Int) {
-    let isBlocks = selection.view == .blocks
-    let window = selection.window
-    let plot = selection.view == .compare ? CompareLayout(self).left.plot : MapLayout(self).plot
-    let across = isBlocks ? selection.spec.keys : max(1, window.keys.count / max(plot.width, 1))
-    let down = isBlocks ? selection.spec.rows : max(1, window.queries.count / max(plot.height, 1))
-    let before = (selection.query, selection.key)
+    let isBlocks = viewpoint.view == .blocks
+    let window = viewpoint.window
+    let plot = viewpoint.view == .compare ? CompareLayout(self).left.plot : MapLayout(self).plot
+    let across = isBlocks ? viewpoint.spec.keys : max(1, window.keys.count / max(plot.width, 1))
+    let down = isBlocks ? viewpoint.spec.rows : max(1, window.queries.count / max(plot.height, 1))
+    let before = (viewpoint.query, viewpoint.key)
     switch action {
-    case .left: selection.key -= count * across
-    case .right: selection.key += count * across
-    case .up: selection.query -= count * down
-    case .down: selection.query += count * down
-    case .pageUp: selection.query -= count * max(1, window.queries.count / 2)
-    case .pageDown: selection.query += count * max(1, window.queries.count / 2)
-    case .home: selection.key = 0
-    case .end: selection.key = source.keys - 1
+    case .left: viewpoint.key -= count * across
+    case .right: viewpoint.key += count * across
+    case .up: viewpoint.query -= count * down
+    case .down: viewpoint.query += count * down
+    case .pageUp: viewpoint.query -= count * max(1, window.queries.count / 2)
+    case .pageDown: viewpoint.query += count * max(1, window.queries.count / 2)
+    case .home: viewpoint.key = 0
+    case .end: viewpoint.key = source.keys - 1
     default: break
     }
     clampCursor()
-    if (selection.query, selection.key) == before { message = "This is the edge of the map." }
+    if (viewpoint.query, viewpoint.key) == before { message = "This is the edge of the map." }
     followCursor()
   }
 
   /// Brings the cursor into the map.
   mutating func clampCursor() {
-    selection.query = min(max(selection.query, 0), source.queries - 1)
-    selection.key = min(max(selection.key, 0), source.keys - 1)
+    viewpoint.query = min(max(viewpoint.query, 0), source.queries - 1)
+    viewpoint.key = min(max(viewpoint.key, 0), source.keys - 1)
   }
 
   /// Shifts the window so that the cursor is in it.
   mutating func followCursor() {
-    selection.window.queries = Self.shift(
-      selection.window.queries, toHold: selection.query, within: source.queries)
-    selection.window.keys = Self.shift(
-      selection.window.keys, toHold: selection.key, within: source.keys)
+    viewpoint.window.queries = Self.shift(
+      viewpoint.window.queries, toHold: viewpoint.query, within: source.queries)
+    viewpoint.window.keys = Self.shift(
+      viewpoint.window.keys, toHold: viewpoint.key, within: source.keys)
   }
 
   /// The range moved as little as needed to hold a value.
@@ -188,12 +188,12 @@ extension Model {
 
   /// Halves or doubles the window around the cursor, which stays where it is on the screen.
   mutating func zoom(by factor: Double) {
-    let before = selection.window
-    selection.window.queries = Self.zoomed(
-      before.queries, by: factor, around: selection.query, within: source.queries)
-    selection.window.keys = Self.zoomed(
-      before.keys, by: factor, around: selection.key, within: source.keys)
-    if selection.window == before {
+    let before = viewpoint.window
+    viewpoint.window.queries = Self.zoomed(
+      before.queries, by: factor, around: viewpoint.query, within: source.queries)
+    viewpoint.window.keys = Self.zoomed(
+      before.keys, by: factor, around: viewpoint.key, within: source.keys)
+    if viewpoint.window == before {
       message = factor < 1 ? "This is as close as it gets." : "The whole map is shown."
     }
   }
@@ -214,7 +214,7 @@ extension Model {
       message = "There is no token \(key); they are 0 to \(source.keys - 1)."
       return
     }
-    selection.key = key
+    viewpoint.key = key
     followCursor()
   }
 
@@ -224,23 +224,23 @@ extension Model {
       message = "There is no query \(query); they are 0 to \(source.queries - 1)."
       return
     }
-    selection.query = query
+    viewpoint.query = query
     followCursor()
   }
 
   /// From the key under the cursor to the next lighter one of its row; from the lightest round to
   /// the heaviest.
   private mutating func stepToHeavy() {
-    guard let row = row(selection.query), selection.key < row.count else {
+    guard let row = row(viewpoint.query), viewpoint.key < row.count else {
       message = "The row is still being computed."
       return
     }
     func isBefore(_ a: Int, _ b: Int) -> Bool { row[a] != row[b] ? row[a] > row[b] : a < b }
-    let here = selection.key
+    let here = viewpoint.key
     let lighter = row.indices.filter { row[$0] > 1e-4 && isBefore(here, $0) }
     guard let next = lighter.min(by: isBefore) ?? row.indices.min(by: isBefore) else { return }
     goTo(next)
-    message = "key \(next) takes \(Numbers.short(Double(row[next]))) of query \(selection.query)."
+    message = "key \(next) takes \(Numbers.short(Double(row[next]))) of query \(viewpoint.query)."
   }
 
   /// `[ ] { }`: lambda of the block table, or the main knob of another method.
@@ -253,31 +253,31 @@ extension Model {
 
   /// Moves lambda by decades; a stored mask has no use for it.
   mutating func stepLambda(_ decades: Double) {
-    guard source.storedTile == nil || table(selection.head)?.isFixed == false else {
+    guard source.storedTile == nil || table(viewpoint.head)?.isFixed == false else {
       message = "This file stores a mask without margins: lambda has no effect on it."
       return
     }
-    selection.lambda = LambdaScale.step(selection.lambda, decades: decades)
-    if selection.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
-    if selection.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
+    viewpoint.lambda = LambdaScale.step(viewpoint.lambda, decades: decades)
+    if viewpoint.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
+    if viewpoint.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
   }
 
   /// Another head of the layer.
   private mutating func stepHead(_ step: Int) {
-    let wanted = selection.head.head + step
+    let wanted = viewpoint.head.head + step
     if wanted < 0 || wanted >= source.heads {
       message = "Heads are 0 to \(source.heads - 1); < > change the layer."
     }
-    selection.head.head = min(max(wanted, 0), source.heads - 1)
+    viewpoint.head.head = min(max(wanted, 0), source.heads - 1)
   }
 
   /// Another layer, the same head.
   private mutating func stepLayer(_ step: Int) {
-    let wanted = selection.head.layer + step
+    let wanted = viewpoint.head.layer + step
     if wanted < 0 || wanted >= source.layers.count {
       message = "This file has layers \(source.layers.map(String.init).joined(separator: ", "))."
     }
-    selection.head.layer = min(max(wanted, 0), source.layers.count - 1)
+    viewpoint.head.layer = min(max(wanted, 0), source.layers.count - 1)
   }
 
   /// The next preset whose tile is not too fine for this map.
@@ -294,7 +294,7 @@ extension Model {
     }
     let here =
       steps.firstIndex {
-        ($0.spec.rows, $0.spec.keys) == (selection.spec.rows, selection.spec.keys)
+        ($0.spec.rows, $0.spec.keys) == (viewpoint.spec.rows, viewpoint.spec.keys)
       } ?? -1
     // A tile too fine for this map is passed over.
     let next =
@@ -315,14 +315,14 @@ extension Model {
       message = "This file stores masks: their tile, vote and order are given."
       return
     }
-    var spec = selection.spec
+    var spec = viewpoint.spec
     change(&spec)
     guard source.blocks(spec) <= TileLimit.blocks else {
       message =
         "A tile of \(spec.rows)x\(spec.keys) makes \(source.blocks(spec)) blocks of this map; \(TileLimit.blocks) are the most."
       return
     }
-    selection.spec = spec
+    viewpoint.spec = spec
     let tiles = (source.keys - 1) / spec.keys + 1
     if spec.splits > tiles {
       message =
@@ -336,9 +336,9 @@ extension Model {
       message = "One file is open; attnscope A B opens two, :open FILE another."
       return
     }
-    selection.show((selection.head.source + step) % sources.count, sources)
+    viewpoint.show((viewpoint.head.source + step) % sources.count, sources)
     clampCursor()
-    message = "File \(selection.head.source + 1) of \(sources.count): \(source.name)."
+    message = "File \(viewpoint.head.source + 1) of \(sources.count): \(source.name)."
   }
 }
 

@@ -8,7 +8,7 @@ extension Model {
   /// Through the heads in the order in which the view shows them.
   mutating func moveInHeads(_ action: Action, _ count: Int) {
     let layout = HeadsLayout(self)
-    let here = layout.order.firstIndex(of: selection.head) ?? 0
+    let here = layout.order.firstIndex(of: viewpoint.head) ?? 0
     let step: Int
     switch action {
     case .left: step = -count
@@ -22,24 +22,24 @@ extension Model {
     }
     let wanted = min(max(here + step, 0), layout.order.count - 1)
     if wanted == here { message = "There are no more heads this way." }
-    selection.head = layout.order[wanted]
+    viewpoint.head = layout.order[wanted]
   }
 
   /// Through layers and heads as a matrix.
   mutating func moveInSinks(_ action: Action, _ count: Int) {
-    let before = selection.head
+    let before = viewpoint.head
     switch action {
-    case .left: selection.head.head -= count
-    case .right: selection.head.head += count
-    case .up: selection.head.layer -= count
-    case .down: selection.head.layer += count
-    case .pageUp, .home: (selection.head.layer, selection.head.head) = (0, 0)
+    case .left: viewpoint.head.head -= count
+    case .right: viewpoint.head.head += count
+    case .up: viewpoint.head.layer -= count
+    case .down: viewpoint.head.layer += count
+    case .pageUp, .home: (viewpoint.head.layer, viewpoint.head.head) = (0, 0)
     default:
-      (selection.head.layer, selection.head.head) = (source.layers.count - 1, source.heads - 1)
+      (viewpoint.head.layer, viewpoint.head.head) = (source.layers.count - 1, source.heads - 1)
     }
-    selection.head.head = min(max(selection.head.head, 0), source.heads - 1)
-    selection.head.layer = min(max(selection.head.layer, 0), source.layers.count - 1)
-    if selection.head == before { message = "There are no more heads this way." }
+    viewpoint.head.head = min(max(viewpoint.head.head, 0), source.heads - 1)
+    viewpoint.head.layer = min(max(viewpoint.head.layer, 0), source.layers.count - 1)
+    if viewpoint.head == before { message = "There are no more heads this way." }
   }
 
   // MARK: Mouse
@@ -53,15 +53,15 @@ extension Model {
     }
     switch mouse.action {
     case .wheelUp, .wheelDown:
-      if selection.view == .map { point(mouse) }
+      if viewpoint.view == .map { point(mouse) }
       let up = mouse.action == .wheelUp
-      return perform(selection.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
+      return perform(viewpoint.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil
-      let before = selection
+      let before = viewpoint
       let effects = press(mouse)
-      if selection != before { isStopped = false }
+      if viewpoint != before { isStopped = false }
       return effects
     case .drag: dragMap(mouse)
     case .release: drag = nil
@@ -71,14 +71,14 @@ extension Model {
 
   /// Puts the cursor there; a second press on the chosen head opens it.
   private mutating func press(_ mouse: Mouse) -> [Effect] {
-    switch selection.view {
+    switch viewpoint.view {
     case .map: point(mouse)
     case .heads:
       let layout = HeadsLayout(self)
       let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return [] }
-      if layout.order[index] == selection.head { return perform(.open) }
-      selection.head = layout.order[index]
+      if layout.order[index] == viewpoint.head { return perform(.open) }
+      viewpoint.head = layout.order[index]
     case .tokens: return pointAtToken(mouse)
     case .compare: pointInComparison(mouse)
     case .blocks, .sinks: break
@@ -88,7 +88,7 @@ extension Model {
 
   /// Puts the cursor where the mouse is.
   private mutating func point(_ mouse: Mouse) {
-    point(mouse, MapLayout(self), selection.window)
+    point(mouse, MapLayout(self), viewpoint.window)
   }
 
   /// Any of the three maps moves the one cursor they share.
@@ -101,19 +101,19 @@ extension Model {
   private mutating func point(_ mouse: Mouse, _ layout: MapLayout, _ window: MapWindow) {
     guard layout.plot.contains(mouse.x, mouse.y) else { return }
     let keys = layout.keys(mouse.x, window), queries = layout.queries(mouse.y, window)
-    selection.key = (keys.lowerBound + keys.upperBound - 1) / 2
-    selection.query = (queries.lowerBound + queries.upperBound - 1) / 2
+    viewpoint.key = (keys.lowerBound + keys.upperBound - 1) / 2
+    viewpoint.query = (queries.lowerBound + queries.upperBound - 1) / 2
     clampCursor()
   }
 
   /// Pans by what the mouse has moved since the last report.
   private mutating func dragMap(_ mouse: Mouse) {
-    guard let from = drag, selection.view == .map else { return }
-    let layout = MapLayout(self), window = selection.window
+    guard let from = drag, viewpoint.view == .map else { return }
+    let layout = MapLayout(self), window = viewpoint.window
     let keys = (from.x - mouse.x) * window.keys.count / max(layout.plot.width, 1)
     let queries = (from.y - mouse.y) * window.queries.count / max(layout.plot.height, 1)
-    selection.window.keys = Self.panned(window.keys, by: keys, within: source.keys)
-    selection.window.queries = Self.panned(window.queries, by: queries, within: source.queries)
+    viewpoint.window.keys = Self.panned(window.keys, by: keys, within: source.keys)
+    viewpoint.window.queries = Self.panned(window.queries, by: queries, within: source.queries)
     drag = (mouse.x, mouse.y)
     isStopped = false
   }

@@ -7,7 +7,7 @@ extension Model {
   /// Arrows in the text: a live model steps through its frames, a dump moves its query.
   mutating func moveInText(_ action: Action, _ count: Int) -> [Effect] {
     let here =
-      live == nil ? source.visibility.position(row: selection.query) : frame.tokens - 1
+      live == nil ? source.visibility.position(row: viewpoint.query) : frame.tokens - 1
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0.inset(2, 1)
     let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
     func line(_ lines: Int) -> Int {
@@ -25,10 +25,10 @@ extension Model {
     default: wanted = (live == nil ? source.keys : length) - 1
     }
     guard live != nil else {
-      selection.query = wanted - source.visibility.offset
-      let before = selection.query
+      viewpoint.query = wanted - source.visibility.offset
+      let before = viewpoint.query
       clampCursor()
-      if selection.query != before { message = "This is the edge of the text." }
+      if viewpoint.query != before { message = "This is the edge of the text." }
       return []
     }
     // Only the arrow to the right decodes one more; leaps stop at the newest.
@@ -41,11 +41,11 @@ extension Model {
     guard area.contains(mouse.x, mouse.y) else { return [] }
     let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
     let cursor =
-      live == nil ? source.visibility.position(row: selection.query) : frame.tokens - 1
+      live == nil ? source.visibility.position(row: viewpoint.query) : frame.tokens - 1
     let flow = TextFlow(texts, in: area.inset(2, 1), cursor: cursor)
     guard let token = flow.token(x: mouse.x, y: mouse.y) else { return [] }
     guard live == nil else { return stepTo(token) }
-    selection.query = token - source.visibility.offset
+    viewpoint.query = token - source.visibility.offset
     clampCursor()
     return []
   }

@@ -55,9 +55,9 @@ extension Model {
 
   /// Runs a change that is no single action, with undo.
   mutating func performing(_ change: (inout Model) -> Void) -> [Effect] {
-    let before = selection
+    let before = viewpoint
     change(&self)
-    if selection != before {
+    if viewpoint != before {
       undoStack.append(before)
       redoStack = []
       isStopped = false
@@ -72,7 +72,7 @@ extension Model {
     guard !source.tokens.isEmpty else {
       return say("This file has no token texts; --tokens FILE gives them.")
     }
-    let isText = selection.view == .tokens, isLive = isText && live != nil
+    let isText = viewpoint.view == .tokens, isLive = isText && live != nil
     // In the text of a live run what comes after the token that is looked at can be found too.
     let end = isText ? length : source.keys
     let matches = TokenSearch(search).matches(source.tokens).filter { $0 < end }
@@ -80,7 +80,7 @@ extension Model {
       guard let number = Int(search) else { return say("No token matches \"\(search)\".") }
       return isLive ? stepTo(number) : performing { $0.goTo(number) }
     }
-    let here = isText ? selection.query : selection.key
+    let here = isText ? viewpoint.query : viewpoint.key
     let next: Int
     if forward {
       next = matches.first { includingHere ? $0 >= here : $0 > here } ?? matches[0]
@@ -209,7 +209,7 @@ extension Model {
     guard ViewSetting.all.contains(where: { $0.name == name }) else { return nil }
     return performing { model in
       do throws(SettingError) {
-        try ViewSetting.take(name, value, into: &model.selection, model.sources)
+        try ViewSetting.take(name, value, into: &model.viewpoint, model.sources)
         model.clampCursor()
       } catch {
         model.message = error.description + "."
@@ -273,7 +273,7 @@ extension Model {
   /// Reopens the source at this view.
   var stateText: String {
     let files = sources.compactMap(\.path).map { "source \($0)\n" }.joined()
-    return "# attnscope state 1\n" + files + ViewState.text(selection, sources)
+    return "# attnscope state 1\n" + files + ViewState.text(viewpoint, sources)
   }
 
   /// `:lambda ..`, up to 1.
@@ -285,7 +285,7 @@ extension Model {
     message =
       value <= 0
       ? "lambda = 0: dense, nothing is skipped." : "lambda = \(Numbers.threshold(value))."
-    return performing { $0.selection.lambda = max(value, 0) }
+    return performing { $0.viewpoint.lambda = max(value, 0) }
   }
 
   /// A sentence for the caption, and nothing to do.

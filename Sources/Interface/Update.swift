@@ -125,7 +125,7 @@ extension Model {
     guard let typed, let count = typed.count, keymap.counts(action) else {
       return perform(action)
     }
-    selection = typed.before
+    viewpoint = typed.before
     undoStack = Array(undoStack.prefix(typed.undoDepth))
     message = nil
     return perform(action, count)
@@ -135,7 +135,7 @@ extension Model {
   /// count.
   private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
     digitsSeen += 1
-    var typed = Digits(text: "", before: selection, undoDepth: undoStack.count, number: digitsSeen)
+    var typed = Digits(text: "", before: viewpoint, undoDepth: undoStack.count, number: digitsSeen)
     if let digits {
       typed = Digits(
         text: digits.text, before: digits.before, undoDepth: digits.undoDepth, number: digitsSeen)
@@ -147,12 +147,12 @@ extension Model {
     return effects + [.awaitDigit(digitsSeen)]
   }
 
-  /// Runs an action, remembering the selection before it when it changed.
+  /// Runs an action, remembering the viewpoint before it when it changed.
   mutating func perform(_ action: Action, _ repeats: Int? = nil) -> [Effect] {
-    let before = selection
+    let before = viewpoint
     var effects = change(action, repeats)
     if let order = attentionOrder(before) { effects.append(.send(order)) }
-    if selection != before, action != .undo, action != .redo {
+    if viewpoint != before, action != .undo, action != .redo {
       isStopped = false
       if !isMove(action) || undoStack.last.map({ !isSamePlace($0, before) }) ?? true {
         undoStack.append(before)

@@ -140,7 +140,7 @@ enum Exporter {
         try writeText(text, to: path, force: false)
       } else {
         try checkWritable(path, force: false)
-        var figure = Figure(model, isDark: !model.selection.light)
+        var figure = Figure(model, isDark: !model.viewpoint.light)
         try await figure.complete(ask)
         let done = figure
         let table = format == .html ? try await Self.heads(done, ask) : ""

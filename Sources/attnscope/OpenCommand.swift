@@ -216,7 +216,7 @@ enum Screen {
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
-    let app = App(backend, terminal: terminal, surroundings: all, selection: begin)
+    let app = App(backend, terminal: terminal, surroundings: all, viewpoint: begin)
     let wrong = config.problems.first.map { "The config file, \($0)" }
     if let note = note ?? wrong ?? terminal.note { await app.say(note) }
     whenReady()

@@ -19,7 +19,7 @@ struct PlainSession {
   init(_ backend: any Backend, begin: (inout Viewpoint) -> Void) {
     self.backend = backend
     model = Model(backend.describe(), width: 120, height: 40)
-    begin(&model.selection)
+    begin(&model.viewpoint)
     // A recording is looked at from its end.
     if let live = model.live { _ = update(&model, .moment(.live(live))) }
   }

@@ -98,7 +98,7 @@ struct RenderCommand: AsyncParsableCommand {
       try deliver(format == .txt ? grid.lines.joined(separator: "\n") + "\n" : grid.ansi)
       if data == nil { return }
     }
-    let model = Model(backend.describe(), width: 160, height: 60, selection: selection)
+    let model = Model(backend.describe(), width: 160, height: 60, viewpoint: selection)
     var figure = Figure(model, view, isDark: theme == .dark, width: points)
     try await figure.complete { try await backend.answer($0) }
     if format != .txt, format != .ansi { try await write(figure, format, backend) }

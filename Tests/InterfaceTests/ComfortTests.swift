@@ -298,25 +298,25 @@ import Testing
     await pilot.sees("bookmark as: L0-H1-map")
     pilot.terminal.press(.enter)
     await pilot.sees("Bookmarked as L0-H1-map")
-    let first = await pilot.model().selection
+    let first = await pilot.model().viewpoint
     pilot.press("4>")
     pilot.command("mark the sinks of layer 4")
     await pilot.sees("Bookmarked as the sinks of layer 4")
-    let second = await pilot.model().selection
+    let second = await pilot.model().viewpoint
     pilot.press("1,")
     pilot.press("'")
     await pilot.sees("Bookmarks")
     pilot.press("L0-H")
     pilot.terminal.press(.enter)
-    await pilot.model("the first view") { $0.selection == first }
+    await pilot.model("the first view") { $0.viewpoint == first }
     pilot.press("'")
     await pilot.sees("the sinks of layer 4")
     pilot.terminal.press(.down, .enter)
-    await pilot.model("the second view") { $0.selection == second }
+    await pilot.model("the second view") { $0.viewpoint == second }
     pilot.press("u")
-    await pilot.model("the view before it") { $0.selection == first }
+    await pilot.model("the view before it") { $0.viewpoint == first }
     pilot.command("go the sinks of layer 4")
-    await pilot.model("the second view by name") { $0.selection == second }
+    await pilot.model("the second view by name") { $0.viewpoint == second }
     pilot.command("go nowhere")
     await pilot.sees("There is no bookmark \"nowhere\"; ' lists them.")
     let kept = carried.all.compactMap { effect in
@@ -332,7 +332,7 @@ import Testing
     let pilot = Pilot(surroundings: surroundings)
     pilot.command("go far")
     await pilot.sees("The bookmark does not fit this file: line 1: this file has layers 0, 4")
-    #expect(await pilot.model().selection.key == 5)
+    #expect(await pilot.model().viewpoint.key == 5)
     await pilot.quit()
   }
 
@@ -391,7 +391,7 @@ import Testing
         var byKey = begin
         let pressed = update(&byKey, .event(.key(key)))
         let what = "\(action) in \(view) by \(key.name)"
-        #expect(byKey.selection == byName.selection, "\(what)")
+        #expect(byKey.viewpoint == byName.viewpoint, "\(what)")
         #expect(byKey.mode == byName.mode, "\(what)")
         #expect(byKey.message == byName.message, "\(what)")
         #expect(byKey.isQuitting == byName.isQuitting, "\(what)")
@@ -425,7 +425,7 @@ import Testing
     await pilot.sees("● exact")
     pilot.press(":lambda")
     pilot.terminal.press(.down, .enter)
-    await pilot.model("lambda up by a quarter decade") { $0.selection.lambda > 0.017 }
+    await pilot.model("lambda up by a quarter decade") { $0.viewpoint.lambda > 0.017 }
     pilot.command("lambda")
     await pilot.sees("Give it a value: lambda 0.01.")
     await pilot.quit()

@@ -125,21 +125,21 @@ import Testing
     pilot.press(")")
     await pilot.sees("Heads are 0 to 2; :compare 18.0 takes another layer.")
     pilot.press("x")
-    var model = await pilot.model("the sides swapped") { $0.selection.head.head == 2 }
-    #expect(model?.selection.other == Counterpart(HeadID(layer: 0, head: 0)))
+    var model = await pilot.model("the sides swapped") { $0.viewpoint.head.head == 2 }
+    #expect(model?.viewpoint.other == Counterpart(HeadID(layer: 0, head: 0)))
     pilot.press("u")
-    model = await pilot.model("the swap undone") { $0.selection.head.head == 0 }
-    #expect(model?.selection.other?.head == HeadID(layer: 0, head: 2))
+    model = await pilot.model("the swap undone") { $0.viewpoint.head.head == 0 }
+    #expect(model?.viewpoint.other?.head == HeadID(layer: 0, head: 2))
     pilot.press("((((")
     await pilot.sees("Heads are 0 to 2")
     pilot.command("compare 4.1 tile 32x32")
     await pilot.sees("L4 H1 32x32 head asc")
     pilot.press("x")
     model = await pilot.model("head and tile swapped") {
-      $0.selection.head == HeadID(layer: 1, head: 1)
+      $0.viewpoint.head == HeadID(layer: 1, head: 1)
     }
-    #expect(model?.selection.spec.rows == 32)
-    #expect(model?.selection.other?.spec?.rows == 128)
+    #expect(model?.viewpoint.spec.rows == 32)
+    #expect(model?.viewpoint.other?.spec?.rows == 128)
     for wrong in ["compare 9.0", "compare 4.9", "compare 1.2.3", "compare file 2"] {
       pilot.command(wrong)
       await pilot.until("a sentence for \(wrong)") {
@@ -156,8 +156,8 @@ import Testing
     let pilot = fly()
     await pilot.sees("Left - right")
     pilot.press("100G50g+++")
-    let model = await pilot.model("a smaller window") { $0.selection.window.keys.count == 32 }
-    let window = model?.selection.window
+    let model = await pilot.model("a smaller window") { $0.viewpoint.window.keys.count == 32 }
+    let window = model?.viewpoint.window
     #expect(window?.keys.contains(50) == true && window?.queries.contains(100) == true)
     _ = await pilot.settled("both maps")
     let screen = pilot.screen
@@ -165,7 +165,7 @@ import Testing
       screen.split(separator: "\n").contains { $0.split(separator: "100▶").count >= 3 }, "\(screen)"
     )
     pilot.terminal.send(.mouse(Mouse(.press, x: 100, y: 12)))
-    await pilot.model("the cursor where the mouse is on the right map") { $0.selection.key > 50 }
+    await pilot.model("the cursor where the mouse is on the right map") { $0.viewpoint.key > 50 }
     pilot.command("compare 4.0 tile 32x32")
     _ = await pilot.model("the right side") { $0.otherSparsity > 0.5 }
     let before = await pilot.model().otherSparsity
@@ -183,7 +183,7 @@ import Testing
     await pilot.sees("overlap")
     pilot.press("x")
     await pilot.model("the method on the left") {
-      $0.selection.method?.id == "a-shape" && $0.selection.other?.method == nil
+      $0.viewpoint.method?.id == "a-shape" && $0.viewpoint.other?.method == nil
     }
     pilot.command("compare no-such-method")
     await pilot.sees("no-such-method")
@@ -204,12 +204,12 @@ import Testing
     await pilot.sees("long L0 H0")
     await pilot.sees("moved")
     pilot.press("150G140g")
-    await pilot.model("a cursor outside of the short file") { $0.selection.query == 150 }
+    await pilot.model("a cursor outside of the short file") { $0.viewpoint.query == 150 }
     pilot.press("x")
-    let model = await pilot.model("the short file on the left") { $0.selection.head.source == 1 }
-    #expect(model?.selection.head == HeadID(layer: 2, head: 4, source: 1))
-    #expect(model?.selection.query == 71 && model?.selection.window.keys == 0..<72)
-    #expect(model?.selection.other?.head == HeadID(layer: 0, head: 0, source: 0))
+    let model = await pilot.model("the short file on the left") { $0.viewpoint.head.source == 1 }
+    #expect(model?.viewpoint.head == HeadID(layer: 2, head: 4, source: 1))
+    #expect(model?.viewpoint.query == 71 && model?.viewpoint.window.keys == 0..<72)
+    #expect(model?.viewpoint.other?.head == HeadID(layer: 0, head: 0, source: 0))
     _ = await pilot.settled("both files swapped")
     pilot.press("f")
     await pilot.sees("File 1 of 2: long.")
@@ -243,9 +243,9 @@ import Testing
       _ = update(&model, .event(.key(keys.randomElement(using: &random)!)))
       if step % 100 == 0 { try await Still.complete(&model) { try await backend.answer($0) } }
       _ = view(model)
-      let about = ([backend.describe()] + backend.describe().others)[model.selection.head.source]
-      #expect(model.selection.window.keys.upperBound <= about.keys, "step \(step)")
-      #expect(model.selection.query < about.queries && model.selection.key < about.keys)
+      let about = ([backend.describe()] + backend.describe().others)[model.viewpoint.head.source]
+      #expect(model.viewpoint.window.keys.upperBound <= about.keys, "step \(step)")
+      #expect(model.viewpoint.query < about.queries && model.viewpoint.key < about.keys)
     }
   }
 
@@ -264,12 +264,12 @@ import Testing
       SyntheticBackend(tokens: 200, name: "long.npz"),
       SyntheticBackend(tokens: 72, name: "short.npz"),
     ])
-    let grid = try await Still.grid(backend, width: 160, height: 48) { selection in
-      selection.view = .compare
-      selection.spec = TileSpec(rows: 16, keys: 16)
-      selection.other = Counterpart(
+    let grid = try await Still.grid(backend, width: 160, height: 48) { viewpoint in
+      viewpoint.view = .compare
+      viewpoint.spec = TileSpec(rows: 16, keys: 16)
+      viewpoint.other = Counterpart(
         HeadID(layer: 1, head: 2, source: 1), spec: TileSpec(rows: 32, keys: 16))
-      (selection.query, selection.key) = (60, 20)
+      (viewpoint.query, viewpoint.key) = (60, 20)
     }
     try Snapshot.check(grid, "compare-files-160x48")
   }

@@ -35,7 +35,7 @@ import Testing
     ("/12", [.character("/"), .character("1"), .character("2"), .enter]),
   ]) func theTokenAfterTheNewestIsDecoded(_ name: String, _ keys: [Key]) {
     var model = Self.paused()
-    #expect(model.frame.tokens == 12 && model.selection.view == .tokens)
+    #expect(model.frame.tokens == 12 && model.viewpoint.view == .tokens)
     var effects: [Effect] = []
     for key in keys { effects += update(&model, .event(.key(key))) }
     #expect(effects.filter { $0 == .send(.step(1)) }.count == 1, "\(name): \(effects)")

@@ -61,7 +61,7 @@ import Testing
     }
     let model = await pilot.model()
     #expect(
-      model.selection.view == .map && model.selection.key == 120 && model.selection.query < 235)
+      model.viewpoint.view == .map && model.viewpoint.key == 120 && model.viewpoint.query < 235)
     await pilot.quit()
   }
 
@@ -90,16 +90,16 @@ import Testing
     let pilot = Pilot()
     pilot.press("50g+++")
     await pilot.sees("● exact")
-    while await pilot.model().selection.window.keys.count > 32 { await pause() }
+    while await pilot.model().viewpoint.window.keys.count > 32 { await pause() }
     var model = await pilot.model()
-    #expect(model.selection.window.keys.count == 32 && model.selection.window.keys.contains(50))
+    #expect(model.viewpoint.window.keys.count == 32 && model.viewpoint.window.keys.contains(50))
     pilot.terminal.press(.end)
     await pilot.sees("k 255")
     model = await pilot.model()
-    #expect(model.selection.window.keys.contains(255))
+    #expect(model.viewpoint.window.keys.contains(255))
     pilot.press("0")
     pilot.press("0")
-    while await pilot.model().selection.window.keys.count != 256 { await pause() }
+    while await pilot.model().viewpoint.window.keys.count != 256 { await pause() }
     pilot.press("-")
     await pilot.sees("The whole map is shown.")
     await pilot.quit()
@@ -161,15 +161,15 @@ import Testing
     await pilot.sees("● exact")
     pilot.terminal.send(.mouse(Mouse(.press, x: 20, y: 12)))
     pilot.terminal.send(.mouse(Mouse(.release, x: 20, y: 12)))
-    while await pilot.model().selection.key == 0 { await pause() }
-    let key = await pilot.model().selection.key
+    while await pilot.model().viewpoint.key == 0 { await pause() }
+    let key = await pilot.model().viewpoint.key
     pilot.terminal.send(.mouse(Mouse(.wheelUp, x: 20, y: 12)))
-    while await pilot.model().selection.window.keys.count != 128 { await pause() }
-    #expect(abs(await pilot.model().selection.key - key) <= 4)
-    let before = await pilot.model().selection.window
+    while await pilot.model().viewpoint.window.keys.count != 128 { await pause() }
+    #expect(abs(await pilot.model().viewpoint.key - key) <= 4)
+    let before = await pilot.model().viewpoint.window
     pilot.terminal.send(.mouse(Mouse(.press, x: 30, y: 12)))
     pilot.terminal.send(.mouse(Mouse(.drag, x: 10, y: 12)))
-    while await pilot.model().selection.window == before { await pause() }
+    while await pilot.model().viewpoint.window == before { await pause() }
     await pilot.quit()
   }
 
@@ -253,10 +253,10 @@ import Testing
       _ = update(&model, .event(event))
       if step % 7 == 0 { _ = view(model) }
       #expect(
-        model.selection.query >= 0 && model.selection.query < 40 && model.selection.key >= 0
-          && model.selection.key < 40)
+        model.viewpoint.query >= 0 && model.viewpoint.query < 40 && model.viewpoint.key >= 0
+          && model.viewpoint.key < 40)
       #expect(
-        model.selection.window.keys.upperBound <= 40 && !model.selection.window.queries.isEmpty)
+        model.viewpoint.window.keys.upperBound <= 40 && !model.viewpoint.window.queries.isEmpty)
     }
   }
 }

@@ -50,7 +50,7 @@ import Testing
     }
     let pilot = Pilot(
       backend, width: width, height: height, surroundings: surroundings,
-      selection: { $0.head.head = min(6, $0.head.head + 6) })
+      viewpoint: { $0.head.head = min(6, $0.head.head + 6) })
     return (pilot, carried)
   }
 
@@ -131,7 +131,7 @@ import Testing
     await pilot.sees("Done.")
     pilot.press("R")
     await pilot.until("the step anew") { !$0.contains("Done.") && $0.contains("step 1/8") }
-    #expect(await pilot.model().selection.key == 0)
+    #expect(await pilot.model().viewpoint.key == 0)
     pilot.press("K")
     await pilot.sees("step 2/8")
     pilot.press("F")
@@ -169,17 +169,17 @@ import Testing
     let lesson = try Self.lesson("6-naming-a-head")
     let (pilot, _) = Self.fly(lesson, try Self.sample())
     await pilot.sees("Enter begins")
-    let before = await pilot.model().selection
+    let before = await pilot.model().viewpoint
     pilot.terminal.press(.enter)
     await pilot.sees("Heads 27")
     pilot.press("u")
-    await pilot.model("the view of before") { $0.selection == before }
+    await pilot.model("the view of before") { $0.viewpoint == before }
     pilot.press("U")
     await pilot.sees("Heads 27")
     pilot.press("D")
     await pilot.sees("Shown.")
     pilot.press("uuuu")
-    await pilot.model("four changes taken back") { $0.selection.sort == .layer }
+    await pilot.model("four changes taken back") { $0.viewpoint.sort == .layer }
     await pilot.quit()
   }
 

@@ -265,7 +265,7 @@ import Testing
       await pilot.sees("paused")
       await pilot.sees("lambda 0.25")
       let model = await pilot.model()
-      #expect(model.selection.lambda == 0.25)
+      #expect(model.viewpoint.lambda == 0.25)
       let trunk = model.timelines[0, default: []].dropFirst(90)
       let branch = model.timelines[1, default: []].dropFirst(91)
       #expect(trunk.map(\.lambda).first == 0.5 && (trunk.last?.lambda ?? 0) > 0.5)

@@ -15,7 +15,7 @@ final class Pilot: Sendable {
   init(
     _ backend: any Backend = SyntheticBackend(), width: Int = 100, height: Int = 30,
     capabilities: Capabilities = .init(), surroundings: Surroundings = Pilot.surroundings,
-    selection: @Sendable (inout Viewpoint) -> Void = { _ in }
+    viewpoint: @Sendable (inout Viewpoint) -> Void = { _ in }
   ) {
     let terminal = VirtualTerminal(width: width, height: height, capabilities: capabilities)
     let keysTaken = Counter()
@@ -24,7 +24,7 @@ final class Pilot: Sendable {
       if line.hasPrefix("key ") { keysTaken.add() }
       surroundings.log?(line)
     }
-    let app = App(backend, terminal: terminal, surroundings: all, selection: selection)
+    let app = App(backend, terminal: terminal, surroundings: all, viewpoint: viewpoint)
     self.keysTaken = keysTaken
     (self.terminal, self.app) = (terminal, app)
     running = Task { await app.run() }

@@ -18,12 +18,12 @@ import Testing
   ) async throws -> Grid {
     try await Still.grid(
       SyntheticBackend(tokens: tokens), width: size.0, height: size.1, capabilities: capabilities
-    ) { selection in
-      selection.view = view
-      selection.head = HeadID(layer: 1, head: 0)
-      selection.spec = TileSpec(rows: 32, keys: 32)
-      (selection.query, selection.key, selection.lambda) = (tokens * 4 / 5, tokens / 6, 0.01)
-      change(&selection)
+    ) { viewpoint in
+      viewpoint.view = view
+      viewpoint.head = HeadID(layer: 1, head: 0)
+      viewpoint.spec = TileSpec(rows: 32, keys: 32)
+      (viewpoint.query, viewpoint.key, viewpoint.lambda) = (tokens * 4 / 5, tokens / 6, 0.01)
+      change(&viewpoint)
     }
   }
 

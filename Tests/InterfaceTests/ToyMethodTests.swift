@@ -124,8 +124,8 @@ struct Toy: AttentionMethod {
     }
     #expect(figure.data.csv.contains("toy_score,,0.25,share"))
     #expect(figure.data.csv.contains("toy_strip,3,3.0,nats"))
-    model.selection.view = .map
-    model.selection.field = "map"
+    model.viewpoint.view = .map
+    model.viewpoint.field = "map"
     var map = Figure(model)
     try await map.complete { try await Self.backend.answer($0) }
     #expect(map.picture.svg.contains("toy map"))

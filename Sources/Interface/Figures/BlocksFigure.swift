@@ -18,7 +18,7 @@ struct BlocksFigure {
     let model = figure.model, ink = figure.ink
     var sheet = Sheet(ink)
     sheet.text("Blocks: \(figure.title)", 66, 26, size: 15, bold: true)
-    guard let table = model.table(model.selection.head) else {
+    guard let table = model.table(model.viewpoint.head) else {
       return figure.page(sheet, height: 120, title: figure.title, summary: "")
     }
     let side = (figure.width - 66 - 60) * 0.56
@@ -45,11 +45,11 @@ struct BlocksFigure {
   private func drawMargins(_ table: BlockTable, _ area: Area, _ sheet: inout Sheet) {
     let model = figure.model, ink = figure.ink
     var whole = model
-    whole.selection.window = MapWindow(queries: 0..<table.queries, keys: 0..<table.keys)
-    if whole.selection.overlay == .none { whole.selection.overlay = .skipped }
+    whole.viewpoint.window = MapWindow(queries: 0..<table.queries, keys: 0..<table.keys)
+    if whole.viewpoint.overlay == .none { whole.viewpoint.overlay = .skipped }
     let colors = table.margins.map { margin -> RGB? in
       if margin.isNaN { return nil }
-      return model.selection.colors.tone(Float((1 + Double(margin) / 12).clamped(0, 1)), ink)
+      return model.viewpoint.colors.tone(Float((1 + Double(margin) / 12).clamped(0, 1)), ink)
     }
     // Tiles at the edge may be cut short, so each block is drawn at its own size.
     let (sx, sy) = (area.width / Double(table.keys), area.height / Double(table.queries))
@@ -64,7 +64,7 @@ struct BlocksFigure {
           height: Double(min(table.spec.rows, table.queries - i * table.spec.rows)) * sy)
         sheet.rect(place, fill: color)
         let margin = table.margins[i * table.keyTiles + j]
-        let isSkipped = margin < model.lambda.threshold && model.selection.lambda > 0
+        let isSkipped = margin < model.lambda.threshold && model.viewpoint.lambda > 0
         if place.width >= 34, place.height >= (isSkipped ? 46 : 24), !table.isFixed {
           sheet.text(
             margin == .infinity ? "first" : Numbers.fixed(Double(margin), 1),
@@ -161,7 +161,7 @@ struct CurvePlate {
           color: isChosen ? ink.accent : ink.grid, width: isChosen ? 2 : 0.8))
     }
     sheet.text("skipped blocks against λ", area.x, area.y - 10, size: 11)
-    let lambda = figure.model.selection.lambda
+    let lambda = figure.model.viewpoint.lambda
     guard lambda > 0, let table = tables.last else { return }
     let at = x(Scale.log10(lambda)), share = table.sparsity(figure.model.lambda)
     sheet.line(at, area.y, at, area.maxY, ink.pruned, width: 1, dash: 4)
@@ -187,8 +187,8 @@ struct CurveFigure {
     let title = "Sparsity by λ: \(figure.title)"
     sheet.text(title, 66, 26, size: 15, bold: true)
     let area = Area(x: 66, y: 64, width: figure.width - 100, height: (figure.width - 100) * 0.5)
-    let others = model.source.allHeads.filter { $0 != model.selection.head }.compactMap(model.table)
-    let tables = others + [model.table(model.selection.head)].compactMap { $0 }
+    let others = model.source.allHeads.filter { $0 != model.viewpoint.head }.compactMap(model.table)
+    let tables = others + [model.table(model.viewpoint.head)].compactMap { $0 }
     CurvePlate(figure, area).draw(tables, on: &sheet)
     sheet.text("λ", area.x + area.width / 2, area.maxY + 34, size: 11, .middle)
     let text =

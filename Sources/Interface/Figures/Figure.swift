@@ -66,11 +66,11 @@ public struct Figure: Sendable {
   /// The figure of the model's view, 760 points wide on a light page, unless told otherwise; widths
   /// are held to 480...4000 points.
   public init(_ model: Model, _ kind: FigureKind? = nil, isDark: Bool? = nil, width: Double = 760) {
-    self.kind = kind ?? FigureKind(model.selection.view)
+    self.kind = kind ?? FigureKind(model.viewpoint.view)
     self.isDark = isDark ?? false
     self.width = min(max(width, 480), 4000)
     var still = model
-    still.selection.view = self.kind.view
+    still.viewpoint.view = self.kind.view
     // A page is no terminal: what a figure shows does not depend on the size of a window.
     (still.width, still.height, still.lesson) = (160, 60, nil)
     (still.mode, still.isStopped) = (.normal, false)
@@ -110,7 +110,7 @@ public struct Figure: Sendable {
 
   /// The window of a side at the cells of a page.
   func mapQuestion(_ side: Model) -> Question {
-    let window = side.selection.window
+    let window = side.viewpoint.window
     return .picture(
       side.mapField,
       PictureRequest(
@@ -147,21 +147,21 @@ public struct Figure: Sendable {
   var ink: Ink { Ink(isDark: isDark) }
 
   /// The head in words.
-  var headName: String { "layer \(model.layerNumber) head \(model.selection.head.head)" }
+  var headName: String { "layer \(model.layerNumber) head \(model.viewpoint.head.head)" }
 
   /// File and head.
   var title: String { "\(model.source.name), \(headName)" }
 
   /// Everything that a reader needs to make the figure again.
   func caption(_ parts: [String] = []) -> String {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     var words = ["File \(model.source.name)"]
     if let name = model.source.model { words.append("model \(name)") }
     words.append("\(model.source.queries) queries by \(model.source.keys) keys")
     words += parts
-    let spec = selection.spec
+    let spec = viewpoint.spec
     words.append(
-      "λ = \(MapScreen.lambdaText(selection.lambda)), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), order \(spec.order.rawValue)"
+      "λ = \(MapScreen.lambdaText(viewpoint.lambda)), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), order \(spec.order.rawValue)"
     )
     if spec.criterion != .max { words.append("criterion \(spec.criterion.rawValue)") }
     if spec.splits > 1 { words.append("\(spec.splits) splits") }
@@ -170,10 +170,10 @@ public struct Figure: Sendable {
 
   /// How values became colours, for the caption.
   var looks: String {
-    let selection = model.selection
+    let viewpoint = model.viewpoint
     var text =
-      "scale \(selection.scale.rawValue), pooling \(selection.pooling.rawValue), colours \(selection.colors.rawValue)"
-    if selection.normaliseRows { text += ", each row by its own maximum" }
+      "scale \(viewpoint.scale.rawValue), pooling \(viewpoint.pooling.rawValue), colours \(viewpoint.colors.rawValue)"
+    if viewpoint.normaliseRows { text += ", each row by its own maximum" }
     if let muted = model.mutedKey { text += ", key \(muted) left out" }
     return text
   }

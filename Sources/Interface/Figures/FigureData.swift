@@ -64,13 +64,13 @@ extension Figure {
     }
     return FigureData(
       columns: ["query_first", "query_last", "key_first", "key_last", "max", "mean"], rows: rows,
-      matrix: ([map.rows, map.columns], model.selection.pooling == .max ? map.max : map.mean))
+      matrix: ([map.rows, map.columns], model.viewpoint.pooling == .max ? map.max : map.mean))
   }
 
   /// Every number of the method in force; the values of series behind them.
   private var findings: FigureData {
     var rows: [[String]] = []
-    for finding in model.findings(model.selection.head)?.all ?? [] {
+    for finding in model.findings(model.viewpoint.head)?.all ?? [] {
       switch finding.content {
       case .number(let value, let unit):
         rows.append([finding.name, "", value.map { "\($0)" } ?? "", unit.rawValue])
@@ -96,9 +96,9 @@ extension Figure {
     let sides = [model.leftSide, model.rightSide]
     guard let a = sides[0].map(mapQuestion(sides[0])), let b = sides[1].map(mapQuestion(sides[1])),
       let difference = MapDifference(
-        a, b, usesMean: model.selection.pooling == .mean, model.source.visibility)
+        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
     else { return FigureData(columns: [], rows: [], matrix: nil) }
-    let (x, y) = model.selection.pooling == .mean ? (a.mean, b.mean) : (a.max, b.max)
+    let (x, y) = model.viewpoint.pooling == .mean ? (a.mean, b.mean) : (a.max, b.max)
     var rows: [[String]] = []
     for r in 0..<a.rows {
       for c in 0..<a.columns where !difference.values[r * a.columns + c].isNaN {
@@ -117,7 +117,7 @@ extension Figure {
 
   /// A row a block that somebody may see.
   private var blocks: FigureData {
-    guard let table = model.table(model.selection.head) else {
+    guard let table = model.table(model.viewpoint.head) else {
       return FigureData(columns: [], rows: [], matrix: nil)
     }
     let mask = table.mask(model.lambda)
@@ -166,7 +166,7 @@ extension Figure {
 
   /// Mean mass of each key of the chosen head.
   private var sinks: FigureData {
-    let mass = model.summary(model.selection.head)?.columnMass ?? []
+    let mass = model.summary(model.viewpoint.head)?.columnMass ?? []
     return FigureData(
       columns: ["key", "token", "mass"],
       rows: mass.indices.map { ["\($0)", model.token($0) ?? "", number(mass[$0])] },
@@ -175,7 +175,7 @@ extension Figure {
 
   /// What the query under the cursor gives each key.
   private var row: FigureData {
-    let row = model.row(model.selection.query) ?? []
+    let row = model.row(model.viewpoint.query) ?? []
     return FigureData(
       columns: ["key", "token", "probability"],
       rows: row.indices.map { ["\($0)", model.token($0) ?? "", number(row[$0])] },
@@ -184,7 +184,7 @@ extension Figure {
 
   /// Sparsity and dropped mass at every eighth of a decade of lambda.
   private var curve: FigureData {
-    guard let table = model.table(model.selection.head), table.madeFor == nil else {
+    guard let table = model.table(model.viewpoint.head), table.madeFor == nil else {
       return FigureData(columns: [], rows: [], matrix: nil)
     }
     let rows = stride(from: CurvePlot.left, through: 0, by: 0.125).map { exponent -> [String] in

@@ -26,8 +26,8 @@ struct FindingFigure {
     let title = "\(name): \(figure.title)"
     sheet.text(
       Sheet.clipped(title, width: figure.width - 48, size: 15), 24, 26, size: 15, bold: true)
-    guard let findings = model.findings(model.selection.head) else {
-      let why = model.findingsQuestion(model.selection.head).flatMap(model.refusal) ?? ""
+    guard let findings = model.findings(model.viewpoint.head) else {
+      let why = model.findingsQuestion(model.viewpoint.head).flatMap(model.refusal) ?? ""
       let y = sheet.paragraph(why, 24, 56, width: figure.width - 48)
       return figure.page(sheet, height: y + 12, title: title, summary: why)
     }
@@ -68,7 +68,7 @@ struct FindingFigure {
   /// Fields that are worth a picture, the method's own first; outputs stay in files.
   static func fields(_ model: Model) -> [Finding] {
     let main = model.card?.mainField
-    let all = (model.findings(model.selection.head)?.all ?? []).filter {
+    let all = (model.findings(model.viewpoint.head)?.all ?? []).filter {
       $0.isField && ($0.name == main || !["output", "blocks"].contains($0.name))
     }
     return all.filter { $0.name == main } + all.filter { $0.name != main }
@@ -96,7 +96,7 @@ struct FindingFigure {
     guard case .field(let field, let look) = finding.content,
       let question = Self.question(model, finding), let map = model.map(question)
     else { return area.maxY }
-    let shade = FieldShade(map, look, model.selection)
+    let shade = FieldShade(map, look, model.viewpoint)
     let plot = Area(x: area.x, y: area.y, width: area.width - 70, height: area.height)
     sheet.rect(plot, fill: ink.absent)
     var colors: [RGB?] = []
@@ -126,7 +126,7 @@ struct FindingFigure {
   private func tone(_ value: Float, _ isSigned: Bool) -> RGB {
     isSigned
       ? DifferenceColors.tone(value, figure.ink)
-      : figure.model.selection.colors.tone(value, figure.ink)
+      : figure.model.viewpoint.colors.tone(value, figure.ink)
   }
 
   // MARK: Strips, curves, timelines
@@ -208,7 +208,7 @@ struct FindingFigure {
       let t = (Float(span.key) * 0.618_034).truncatingRemainder(dividingBy: 1)
       sheet.rect(
         Area(x: x, y: y, width: max(wide, 0.6), height: max(high - 0.6, 1)),
-        fill: figure.model.selection.colors.tone(0.2 + 0.7 * t, figure.ink),
+        fill: figure.model.viewpoint.colors.tone(0.2 + 0.7 * t, figure.ink),
         stroke: sheet.ink.page, width: 0.4)
     }
     sheet.rect(whole, stroke: sheet.ink.grid, width: 0.75)

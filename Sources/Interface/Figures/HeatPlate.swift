@@ -43,7 +43,7 @@ struct HeatPlate {
 
   /// Grid, crosses and axes, over cells that are there already.
   func drawOver(on sheet: inout Sheet) {
-    if let table, model.selection.overlay != .none { drawBlocks(table, on: &sheet) }
+    if let table, model.viewpoint.overlay != .none { drawBlocks(table, on: &sheet) }
     sheet.rect(area, stroke: sheet.ink.grid, width: 0.75)
     if labels { drawAxes(on: &sheet) }
   }
@@ -52,24 +52,24 @@ struct HeatPlate {
 
   /// Place of the left edge of a key.
   private func x(_ key: Int) -> Double {
-    let keys = model.selection.window.keys
+    let keys = model.viewpoint.window.keys
     return area.x + Double(key - keys.lowerBound) / Double(keys.count) * area.width
   }
 
   /// Place of the upper edge of a query.
   private func y(_ query: Int) -> Double {
-    let queries = model.selection.window.queries
+    let queries = model.viewpoint.window.queries
     return area.y + Double(query - queries.lowerBound) / Double(queries.count) * area.height
   }
 
   /// Crosses on the parts of skipped blocks that lie in the window, and lines between blocks that
   /// are wide enough.
   private func drawBlocks(_ table: BlockTable, on sheet: inout Sheet) {
-    let window = model.selection.window, mask = table.mask(model.lambda)
+    let window = model.viewpoint.window, mask = table.mask(model.lambda)
     let wide = area.width * Double(table.spec.keys) / Double(window.keys.count)
     let high = area.height * Double(table.spec.rows) / Double(window.queries.count)
     if min(wide, high) >= 9 { drawGrid(table, on: &sheet) }
-    guard table.isFixed || model.selection.lambda > 0 else { return }
+    guard table.isFixed || model.viewpoint.lambda > 0 else { return }
     var marks: [Mark] = []
     for i in window.queries.lowerBound / table.spec.rows..<table.rowTiles {
       let (top, bottom) = (i * table.spec.rows, min((i + 1) * table.spec.rows, table.queries))
@@ -89,7 +89,7 @@ struct HeatPlate {
 
   /// Lines between blocks.
   private func drawGrid(_ table: BlockTable, on sheet: inout Sheet) {
-    let window = model.selection.window
+    let window = model.viewpoint.window
     for key in stride(from: table.spec.keys, to: table.keys, by: table.spec.keys)
     where window.keys.contains(key) && key > window.keys.lowerBound {
       sheet.line(x(key), area.y, x(key), area.maxY, sheet.ink.grid, width: 0.4)
@@ -104,7 +104,7 @@ struct HeatPlate {
 
   /// Tokens where there is room for each, numbers at round places elsewhere.
   private func drawAxes(on sheet: inout Sheet) {
-    let window = model.selection.window
+    let window = model.viewpoint.window
     let isNamed = !model.source.tokens.isEmpty
     if isNamed, window.queries.count <= Self.mostNamed {
       for query in window.queries {
@@ -141,7 +141,7 @@ struct HeatPlate {
 
   /// Room that the axes take at the left and below.
   static func margins(_ model: Model) -> (left: Double, below: Double) {
-    let window = model.selection.window, isNamed = !model.source.tokens.isEmpty
+    let window = model.viewpoint.window, isNamed = !model.source.tokens.isEmpty
     return (
       isNamed && window.queries.count <= mostNamed ? 112 : 66,
       isNamed && window.keys.count <= mostNamed ? 104 : 44
@@ -161,31 +161,31 @@ struct MapFigure {
 
   /// The page, with everything that a reader needs to make it again.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink, selection = model.selection
+    let model = figure.model, ink = figure.ink, viewpoint = model.viewpoint
     var sheet = Sheet(ink)
     let (left, below) = HeatPlate.margins(model)
     let side = figure.width - left - 96
     let area = Area(
       x: left, y: 46, width: side,
-      height: (side * Double(selection.window.queries.count)
-        / Double(max(1, selection.window.keys.count))).clamped(60, side))
+      height: (side * Double(viewpoint.window.queries.count)
+        / Double(max(1, viewpoint.window.keys.count))).clamped(60, side))
     sheet.text(figure.title, left, 26, size: 15, bold: true)
     guard let map = model.map(figure.mapQuestion(model)) else {
       return figure.page(sheet, height: 120, title: figure.title, summary: "")
     }
-    if selection.field != nil { return field(map, area, below, &sheet) }
-    let scale = HeatScale(map, selection, wholeTop: model.wholeTop)
-    let colors = scale.values.map { $0.isNaN ? nil : selection.colors.tone($0, ink) }
+    if viewpoint.field != nil { return field(map, area, below, &sheet) }
+    let scale = HeatScale(map, viewpoint, wholeTop: model.wholeTop)
+    let colors = scale.values.map { $0.isNaN ? nil : viewpoint.colors.tone($0, ink) }
     HeatPlate(
       model: model, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
-      table: model.shownTable(selection.head)
+      table: model.shownTable(viewpoint.head)
     ).draw(on: &sheet)
     sheet.colorBar(
       Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
-      low: selection.scale == .log ? "≤ \(Numbers.short(scale.low))" : "0",
-      high: selection.scale == .rank ? "top" : Numbers.short(scale.high),
-      title: "attention, \(selection.scale.rawValue)"
-    ) { selection.colors.tone(Float($0), ink) }
+      low: viewpoint.scale == .log ? "≤ \(Numbers.short(scale.low))" : "0",
+      high: viewpoint.scale == .rank ? "top" : Numbers.short(scale.high),
+      title: "attention, \(viewpoint.scale.rawValue)"
+    ) { viewpoint.colors.tone(Float($0), ink) }
     var y = area.maxY + below + 22
     y = legend(&sheet, left, y)
     let caption = figure.caption([figure.headName, figure.looks])
@@ -199,10 +199,10 @@ struct MapFigure {
   private func field(_ map: PooledMap, _ area: Area, _ below: Double, _ sheet: inout Sheet)
     -> Picture
   {
-    let model = figure.model, ink = figure.ink, selection = model.selection
-    let shade = FieldShade(map, model.mapLook, selection, wholeTop: model.wholeTop)
+    let model = figure.model, ink = figure.ink, viewpoint = model.viewpoint
+    let shade = FieldShade(map, model.mapLook, viewpoint, wholeTop: model.wholeTop)
     func tone(_ value: Float) -> RGB {
-      shade.isSigned ? DifferenceColors.tone(value, ink) : selection.colors.tone(value, ink)
+      shade.isSigned ? DifferenceColors.tone(value, ink) : viewpoint.colors.tone(value, ink)
     }
     let colors = (0..<shade.rows * shade.columns).map { index -> RGB? in
       let value = shade.value(index / shade.columns, index % shade.columns)
@@ -218,7 +218,7 @@ struct MapFigure {
       title: FindingText.words(shade.look)
     ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0)) }
     let name = model.mapField.name
-    let title = model.findings(selection.head)?[name]?.title ?? name
+    let title = model.findings(viewpoint.head)?[name]?.title ?? name
     let words = "\(model.methodInForce?.description ?? ""): \(title). "
     let caption = words + figure.caption([figure.headName, figure.looks]) + " " + figure.outcome
     let y = sheet.paragraph(
@@ -231,7 +231,7 @@ struct MapFigure {
   private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
     var x = x
     let ink = figure.ink
-    if figure.model.selection.overlay != .none {
+    if figure.model.viewpoint.overlay != .none {
       sheet.add(
         .crosses(
           [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,

@@ -19,7 +19,7 @@ struct HeadsFigure {
     var sheet = Sheet(ink)
     let heads = HeadsLayout(model).order, wide = figure.width - 48
     let columns =
-      model.selection.sort == .layer && model.source.heads <= 16
+      model.viewpoint.sort == .layer && model.source.heads <= 16
       ? model.source.heads : min(heads.count, 9)
     let step = wide / Double(columns), side = step - 10
     sheet.text("Heads: \(model.source.name)", 24, 26, size: 15, bold: true)
@@ -34,7 +34,7 @@ struct HeadsFigure {
     look = look.replacing("pooling max", with: "pooling mean")
     let text =
       "Every head: layer.head, and the share of blocks that BLASST skips. "
-      + figure.caption([look, "by \(model.selection.sort.rawValue)"])
+      + figure.caption([look, "by \(model.viewpoint.sort.rawValue)"])
     let y = sheet.paragraph(text, 24, end, width: wide)
     return figure.page(sheet, height: y + 8, title: "Heads: \(model.source.name)", summary: text)
   }
@@ -42,7 +42,7 @@ struct HeadsFigure {
   /// One head: name, skipped share, picture.
   private func draw(_ head: HeadID, _ area: Area, _ sheet: inout Sheet) {
     let model = figure.model, ink = figure.ink
-    let isChosen = head == model.selection.head
+    let isChosen = head == model.viewpoint.head
     sheet.text(
       "\(model.source.layers[head.layer]).\(head.head)", area.x, area.y - 4, size: 9.5, .start,
       isChosen ? ink.accent : ink.text, bold: isChosen)
@@ -53,7 +53,7 @@ struct HeadsFigure {
     }
     sheet.rect(area, fill: ink.absent)
     guard let map = model.map(figure.thumbnailQuestion(head)) else { return }
-    var look = model.selection
+    var look = model.viewpoint
     look.pooling = .mean
     let scale = HeatScale(map, look)
     sheet.add(
@@ -94,10 +94,10 @@ struct SinksFigure {
             "\(head)", 66 + (Double(head) + 0.5) * wide, 58, size: 10, .middle, ink.dim)
         }
         guard let alpha = model.summary(id)?.importance.first else { continue }
-        let color = model.selection.colors.tone(alpha, ink)
+        let color = model.viewpoint.colors.tone(alpha, ink)
         let place = Area(x: 66 + Double(head) * wide, y: y, width: wide - 1, height: high - 1)
         sheet.rect(
-          place, fill: color, stroke: id == model.selection.head ? ink.accent : nil, width: 2)
+          place, fill: color, stroke: id == model.viewpoint.head ? ink.accent : nil, width: 2)
         if wide > 22 {
           sheet.text(
             Numbers.fixed(100 * Double(alpha), 0), place.x + place.width / 2,
@@ -119,7 +119,7 @@ struct SinksFigure {
   private func drawKeys(_ sheet: inout Sheet, from top: Double) -> Double {
     let model = figure.model, ink = figure.ink
     sheet.text("Heaviest keys of \(figure.headName)", 66, top - 12, size: 11, bold: true)
-    guard let summary = model.summary(model.selection.head) else { return top }
+    guard let summary = model.summary(model.viewpoint.head) else { return top }
     let order = summary.columnMass.indices.sorted {
       summary.columnMass[$0] > summary.columnMass[$1]
     }
@@ -151,7 +151,7 @@ struct RowFigure {
 
   /// The page: a profile over all keys, then the text.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink, query = model.selection.query
+    let model = figure.model, ink = figure.ink, query = model.viewpoint.query
     var sheet = Sheet(ink)
     let name = model.queryToken(query).map { " \"\(Printable.text($0))\"" } ?? ""
     let title = "What query \(query)\(name) reads: \(figure.title)"
@@ -207,7 +207,7 @@ struct RowFigure {
     guard !model.source.tokens.isEmpty else { return top }
     let most = max(row.max() ?? 0, 1e-9), right = figure.width - 24, size = 11.0
     let room = 2200
-    let first = max(0, min(model.selection.key - room / 3, model.source.tokens.count - room))
+    let first = max(0, min(model.viewpoint.key - room / 3, model.source.tokens.count - room))
     var x = 24.0, y = top
     for key in first..<min(row.count, model.source.tokens.count, first + room) {
       let raw = model.source.tokens[key]
@@ -222,16 +222,16 @@ struct RowFigure {
       }
       let wide = Strokes.width(text, size: size, bold: false)
       if x + wide > right { (x, y) = (24, y + 19) }
-      let isPast = key < model.source.visibility.limit(row: model.selection.query)
+      let isPast = key < model.source.visibility.limit(row: model.viewpoint.query)
       let weight = Double(row[key] / Float(most))
       let t = weight <= 1e-4 ? 0 : 1 + Scale.log10(weight) / 4
       var color = isPast ? ink.text : ink.grid
       if isPast, t > 0.1 {
-        let tone = model.selection.colors.tone(Float(t), ink)
+        let tone = model.viewpoint.colors.tone(Float(t), ink)
         sheet.rect(Area(x: x, y: y - 12, width: wide, height: 16), fill: tone)
         color = ink.over(tone)
       }
-      sheet.text(text, x, y, size: size, .start, color, bold: key == model.selection.key)
+      sheet.text(text, x, y, size: size, .start, color, bold: key == model.viewpoint.key)
       x += wide
     }
     return y + 14
@@ -273,18 +273,18 @@ struct CompareFigure {
       let area = Area(x: 24 + Double(index) * step + 26, y: 62, width: side, height: side)
       sheet.text(index == 0 ? "left" : "right", area.x, 54, size: 11, bold: true)
       guard let map else { continue }
-      let scale = HeatScale(map, model.selection, wholeTop: sides[index].wholeTop)
+      let scale = HeatScale(map, model.viewpoint, wholeTop: sides[index].wholeTop)
       plate(
         sides[index], area, scale.rows, scale.columns,
-        scale.values.map { $0.isNaN ? nil : model.selection.colors.tone($0, ink) },
-        index == 0 ? sides[0].table(sides[0].selection.head) : model.otherTable,
+        scale.values.map { $0.isNaN ? nil : model.viewpoint.colors.tone($0, ink) },
+        index == 0 ? sides[0].table(sides[0].viewpoint.head) : model.otherTable,
         index == 0 ? "left" : "right", &sheet)
     }
     if let a = maps[0], let b = maps[1],
       let difference = MapDifference(
-        a, b, usesMean: model.selection.pooling == .mean, model.source.visibility)
+        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
     {
-      let scale = SignedScale(difference, model.selection.scale)
+      let scale = SignedScale(difference, model.viewpoint.scale)
       let area = Area(x: 24 + 2 * step + 26, y: 62, width: side, height: side)
       sheet.text("left - right, ±\(Numbers.short(scale.top))", area.x, 54, size: 11, bold: true)
       plate(
@@ -314,8 +314,8 @@ struct CompareFigure {
       model: side, area: area, rows: rows, columns: columns, colors: colors, table: table,
       crossID: "skipped-\(name)", cellID: name, labels: false
     ).draw(on: &sheet)
-    for key in Ticks.of(side.selection.window.keys, most: 4) {
-      let keys = side.selection.window.keys
+    for key in Ticks.of(side.viewpoint.window.keys, most: 4) {
+      let keys = side.viewpoint.window.keys
       let at = area.x + Double(key - keys.lowerBound) / Double(keys.count) * area.width
       sheet.text("\(key)", at, area.maxY + 14, size: 9.5, .middle, sheet.ink.dim)
     }
