@@ -38,7 +38,7 @@ struct MapScreen {
     (self.table, self.question, self.title) = (table, question, title)
     paint = Paint(model)
     let fresh = question.flatMap(model.bestMap)
-    let old = model.lastMap.flatMap { $0.field == model.mapField ? $0.map : nil }
+    let old = model.known.lastMap.flatMap { $0.field == model.mapField ? $0.map : nil }
     // While a live source grows, the picture of a moment ago is near enough until the next one is
     // there.
     let grows = model.live != nil

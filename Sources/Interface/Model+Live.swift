@@ -27,7 +27,7 @@ extension Model {
     source.queries = max(1, new.tokens)
     source.keys = source.queries
     source.visibility = Visibility(causal: true, queries: source.queries, keys: source.keys)
-    source.tokens = timelines[new.branch, default: []].map(\.text)
+    source.tokens = known.steps(of: new.branch).map(\.text)
     if isFit {
       viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     } else {
@@ -46,17 +46,6 @@ extension Model {
     return start..<start + size
   }
 
-  /// Adds steps that follow on what is there; others came too late or too early and are asked for
-  /// again.
-  mutating func append(_ steps: [Step], to branch: Int) {
-    var line = timelines[branch, default: []]
-    for step in steps where step.position == line.count { line.append(step) }
-    if branch == frame.branch {
-      source.tokens += line.dropFirst(source.tokens.count).map(\.text)
-    }
-    timelines[branch] = line
-  }
-
   // MARK: Stepping
 
   /// Tokens of the branch that is looked at.
@@ -67,7 +56,7 @@ extension Model {
 
   /// The token that the frame ends with.
   var step: Step? {
-    let line = timelines[frame.branch, default: []]
+    let line = known.steps(of: frame.branch)
     return line.indices.contains(frame.tokens - 1) ? line[frame.tokens - 1] : nil
   }
 
@@ -144,7 +133,7 @@ extension Model {
     guard let live, !live.isReplay,
       before.lambda != viewpoint.lambda || before.spec != viewpoint.spec
     else { return nil }
-    if let last = timelines[frame.branch]?.last, !last.isPrompt, last.lambda == nil {
+    if let last = known.steps(of: frame.branch).last, !last.isPrompt, last.lambda == nil {
       message = "lambda and tile belong to BLASST; this branch attends by \(last.attention)."
       return nil
     }
@@ -185,7 +174,7 @@ extension Model {
   func divergence(_ a: Int, _ b: Int) -> Int? {
     guard let branches = live?.branches, branches.indices.contains(a), branches.indices.contains(b)
     else { return nil }
-    let one = timelines[a, default: []], other = timelines[b, default: []]
+    let one = known.steps(of: a), other = known.steps(of: b)
     // What lies before the fork is shared.
     let fork = min(max(branches[a].fork, branches[b].fork), one.count, other.count)
     return (fork..<min(one.count, other.count)).first { one[$0].token != other[$0].token }
@@ -206,7 +195,7 @@ extension Model {
     let tokens = min(frame.tokens, length)
     isFollowing = false
     look(at: Frame(branch: next, tokens: max(tokens, 1)))
-    let last = timelines[next]?.last { !$0.isPrompt }
+    let last = known.steps(of: next).last { !$0.isPrompt }
     // The screen shows the lambda that this branch is decoded with.
     if let lambda = last?.lambda { viewpoint.lambda = lambda }
     message = "Branch \(next): \(last?.attention ?? live.branches[next].attention)."

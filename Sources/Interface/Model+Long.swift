@@ -31,12 +31,13 @@ extension Model {
   /// Keeps how far a wanted question is; what nobody waits for is not shown.
   mutating func take(progress question: Question, _ working: Working) {
     let isWanted = !isKnown(question) && Needs(self).foreground.contains(question)
-    self.working = isWanted ? (question, working) : nil
+    known.working = isWanted ? (question, working) : nil
   }
 
   /// What takes long and is still wanted: what was cancelled, or is answered, is no longer shown.
   var workingNow: (question: Question, state: Working)? {
-    guard let working, !isKnown(working.question), Needs(self).foreground.contains(working.question)
+    guard let working = known.working, !isKnown(working.question),
+      Needs(self).foreground.contains(working.question)
     else { return nil }
     return working
   }

@@ -30,10 +30,7 @@ extension Model {
 
   /// What the method in force, or another, says of a head.
   public func findings(_ head: HeadID, _ setting: MethodSetting? = nil) -> Findings? {
-    guard let question = findingsQuestion(head, setting),
-      case .findings(let findings) = answer(question)
-    else { return nil }
-    return findings
+    findingsQuestion(head, setting).flatMap(known.findings)
   }
 
   /// A number that the method in force says of a head.
@@ -73,12 +70,16 @@ extension Model {
     return findings(viewpoint.head)?.field(name)?.look ?? .weights
   }
 
-  /// The row of the field on the map; of the pattern where the field has no row a query.
-  func rowOfMap(_ query: Int) -> Question {
+  /// The field whose row a query reads: that on the map, or the pattern where that has no row a
+  /// query.
+  var rowField: FieldID {
     let sketch = viewpoint.field.flatMap { findings(viewpoint.head)?.field($0)?.field }
     let isByToken = sketch.map { $0.rows.kind == .query && $0.columns.kind == .key } ?? false
-    return .row(isByToken ? mapField : .pattern(viewpoint.head), query)
+    return isByToken ? mapField : .pattern(viewpoint.head)
   }
+
+  /// What is asked for that row.
+  func rowOfMap(_ query: Int) -> Question { .row(rowField, query) }
 
   /// What a card needs that this source has not got.
   func unmet(_ card: MethodCard) -> Need? {

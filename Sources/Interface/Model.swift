@@ -7,7 +7,7 @@ public import Sessions
 ///
 /// Example: `var model = Model(backend.describe(), width: 80, height: 24)`, then `update(&model,
 /// .event(.key(.right)))` and `view(model)`. Answers are kept here by question, so that drawing
-/// never waits: what is missing is drawn as missing. Memory: answers, bounded by `prune`.
+/// never waits: what is missing is drawn as missing. Memory: that of `known`.
 public struct Model: Sendable {
   /// Who gets the keys.
   public enum Mode: Sendable, Hashable {
@@ -51,8 +51,8 @@ public struct Model: Sendable {
   public internal(set) var frame = Frame.whole
   /// The newest token is looked at as it comes.
   public internal(set) var isFollowing = true
-  /// Tokens of each branch, from the first on, as far as they have been asked for.
-  public internal(set) var timelines: [Int: [Step]] = [:]
+  /// Answers and refusals so far.
+  public internal(set) var known = Known()
   /// Columns of the screen.
   public internal(set) var width: Int
   /// Rows of the screen.
@@ -93,8 +93,6 @@ public struct Model: Sendable {
     var perSecond = 0.0
   }
 
-  /// What takes long right now.
-  var working: (question: Question, state: Working)?
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
   /// Ctrl-C pressed with no other key between.
@@ -121,22 +119,6 @@ public struct Model: Sendable {
     var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
   }
 
-  /// Each with the frame it is true of: until the next one comes, an older answer is better than
-  /// none.
-  private var answers: [Question: (answer: Answer, frame: Frame)] = [:]
-  /// Questions that failed, and the frame they failed at: asked again at another.
-  private var failures: [Question: (reason: String, frame: Frame)] = [:]
-  /// The last picture of the map, shown while the next is computed.
-  var lastMap: (field: FieldID, map: PooledMap)?
-  /// The largest size in a field's whole map, by muted key: one colour scale for every zoom.
-  private var tops: [WholeMap: Float] = [:]
-
-  /// What a colour scale belongs to.
-  private struct WholeMap: Hashable {
-    let field: FieldID
-    let muted: Int?
-  }
-
   /// Looks at the last query of the first head; guesses about the file are said at once.
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
@@ -154,45 +136,30 @@ public struct Model: Sendable {
 
   // MARK: Answers
 
-  /// Takes an answer in. Steps are appended to their branch; a picture of a whole map sets the
-  /// colour scale of all its windows.
+  /// Takes an answer in; steps of the branch that is looked at give the source its tokens.
   mutating func store(_ question: Question, _ frame: Frame, _ answer: Answer) {
-    failures[question] = nil
-    if case .steps(let branch, let steps) = answer {
-      append(steps, to: branch)
-      return
-    }
-    answers[question] = (answer, frame)
-    if working?.question == question { working = nil }
-    if case .picture(let map) = answer, case .picture(let field, let request) = question {
-      if field == mapField { lastMap = (field, map) }
-      if request.perCell == nil, request.window.keys.count == source.keys,
-        request.window.queries.count == source.queries
-      {
-        tops[WholeMap(field: field, muted: request.muted)] = map.max.reduce(0) {
-          abs($1) > $0 && $1.isFinite ? abs($1) : $0
-        }
-      }
+    known.store(question, frame, answer, shown: mapField, about: source)
+    if case .steps(let branch, _) = answer, branch == self.frame.branch {
+      source.tokens += known.steps(of: branch).dropFirst(source.tokens.count).map(\.text)
     }
   }
 
   /// Remembers why there is no answer.
   mutating func fail(_ question: Question, _ reason: String) {
-    failures[question] = (reason, frame)
+    known.fail(question, reason, at: frame)
   }
 
   /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
   mutating func prune(keeping wanted: Set<Question>) {
     let most = live == nil ? (isLong ? 24 : 4 * source.allHeads.count + 64) : 1024
-    guard answers.count > most else { return }
-    answers = answers.filter { question, _ in
-      switch question {
-      case .table(_, let request):
-        (request.spec == viewpoint.spec && live == nil && !isLong) || wanted.contains(question)
-      case .summary: live == nil || wanted.contains(question)
-      case .findings(_, let setting, _):
-        (setting == methodInForce && live == nil) || wanted.contains(question)
-      default: wanted.contains(question)
+    let (spec, method, isLive, isLong) = (viewpoint.spec, methodInForce, live != nil, isLong)
+    known.prune(above: most) { question in
+      if wanted.contains(question) { return true }
+      return switch question {
+      case .table(_, let request): request.spec == spec && !isLive && !isLong
+      case .summary: !isLive
+      case .findings(_, let setting, _): setting == method && !isLive
+      default: false
       }
     }
   }
@@ -200,36 +167,27 @@ public struct Model: Sendable {
   /// True when nothing need be asked: there is an answer that is near enough, or a failure at this
   /// frame.
   public func isKnown(_ question: Question) -> Bool {
-    if case .steps(let branch, let range) = question {
-      return timelines[branch, default: []].count >= range.upperBound
-    }
-    if let kept = answers[question]?.frame, isNearEnough(kept) { return true }
-    if isLong, case .table(let head, var request) = question, request.extent == .whole {
-      request.extent = .kept
-      if case .table = answers[.table(head, request)]?.answer { return true }
-    }
-    return failures[question]?.frame == frame
+    if known.isKnown(question, at: frame, patience: patience) { return true }
+    guard isLong, case .table(let head, var request) = question, request.extent == .whole
+    else { return false }
+    request.extent = .kept
+    return known.table(.table(head, request)) != nil
   }
 
   /// While tokens come, the many small pictures of the Heads view are not drawn anew for each of
   /// them.
-  private func isNearEnough(_ kept: Frame) -> Bool {
-    guard kept != frame else { return true }
-    return live?.phase == .running && viewpoint.view == .heads && kept.branch == frame.branch
-      && kept.revision == frame.revision && (0..<64).contains(frame.tokens - kept.tokens)
+  private var patience: Int {
+    live?.phase == .running && viewpoint.view == .heads ? 64 : 0
   }
 
   /// Why there is no answer and will be none.
-  public func refusal(_ question: Question) -> String? {
-    if case .unavailable(let reason) = answers[question]?.answer { return reason }
-    return failures[question]?.reason
-  }
+  public func refusal(_ question: Question) -> String? { known.refusal(question) }
 
   /// The block table of a head at the tile in force; nil before it is there.
   public func table(_ head: HeadID) -> BlockTable? {
-    var found = answers[tableQuestion(head)]?.answer
-    if found == nil, isLong { found = answers[keptQuestion(head)]?.answer }
-    guard case .table(let table) = found else { return nil }
+    let question = tableQuestion(head)
+    let isOpen = isLong && known.answer(question) == nil
+    guard let table = known.table(isOpen ? keptQuestion(head) : question) else { return nil }
     // Of an older frame of a live source it serves as long as it has the same blocks.
     return live == nil
       || (table.rowTiles == (source.queries - 1) / table.spec.rows + 1
@@ -247,24 +205,17 @@ public struct Model: Sendable {
   }
 
   /// What a head does on the whole; nil before it is known.
-  public func summary(_ head: HeadID) -> HeadSummary? {
-    if case .summary(let summary) = answers[.summary(head)]?.answer { summary } else { nil }
-  }
+  public func summary(_ head: HeadID) -> HeadSummary? { known.summary(head) }
 
   /// Known as soon as the whole map was shown once.
-  var wholeTop: Float? { tops[WholeMap(field: mapField, muted: mutedKey)] }
-
-  /// Whatever was last said to a question, of whichever frame.
-  func answer(_ question: Question) -> Answer? { answers[question]?.answer }
+  var wholeTop: Float? { known.wholeTop(mapField, muted: mutedKey) }
 
   /// The picture that answers a question.
-  func map(_ question: Question) -> PooledMap? {
-    if case .picture(let map) = answers[question]?.answer { map } else { nil }
-  }
+  func map(_ question: Question) -> PooledMap? { known.picture(question) }
 
   /// What a query gives each key; with the sink muted, of what is left.
   public func row(_ query: Int) -> [Float]? {
-    guard case .row(var row) = answers[rowOfMap(query)]?.answer else { return nil }
+    guard var row = known.row(rowField, query) else { return nil }
     guard viewpoint.field == nil else { return row.count == source.keys ? row : nil }
     if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
       let rest = 1 - row[muted]
@@ -277,16 +228,11 @@ public struct Model: Sendable {
   /// What the pass of the frame's newest token did.
   var detail: StepDetail? {
     // While tokens come, that of a moment ago.
-    guard case .detail(let detail) = answers[.detail]?.answer,
-      live?.phase == .running || isKnown(.detail)
-    else { return nil }
-    return detail
+    live?.phase == .running || isKnown(.detail) ? known.detail : nil
   }
 
   /// The blocks of the newest row of the chosen head.
-  var rowTable: BlockTable? {
-    if case .table(let table) = answers[rowQuestion]?.answer { table } else { nil }
-  }
+  var rowTable: BlockTable? { known.table(rowQuestion) }
 
   /// The blocks of the frame's last row, at the tile that the step was decided with.
   var rowQuestion: Question {

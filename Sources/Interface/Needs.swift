@@ -101,7 +101,7 @@ public struct Needs: Sendable {
   private static func timelines(_ model: Model) -> [Question] {
     guard let live = model.live else { return [] }
     return [model.frame.branch, model.otherBranch].compactMap { $0 }.compactMap { branch in
-      let have = model.timelines[branch, default: []].count
+      let have = model.known.steps(of: branch).count
       guard live.lengths.indices.contains(branch), live.lengths[branch] > have else { return nil }
       return .steps(branch: branch, have..<live.lengths[branch])
     }

@@ -52,7 +52,7 @@ struct TokensScreen {
         "The prompt is being read…", rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
     }
-    let line = model.timelines[id, default: []]
+    let line = model.known.steps(of: id)
     let isMine = id == model.frame.branch
     let title = live.branches.count == 1 ? "Text" : "Branch \(id)"
     let attention = line.last { !$0.isPrompt }?.attention ?? live.branches[id].attention
@@ -74,7 +74,7 @@ struct TokensScreen {
 
   /// Keeps the other branch's text at the same token.
   private func focus(_ id: Int) -> Int {
-    min(model.frame.tokens, model.timelines[id, default: []].count) - 1
+    min(model.frame.tokens, model.known.steps(of: id).count) - 1
   }
 
   /// What the title says about the other branch: where it differs, or for how long it does not.
@@ -85,7 +85,7 @@ struct TokensScreen {
     if let at = model.divergence(id, other) { return ", differs from token \(at) on" }
     let fork = max(live.branches[id].fork, live.branches[other].fork)
     let both = min(
-      model.timelines[id, default: []].count, model.timelines[other, default: []].count)
+      model.known.steps(of: id).count, model.known.steps(of: other).count)
     let count = max(0, both - fork)
     return ", the same for \(count) token\(count == 1 ? "" : "s")"
   }
@@ -302,7 +302,7 @@ struct TimelinePanel {
   /// As many of the last steps as fit, with the one under the cursor among them.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.height >= 3, let live = model.live else { return }
-    let steps = model.timelines[model.frame.branch, default: []].dropFirst(live.promptTokens)
+    let steps = model.known.steps(of: model.frame.branch).dropFirst(live.promptTokens)
     Panel(
       "Timeline", right: "\(steps.count) tokens decoded", style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)

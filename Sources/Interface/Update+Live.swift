@@ -9,7 +9,7 @@ extension Model {
     let here =
       live == nil ? source.visibility.position(row: viewpoint.query) : frame.tokens - 1
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0.inset(2, 1)
-    let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
+    let texts = live == nil ? source.tokens : known.steps(of: frame.branch).map(\.text)
     func line(_ lines: Int) -> Int {
       TextFlow.token(texts, width: area.width, from: here, lines: lines)
     }
@@ -39,7 +39,7 @@ extension Model {
   mutating func pointAtToken(_ mouse: Mouse) -> [Effect] {
     let area = TokensScreen.halves(self, ScreenLayout(self).main).0
     guard area.contains(mouse.x, mouse.y) else { return [] }
-    let texts = live == nil ? source.tokens : timelines[frame.branch, default: []].map(\.text)
+    let texts = live == nil ? source.tokens : known.steps(of: frame.branch).map(\.text)
     let cursor =
       live == nil ? source.visibility.position(row: viewpoint.query) : frame.tokens - 1
     let flow = TextFlow(texts, in: area.inset(2, 1), cursor: cursor)

@@ -266,8 +266,8 @@ import Testing
       await pilot.sees("lambda 0.25")
       let model = await pilot.model()
       #expect(model.viewpoint.lambda == 0.25)
-      let trunk = model.timelines[0, default: []].dropFirst(90)
-      let branch = model.timelines[1, default: []].dropFirst(91)
+      let trunk = model.known.timelines[0, default: []].dropFirst(90)
+      let branch = model.known.timelines[1, default: []].dropFirst(91)
       #expect(trunk.map(\.lambda).first == 0.5 && (trunk.last?.lambda ?? 0) > 0.5)
       #expect(!branch.isEmpty && branch.allSatisfy { $0.lambda == 0.25 && $0.tile == decode })
       #expect(trunk.count == 2 && trunk.allSatisfy { $0.tile == decode })
@@ -315,7 +315,7 @@ import Testing
       pilot.terminal.send(.interrupt)
       await pilot.sees("paused")
       let model = await pilot.model()
-      #expect(model.timelines[0, default: []].count >= 20)
+      #expect(model.known.timelines[0, default: []].count >= 20)
       await pilot.quit()
     }
   }
