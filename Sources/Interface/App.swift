@@ -39,7 +39,7 @@ public actor App {
       capabilities: terminal.capabilities, keymap: surroundings.keymap)
     viewpoint(&model.viewpoint)
     (model.marks, model.recent) = (surroundings.marks, surroundings.recent)
-    (model.presents, model.theme) = (surroundings.presents, surroundings.theme)
+    (model.display.presents, model.display.theme) = (surroundings.presents, surroundings.theme)
     self.model = model
     self.terminal = terminal
     self.surroundings = surroundings
@@ -145,10 +145,10 @@ public actor App {
   /// one at a time and only when nothing in front is missing: a key that moves the view makes what
   /// was begun for the old one stop.
   private func schedule() {
-    let needs = Needs(model)
+    let look = model.look, needs = Needs(look)
     let wanted = Set(needs.foreground).union(needs.background)
     // The picture goes first: what computes for later makes room for what is missing now.
-    let isUrgent = needs.foreground.contains { !model.isKnown($0) }
+    let isUrgent = needs.foreground.contains { !look.isKnown($0) }
     let now = Set(needs.foreground)
     for (question, task) in running
     where !wanted.contains(question) || (isUrgent && !now.contains(question)) {
@@ -156,9 +156,9 @@ public actor App {
       running[question] = nil
     }
     model.prune(keeping: wanted)
-    let most = model.isLong ? 2 : Self.mostForeground
+    let most = look.isLong ? 2 : Self.mostForeground
     for question in needs.foreground where running.count < most { ask(question) }
-    guard running.isEmpty, let next = needs.background.first(where: { !model.isKnown($0) }) else {
+    guard running.isEmpty, let next = needs.background.first(where: { !look.isKnown($0) }) else {
       return
     }
     ask(next)

@@ -9,21 +9,21 @@ import Canvas
 /// It shows the rule of BLASST in full: margins against ln lambda, what that gives for every
 /// lambda, and block by block why. Below 70 columns only the margins stay.
 struct BlocksScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model; nothing is computed here but pictures of its tables.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look; nothing is computed here but pictures of its tables.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The whole view, or a sentence while the table is not there.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard let table = model.table(model.viewpoint.head) else {
+    guard let table = look.table(look.viewpoint.head) else {
       Panel("Blocks", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
-      let question = model.tableQuestion(model.viewpoint.head)
-      let why = model.refusal(question) ?? model.waiting(question)
+      let question = look.tableQuestion(look.viewpoint.head)
+      let why = look.refusal(question) ?? look.waiting(question)
       grid.put(why, rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
     }
@@ -36,7 +36,7 @@ struct BlocksScreen {
     let (histogram, below) = rest.splitTop(max(4, (rest.height - height) / 3))
     let (calibration, reasons) = below.splitTop(height)
     drawHistogram(table, in: histogram, on: &grid)
-    CalibrationPanel(model).draw(in: calibration, on: &grid)
+    CalibrationPanel(look).draw(in: calibration, on: &grid)
     drawReasons(table, in: reasons, on: &grid)
   }
 
@@ -46,12 +46,12 @@ struct BlocksScreen {
   /// marked and a legend below.
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Margins" + model.doubt(model.viewpoint.head), right: model.viewpoint.spec.description,
+      "Margins" + look.doubt(look.viewpoint.head), right: look.viewpoint.spec.description,
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
-    let threshold = model.lambda.threshold
+    let threshold = look.lambda.threshold
     for y in 0..<plot.height {
       let rows = share(y, plot.height, table.rowTiles)
       for x in 0..<plot.width {
@@ -59,7 +59,7 @@ struct BlocksScreen {
         grid[plot.x + x, plot.y + y] = cell(table, rows, keys, threshold, isEven: (x + y) % 2 == 0)
       }
     }
-    let i = model.viewpoint.query / table.spec.rows, j = model.viewpoint.key / table.spec.keys
+    let i = look.viewpoint.query / table.spec.rows, j = look.viewpoint.key / table.spec.keys
     let x = plot.x + centre(j, plot.width, table.keyTiles),
       y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
@@ -115,10 +115,10 @@ struct BlocksScreen {
   /// Sparsity of every lambda, with the chosen one written out.
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let right =
-      "\(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda)) → \(Numbers.percent(table.sparsity(model.lambda)))"
+      "\(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda)) → \(Numbers.percent(table.sparsity(look.lambda)))"
     Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(
       in: rect, on: &grid)
-    CurvePlot(model).draw(in: rect.inset(), on: &grid)
+    CurvePlot(look).draw(in: rect.inset(), on: &grid)
   }
 
   /// Visible blocks by margin from -20 to 5 nats; what is beyond falls into the outer bins, the
@@ -144,7 +144,7 @@ struct BlocksScreen {
     grid.put("≤-20", inner.x, inner.maxY - 1, paint.dim)
     grid.put("0", inner.x + inner.width * 4 / 5, inner.maxY - 1, paint.dim)
     grid.put(endingAt: inner.maxX, "5", inner.maxY - 1, paint.dim)
-    let threshold = Double(model.lambda.threshold)
+    let threshold = Double(look.lambda.threshold)
     guard threshold.isFinite else { return }
     let x = inner.x + Int((max(threshold, low) - low) / (5 - low) * Double(inner.width - 1))
     for y in plot.y..<plot.maxY where grid[x, y].glyph == " " {
@@ -155,15 +155,15 @@ struct BlocksScreen {
 
   /// The blocks of the cursor's query tile, around the cursor's: margin, mass per row, verdict.
   private func drawReasons(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
-    let i = min(model.viewpoint.query / table.spec.rows, table.rowTiles - 1)
-    let j = min(model.viewpoint.key / table.spec.keys, table.keyTiles - 1)
+    let i = min(look.viewpoint.query / table.spec.rows, table.rowTiles - 1)
+    let j = min(look.viewpoint.key / table.spec.keys, table.keyTiles - 1)
     Panel("Query tile \(i)", right: "arrows move", style: paint.dim, unicode: paint.unicode).draw(
       in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     grid.put("keys       margin mass/row verdict", inner.x, inner.y, paint.dim, limit: inner.width)
     let room = max(0, inner.height - 1)
     let first = min(max(0, j - room / 2), max(0, table.keyTiles - room))
-    let rows = Double(min(table.spec.rows, model.source.queries - i * table.spec.rows))
+    let rows = Double(min(table.spec.rows, look.source.queries - i * table.spec.rows))
     for (line, tile) in (first..<min(table.keyTiles, first + room)).enumerated() {
       let margin = table.margins[i * table.keyTiles + tile]
       let end = min(table.keys, (tile + 1) * table.spec.keys) - 1
@@ -174,7 +174,7 @@ struct BlocksScreen {
       } else if margin == .infinity {
         verdict = table.isFixed ? "computed" : "first"
       }
-      let skipped = table.isFixed ? margin < 0 : margin < model.lambda.threshold
+      let skipped = table.isFixed ? margin < 0 : margin < look.lambda.threshold
       if skipped { verdict = "skipped" }
       let style =
         tile == j ? paint.bar : (skipped ? paint.pruned : (margin.isNaN ? paint.dim : .plain))

@@ -12,18 +12,18 @@ struct CalibrationPanel {
   /// Rows that the panel takes, its frame included.
   static let height = 5
 
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// Title with the factor lambda times length of the present setting, then as many lines as fit.
   func draw(in rect: Rect, on grid: inout Grid) {
-    let factor = model.viewpoint.lambda * Double(model.source.keys)
+    let factor = look.viewpoint.lambda * Double(look.source.keys)
     Panel(
       "Calibration, this head", right: "factor \(paint.lambda)L = \(Numbers.short(factor))",
       style: paint.dim, unicode: paint.unicode
@@ -37,17 +37,17 @@ struct CalibrationPanel {
   /// What can be said: the fits, or the reason why there are none.
   private var lines: [(String, Style)] {
     let lambda = paint.lambda
-    guard model.viewpoint.spec.criterion == .max else {
+    guard look.viewpoint.spec.criterion == .max else {
       return [("with lse margins hold for one \(lambda): no curve", paint.dim)]
     }
-    guard let question = model.findingsQuestion(model.viewpoint.head),
-      let findings = model.findings(model.viewpoint.head)
+    guard let question = look.findingsQuestion(look.viewpoint.head),
+      let findings = look.findings(look.viewpoint.head)
     else {
-      let question = model.findingsQuestion(model.viewpoint.head)
-      return question.map { [(model.refusal($0) ?? model.waiting($0), paint.dim)] } ?? []
+      let question = look.findingsQuestion(look.viewpoint.head)
+      return question.map { [(look.refusal($0) ?? look.waiting($0), paint.dim)] } ?? []
     }
     guard findings["fit_a"] != nil else {
-      return [(model.refusal(question) ?? "the mask was stored: needs margins", paint.dim)]
+      return [(look.refusal(question) ?? "the mask was stored: needs margins", paint.dim)]
     }
     func number(_ name: String) -> Double? { findings[name]?.number }
     let targets = [30, 50, 70].map { target in

@@ -8,30 +8,30 @@ import Sessions
 /// Both maps show the same tokens at the same cells, so that the difference is one of entries and
 /// not of scales; one cursor stands on all three.
 struct CompareScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   private let layout: CompareLayout
   private let comparison: Comparison
 
-  /// Reads the model of both sides.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
-    layout = CompareLayout(model)
-    comparison = Comparison(model)
+  /// Reads the look of both sides.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
+    layout = CompareLayout(look)
+    comparison = Comparison(look)
   }
 
   /// Left, right, difference and numbers, each in its rectangle.
   func draw(on grid: inout Grid) {
     let (rows, columns) = layout.cells
-    let (left, right) = (model.leftSide, model.rightSide)
+    let (left, right) = (look.leftSide, look.rightSide)
     MapScreen(
       left, layout.left, Needs.map(left, rows: rows, columns: columns),
       table: left.shownTable(left.viewpoint.head),
       title: title("Left", comparison.left, layout.left)
     ).draw(on: &grid)
     MapScreen(
-      right, layout.right, Needs.map(right, rows: rows, columns: columns), table: model.otherTable,
+      right, layout.right, Needs.map(right, rows: rows, columns: columns), table: look.otherTable,
       title: title("Right", comparison.right, layout.right)
     ).draw(on: &grid)
     drawDifference(on: &grid)
@@ -70,18 +70,18 @@ struct CompareScreen {
           top: value(first), bottom: value(first + map.pixelsPerCell - 1))
       }
     }
-    if model.viewpoint.overlay != .none { drawMasks(map, on: &grid) }
-    MapAxes(model.leftSide, map).draw(on: &grid)
+    if look.viewpoint.overlay != .none { drawMasks(map, on: &grid) }
+    MapAxes(look.leftSide, map).draw(on: &grid)
     drawLegend(heat, map, on: &grid)
   }
 
   /// Blocks that one side skips and the other does not.
   private func drawMasks(_ map: MapLayout, on grid: inout Grid) {
-    guard let left = model.shownTable(model.viewpoint.head), let right = model.otherTable else {
+    guard let left = look.shownTable(look.viewpoint.head), let right = look.otherTable else {
       return
     }
-    let (a, b) = (SkipLookup(left, model.lambda), SkipLookup(right, model.lambda))
-    let window = model.sharedWindow
+    let (a, b) = (SkipLookup(left, look.lambda), SkipLookup(right, look.lambda))
+    let window = look.sharedWindow
     for y in map.plot.y..<map.plot.maxY where y % 2 == 0 {
       let queries = map.queries(y, window)
       for x in map.plot.x..<map.plot.maxX where (x + y) % 2 == 0 {
@@ -121,7 +121,7 @@ struct CompareScreen {
   private func drawNumbers(on grid: inout Grid) {
     let rect = layout.numbers
     Panel(
-      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda))",
+      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))",
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)

@@ -36,32 +36,32 @@ struct Comparison {
   let waiting: String
 
   /// Of view 6, with the answers that are there.
-  init(_ model: Model) {
-    let (one, other) = (model.leftSide, model.rightSide)
-    let (rowCount, columns) = CompareLayout(model).cells
+  init(_ look: Look) {
+    let (one, other) = (look.leftSide, look.rightSide)
+    let (rowCount, columns) = CompareLayout(look).cells
     let maps = [one, other].map { side in
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.bestMap)
     }
     var found: MapDifference?
     if let a = maps[0], let b = maps[1] {
       found = MapDifference(
-        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
+        a, b, usesMean: look.viewpoint.pooling == .mean, look.source.visibility)
     }
     difference = found
-    heat = found.map { SignedScale($0, model.viewpoint.scale) }
+    heat = found.map { SignedScale($0, look.viewpoint.scale) }
     let refusals = [one, other].compactMap { side in
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.refusal)
     }
-    waiting = refusals.first ?? (model.isStopped ? "stopped" : "computing…")
+    waiting = refusals.first ?? (look.isStopped ? "stopped" : "computing…")
     left = Self.name(
       one, method: one.viewpoint.method,
-      files: model.counterpart.head.source != model.viewpoint.head.source)
+      files: look.counterpart.head.source != look.viewpoint.head.source)
     right = Self.name(
-      other, method: model.counterpart.method,
-      files: model.counterpart.head.source != model.viewpoint.head.source)
-    let table = one.shownTable(one.viewpoint.head), otherTable = model.otherTable
+      other, method: look.counterpart.method,
+      files: look.counterpart.head.source != look.viewpoint.head.source)
+    let table = one.shownTable(one.viewpoint.head), otherTable = look.otherTable
     agreement = table.flatMap { a in
-      otherTable.map { MaskAgreement(a.mask(model.lambda), $0.mask(model.lambda)) }
+      otherTable.map { MaskAgreement(a.mask(look.lambda), $0.mask(look.lambda)) }
     }
     let extra = Self.others(one, other)
     others = extra.map { ($0.name, $0.left.value, $0.right.value) }
@@ -69,7 +69,7 @@ struct Comparison {
   }
 
   /// Head, method or tile of a side; the file where there are two.
-  private static func name(_ side: Model, method: MethodSetting?, files: Bool) -> String {
+  private static func name(_ side: Look, method: MethodSetting?, files: Bool) -> String {
     var text = "L\(side.layerNumber) H\(side.viewpoint.head.head)"
     if files { text = "\(side.source.name) \(text)" }
     return "\(text) \(method?.description ?? side.viewpoint.spec.description)"
@@ -77,7 +77,7 @@ struct Comparison {
 
   /// First the numbers that every comparison has, then what is about both, then those of methods.
   private static func rows(
-    _ one: Model, _ other: Model, _ others: [MethodRow], _ agreement: MaskAgreement?,
+    _ one: Look, _ other: Look, _ others: [MethodRow], _ agreement: MaskAgreement?,
     _ difference: MapDifference?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
@@ -113,7 +113,7 @@ struct Comparison {
   private typealias MethodRow = (name: String, title: String, left: Cell, right: Cell)
 
   /// Numbers of methods beside those that every comparison has.
-  private static func others(_ one: Model, _ other: Model) -> [MethodRow] {
+  private static func others(_ one: Look, _ other: Look) -> [MethodRow] {
     guard !one.isByTable || !other.isByTable else { return [] }
     let sides = [one, other].map { $0.findings($0.viewpoint.head) }
     var seen: Set<String> = [
@@ -142,11 +142,11 @@ private struct SideNumbers {
   /// In the order in which they are shown.
   static let names = ["pruned", "dropped", "worst", "error", "pattern", "sink", "entropy"]
 
-  private let side: Model
+  private let side: Look
   private let head: HeadID
 
-  /// Reads one side's own model.
-  init(_ side: Model) { (self.side, head) = (side, side.viewpoint.head) }
+  /// Reads one side's own look.
+  init(_ side: Look) { (self.side, head) = (side, side.viewpoint.head) }
 
   /// A number of the side by its name, as text and, where there is one, as a value.
   subscript(name: String) -> (text: String, value: Double?) {
@@ -238,7 +238,7 @@ public struct ComparisonTable {
 
   /// Of a model in view 6 that has its answers.
   public init(_ model: Model) {
-    let comparison = Comparison(model)
+    let comparison = Comparison(model.look)
     (left, right) = (comparison.left, comparison.right)
     rows = comparison.rows.map { Row(name: $0.name, left: $0.left, right: $0.right) }
   }

@@ -26,13 +26,14 @@ public struct ComparisonNumbers {
 
   /// Of a model in view 6 that has its answers.
   public init(_ model: Model) {
-    let comparison = Comparison(model)
+    let look = model.look
+    let comparison = Comparison(look)
     (left, right) = (comparison.left, comparison.right)
-    let sides = [model.leftSide, model.rightSide]
-    let tables = [sides[0].shownTable(sides[0].viewpoint.head), model.otherTable]
+    let sides = [look.leftSide, look.rightSide]
+    let tables = [sides[0].shownTable(sides[0].viewpoint.head), look.otherTable]
     let lost = zip(sides, tables).map { side, table -> (mean: Double, max: Double)? in
       guard !side.isByTable else {
-        return table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
+        return table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(look.lambda) : nil }
       }
       return side.number("dropped_mean", side.viewpoint.head).flatMap { mean in
         side.number("dropped_max", side.viewpoint.head).map { (mean, $0) }
@@ -50,7 +51,7 @@ public struct ComparisonNumbers {
     }
     let masks = comparison.agreement.flatMap { $0.total > 0 ? $0 : nil }
     rows = [
-      row("pruned", tables) { .number($0.sparsity(model.lambda)) },
+      row("pruned", tables) { .number($0.sparsity(look.lambda)) },
       row("visible_blocks", tables) { .integer($0.visibleBlocks) },
       row("dropped_mass_mean", lost) { .number($0.mean) },
       row("dropped_mass_max", lost) { .number($0.max) },

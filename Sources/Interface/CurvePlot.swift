@@ -6,20 +6,20 @@ import Canvas
 /// Two points a column, since braille has two dots. The axis is logarithmic: deployed lambdas lie
 /// decades apart. A stored mask or an lse table has no curve, and says so.
 struct CurvePlot {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   /// log10 lambda at the left edge; the right edge is lambda = 1.
   static let left = -10.0
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The curve with its axis, from 10^-10 to 1; nothing below two rows.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard let table = model.table(model.viewpoint.head), rect.height >= 2 else { return }
+    guard let table = look.table(look.viewpoint.head), rect.height >= 2 else { return }
     guard !table.isFixed else {
       grid.put(
         "no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
@@ -66,8 +66,8 @@ struct CurvePlot {
 
   /// The column of the current lambda.
   private func cursor(_ plot: Rect) -> Int? {
-    guard model.viewpoint.lambda > 0 else { return nil }
-    let at = 1 - Scale.log10(model.viewpoint.lambda) / Self.left
+    guard look.viewpoint.lambda > 0 else { return nil }
+    let at = 1 - Scale.log10(look.viewpoint.lambda) / Self.left
     return at >= 0 ? plot.x + Int(at * Double(plot.width - 1)) : nil
   }
 }

@@ -4,6 +4,6 @@ import Sessions
 extension Model {
   /// The name an export is offered under.
   var exportName: String {
-    "attnscope-L\(layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word).svg"
+    "attnscope-L\(look.layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word).svg"
   }
 }

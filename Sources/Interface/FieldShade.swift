@@ -16,14 +16,14 @@ struct FieldShade {
 
   private let kind: Kind
   /// How the field asks to be looked at.
-  let look: Look
+  let look: FieldLook
   /// What the lower end of the legend stands for.
   let low: Double
   /// What the upper end stands for.
   let high: Double
 
   /// `wholeTop` is the largest size in the whole map, so that zooming does not change colours.
-  init(_ map: PooledMap, _ look: Look, _ viewpoint: Viewpoint, wholeTop: Float? = nil) {
+  init(_ map: PooledMap, _ look: FieldLook, _ viewpoint: Viewpoint, wholeTop: Float? = nil) {
     self.look = look
     switch look {
     case .weights:

@@ -52,7 +52,7 @@ public enum FindingText {
   }
 
   /// How a field is looked at, in words.
-  static func words(_ look: Look) -> String {
+  static func words(_ look: FieldLook) -> String {
     switch look {
     case .weights: "weights"
     case .signed: "signed weights"

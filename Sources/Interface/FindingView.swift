@@ -8,14 +8,14 @@ import Sessions
 /// Whatever a method reports has one of five shapes, so that a new method needs no screen of its
 /// own.
 struct FindingView {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   private let setting: MethodSetting
 
   /// `setting` is the method whose findings are drawn.
-  init(_ model: Model, _ setting: MethodSetting) {
-    (self.model, self.setting) = (model, setting)
-    paint = Paint(model)
+  init(_ look: Look, _ setting: MethodSetting) {
+    (self.look, self.setting) = (look, setting)
+    paint = Paint(look)
   }
 
   /// In a frame of its own, with its title.
@@ -29,8 +29,8 @@ struct FindingView {
       grid.put(
         FindingText.measured(value, unit), inner.x, inner.y, paint.strong, limit: inner.width)
     case .series(let axis, let values, let unit): draw(axis, values, unit, in: inner, on: &grid)
-    case .field(let field, let look):
-      draw(finding.name, field, look, in: inner, on: &grid)
+    case .field(let field, let style):
+      draw(finding.name, field, style, in: inner, on: &grid)
     case .curve(let curve): draw(curve, in: inner, on: &grid)
     case .spans(let spans, let lanes, let unit): draw(spans, lanes, unit, in: inner, on: &grid)
     }
@@ -87,11 +87,11 @@ struct FindingView {
   /// The entry of an axis under the cursor.
   private func here(_ axis: Axis) -> Int? {
     switch axis.kind {
-    case .key, .block: model.viewpoint.key / axis.span
-    case .query: model.viewpoint.query / axis.span
-    case .token: model.viewpoint.key
-    case .head: model.viewpoint.head.head
-    case .layer: model.viewpoint.head.layer
+    case .key, .block: look.viewpoint.key / axis.span
+    case .query: look.viewpoint.query / axis.span
+    case .token: look.viewpoint.key
+    case .head: look.viewpoint.head.head
+    case .layer: look.viewpoint.head.layer
     default: nil
     }
   }
@@ -100,18 +100,18 @@ struct FindingView {
 
   /// The picture of a field with its legend, or what it waits for.
   private func draw(
-    _ name: String, _ field: any RowField, _ look: Look, in rect: Rect, on grid: inout Grid
+    _ name: String, _ field: any RowField, _ style: FieldLook, in rect: Rect, on grid: inout Grid
   ) {
     guard rect.height >= 3, rect.width >= 8 else { return }
     let plot = Rect(x: rect.x, y: rect.y, width: rect.width, height: rect.height - 1)
     let question = Self.question(
-      model, setting, name, field, plot, pixelsPerCell: pixels)
-    guard let map = model.map(question) else {
-      let why = model.refusal(question) ?? model.waiting(question)
+      look, setting, name, field, plot, pixelsPerCell: pixels)
+    guard let map = look.map(question) else {
+      let why = look.refusal(question) ?? look.waiting(question)
       grid.put(why, plot.x, plot.y, paint.dim, limit: plot.width)
       return
     }
-    let shade = FieldShade(map, look, model.viewpoint)
+    let shade = FieldShade(map, style, look.viewpoint)
     shade.draw(paint, pixelsPerCell: pixels, in: plot, on: &grid)
     let end = shade.drawLegend(paint, rect.x, rect.maxY - 1, end: rect.maxX, on: &grid)
     if map.sampled != nil, end + 9 < rect.maxX {
@@ -124,17 +124,17 @@ struct FindingView {
 
   /// The whole field at the cells of a rectangle.
   static func question(
-    _ model: Model, _ setting: MethodSetting, _ name: String, _ field: any RowField, _ plot: Rect,
+    _ look: Look, _ setting: MethodSetting, _ name: String, _ field: any RowField, _ plot: Rect,
     pixelsPerCell: Int
   ) -> Question {
     func range(_ axis: Axis) -> Range<Int> { 0..<max(1, axis.isText ? axis.tokens : axis.count) }
     return .picture(
-      FieldID(model.viewpoint.head, method: setting, name: name),
+      FieldID(look.viewpoint.head, method: setting, name: name),
       PictureRequest(
         MapWindow(queries: range(field.rows), keys: range(field.columns)),
         rows: max(1, min(plot.height * pixelsPerCell, range(field.rows).count)),
         columns: max(1, min(plot.width, range(field.columns).count)),
-        perCell: model.isLong ? 1 : nil))
+        perCell: look.isLong ? 1 : nil))
   }
 
   // MARK: Curves and spans
@@ -199,26 +199,26 @@ struct FindingView {
 ///
 /// The same lines stand in view 3 and beside the map.
 struct MethodNumbers {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// Title, knobs, numbers and notes, as far as `room` lines go.
   func draw(_ lines: inout Lines, room: Int, on grid: inout Grid) {
-    guard let setting = model.methodInForce else { return }
+    guard let setting = look.methodInForce else { return }
     let end = lines.y + room
     lines.rule(
-      (model.card?.title ?? setting.id) + model.doubt(model.viewpoint.head),
-      right: model.card?.fidelity.tag ?? "", on: &grid)
-    guard let findings = model.findings(model.viewpoint.head) else {
-      let question = model.findingsQuestion(model.viewpoint.head)
+      (look.card?.title ?? setting.id) + look.doubt(look.viewpoint.head),
+      right: look.card?.fidelity.tag ?? "", on: &grid)
+    guard let findings = look.findings(look.viewpoint.head) else {
+      let question = look.findingsQuestion(look.viewpoint.head)
       lines.wrap(
-        question.map { model.refusal($0) ?? model.waiting($0) } ?? "", paint.dim, on: &grid)
+        question.map { look.refusal($0) ?? look.waiting($0) } ?? "", paint.dim, on: &grid)
       return
     }
     if !setting.knobs.isEmpty, lines.y < end {

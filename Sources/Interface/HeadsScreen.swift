@@ -8,26 +8,26 @@ import Sessions
 /// Thumbnails show means on a scale of their own, so that shapes can be compared and not sizes; the
 /// number above each is what the heads are sorted by.
 struct HeadsScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// As many heads as fit, the chosen one among them.
   func draw(in rect: Rect, on grid: inout Grid) {
-    let layout = HeadsLayout(model)
+    let layout = HeadsLayout(look)
     var shown =
-      "by \(model.viewpoint.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(model.viewpoint.lambda))"
-    if let name = model.scoreName {
-      shown = "by \(model.viewpoint.sort.rawValue), \(name) of \(model.methodInForce?.id ?? "")"
+      "by \(look.viewpoint.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))"
+    if let name = look.scoreName {
+      shown = "by \(look.viewpoint.sort.rawValue), \(name) of \(look.methodInForce?.id ?? "")"
     }
-    let all = model.source.allHeads.count
+    let all = look.source.allHeads.count
     let count =
-      model.viewpoint.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
+      look.viewpoint.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
     Panel(
       "Heads \(count)", right: shown, style: paint.dim, unicode: paint.unicode
     )
@@ -43,36 +43,36 @@ struct HeadsScreen {
 
   /// Name, number and picture of one head, or why there is no picture.
   private func draw(_ head: HeadID, _ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
-    let isChosen = head == model.viewpoint.head
+    let isChosen = head == look.viewpoint.head
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
     let style = isChosen ? paint.bar : Style.plain
     if isChosen { grid.fill(text, Cell(" ", style)) }
     grid.put(
-      "\(model.source.layers[head.layer]).\(head.head)\(model.doubt(head))", rect.x, rect.y, style,
+      "\(look.source.layers[head.layer]).\(head.head)\(look.doubt(head))", rect.x, rect.y, style,
       limit: rect.width)
     grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
     let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
-    let question = Needs.thumbnail(head, model, layout)
-    guard let map = model.map(question) else {
-      let note = model.refusal(question) != nil ? "no map" : (model.isStopped ? "stopped" : "…")
+    let question = Needs.thumbnail(head, look, layout)
+    guard let map = look.map(question) else {
+      let note = look.refusal(question) != nil ? "no map" : (look.isStopped ? "stopped" : "…")
       grid.put(note, picture.x + 1, picture.y, paint.dim, limit: picture.width - 1)
       return
     }
     // A mean shows shape where a maximum over so many entries is bright everywhere.
-    var look = model.viewpoint
-    look.pooling = .mean
-    drawMap(HeatScale(map, look), in: picture, on: &grid)
+    var shape = look.viewpoint
+    shape.pooling = .mean
+    drawMap(HeatScale(map, shape), in: picture, on: &grid)
   }
 
   /// The number that the heads are sorted by; sparsity when by layer.
   private func figure(_ head: HeadID) -> String {
-    let summary = model.summary(head)
-    if let name = model.scoreName, [.layer, .number].contains(model.viewpoint.sort) {
-      return model.headNumber(name, head).map { FindingText.number($0.value, $0.unit) } ?? "…"
+    let summary = look.summary(head)
+    if let name = look.scoreName, [.layer, .number].contains(look.viewpoint.sort) {
+      return look.headNumber(name, head).map { FindingText.number($0.value, $0.unit) } ?? "…"
     }
-    switch model.viewpoint.sort {
+    switch look.viewpoint.sort {
     case .layer, .sparsity, .number:
-      return model.table(head).map { Numbers.fixed(100 * $0.sparsity(model.lambda), 0) + "%" }
+      return look.table(head).map { Numbers.fixed(100 * $0.sparsity(look.lambda), 0) + "%" }
         ?? "…"
     case .sink: return summary.map { $0.sign + Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
     case .entropy: return summary.map { $0.sign + Numbers.fixed($0.entropy, 2) } ?? "…"

@@ -40,8 +40,8 @@ enum Help {
 
   /// A column narrower than the screen on either side, 88 at most.
   private static func box(_ model: Model) -> Rect {
-    let width = min(model.width - 2, 88), height = model.height - 2
-    return Rect(x: (model.width - width) / 2, y: 1, width: width, height: height)
+    let width = min(model.display.width - 2, 88), height = model.display.height - 2
+    return Rect(x: (model.display.width - width) / 2, y: 1, width: width, height: height)
   }
 
   /// The scroll at which the last line stands at the bottom.
@@ -51,7 +51,7 @@ enum Help {
 
   /// The box over whatever is on the screen, from line `scroll` on.
   static func draw(_ model: Model, _ scroll: Int, on grid: inout Grid) {
-    let box = box(model), paint = Paint(model)
+    let box = box(model), paint = Paint(model.look)
     grid.fill(box, .blank)
     Panel(
       "Help", right: "↑↓ scroll, any other key closes", style: paint.accent, unicode: paint.unicode
@@ -89,7 +89,7 @@ enum PaletteBox {
   private static func note(_ model: Model, _ name: String) -> String {
     let id = name.split(separator: " ").first.map(String.init) ?? name
     guard let card = model.source.card(id) else { return "" }
-    if let need = model.unmet(card) { return "needs \(need.rawValue.prefix(24))" }
+    if let need = model.look.unmet(card) { return "needs \(need.rawValue.prefix(24))" }
     return card.fidelity.tag
   }
 
@@ -110,10 +110,11 @@ enum PaletteBox {
     _ model: Model, _ title: String, _ text: String, _ choice: Int,
     _ hits: [(name: String, key: String)], empty: [String], on grid: inout Grid
   ) {
-    let paint = Paint(model)
-    let width = min(model.width - 4, 78)
-    let height = min(model.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4, 16)
-    let box = Rect(x: (model.width - width) / 2, y: 2, width: width, height: max(height, 5))
+    let paint = Paint(model.look)
+    let width = min(model.display.width - 4, 78)
+    let height = min(
+      model.display.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4, 16)
+    let box = Rect(x: (model.display.width - width) / 2, y: 2, width: width, height: max(height, 5))
     grid.fill(box, .blank)
     Panel(title, right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
       .draw(in: box, on: &grid)

@@ -48,44 +48,46 @@ struct ScreenLayout {
     (main, side, row) = (rest, numbers, text)
   }
 
-  /// As the model's view and lesson need it.
-  init(_ model: Model) {
-    self.init(framed: model)
-    guard model.viewpoint.view == .tokens, model.tokenStrip != nil, main.height >= 14 else {
+  /// As the view and the lesson need it.
+  init(_ look: Look) {
+    self.init(framed: look)
+    guard look.viewpoint.view == .tokens, look.tokenStrip != nil, main.height >= 14 else {
       return
     }
     (main, strip) = main.splitTop(main.height - 5)
   }
 
-  private init(framed model: Model) {
-    let isMap = model.viewpoint.view == .map, isTokens = model.viewpoint.view == .tokens
-    let hasRow = isMap || (isTokens && model.live != nil)
-    guard model.lesson != nil else {
+  private init(framed look: Look) {
+    let isMap = look.viewpoint.view == .map, isTokens = look.viewpoint.view == .tokens
+    let hasRow = isMap || (isTokens && look.live != nil)
+    guard look.lesson != nil else {
       self.init(
-        width: model.width, height: model.height, hasSide: isMap || isTokens, hasRow: hasRow)
+        width: look.display.width, height: look.display.height, hasSide: isMap || isTokens,
+        hasRow: hasRow)
       return
     }
     // A lesson stands on the right; on a narrow screen below.
-    let wide = model.width >= 120 ? 42 : 38
-    guard model.width - wide >= Self.minimum.width else {
-      let high = min(11, max(0, model.height - Self.minimum.height))
+    let wide = look.display.width >= 120 ? 42 : 38
+    guard look.display.width - wide >= Self.minimum.width else {
+      let high = min(11, max(0, look.display.height - Self.minimum.height))
       self.init(
-        width: model.width, height: model.height - high, hasSide: isMap || isTokens,
+        width: look.display.width, height: look.display.height - high, hasSide: isMap || isTokens,
         hasRow: hasRow)
-      lesson = Rect(x: 0, y: footer.y, width: model.width, height: high)
-      footer.y = model.height - 1
+      lesson = Rect(x: 0, y: footer.y, width: look.display.width, height: high)
+      footer.y = look.display.height - 1
       if !caption.isEmpty {
         lesson.y = caption.y
-        caption.y = model.height - 2
+        caption.y = look.display.height - 2
       }
       return
     }
     self.init(
-      width: model.width - wide, height: model.height, hasSide: isMap || isTokens, hasRow: hasRow)
+      width: look.display.width - wide, height: look.display.height, hasSide: isMap || isTokens,
+      hasRow: hasRow)
     let end = caption.isEmpty ? footer.y : caption.y
-    lesson = Rect(x: model.width - wide, y: 1, width: wide, height: end - 1)
+    lesson = Rect(x: look.display.width - wide, y: 1, width: wide, height: end - 1)
     for bar in [\ScreenLayout.header, \.caption, \.footer] {
-      self[keyPath: bar].width = model.width
+      self[keyPath: bar].width = look.display.width
     }
   }
 
@@ -121,15 +123,15 @@ struct MapLayout {
   var pixelRows: Int { plot.height * pixelsPerCell }
 
   /// Of view 1.
-  init(_ model: Model) { self.init(model, in: ScreenLayout(model).main) }
+  init(_ look: Look) { self.init(look, in: ScreenLayout(look).main) }
 
   /// `isPlain`: without marginal and token names, for one of several maps.
-  init(_ model: Model, in panel: Rect, isPlain: Bool = false) {
+  init(_ look: Look, in panel: Rect, isPlain: Bool = false) {
     self.panel = panel
     let inner = panel.inset()
-    let digits = max(4, String(model.source.queries).count)
+    let digits = max(4, String(look.source.queries).count)
     gutter = min(
-      inner.width / 4, !isPlain && MapLayout.showsTokens(model) ? 14 : digits + (isPlain ? 1 : 2))
+      inner.width / 4, !isPlain && MapLayout.showsTokens(look) ? 14 : digits + (isPlain ? 1 : 2))
     axis = inner.y
     legend = inner.maxY - 1
     let hasSpark = inner.height >= 10 && !isPlain
@@ -137,12 +139,13 @@ struct MapLayout {
     plot = Rect(
       x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter,
       height: inner.height - (hasSpark ? 3 : 2))
-    pixelsPerCell = model.capabilities.unicode && model.capabilities.colors == .palette ? 2 : 1
+    pixelsPerCell =
+      look.display.capabilities.unicode && look.display.capabilities.colors == .palette ? 2 : 1
   }
 
   /// Close enough that each query row can be named by its token.
-  private static func showsTokens(_ model: Model) -> Bool {
-    !model.source.tokens.isEmpty && model.viewpoint.window.queries.count <= model.height
+  private static func showsTokens(_ look: Look) -> Bool {
+    !look.source.tokens.isEmpty && look.viewpoint.window.queries.count <= look.display.height
   }
 
   /// The tokens that a cell covers.
@@ -193,22 +196,22 @@ struct CompareLayout {
 
   /// Four panels in a square where there is height, three above one otherwise; on a very low screen
   /// numbers alone.
-  init(_ model: Model) {
-    let area = ScreenLayout(model).main
+  init(_ look: Look) {
+    let area = ScreenLayout(look).main
     let least = 7, most = 15
     if area.height >= 28, area.width < 150 {
       let (top, bottom) = area.splitTop(area.height / 2)
       let (a, b) = top.splitLeft(area.width / 2), (c, d) = bottom.splitLeft(area.width / 2)
-      left = MapLayout(model.leftSide, in: a, isPlain: true)
-      right = MapLayout(model.rightSide, in: b, isPlain: true)
-      difference = MapLayout(model.leftSide, in: c, isPlain: true)
+      left = MapLayout(look.leftSide, in: a, isPlain: true)
+      right = MapLayout(look.rightSide, in: b, isPlain: true)
+      difference = MapLayout(look.leftSide, in: c, isPlain: true)
       numbers = d
       return
     }
     guard area.height >= least + 6 else {
       // Too low for maps: numbers alone.
       let nothing = Rect(x: area.x, y: area.y, width: 0, height: 0)
-      left = MapLayout(model.leftSide, in: nothing, isPlain: true)
+      left = MapLayout(look.leftSide, in: nothing, isPlain: true)
       (right, difference, numbers) = (left, left, area)
       return
     }
@@ -216,9 +219,9 @@ struct CompareLayout {
     let (maps, below) = area.splitTop(area.height - rows)
     let (a, rest) = maps.splitLeft(area.width / 3)
     let (b, c) = rest.splitLeft(area.width / 3)
-    left = MapLayout(model.leftSide, in: a, isPlain: true)
-    right = MapLayout(model.rightSide, in: b, isPlain: true)
-    difference = MapLayout(model.leftSide, in: c, isPlain: true)
+    left = MapLayout(look.leftSide, in: a, isPlain: true)
+    right = MapLayout(look.rightSide, in: b, isPlain: true)
+    difference = MapLayout(look.leftSide, in: c, isPlain: true)
     numbers = below
   }
 
@@ -253,15 +256,15 @@ struct HeadsLayout {
   let first: Int
 
   /// Scrolls by lines so that the chosen head is in sight.
-  init(_ model: Model) {
-    area = ScreenLayout(model).main.inset()
-    order = HeadsLayout.sorted(model)
+  init(_ look: Look) {
+    area = ScreenLayout(look).main.inset()
+    order = HeadsLayout.sorted(look)
     let area = area, count = order.count
     // A line of pictures a layer, when that fits: heads of one number then stand under each other.
-    let heads = model.source.heads, layers = model.source.layers.count
+    let heads = look.source.heads, layers = look.source.layers.count
     let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
       high = area.height / max(layers, 1) - 1
-    if wide >= 9, high >= 3, model.viewpoint.sort == .layer, model.viewpoint.filter == nil {
+    if wide >= 9, high >= 3, look.viewpoint.sort == .layer, look.viewpoint.filter == nil {
       (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 6 / 10)))
       (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
       first = 0
@@ -273,7 +276,7 @@ struct HeadsLayout {
     (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
     columns = max(1, (area.width + 2) / (thumbWidth + 2))
     rows = max(1, area.height / (thumbHeight + 1))
-    let chosen = order.firstIndex(of: model.viewpoint.head) ?? 0
+    let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
     let page = max(0, chosen / columns - rows + 1)
     first = page * columns
   }
@@ -294,24 +297,24 @@ struct HeadsLayout {
 
   /// By the number in force, largest first (entropy: smallest); what is not known yet comes last,
   /// and equal ones keep the order of the file.
-  private static func sorted(_ model: Model) -> [HeadID] {
-    let all = model.source.allHeads
+  private static func sorted(_ look: Look) -> [HeadID] {
+    let all = look.source.allHeads
     var heads = all
-    if let filter = model.viewpoint.filter {
-      heads = all.filter { filter.holds(model.headNumber(filter.name, $0)?.value) }
-      if heads.isEmpty { heads = [model.viewpoint.head] }
+    if let filter = look.viewpoint.filter {
+      heads = all.filter { filter.holds(look.headNumber(filter.name, $0)?.value) }
+      if heads.isEmpty { heads = [look.viewpoint.head] }
     }
     func key(_ head: HeadID) -> Double {
-      switch model.viewpoint.sort {
+      switch look.viewpoint.sort {
       case .layer: 0
-      case .sparsity: -(model.table(head)?.sparsity(model.lambda) ?? -1)
-      case .sink: -(model.summary(head)?.sink.mass ?? -1)
-      case .entropy: model.summary(head)?.entropy ?? .infinity
+      case .sparsity: -(look.table(head)?.sparsity(look.lambda) ?? -1)
+      case .sink: -(look.summary(head)?.sink.mass ?? -1)
+      case .entropy: look.summary(head)?.entropy ?? .infinity
       case .number:
-        -(model.headNumber(model.scoreName ?? "sparsity", head)?.value ?? -.greatestFiniteMagnitude)
+        -(look.headNumber(look.scoreName ?? "sparsity", head)?.value ?? -.greatestFiniteMagnitude)
       case .pattern:
         Double(
-          model.summary(head).flatMap { PatternLabel.Name.allCases.firstIndex(of: $0.label.name) }
+          look.summary(head).flatMap { PatternLabel.Name.allCases.firstIndex(of: $0.label.name) }
             ?? 99)
       }
     }

@@ -12,7 +12,7 @@ struct LessonPanel {
   /// Reads the model.
   init(_ model: Model) {
     self.model = model
-    paint = Paint(model)
+    paint = Paint(model.look)
   }
 
   /// A line before or after it was broken to the panel's width.
@@ -127,9 +127,9 @@ struct LessonPanel {
       lines.append(("now: " + names.map(facts.phrase).joined(separator: ", "), paint.dim))
     }
     // Where the panel of the cursor has no room, its line stands here.
-    let isNarrow = ScreenLayout(model).side.isEmpty
+    let isNarrow = ScreenLayout(model.look).side.isEmpty
     if model.live == nil, [.map, .blocks].contains(model.viewpoint.view),
-      isNarrow && model.width < 120
+      isNarrow && model.display.width < 120
     {
       lines.append((Facts(model).place, paint.dim))
     }

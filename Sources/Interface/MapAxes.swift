@@ -9,14 +9,14 @@ import Sessions
 /// The cursor's marks stand outside of the plot, and its cross on it, so that it is found on any
 /// map.
 struct MapAxes {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   private let layout: MapLayout
 
-  /// Reads the model; `layout` says where the plot is.
-  init(_ model: Model, _ layout: MapLayout) {
-    (self.model, self.layout) = (model, layout)
-    paint = Paint(model)
+  /// Reads the look; `layout` says where the plot is.
+  init(_ look: Look, _ layout: MapLayout) {
+    (self.look, self.layout) = (look, layout)
+    paint = Paint(look)
   }
 
   /// Axes first, then the cursor's own number over them.
@@ -28,14 +28,14 @@ struct MapAxes {
 
   /// Below the plot. A tick that the cursor's mark would cover is left out.
   private func drawKeyAxis(_ grid: inout Grid) {
-    let plot = layout.plot, window = model.viewpoint.window
+    let plot = layout.plot, window = look.viewpoint.window
     let perKey = plot.width / max(window.keys.count, 1)
-    guard perKey >= 4, !model.source.tokens.isEmpty else {
+    guard perKey >= 4, !look.source.tokens.isEmpty else {
       for key in Ticks.of(window.keys, most: max(1, plot.width / 10)) {
         guard let x = layout.column(of: key, window), x + "\(key)".count <= plot.maxX else {
           continue
         }
-        if let cursor = layout.column(of: model.viewpoint.key, window),
+        if let cursor = layout.column(of: look.viewpoint.key, window),
           (x...x + "\(key)".count).contains(cursor)
         {
           continue
@@ -45,14 +45,14 @@ struct MapAxes {
       return
     }
     for key in window.keys {
-      guard let x = layout.column(of: key, window), let token = model.token(key) else { continue }
+      guard let x = layout.column(of: key, window), let token = look.token(key) else { continue }
       grid.put(Self.clipped(token, perKey - 1), x, layout.axis, paint.dim)
     }
   }
 
   /// Left of the plot, ending at its edge.
   private func drawQueryAxis(_ grid: inout Grid) {
-    let plot = layout.plot, window = model.viewpoint.window
+    let plot = layout.plot, window = look.viewpoint.window
     guard window.queries.count <= plot.height else {
       for query in Ticks.of(window.queries, most: max(1, plot.height / 3)) {
         if let y = layout.line(of: query, window) {
@@ -64,7 +64,7 @@ struct MapAxes {
     for query in window.queries {
       guard let y = layout.line(of: query, window) else { continue }
       let label = Self.clipped(
-        (model.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
+        (look.queryToken(query).map { $0 + " " } ?? "") + "\(query)", layout.gutter - 1)
       grid.put(endingAt: plot.x - 1, label, y, paint.dim)
     }
   }
@@ -78,15 +78,15 @@ struct MapAxes {
 
   /// An arrow on either axis and a cross on the map, readable on any colour.
   private func drawCursor(_ grid: inout Grid) {
-    let window = model.viewpoint.window
-    guard let x = layout.column(of: model.viewpoint.key, window),
-      let y = layout.line(of: model.viewpoint.query, window)
+    let window = look.viewpoint.window
+    guard let x = layout.column(of: look.viewpoint.key, window),
+      let y = layout.line(of: look.viewpoint.query, window)
     else { return }
     let style = paint.accent
-    if model.presents { drawLines(x, y, &grid) }
+    if look.display.presents { drawLines(x, y, &grid) }
     grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
     grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
-    let query = "\(model.viewpoint.query)"
+    let query = "\(look.viewpoint.query)"
     grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
     grid.put(endingAt: layout.plot.x - 1, query, y, style)
     let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"

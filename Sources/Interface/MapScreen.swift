@@ -8,7 +8,7 @@ import Canvas
 /// Also one side of the comparison, with another layout and title. The picture may be a stand-in,
 /// an older window of a live run or a sample of rows; the screen then says so over the plot.
 struct MapScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   private let layout: MapLayout
   private let scale: HeatScale?
@@ -23,49 +23,49 @@ struct MapScreen {
   private let title: (left: String, right: String)?
 
   /// One of several maps: `question` is its picture, `table` its blocks.
-  /// View 1 as the model has it.
-  init(_ model: Model) {
+  /// View 1.
+  init(_ look: Look) {
     self.init(
-      model, MapLayout(model), Needs.map(model), table: model.shownTable(model.viewpoint.head))
+      look, MapLayout(look), Needs.map(look), table: look.shownTable(look.viewpoint.head))
   }
 
   init(
-    _ model: Model, _ layout: MapLayout, _ question: Question?, table: BlockTable?,
+    _ look: Look, _ layout: MapLayout, _ question: Question?, table: BlockTable?,
     title: (left: String, right: String)? = nil
   ) {
-    self.model = model
+    self.look = look
     self.layout = layout
     (self.table, self.question, self.title) = (table, question, title)
-    paint = Paint(model)
-    let fresh = question.flatMap(model.bestMap)
-    let old = model.known.lastMap.flatMap { $0.field == model.mapField ? $0.map : nil }
+    paint = Paint(look)
+    let fresh = question.flatMap(look.bestMap)
+    let old = look.known.lastMap.flatMap { $0.field == look.mapField ? $0.map : nil }
     // While a live source grows, the picture of a moment ago is near enough until the next one is
     // there.
-    let grows = model.live != nil
-    map = fresh ?? old.flatMap { grows || $0.window == model.viewpoint.window ? $0 : nil }
+    let grows = look.live != nil
+    map = fresh ?? old.flatMap { grows || $0.window == look.viewpoint.window ? $0 : nil }
     isStale = fresh == nil && (!grows || map == nil)
-    scale = map.map { HeatScale($0, model.viewpoint, wholeTop: model.wholeTop) }
-    let look = model.mapLook
+    scale = map.map { HeatScale($0, look.viewpoint, wholeTop: look.wholeTop) }
+    let style = look.mapLook
     shade =
-      model.viewpoint.field == nil
-      ? nil : map.map { FieldShade($0, look, model.viewpoint, wholeTop: model.wholeTop) }
+      look.viewpoint.field == nil
+      ? nil : map.map { FieldShade($0, style, look.viewpoint, wholeTop: look.wholeTop) }
   }
 
   /// From back to front: frame, heat, blocks, axes, mass, legend, what is awaited.
   func draw(on grid: inout Grid) {
-    let spec = model.viewpoint.spec
+    let spec = look.viewpoint.spec
     let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
     let right = name + spec.description
     Panel(
       title?.left ?? mapTitle,
-      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(model.viewpoint.lambda)) \(right)",
+      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(look.viewpoint.lambda)) \(right)",
       style: paint.dim, unicode: paint.unicode
     )
     .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
-    if scale != nil, model.viewpoint.overlay != .none { drawSkipped(&grid) }
-    MapAxes(model, layout).draw(on: &grid)
+    if scale != nil, look.viewpoint.overlay != .none { drawSkipped(&grid) }
+    MapAxes(look, layout).draw(on: &grid)
     drawSpark(&grid)
     drawLegend(&grid)
     if isStale || map?.sampled != nil { drawWaiting(&grid) }
@@ -73,8 +73,8 @@ struct MapScreen {
 
   /// What is on the map: the pattern, or a field of the method in force.
   private var mapTitle: String {
-    guard let name = model.viewpoint.field, let setting = model.methodInForce else { return "Map" }
-    let title = model.findings(model.viewpoint.head)?[name]?.title ?? name
+    guard let name = look.viewpoint.field, let setting = look.methodInForce else { return "Map" }
+    let title = look.findings(look.viewpoint.head)?[name]?.title ?? name
     return "\(setting): \(title)"
   }
 
@@ -110,24 +110,24 @@ struct MapScreen {
   /// small blocks get every mark.
   private func drawSkipped(_ grid: inout Grid) {
     guard let table else { return }
-    guard table.isFixed || model.viewpoint.lambda > 0 || model.viewpoint.overlay == .grid else {
+    guard table.isFixed || look.viewpoint.lambda > 0 || look.viewpoint.overlay == .grid else {
       return
     }
-    let look = SkipLookup(table, model.lambda)
-    let window = model.viewpoint.window, plot = layout.plot
+    let skips = SkipLookup(table, look.lambda)
+    let window = look.viewpoint.window, plot = layout.plot
     for y in plot.y..<plot.maxY {
       let queries = layout.queries(y, window)
       for x in plot.x..<plot.maxX {
         let keys = layout.keys(x, window)
-        switch look.share(queries, keys) {
-        case .all where (x + y) % 2 == 0 || look.isSmall(queries, keys):
+        switch skips.share(queries, keys) {
+        case .all where (x + y) % 2 == 0 || skips.isSmall(queries, keys):
           grid[x, y] = paint.mark(paint.cross, over: grid[x, y])
         case .some where (x + y) % 2 == 0:
           grid[x, y] = paint.mark(paint.partialCross, over: grid[x, y])
         default: break
         }
-        guard model.viewpoint.overlay == .grid, look.isWide(queries, keys),
-          look.isCorner(queries, keys)
+        guard look.viewpoint.overlay == .grid, skips.isWide(queries, keys),
+          skips.isCorner(queries, keys)
         else { continue }
         grid[x, y] = paint.mark(paint.unicode ? "┼" : "+", over: grid[x, y], (255, 16))
       }
@@ -139,7 +139,7 @@ struct MapScreen {
   /// Under the map: how much each key column holds, of what is shown.
   private func drawSpark(_ grid: inout Grid) {
     guard let y = layout.spark, let map else { return }
-    if title == nil, let strip = model.tokenStrip { return drawStrip(strip, y, &grid) }
+    if title == nil, let strip = look.tokenStrip { return drawStrip(strip, y, &grid) }
     grid.put(endingAt: layout.plot.x - 1, layout.gutter >= 6 ? "mass" : "m", y, paint.dim)
     var sums = [Double](repeating: 0, count: map.columns)
     for r in 0..<map.rows {
@@ -163,7 +163,7 @@ struct MapScreen {
     grid.put(
       endingAt: layout.plot.x - 1, String(finding.name.prefix(max(1, layout.gutter - 1))), y,
       paint.dim)
-    let window = model.viewpoint.window
+    let window = look.viewpoint.window
     let cells = (0..<layout.plot.width).map { x -> Double in
       let tokens = layout.keys(layout.plot.x + x, window)
       return axis.entries(of: tokens).map { Double(values[$0]) }.filter(\.isFinite).max() ?? .nan
@@ -190,7 +190,7 @@ struct MapScreen {
     func put(_ text: String, _ style: Style) {
       if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
     }
-    let viewpoint = model.viewpoint
+    let viewpoint = look.viewpoint
     put(viewpoint.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
     put(" ", .plain)
     for step in 0..<12 where x < end {
@@ -208,15 +208,15 @@ struct MapScreen {
       put("  \(paint.partialCross)", paint.pruned)
       put(" in part", paint.dim)
     }
-    if model.source.visibility.causal {
+    if look.source.visibility.causal {
       put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim)
     }
   }
 
   /// A bar at the top of the plot: why there is no picture, or how good the present one is.
   private func drawWaiting(_ grid: inout Grid) {
-    let why = question.flatMap(model.refusal)
-    var texts = [why ?? (model.isStopped ? "stopped" : "computing…")]
+    let why = question.flatMap(look.refusal)
+    var texts = [why ?? (look.isStopped ? "stopped" : "computing…")]
     if why == nil, let question, let map, let sampled = map.sampled, !isStale {
       texts = self.texts(
         "sampled", rows: map.window.queries.count / max(1, map.rows * sampled), question)
@@ -230,8 +230,8 @@ struct MapScreen {
   /// What a sampled picture says of itself, from long to short.
   private func texts(_ name: String, rows: Int, _ question: Question) -> [String] {
     let facts = "\(name): 1 row in \(rows)"
-    if model.isStopped { return [facts + ", stopped", "\(name), stopped"] }
-    guard let working = model.workingNow, working.question == question else {
+    if look.isStopped { return [facts + ", stopped", "\(name), stopped"] }
+    guard let working = look.workingNow, working.question == question else {
       return [facts, name]
     }
     let share = working.state.share

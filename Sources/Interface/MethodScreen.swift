@@ -7,30 +7,30 @@ import Sessions
 /// Numbers keep their place on the right whatever else there is; what finds no room is counted, and
 /// `report --fields` has it.
 struct MethodScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The numbers first, then each finding in its rectangle.
   func draw(in rect: Rect, on grid: inout Grid) {
-    let layout = MethodLayout(model, in: rect)
+    let layout = MethodLayout(look, in: rect)
     if !layout.numbers.isEmpty {
       Panel(
-        "Method", right: "L\(model.layerNumber) H\(model.viewpoint.head.head)", style: paint.dim,
+        "Method", right: "L\(look.layerNumber) H\(look.viewpoint.head.head)", style: paint.dim,
         unicode: paint.unicode
       ).draw(in: layout.numbers, on: &grid)
       var lines = Lines(layout.numbers, paint)
-      MethodNumbers(model).draw(&lines, room: layout.numbers.height - 2, on: &grid)
+      MethodNumbers(look).draw(&lines, room: layout.numbers.height - 2, on: &grid)
     }
-    guard let setting = model.methodInForce, model.findings(model.viewpoint.head) != nil else {
+    guard let setting = look.methodInForce, look.findings(look.viewpoint.head) != nil else {
       return
     }
-    let view = FindingView(model, setting)
+    let view = FindingView(look, setting)
     for (finding, place) in layout.items { view.draw(finding, in: place, on: &grid) }
     if layout.left > 0 {
       grid.put(
@@ -53,11 +53,11 @@ struct MethodLayout {
   private(set) var left = 0
 
   /// Below 70 columns there is one panel only: findings, or numbers when there are none.
-  init(_ model: Model, in rect: Rect) {
+  init(_ look: Look, in rect: Rect) {
     let isWide = rect.width >= 70
     let side = isWide ? (rect.width >= 110 ? 44 : 34) : 0
     let (area, right) = rect.splitLeft(rect.width - side)
-    let all = Self.shown(model)
+    let all = Self.shown(look)
     numbers = isWide ? right : (all.isEmpty ? rect : Rect(x: 0, y: 0, width: 0, height: 0))
     guard !all.isEmpty else { return }
     let fields = all.filter(\.isField), rest = all.filter { !$0.isField }
@@ -74,9 +74,9 @@ struct MethodLayout {
   }
 
   /// Everything that is no number, the method's own map first; outputs and tiles stay in files.
-  private static func shown(_ model: Model) -> [Finding] {
-    let main = model.card?.mainField
-    let all = (model.findings(model.viewpoint.head)?.all ?? []).filter { finding in
+  private static func shown(_ look: Look) -> [Finding] {
+    let main = look.card?.mainField
+    let all = (look.findings(look.viewpoint.head)?.all ?? []).filter { finding in
       if case .number = finding.content { return false }
       return !["output", "blocks"].contains(finding.name) || finding.name == main
     }
@@ -114,16 +114,16 @@ struct MethodLayout {
   }
 
   /// Pictures of the fields that are shown.
-  func questions(_ model: Model) -> [Question] {
-    guard let setting = model.methodInForce else { return [] }
-    let paint = Paint(model)
+  func questions(_ look: Look) -> [Question] {
+    guard let setting = look.methodInForce else { return [] }
+    let paint = Paint(look)
     return items.compactMap { finding, rect in
       guard case .field(let field, _) = finding.content else { return nil }
       let inner = rect.inset(2, 1)
       let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
       guard rect.height >= 5, inner.width >= 8 else { return nil }
       return FindingView.question(
-        model, setting, finding.name, field, plot,
+        look, setting, finding.name, field, plot,
         pixelsPerCell: paint.unicode && paint.colors == .palette ? 2 : 1)
     }
   }

@@ -155,7 +155,7 @@ extension Model {
         guard condition.holds({ Facts(self)[$0] }) == true else { return effects }
         lesson?.moves.removeFirst()
       case .press(let keys):
-        guard Needs(self).foreground.allSatisfy(isKnown) || live?.phase == .running else {
+        guard Needs(look).foreground.allSatisfy(look.isKnown) || live?.phase == .running else {
           return effects
         }
         lesson?.moves.removeFirst()

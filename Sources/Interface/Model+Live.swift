@@ -48,18 +48,6 @@ extension Model {
 
   // MARK: Stepping
 
-  /// Tokens of the branch that is looked at.
-  var length: Int {
-    guard let live else { return source.keys }
-    return live.lengths.indices.contains(frame.branch) ? live.lengths[frame.branch] : frame.tokens
-  }
-
-  /// The token that the frame ends with.
-  var step: Step? {
-    let line = known.steps(of: frame.branch)
-    return line.indices.contains(frame.tokens - 1) ? line[frame.tokens - 1] : nil
-  }
-
   /// Moves to the frame that ends with token `position`; beyond the newest one a paused run takes
   /// one step.
   mutating func stepTo(_ position: Int) -> [Effect] {
@@ -68,9 +56,9 @@ extension Model {
       message = "The prompt is being read."
       return []
     }
-    if position >= length {
-      guard position == length, live.phase == .paused, !live.isReplay,
-        frame.tokens == length, frame.branch == live.frame.branch
+    if position >= look.length {
+      guard position == look.length, live.phase == .paused, !live.isReplay,
+        frame.tokens == look.length, frame.branch == live.frame.branch
       else {
         message =
           live.phase == .running ? "This is the newest token." : "Nothing was recorded after this."
@@ -82,7 +70,7 @@ extension Model {
     }
     if position < 0 { message = "This is the first token." }
     let tokens = max(position, 0) + 1
-    isFollowing = tokens == length && frame.branch == live.frame.branch
+    isFollowing = tokens == look.length && frame.branch == live.frame.branch
     look(at: Frame(branch: frame.branch, tokens: tokens))
     return []
   }
@@ -91,7 +79,7 @@ extension Model {
   mutating func goToNewest() {
     guard let live else { return }
     isFollowing = frame.branch == live.frame.branch
-    look(at: isFollowing ? live.frame : Frame(branch: frame.branch, tokens: length))
+    look(at: isFollowing ? live.frame : Frame(branch: frame.branch, tokens: look.length))
   }
 
   /// Runs what is paused and pauses what runs; on a branch of its own the run goes on there.
@@ -125,7 +113,7 @@ extension Model {
   /// The attention that the screen's settings stand for.
   func attention(method: MethodSetting? = nil) -> AttentionChoice {
     AttentionChoice(
-      method: method, lambda: viewpoint.lambda, prefill: viewpoint.spec, decode: decodeSpec)
+      method: method, lambda: viewpoint.lambda, prefill: viewpoint.spec, decode: look.decodeSpec)
   }
 
   /// What a live run is told when lambda or the tile has changed.
@@ -154,30 +142,13 @@ extension Model {
       message = "The prompt is being read."
       return []
     }
-    guard length > live.promptTokens else {
+    guard look.length > live.promptTokens else {
       message = "Nothing was decoded yet: Space runs, then B branches."
       return []
     }
     isFollowing = true
     message = "Decoding anew from token \(max(frame.tokens - 1, live.promptTokens)) with \(choice)."
     return [.send(.branch(from: frame, choice))]
-  }
-
-  /// The branch beside the one that is looked at: its parent, or the trunk's newest child.
-  var otherBranch: Int? {
-    guard let live, live.branches.indices.contains(frame.branch) else { return nil }
-    return live.branches[frame.branch].parent
-      ?? live.branches.last { $0.parent == frame.branch }?.id
-  }
-
-  /// Where two lines of tokens first differ; nil while one is the beginning of the other.
-  func divergence(_ a: Int, _ b: Int) -> Int? {
-    guard let branches = live?.branches, branches.indices.contains(a), branches.indices.contains(b)
-    else { return nil }
-    let one = known.steps(of: a), other = known.steps(of: b)
-    // What lies before the fork is shared.
-    let fork = min(max(branches[a].fork, branches[b].fork), one.count, other.count)
-    return (fork..<min(one.count, other.count)).first { one[$0].token != other[$0].token }
   }
 
   /// Looks at the next branch at the same token; a run is paused, and that branch is the one that
@@ -192,7 +163,7 @@ extension Model {
     }
     let next = (frame.branch + 1) % live.branches.count
     frame.branch = next
-    let tokens = min(frame.tokens, length)
+    let tokens = min(frame.tokens, look.length)
     isFollowing = false
     look(at: Frame(branch: next, tokens: max(tokens, 1)))
     let last = known.steps(of: next).last { !$0.isPrompt }

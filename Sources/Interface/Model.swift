@@ -1,5 +1,3 @@
-public import Analysis
-public import Attention
 public import Canvas
 public import Sessions
 
@@ -43,8 +41,6 @@ public struct Model: Sendable {
   }
   /// The keys of this user.
   public let keymap: Keymap
-  /// Colours of text and frames.
-  public var theme = Theme.standard
   /// Nil for saved dumps.
   public internal(set) var live: LiveStatus?
   /// What is looked at.
@@ -53,12 +49,8 @@ public struct Model: Sendable {
   public internal(set) var isFollowing = true
   /// Answers and refusals so far.
   public internal(set) var known = Known()
-  /// Columns of the screen.
-  public internal(set) var width: Int
-  /// Rows of the screen.
-  public internal(set) var height: Int
-  /// What the terminal can show.
-  public internal(set) var capabilities: Capabilities
+  /// Size and abilities of the terminal.
+  public internal(set) var display: Display
   /// What is looked at, and how.
   public package(set) var viewpoint: Viewpoint
   /// Who gets the keys.
@@ -75,8 +67,6 @@ public struct Model: Sendable {
   public internal(set) var isQuitting = false
   /// Nil when no lesson is playing.
   public internal(set) var lesson: LessonPlay?
-  /// For the projector: a large cursor, and the keys that were pressed.
-  public var presents = false
   /// The last six keys, for the projector.
   public internal(set) var pressed: [Key] = []
   /// Bookmarks, the newest last.
@@ -127,20 +117,27 @@ public struct Model: Sendable {
     sources = [source] + source.others
     sources[0].others = []
     self.keymap = keymap
-    (self.width, self.height, self.capabilities) = (width, height, capabilities)
+    display = Display(width: width, height: height, capabilities: capabilities)
     live = source.live
     viewpoint = chosen ?? Viewpoint(source)
     if chosen == nil { viewpoint.light = capabilities.lightBackground }
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }
 
+  /// What screens and questions read of it.
+  var look: Look {
+    Look(
+      known: known, viewpoint: viewpoint, sources: sources, live: live, frame: frame,
+      lesson: lesson, display: display, isStopped: isStopped)
+  }
+
   // MARK: Answers
 
   /// Takes an answer in; steps of the branch that is looked at give the source its tokens.
   mutating func store(_ question: Question, _ frame: Frame, _ answer: Answer) {
-    known.store(question, frame, answer, shown: mapField, about: source)
-    if case .steps(let branch, _) = answer, branch == self.frame.branch {
-      source.tokens += known.steps(of: branch).dropFirst(source.tokens.count).map(\.text)
+    known.store(question, frame, answer, shown: look.mapField, about: source)
+    if case .steps(self.frame.branch, _) = answer {
+      source.append(known.steps(of: self.frame.branch))
     }
   }
 
@@ -151,8 +148,10 @@ public struct Model: Sendable {
 
   /// Forgets pictures, rows and errors that no screen wants now; tables and summaries stay.
   mutating func prune(keeping wanted: Set<Question>) {
-    let most = live == nil ? (isLong ? 24 : 4 * source.allHeads.count + 64) : 1024
-    let (spec, method, isLive, isLong) = (viewpoint.spec, methodInForce, live != nil, isLong)
+    let (spec, method, isLive, isLong) = (
+      viewpoint.spec, look.methodInForce, live != nil, look.isLong
+    )
+    let most = isLive ? 1024 : (isLong ? 24 : 4 * source.allHeads.count + 64)
     known.prune(above: most) { question in
       if wanted.contains(question) { return true }
       return switch question {
@@ -166,122 +165,8 @@ public struct Model: Sendable {
 
   /// True when nothing need be asked: there is an answer that is near enough, or a failure at this
   /// frame.
-  public func isKnown(_ question: Question) -> Bool {
-    if known.isKnown(question, at: frame, patience: patience) { return true }
-    guard isLong, case .table(let head, var request) = question, request.extent == .whole
-    else { return false }
-    request.extent = .kept
-    return known.table(.table(head, request)) != nil
-  }
-
-  /// While tokens come, the many small pictures of the Heads view are not drawn anew for each of
-  /// them.
-  private var patience: Int {
-    live?.phase == .running && viewpoint.view == .heads ? 64 : 0
-  }
-
-  /// Why there is no answer and will be none.
-  public func refusal(_ question: Question) -> String? { known.refusal(question) }
-
-  /// The block table of a head at the tile in force; nil before it is there.
-  public func table(_ head: HeadID) -> BlockTable? {
-    let question = tableQuestion(head)
-    let isOpen = isLong && known.answer(question) == nil
-    guard let table = known.table(isOpen ? keptQuestion(head) : question) else { return nil }
-    // Of an older frame of a live source it serves as long as it has the same blocks.
-    return live == nil
-      || (table.rowTiles == (source.queries - 1) / table.spec.rows + 1
-        && table.keyTiles == (source.keys - 1) / table.spec.keys + 1)
-      ? table : nil
-  }
-
-  /// The lambda that a table is asked for: tables of the lse criterion hold for one, the others for
-  /// all.
-  private var tableLambda: Double { viewpoint.spec.criterion == .lse ? viewpoint.lambda : 0 }
-
-  /// What is asked for that table.
-  func tableQuestion(_ head: HeadID) -> Question {
-    .table(head, TableRequest(viewpoint.spec, lambda: tableLambda))
-  }
-
-  /// What a head does on the whole; nil before it is known.
-  public func summary(_ head: HeadID) -> HeadSummary? { known.summary(head) }
-
-  /// Known as soon as the whole map was shown once.
-  var wholeTop: Float? { known.wholeTop(mapField, muted: mutedKey) }
-
-  /// The picture that answers a question.
-  func map(_ question: Question) -> PooledMap? { known.picture(question) }
-
-  /// What a query gives each key; with the sink muted, of what is left.
-  public func row(_ query: Int) -> [Float]? {
-    guard var row = known.row(rowField, query) else { return nil }
-    guard viewpoint.field == nil else { return row.count == source.keys ? row : nil }
-    if let muted = mutedKey, row.indices.contains(muted), row[muted] < 1 {
-      let rest = 1 - row[muted]
-      row[muted] = 0
-      for key in row.indices { row[key] /= rest }
-    }
-    return row
-  }
-
-  /// What the pass of the frame's newest token did.
-  var detail: StepDetail? {
-    // While tokens come, that of a moment ago.
-    live?.phase == .running || isKnown(.detail) ? known.detail : nil
-  }
-
-  /// The blocks of the newest row of the chosen head.
-  var rowTable: BlockTable? { known.table(rowQuestion) }
-
-  /// The blocks of the frame's last row, at the tile that the step was decided with.
-  var rowQuestion: Question {
-    .table(
-      viewpoint.head,
-      TableRequest(
-        step?.tile ?? decodeSpec, lambda: tableLambda, .row(max(0, source.queries - 1))))
-  }
-
-  /// The tile that single tokens are decided with: as the run was begun while the tile of prompts is the one it was begun
-  /// with, else at the preset in use.
-  var decodeSpec: TileSpec {
-    if let begun = source.live?.attention, begun.prefill == viewpoint.spec { return begun.decode }
-    let preset = TilePreset.all.first { $0.prefill == viewpoint.spec }
-    var spec = preset?.decode ?? .standard(queries: 1)
-    if preset == nil { spec.keys = viewpoint.spec.keys }
-    (spec.order, spec.criterion) = (viewpoint.spec.order, viewpoint.spec.criterion)
-    spec.splits = viewpoint.spec.splits
-    if preset == nil || preset?.name == TilePreset.all[0].name { spec.vote = .group }
-    return spec
-  }
-
-  // MARK: Facts
-
-  /// The lambda in force, at most 1.
-  public var lambda: Lambda { (try? Lambda(viewpoint.lambda)) ?? (try! Lambda(1)) }
-
-  /// The layer as the file calls it.
-  public var layerNumber: Int { source.layers[viewpoint.head.layer] }
-
-  /// The text of a key's token; queries are keys too, shifted by the offset.
-  public func token(_ key: Int) -> String? {
-    source.tokens.indices.contains(key) ? source.tokens[key] : nil
-  }
-
-  /// The text of a query row's own token.
-  public func queryToken(_ query: Int) -> String? { token(source.visibility.position(row: query)) }
-
-  /// The key whose column is muted, when muting is on and the sink is known.
-  public var mutedKey: Int? { viewpoint.mute ? summary(viewpoint.head)?.sink.position ?? 0 : nil }
-
-  /// "!" behind the name of a head whose data hold NaN, infinities or rows that do not sum to one.
-  public func doubt(_ head: HeadID) -> String {
-    summary(head).map { $0.quality.isClean ? "" : "!" } ?? ""
-  }
+  public func isKnown(_ question: Question) -> Bool { look.isKnown(question) }
 
   /// Done and wanted, of the work on all heads.
-  public var progress: (done: Int, total: Int) {
-    let all = Needs(self).everyHead
-    return (all.filter(isKnown).count, all.count)
-  }
+  public var progress: (done: Int, total: Int) { look.progress }
 }

@@ -38,13 +38,13 @@ struct Paint {
   /// Accents of text and frames.
   let theme: Theme
 
-  /// What this model's terminal can show and its user has chosen.
-  init(_ model: Model) {
-    theme = model.theme
-    colors = model.capabilities.colors
-    unicode = model.capabilities.unicode
-    map = model.viewpoint.colors
-    light = model.viewpoint.light
+  /// What the terminal can show and its user has chosen.
+  init(_ look: Look) {
+    theme = look.display.theme
+    colors = look.display.capabilities.colors
+    unicode = look.display.capabilities.unicode
+    map = look.viewpoint.colors
+    light = look.viewpoint.light
   }
 
   /// Ten steps from little to much, by ink.

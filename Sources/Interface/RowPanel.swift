@@ -9,32 +9,32 @@ import Canvas
 /// Weights are shaded by their logarithm, four decades below the row's largest: a row's tail is
 /// what one looks for here.
 struct RowPanel {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The text around the cursor's key, and on the last line the heaviest keys.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard rect.height >= 3 else { return }
-    let query = model.viewpoint.query
-    let name = model.queryToken(query).map { " \"\($0)\"" } ?? ""
+    let query = look.viewpoint.query
+    let name = look.queryToken(query).map { " \"\($0)\"" } ?? ""
     Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode)
       .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    guard let row = model.row(query) else {
+    guard let row = look.row(query) else {
       let why =
-        model.refusal(model.rowOfMap(query))
-        ?? (model.isStopped ? "stopped" : "computing…")
+        look.refusal(look.rowOfMap(query))
+        ?? (look.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
     let (text, last) = inner.splitTop(max(1, inner.height - 1))
-    if inner.height == 1 || model.source.tokens.isEmpty {
+    if inner.height == 1 || look.source.tokens.isEmpty {
       drawTop(row, in: inner, on: &grid)
     } else {
       drawText(row, in: text, on: &grid)
@@ -47,9 +47,9 @@ struct RowPanel {
     let top = max(row.max() ?? 0, 1e-9)
     var x = rect.x, y = rect.y
     var key = firstKey(room: rect.width * rect.height)
-    while key < min(row.count, model.source.tokens.count), y < rect.maxY {
-      var text = Printable.text(model.source.tokens[key])
-      let isCursor = key == model.viewpoint.key
+    while key < min(row.count, look.source.tokens.count), y < rect.maxY {
+      var text = Printable.text(look.source.tokens[key])
+      let isCursor = key == look.viewpoint.key
       if isCursor { text = "[\(text)]" }
       let width = Width.of(text)
       if x + width > rect.maxX {
@@ -57,7 +57,7 @@ struct RowPanel {
         if y >= rect.maxY { break }
         if text.first == " " { text.removeFirst() }
       }
-      let isPast = key < model.source.visibility.limit(row: model.viewpoint.query)
+      let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
       x = grid.put(
         text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
       key += 1
@@ -66,10 +66,10 @@ struct RowPanel {
 
   /// The first key shown: the cursor's stands a third in.
   private func firstKey(room: Int) -> Int {
-    var key = min(model.viewpoint.key, model.source.tokens.count - 1), used = 0
+    var key = min(look.viewpoint.key, look.source.tokens.count - 1), used = 0
     while key > 0, used < room / 3 {
       key -= 1
-      used += Width.of(model.source.tokens[key])
+      used += Width.of(look.source.tokens[key])
     }
     return max(key, 0)
   }
@@ -105,7 +105,7 @@ struct RowPanel {
     }
     var x = grid.put("most: ", rect.x, rect.y, paint.dim, limit: rect.width)
     for key in best {
-      let token = model.token(key).map { " \"\($0)\"" } ?? ""
+      let token = look.token(key).map { " \"\($0)\"" } ?? ""
       let item = "\(Numbers.short(Double(row[key]))) k\(key)\(token)"
       guard x + Width.of(item) <= rect.maxX else { break }
       x = grid.put(item, x, rect.y) + 2

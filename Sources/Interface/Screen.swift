@@ -14,6 +14,8 @@ public func view(_ model: Model) -> Grid { Screen(model).grid }
 struct Screen {
   /// What is drawn.
   let model: Model
+  /// What views read of it.
+  let look: Look
   /// Colours and glyphs of this terminal.
   let paint: Paint
   /// Who gets which rectangle.
@@ -22,43 +24,45 @@ struct Screen {
   /// Lays the screen out.
   init(_ model: Model) {
     self.model = model
-    paint = Paint(model)
-    layout = ScreenLayout(model)
+    look = model.look
+    paint = Paint(look)
+    layout = ScreenLayout(look)
   }
 
   /// The whole screen; below the least size, only what size is needed.
   var grid: Grid {
-    var grid = Grid(width: model.width, height: model.height)
+    var grid = Grid(width: model.display.width, height: model.display.height)
     let least = ScreenLayout.minimum
-    guard model.width >= least.width, model.height >= least.height else {
+    guard model.display.width >= least.width, model.display.height >= least.height else {
       let whole =
-        "attnscope needs \(least.width)x\(least.height); this is \(model.width)x\(model.height)"
-      let text = model.width >= whole.count ? whole : "\(least.width)x\(least.height) needed"
-      grid.put(text, 0, model.height / 2)
+        "attnscope needs \(least.width)x\(least.height); this is \(model.display.width)x\(model.display.height)"
+      let text =
+        model.display.width >= whole.count ? whole : "\(least.width)x\(least.height) needed"
+      grid.put(text, 0, model.display.height / 2)
       return grid
     }
     switch model.viewpoint.view {
     case .map:
-      MapScreen(model).draw(on: &grid)
-      SidePanel(model).draw(in: layout.side, on: &grid)
-      RowPanel(model).draw(in: layout.row, on: &grid)
-    case .heads: HeadsScreen(model).draw(in: layout.main, on: &grid)
-    case .blocks where model.isByTable: BlocksScreen(model).draw(in: layout.main, on: &grid)
-    case .blocks: MethodScreen(model).draw(in: layout.main, on: &grid)
-    case .sinks: SinksScreen(model).draw(in: layout.main, on: &grid)
+      MapScreen(look).draw(on: &grid)
+      SidePanel(look).draw(in: layout.side, on: &grid)
+      RowPanel(look).draw(in: layout.row, on: &grid)
+    case .heads: HeadsScreen(look).draw(in: layout.main, on: &grid)
+    case .blocks where look.isByTable: BlocksScreen(look).draw(in: layout.main, on: &grid)
+    case .blocks: MethodScreen(look).draw(in: layout.main, on: &grid)
+    case .sinks: SinksScreen(look).draw(in: layout.main, on: &grid)
     case .tokens:
-      TokensScreen(model).draw(layout, on: &grid)
-      if !layout.strip.isEmpty, let strip = model.tokenStrip, let setting = model.methodInForce {
-        FindingView(model, setting).draw(strip, in: layout.strip, on: &grid)
+      TokensScreen(look).draw(layout, on: &grid)
+      if !layout.strip.isEmpty, let strip = look.tokenStrip, let setting = look.methodInForce {
+        FindingView(look, setting).draw(strip, in: layout.strip, on: &grid)
       }
-    case .compare: CompareScreen(model).draw(on: &grid)
+    case .compare: CompareScreen(look).draw(on: &grid)
     }
     LessonPanel(model).draw(in: layout.lesson, on: &grid)
     drawHeader(&grid)
     drawCaption(&grid)
     drawFooter(&grid)
     drawOverlay(&grid)
-    if model.presents { drawPressed(&grid) }
+    if model.display.presents { drawPressed(&grid) }
     return paint.unicode ? grid : grid.inASCII
   }
 
@@ -66,37 +70,37 @@ struct Screen {
   private func drawHeader(_ grid: inout Grid) {
     let source = model.source, viewpoint = model.viewpoint
     grid.fill(layout.header, Cell(" ", paint.bar))
-    var head = "L\(model.layerNumber) H\(viewpoint.head.head)/\(source.heads)"
+    var head = "L\(look.layerNumber) H\(viewpoint.head.head)/\(source.heads)"
     if source.kvHeads < source.heads {
       head += " (kv \(viewpoint.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
     }
-    let size = model.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
-    if model.width < 64 { head = "L\(model.layerNumber) H\(viewpoint.head.head)" }
+    let size = model.display.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
+    if model.display.width < 64 { head = "L\(look.layerNumber) H\(viewpoint.head.head)" }
     var parts = [head] + size + [state]
     if let meter = model.meter {
       parts.insert("\(Numbers.short(meter.perSecond / 1000)) kB/s", at: 0)
     }
     let right = parts.joined(separator: "  ")
-    let room = model.width - Width.of(right) - 2
+    let room = model.display.width - Width.of(right) - 2
     var at = grid.put(" attnscope", 0, 0, Style(bold: true, reverse: true), limit: room)
     at = grid.put("  \(source.name)", at, 0, paint.bar, limit: max(0, room - at))
     if let name = source.model { grid.put("  \(name)", at, 0, paint.bar, limit: max(0, room - at)) }
-    grid.put(endingAt: model.width - 1, right, 0, paint.bar)
+    grid.put(endingAt: model.display.width - 1, right, 0, paint.bar)
   }
 
   /// Whether everything that was asked for is there.
   private var state: String {
     if let live = model.live { return liveState(live) }
     if model.isStopped { return paint.unicode ? "■ stopped" : "stopped" }
-    if model.isLong {
+    if look.isLong {
       let sign = paint.unicode ? "◐" : "~"
-      if let working = model.workingNow {
-        return "\(sign) \(model.workingName) \(Numbers.fixed(100 * working.state.share, 0)) %"
+      if let working = look.workingNow {
+        return "\(sign) \(look.workingName) \(Numbers.fixed(100 * working.state.share, 0)) %"
       }
-      let missing = Needs(model).foreground.first { !model.isKnown($0) }
+      let missing = Needs(look).foreground.first { !look.isKnown($0) }
       if let missing, !model.isWhole { return "\(sign) \(missing.name)" }
     }
-    let (done, total) = model.progress
+    let (done, total) = look.progress
     if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
     let eighth = total == 0 ? 0 : done * 6 / total
     let bar =
@@ -108,8 +112,8 @@ struct Screen {
   /// The phase of a run, and where in it the screen looks when that is not the end.
   private func liveState(_ live: LiveStatus) -> String {
     let place =
-      model.frame.tokens == model.length || model.frame.tokens == 0
-      ? "" : " at \(model.frame.tokens)/\(model.length)"
+      model.frame.tokens == look.length || model.frame.tokens == 0
+      ? "" : " at \(model.frame.tokens)/\(look.length)"
     switch live.phase {
     case .prefill(let layer, let layers):
       let share = "\(live.frame.tokens)/\(live.promptTokens)"
@@ -128,10 +132,10 @@ struct Screen {
     guard !layout.caption.isEmpty else { return }
     if let message = model.message {
       grid.put(message, 1, layout.caption.y, paint.warning)
-    } else if let badge = model.summary(model.viewpoint.head)?.quality.badges.first {
+    } else if let badge = look.summary(model.viewpoint.head)?.quality.badges.first {
       grid.put("! " + badge, 1, layout.caption.y, paint.warning)
     } else {
-      let caption = model.caption
+      let caption = look.caption
       let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption
       grid.put(tone, 1, layout.caption.y, paint.dim)
     }
@@ -160,9 +164,9 @@ struct Screen {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
     let items = model.keymap.footer(
-      model.viewpoint.view, isLive: model.live != nil, knob: model.knobInForce)
+      model.viewpoint.view, isLive: model.live != nil, knob: look.knobInForce)
     for item in items {
-      guard x + Width.of(item) < model.width else { break }
+      guard x + Width.of(item) < model.display.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2
     }
   }

@@ -8,14 +8,14 @@ import Canvas
 /// The same panel beside the text of a dump. With another method than that of block tables, its
 /// numbers stand where BLASST's would.
 struct SidePanel {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
   /// Of the block under the cursor; nothing before the table is there.
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// From the top: head, method, curve where there is room, the block under the cursor.
@@ -24,27 +24,27 @@ struct SidePanel {
     Panel(
       "Head",
       right:
-        "L\(model.layerNumber) H\(model.viewpoint.head.head)\(model.doubt(model.viewpoint.head))",
+        "L\(look.layerNumber) H\(look.viewpoint.head.head)\(look.doubt(look.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
     head(&lines, &grid)
-    if model.isByTable {
+    if look.isByTable {
       lines.rule(
-        "BLASST" + model.doubt(model.viewpoint.head), right: model.viewpoint.spec.description,
+        "BLASST" + look.doubt(look.viewpoint.head), right: look.viewpoint.spec.description,
         on: &grid)
       blasst(&lines, &grid)
     } else {
       let room = max(4, lines.end - lines.y - reasonLines.count - 2)
-      MethodNumbers(model).draw(&lines, room: room, on: &grid)
+      MethodNumbers(look).draw(&lines, room: room, on: &grid)
     }
     let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
-    if spare >= 3, model.isByTable {
+    if spare >= 3, look.isByTable {
       let height = min(spare, 14)
-      CurvePlot(model).draw(
+      CurvePlot(look).draw(
         in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
       lines.y += height
     }
@@ -54,10 +54,10 @@ struct SidePanel {
 
   /// Pattern, sink and entropy of the head, or why they are not there.
   private func head(_ lines: inout Lines, _ grid: inout Grid) {
-    guard let summary = model.summary(model.viewpoint.head) else {
+    guard let summary = look.summary(look.viewpoint.head) else {
       let why =
-        model.refusal(.summary(model.viewpoint.head))
-        ?? (model.isStopped ? "stopped" : "computing…")
+        look.refusal(.summary(look.viewpoint.head))
+        ?? (look.isStopped ? "stopped" : "computing…")
       lines.wrap(why, paint.dim, on: &grid)
       return
     }
@@ -74,7 +74,7 @@ struct SidePanel {
     } else {
       lines.put(others, paint.dim, on: &grid)
     }
-    let token = model.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
+    let token = look.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
     lines.field(
       "sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid
     )
@@ -89,12 +89,12 @@ struct SidePanel {
 
   /// What the threshold does to this head: blocks, dropped mass, output error.
   private func blasst(_ lines: inout Lines, _ grid: inout Grid) {
-    guard let table = model.table(model.viewpoint.head) else {
-      let question = model.tableQuestion(model.viewpoint.head)
-      lines.put(model.refusal(question) ?? model.waiting(question), paint.dim, on: &grid)
+    guard let table = look.table(look.viewpoint.head) else {
+      let question = look.tableQuestion(look.viewpoint.head)
+      lines.put(look.refusal(question) ?? look.waiting(question), paint.dim, on: &grid)
       return
     }
-    let lambda = model.lambda
+    let lambda = look.lambda
     lines.field(
       "lambda", table.isFixed ? "none: the mask was stored" : MapScreen.lambdaText(lambda.value),
       paint.strong, on: &grid)
@@ -114,32 +114,32 @@ struct SidePanel {
 
   /// The relative output error; of long heads it is sampled, and says so.
   private var errorText: String {
-    guard let findings = model.findings(model.viewpoint.head) else {
-      return model.findingsQuestion(model.viewpoint.head).flatMap(model.refusal) ?? "…"
+    guard let findings = look.findings(look.viewpoint.head) else {
+      return look.findingsQuestion(look.viewpoint.head).flatMap(look.refusal) ?? "…"
     }
     guard let error = findings["error"]?.number else { return "needs V" }
-    return "\(Numbers.short(error)) \(model.isLong ? "sampled" : "rel L2")"
+    return "\(Numbers.short(error)) \(look.isLong ? "sampled" : "rel L2")"
   }
 
   /// Why the block under the cursor is computed or skipped.
   private var reasonLines: [(String, Style)] {
-    let viewpoint = model.viewpoint
-    let query = model.queryToken(viewpoint.query).map { " \"\($0)\"" } ?? ""
-    let key = model.token(viewpoint.key).map { " \"\($0)\"" } ?? ""
+    let viewpoint = look.viewpoint
+    let query = look.queryToken(viewpoint.query).map { " \"\($0)\"" } ?? ""
+    let key = look.token(viewpoint.key).map { " \"\($0)\"" } ?? ""
     var lines: [(String, Style)] = [
       ("q \(viewpoint.query)\(query) → k \(viewpoint.key)\(key)", .plain)
     ]
-    let visible = viewpoint.key < model.source.visibility.limit(row: viewpoint.query)
-    if let row = model.row(viewpoint.query), viewpoint.key < row.count, visible {
-      let name = viewpoint.field == nil ? "p" : model.mapField.name
+    let visible = viewpoint.key < look.source.visibility.limit(row: viewpoint.query)
+    if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
+      let name = viewpoint.field == nil ? "p" : look.mapField.name
       lines.append(("\(name) \(Numbers.short(Double(row[viewpoint.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
-    if model.isByTable {
-      lines += Reason(model).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+    if look.isByTable {
+      lines += Reason(look).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
     }
-    if let live = model.live, viewpoint.query >= live.promptTokens {
+    if let live = look.live, viewpoint.query >= live.promptTokens {
       lines.append(("decoded alone: view 5 has its blocks", paint.dim))
     }
     return lines
@@ -155,14 +155,14 @@ struct Reason {
   /// One or two short lines; `isPruned` asks for the colour that means skipped.
   let lines: [(text: String, isPruned: Bool)]
 
-  init(_ model: Model) {
-    guard let table = model.table(model.viewpoint.head) else {
+  init(_ look: Look) {
+    guard let table = look.table(look.viewpoint.head) else {
       lines = []
       return
     }
-    let i = model.viewpoint.query / table.spec.rows, j = model.viewpoint.key / table.spec.keys
+    let i = look.viewpoint.query / table.spec.rows, j = look.viewpoint.key / table.spec.keys
     let margin = table.margins[i * table.keyTiles + j]
-    let threshold = model.lambda.threshold
+    let threshold = look.lambda.threshold
     let name = "block (\(i),\(j))"
     if margin.isNaN {
       lines = [(name, false), ("no row of it may see it", false)]

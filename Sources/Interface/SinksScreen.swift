@@ -10,15 +10,15 @@ import Sessions
 /// in force has a main one. Source of the sink rate: "When Attention Sink Emerges", 2024, arXiv
 /// 2410.10781.
 struct SinksScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
   /// Mean attention on the first token above which a head has a sink: the ε of the paper.
   static let threshold = 0.3
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The matrix of heads, and beside it keys or strips where there is room.
@@ -31,31 +31,31 @@ struct SinksScreen {
 
   /// Layers down and heads across, the part that holds the chosen head.
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
-    let title = model.scoreName.map { "\(model.methodInForce?.id ?? ""): \($0)" }
+    let title = look.scoreName.map { "\(look.methodInForce?.id ?? ""): \($0)" }
     Panel(
       title ?? "Mass on the first token", right: "layer x head", style: paint.dim,
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    let wide = max(2, min(5, (inner.width - 5) / max(model.source.heads, 1)))
+    let wide = max(2, min(5, (inner.width - 5) / max(look.source.heads, 1)))
     let columns = max(1, (inner.width - 5) / wide)
-    let firstHead = max(0, model.viewpoint.head.head - columns + 1)
-    let rows = max(1, min(model.source.layers.count, inner.height - 2))
-    let firstLayer = max(0, model.viewpoint.head.layer - rows + 1)
-    for head in firstHead..<min(model.source.heads, firstHead + columns) {
+    let firstHead = max(0, look.viewpoint.head.head - columns + 1)
+    let rows = max(1, min(look.source.layers.count, inner.height - 2))
+    let firstLayer = max(0, look.viewpoint.head.layer - rows + 1)
+    for head in firstHead..<min(look.source.heads, firstHead + columns) {
       grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
     }
-    for layer in firstLayer..<min(model.source.layers.count, firstLayer + rows) {
+    for layer in firstLayer..<min(look.source.layers.count, firstLayer + rows) {
       let y = inner.y + 1 + layer - firstLayer
-      grid.put("L\(model.source.layers[layer])", inner.x, y, paint.dim, limit: 4)
-      for head in firstHead..<min(model.source.heads, firstHead + columns) {
+      grid.put("L\(look.source.layers[layer])", inner.x, y, paint.dim, limit: 4)
+      for head in firstHead..<min(look.source.heads, firstHead + columns) {
         let place = Rect(x: inner.x + 5 + (head - firstHead) * wide, y: y, width: wide, height: 1)
         drawHead(
-          HeadID(layer: layer, head: head, source: model.source.index), in: place, on: &grid)
+          HeadID(layer: layer, head: head, source: look.source.index), in: place, on: &grid)
       }
     }
     let left = inner.height - 1 - rows
-    guard model.scoreName == nil else {
+    guard look.scoreName == nil else {
       drawScores(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
       return
     }
@@ -64,12 +64,12 @@ struct SinksScreen {
 
   /// One head's place: a share in per cent on its colour, or what is missing.
   private func drawHead(_ head: HeadID, in rect: Rect, on grid: inout Grid) {
-    let isChosen = head == model.viewpoint.head
-    if let name = model.scoreName {
+    let isChosen = head == look.viewpoint.head
+    if let name = look.scoreName {
       return drawScore(name, head, isChosen: isChosen, in: rect, on: &grid)
     }
-    guard let alpha = model.summary(head)?.importance.first else {
-      let note = model.refusal(.summary(head)) == nil ? "…" : "-"
+    guard let alpha = look.summary(head)?.importance.first else {
+      let note = look.refusal(.summary(head)) == nil ? "…" : "-"
       grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
       return
     }
@@ -96,7 +96,7 @@ struct SinksScreen {
 
   /// Least and largest of a number over the heads that are known.
   private func range(_ name: String) -> (low: Double, high: Double)? {
-    let known = model.source.allHeads.compactMap { model.headNumber(name, $0)?.value }
+    let known = look.source.allHeads.compactMap { look.headNumber(name, $0)?.value }
       .filter(\.isFinite)
     guard let low = known.min(), let high = known.max() else { return nil }
     return (low, high)
@@ -106,9 +106,9 @@ struct SinksScreen {
   private func drawScore(
     _ name: String, _ head: HeadID, isChosen: Bool, in rect: Rect, on grid: inout Grid
   ) {
-    guard let (value, unit) = model.headNumber(name, head), let value, let range = range(name)
+    guard let (value, unit) = look.headNumber(name, head), let value, let range = range(name)
     else {
-      let why = model.findingsQuestion(head).flatMap(model.refusal)
+      let why = look.findingsQuestion(head).flatMap(look.refusal)
       let note = why == nil ? "…" : "-"
       grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
       return
@@ -131,15 +131,15 @@ struct SinksScreen {
 
   /// Under the matrix: the chosen head's exact number, the range, and what else could be shown.
   private func drawScores(in rect: Rect, y: Int, on grid: inout Grid) {
-    guard let name = model.scoreName else { return }
-    let head = model.viewpoint.head
-    if let why = model.findingsQuestion(head).flatMap(model.refusal) {
-      grid.put("\(model.methodInForce?.id ?? ""): \(why)", rect.x, y, paint.dim, limit: rect.width)
+    guard let name = look.scoreName else { return }
+    let head = look.viewpoint.head
+    if let why = look.findingsQuestion(head).flatMap(look.refusal) {
+      grid.put("\(look.methodInForce?.id ?? ""): \(why)", rect.x, y, paint.dim, limit: rect.width)
       return
     }
-    let mine = model.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
+    let mine = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
     grid.put(
-      "L\(model.layerNumber) H\(head.head): \(name) \(mine ?? "…")", rect.x, y, paint.strong,
+      "L\(look.layerNumber) H\(head.head): \(name) \(mine ?? "…")", rect.x, y, paint.strong,
       limit: rect.width)
     if let range = range(name) {
       grid.put(
@@ -148,24 +148,24 @@ struct SinksScreen {
     }
     guard y + 2 < rect.maxY else { return }
     grid.put(
-      "numbers: \(model.numberNames.joined(separator: ", "))", rect.x, y + 2, paint.dim,
+      "numbers: \(look.numberNames.joined(separator: ", "))", rect.x, y + 2, paint.dim,
       limit: rect.width)
   }
 
   /// Under the matrix: the share of heads with a sink, over all rows and as published.
   private func drawRates(in rect: Rect, y: Int, on grid: inout Grid) {
-    let known = model.source.allHeads.compactMap(model.summary)
+    let known = look.source.allHeads.compactMap(look.summary)
     guard !known.isEmpty else {
       let why =
-        model.refusal(.summary(model.viewpoint.head))
-        ?? (model.isStopped ? "stopped" : "computing…")
+        look.refusal(.summary(look.viewpoint.head))
+        ?? (look.isStopped ? "stopped" : "computing…")
       grid.put(why, rect.x, y, paint.dim, limit: rect.width)
       return
     }
     let all = SinkRate(
       importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
     grid.put(
-      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads)\(all.heads < model.source.allHeads.count ? " known" : "") heads",
+      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads)\(all.heads < look.source.allHeads.count ? " known" : "") heads",
       rect.x,
       y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)
@@ -183,13 +183,13 @@ struct SinksScreen {
 
   /// The strips along keys and tokens of a method without a block table; false when it has none.
   private func drawMethodSeries(in rect: Rect, on grid: inout Grid) -> Bool {
-    guard !model.isByTable, let setting = model.methodInForce else { return false }
-    let strips = (model.findings(model.viewpoint.head)?.all ?? []).filter { finding in
+    guard !look.isByTable, let setting = look.methodInForce else { return false }
+    let strips = (look.findings(look.viewpoint.head)?.all ?? []).filter { finding in
       if case .series = finding.content { true } else { false }
     }
     guard !strips.isEmpty else { return false }
     let height = max(4, min(8, rect.height / strips.count))
-    let view = FindingView(model, setting)
+    let view = FindingView(look, setting)
     for (index, strip) in strips.enumerated() {
       let y = rect.y + index * height
       let isLast = index == strips.count - 1 || y + 2 * height > rect.maxY
@@ -206,24 +206,24 @@ struct SinksScreen {
     Panel(
       "Keys",
       right:
-        "L\(model.layerNumber) H\(model.viewpoint.head.head)\(model.doubt(model.viewpoint.head))",
+        "L\(look.layerNumber) H\(look.viewpoint.head.head)\(look.doubt(look.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    guard let summary = model.summary(model.viewpoint.head) else {
+    guard let summary = look.summary(look.viewpoint.head) else {
       let why =
-        model.refusal(.summary(model.viewpoint.head))
-        ?? (model.isStopped ? "stopped" : "computing…")
+        look.refusal(.summary(look.viewpoint.head))
+        ?? (look.isStopped ? "stopped" : "computing…")
       grid.put(why, inner.x, inner.y, paint.dim, limit: inner.width)
       return
     }
-    let mine = model.viewpoint.key
+    let mine = look.viewpoint.key
     let cursor =
       summary.columnMass.indices.contains(mine)
       ? Numbers.percent(Double(summary.columnMass[mine])) : "-"
-    let name = model.token(mine).map { " \"\($0)\"" } ?? ""
+    let name = look.token(mine).map { " \"\($0)\"" } ?? ""
     grid.put(
       "mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim,
       limit: inner.width)
@@ -239,7 +239,7 @@ struct SinksScreen {
       let y = inner.y + 4 + line, mass = Double(summary.columnMass[key])
       grid.put(endingAt: inner.x + 7, Numbers.percent(mass), y)
       grid.put(endingAt: inner.x + 13, "\(key)", y, paint.dim)
-      grid.put("\"\(model.token(key) ?? "")\"", inner.x + 14, y, limit: 12)
+      grid.put("\"\(look.token(key) ?? "")\"", inner.x + 14, y, limit: 12)
       let bar = Rect(x: inner.x + 27, y: y, width: max(0, inner.width - 27), height: 1)
       Bar(
         mass / max(Double(summary.columnMass[order[0]]), 1e-9), style: paint.accent,

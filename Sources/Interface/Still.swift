@@ -36,12 +36,8 @@ public enum Still {
   ) async throws {
     let frame = model.frame
     // An answer can make another question: the key of a muted sink, say.
-    for _ in 0..<4 {
-      let needs = Needs(model)
-      let isOfOne = [.map, .blocks, .tokens, .compare].contains(model.viewpoint.view)
-      let missing = (needs.foreground + (isOfOne ? [] : needs.background)).filter {
-        !model.isKnown($0)
-      }
+    for _ in 0..<mostRounds {
+      let missing = missing(model.look)
       if missing.isEmpty { break }
       for question in missing {
         // A lesson follows its answers; what it wants done has no place in a picture.
@@ -49,5 +45,26 @@ public enum Still {
       }
     }
     model.isWhole = true
+  }
+
+  /// The same for a look, which has no lesson to follow.
+  static func complete(
+    _ look: inout Look, _ ask: (Question) async throws -> Answer
+  ) async throws {
+    for _ in 0..<mostRounds {
+      let missing = missing(look)
+      if missing.isEmpty { break }
+      for question in missing { look.store(question, try await ask(question)) }
+    }
+  }
+
+  /// Rounds of questions that answers may lead to.
+  private static let mostRounds = 4
+
+  /// What the view wants and has not got: of many heads all that is wanted later as well.
+  private static func missing(_ look: Look) -> [Question] {
+    let needs = Needs(look)
+    let isOfOne = [.map, .blocks, .tokens, .compare].contains(look.viewpoint.view)
+    return (needs.foreground + (isOfOne ? [] : needs.background)).filter { !look.isKnown($0) }
   }
 }

@@ -9,34 +9,34 @@ import Sessions
 /// Of a saved dump it is the text with the weights of one query; of a run, how likely each token
 /// was.
 struct TokensScreen {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  /// Reads the model.
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  /// Reads the look.
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// Text in the middle, the token beside it, the timeline below.
   func draw(_ layout: ScreenLayout, on grid: inout Grid) {
-    if model.live == nil {
+    if look.live == nil {
       drawDump(in: layout.main, on: &grid)
-      SidePanel(model).draw(in: layout.side, on: &grid)
+      SidePanel(look).draw(in: layout.side, on: &grid)
       return
     }
-    StepPanel(model).draw(in: layout.side, on: &grid)
-    TimelinePanel(model).draw(in: layout.row, on: &grid)
-    let (mine, other) = Self.halves(model, layout.main)
-    drawBranch(model.frame.branch, in: mine, on: &grid)
-    if let branch = model.otherBranch, !other.isEmpty {
+    StepPanel(look).draw(in: layout.side, on: &grid)
+    TimelinePanel(look).draw(in: layout.row, on: &grid)
+    let (mine, other) = Self.halves(look, layout.main)
+    drawBranch(look.frame.branch, in: mine, on: &grid)
+    if let branch = look.otherBranch, !other.isEmpty {
       drawBranch(branch, in: other, on: &grid)
     }
   }
 
   /// The text's own rectangle and, where there is another branch, that one's.
-  static func halves(_ model: Model, _ rect: Rect) -> (Rect, Rect) {
-    guard model.otherBranch != nil, rect.height >= 6 else {
+  static func halves(_ look: Look, _ rect: Rect) -> (Rect, Rect) {
+    guard look.otherBranch != nil, rect.height >= 6 else {
       return (rect, Rect(x: 0, y: 0, width: 0, height: 0))
     }
     return rect.splitTop((rect.height + 1) / 2)
@@ -46,14 +46,14 @@ struct TokensScreen {
 
   /// One branch's text with its attention in the title; tokens after the frame are faint.
   private func drawBranch(_ id: Int, in rect: Rect, on grid: inout Grid) {
-    guard let live = model.live, live.branches.indices.contains(id) else {
+    guard let live = look.live, live.branches.indices.contains(id) else {
       Panel("Text", style: paint.dim, unicode: paint.unicode).draw(in: rect, on: &grid)
       grid.put(
         "The prompt is being read…", rect.x + 2, rect.y + 1, paint.dim, limit: rect.width - 4)
       return
     }
-    let line = model.known.steps(of: id)
-    let isMine = id == model.frame.branch
+    let line = look.known.steps(of: id)
+    let isMine = id == look.frame.branch
     let title = live.branches.count == 1 ? "Text" : "Branch \(id)"
     let attention = line.last { !$0.isPrompt }?.attention ?? live.branches[id].attention
     Panel(
@@ -62,8 +62,8 @@ struct TokensScreen {
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let flow = TextFlow(
-      line.map(\.text), in: rect.inset(2, 1), cursor: isMine ? model.frame.tokens - 1 : focus(id))
-    let differs = model.otherBranch.flatMap { model.divergence(model.frame.branch, $0) }
+      line.map(\.text), in: rect.inset(2, 1), cursor: isMine ? look.frame.tokens - 1 : focus(id))
+    let differs = look.otherBranch.flatMap { look.divergence(look.frame.branch, $0) }
     for place in flow.places {
       grid.put(
         place.text, place.x, place.y,
@@ -74,25 +74,25 @@ struct TokensScreen {
 
   /// Keeps the other branch's text at the same token.
   private func focus(_ id: Int) -> Int {
-    min(model.frame.tokens, model.known.steps(of: id).count) - 1
+    min(look.frame.tokens, look.known.steps(of: id).count) - 1
   }
 
   /// What the title says about the other branch: where it differs, or for how long it does not.
   private func compared(_ id: Int) -> String {
-    guard id == model.frame.branch, let other = model.otherBranch, let live = model.live else {
+    guard id == look.frame.branch, let other = look.otherBranch, let live = look.live else {
       return ""
     }
-    if let at = model.divergence(id, other) { return ", differs from token \(at) on" }
+    if let at = look.divergence(id, other) { return ", differs from token \(at) on" }
     let fork = max(live.branches[id].fork, live.branches[other].fork)
     let both = min(
-      model.known.steps(of: id).count, model.known.steps(of: other).count)
+      look.known.steps(of: id).count, look.known.steps(of: other).count)
     let count = max(0, both - fork)
     return ", the same for \(count) token\(count == 1 ? "" : "s")"
   }
 
   /// By what matters most: the cursor, where branches part, then how surprising the token was.
   private func style(_ step: Step, isMine: Bool, differs: Int?) -> Style {
-    let isCursor = isMine && step.position == model.frame.tokens - 1
+    let isCursor = isMine && step.position == look.frame.tokens - 1
     if isCursor { return Style(bold: true, reverse: true) }
     if step.position == differs {
       var style = paint.warning
@@ -101,7 +101,7 @@ struct TokensScreen {
     }
     if step.isPrompt { return paint.dim }
     var style = Style(underline: differs.map { step.position > $0 } ?? false)
-    if isMine, step.position >= model.frame.tokens { return paint.faint }
+    if isMine, step.position >= look.frame.tokens { return paint.faint }
     guard let logProbability = step.logProbability else { return style }
     // One in a hundred is as dark as it gets.
     let surprise = Float(min(1, -logProbability / 4.6))
@@ -121,22 +121,22 @@ struct TokensScreen {
   /// The tokens of a saved dump, shaded by what the query under the cursor gives them.
   private func drawDump(in rect: Rect, on grid: inout Grid) {
     Panel(
-      "Text", right: "query \(model.viewpoint.query) reads", style: paint.dim,
+      "Text", right: "query \(look.viewpoint.query) reads", style: paint.dim,
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
-    guard !model.source.tokens.isEmpty else {
+    guard !look.source.tokens.isEmpty else {
       grid.put(
         "This file has no token texts; --tokens FILE gives them.", rect.x + 2, rect.y + 1,
         paint.dim, limit: rect.width - 4)
       return
     }
-    let cursor = model.source.visibility.position(row: model.viewpoint.query)
-    let row = model.row(model.viewpoint.query)
+    let cursor = look.source.visibility.position(row: look.viewpoint.query)
+    let row = look.row(look.viewpoint.query)
     let top = max(row?.max() ?? 0, 1e-9)
-    let flow = TextFlow(model.source.tokens, in: rect.inset(2, 1), cursor: cursor)
-    let rows = RowPanel(model)
+    let flow = TextFlow(look.source.tokens, in: rect.inset(2, 1), cursor: cursor)
+    let rows = RowPanel(look)
     for place in flow.places {
-      let isPast = place.token < model.source.visibility.limit(row: model.viewpoint.query)
+      let isPast = place.token < look.source.visibility.limit(row: look.viewpoint.query)
       let weight = row.flatMap { $0.indices.contains(place.token) ? $0[place.token] / top : nil }
       let style =
         place.token == cursor
@@ -152,23 +152,23 @@ struct TokensScreen {
 /// Chances are computed from the logits that were kept: the sum over the vocabulary follows from
 /// the chosen token's own.
 struct StepPanel {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// The token, what might have come instead, what its pass skipped, and what dense attention says.
   func draw(in rect: Rect, on grid: inout Grid) {
     guard !rect.isEmpty else { return }
     Panel(
-      "Token", right: "\(max(0, model.frame.tokens - 1)) of \(model.length)", style: paint.dim,
+      "Token", right: "\(max(0, look.frame.tokens - 1)) of \(look.length)", style: paint.dim,
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
-    guard let step = model.step else {
+    guard let step = look.step else {
       lines.put("nothing yet", paint.dim, on: &grid)
       return
     }
@@ -215,7 +215,7 @@ struct StepPanel {
     lines.field(
       "blocks", "\(step.skippedBlocks)/\(step.visibleBlocks) \(Numbers.percent(sparsity))",
       paint.pruned, on: &grid)
-    if let detail = model.detail, !detail.visible.isEmpty {
+    if let detail = look.detail, !detail.visible.isEmpty {
       layers(detail, &lines, &grid)
     } else {
       lines.put("by layer …", paint.dim, on: &grid)
@@ -239,7 +239,7 @@ struct StepPanel {
       on: &grid)
     let known = detail.sink.filter { !$0.isNaN }
     guard !known.isEmpty else { return }
-    let mine = detail.sink[model.viewpoint.head.layer * detail.heads + model.viewpoint.head.head]
+    let mine = detail.sink[look.viewpoint.head.layer * detail.heads + look.viewpoint.head.head]
     let mean = known.reduce(0, +) / Float(known.count)
     lines.field(
       "sink",
@@ -249,12 +249,12 @@ struct StepPanel {
 
   /// The blocks of the chosen head's newest row, first key left.
   private func row(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
-    let head = "L\(model.layerNumber) H\(model.viewpoint.head.head)"
+    let head = "L\(look.layerNumber) H\(look.viewpoint.head.head)"
     guard let lambda = step.lambda, let exact = try? Lambda(lambda) else {
       lines.field(head, "decided without margins", paint.dim, on: &grid)
       return
     }
-    guard let table = model.rowTable else {
+    guard let table = look.rowTable else {
       lines.field(head, "…", paint.dim, on: &grid)
       return
     }
@@ -274,7 +274,7 @@ struct StepPanel {
   private func shadow(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let divergence = step.divergence else {
       let why =
-        model.live?.hasShadow == true
+        look.live?.hasShadow == true
         ? "prompt tokens are not compared" : "run --shadow dense shows it"
       lines.wrap(why, paint.dim, on: &grid)
       return
@@ -291,18 +291,18 @@ struct StepPanel {
 /// Bars are scaled by track: sparsity and surprise by a fixed range, time and divergence by the
 /// largest shown.
 struct TimelinePanel {
-  private let model: Model
+  private let look: Look
   private let paint: Paint
 
-  init(_ model: Model) {
-    self.model = model
-    paint = Paint(model)
+  init(_ look: Look) {
+    self.look = look
+    paint = Paint(look)
   }
 
   /// As many of the last steps as fit, with the one under the cursor among them.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard rect.height >= 3, let live = model.live else { return }
-    let steps = model.known.steps(of: model.frame.branch).dropFirst(live.promptTokens)
+    guard rect.height >= 3, let live = look.live else { return }
+    let steps = look.known.steps(of: look.frame.branch).dropFirst(live.promptTokens)
     Panel(
       "Timeline", right: "\(steps.count) tokens decoded", style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
@@ -311,12 +311,12 @@ struct TimelinePanel {
     guard room > 4, !steps.isEmpty else {
       let isReading = if case .prefill = live.phase { true } else { false }
       grid.put(
-        isReading ? "The prompt is being read…" : "Space runs the model.", inner.x, inner.y,
+        isReading ? "The prompt is being read…" : "Space runs the look.", inner.x, inner.y,
         paint.dim, limit: inner.width)
       return
     }
     // As many of the last steps as fit, the one under the cursor among them.
-    let cursor = max(0, model.frame.tokens - 1 - live.promptTokens)
+    let cursor = max(0, look.frame.tokens - 1 - live.promptTokens)
     let first = max(0, min(cursor - room / 2, steps.count - room))
     let shown = Array(steps.dropFirst(first).prefix(room))
     for (index, track) in tracks(shown).prefix(inner.height).enumerated() {

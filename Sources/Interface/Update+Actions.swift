@@ -117,7 +117,7 @@ extension Model {
   private mutating func toggleMute() {
     viewpoint.mute.toggle()
     guard viewpoint.mute else { return }
-    if let key = mutedKey { message = "Column of key \(key) left out, rows renormalised." }
+    if let key = look.mutedKey { message = "Column of key \(key) left out, rows renormalised." }
   }
 
   /// One view back or forth; false when there is none.
@@ -144,7 +144,7 @@ extension Model {
   private mutating func moveCursor(_ action: Action, _ count: Int) {
     let isBlocks = viewpoint.view == .blocks
     let window = viewpoint.window
-    let plot = viewpoint.view == .compare ? CompareLayout(self).left.plot : MapLayout(self).plot
+    let plot = viewpoint.view == .compare ? CompareLayout(look).left.plot : MapLayout(look).plot
     let across = isBlocks ? viewpoint.spec.keys : max(1, window.keys.count / max(plot.width, 1))
     let down = isBlocks ? viewpoint.spec.rows : max(1, window.queries.count / max(plot.height, 1))
     let before = (viewpoint.query, viewpoint.key)
@@ -231,7 +231,7 @@ extension Model {
   /// From the key under the cursor to the next lighter one of its row; from the lightest round to
   /// the heaviest.
   private mutating func stepToHeavy() {
-    guard let row = row(viewpoint.query), viewpoint.key < row.count else {
+    guard let row = look.row(viewpoint.query), viewpoint.key < row.count else {
       message = "The row is still being computed."
       return
     }
@@ -248,12 +248,12 @@ extension Model {
     let isUp = action == .lambdaUp || action == .lambdaDecadeUp
     let isDecade = action == .lambdaDecadeDown || action == .lambdaDecadeUp
     let steps = (isUp ? count : -count) * (isDecade ? 4 : 1)
-    if isByTable { stepLambda(0.25 * Double(steps)) } else { stepKnob(steps) }
+    if look.isByTable { stepLambda(0.25 * Double(steps)) } else { stepKnob(steps) }
   }
 
   /// Moves lambda by decades; a stored mask has no use for it.
   mutating func stepLambda(_ decades: Double) {
-    guard source.storedTile == nil || table(viewpoint.head)?.isFixed == false else {
+    guard source.storedTile == nil || look.table(viewpoint.head)?.isFixed == false else {
       message = "This file stores a mask without margins: lambda has no effect on it."
       return
     }

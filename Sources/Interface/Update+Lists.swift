@@ -7,7 +7,7 @@ import Sessions
 extension Model {
   /// Through the heads in the order in which the view shows them.
   mutating func moveInHeads(_ action: Action, _ count: Int) {
-    let layout = HeadsLayout(self)
+    let layout = HeadsLayout(look)
     let here = layout.order.firstIndex(of: viewpoint.head) ?? 0
     let step: Int
     switch action {
@@ -74,7 +74,7 @@ extension Model {
     switch viewpoint.view {
     case .map: point(mouse)
     case .heads:
-      let layout = HeadsLayout(self)
+      let layout = HeadsLayout(look)
       let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return [] }
       if layout.order[index] == viewpoint.head { return perform(.open) }
@@ -88,13 +88,15 @@ extension Model {
 
   /// Puts the cursor where the mouse is.
   private mutating func point(_ mouse: Mouse) {
-    point(mouse, MapLayout(self), viewpoint.window)
+    point(mouse, MapLayout(look), viewpoint.window)
   }
 
   /// Any of the three maps moves the one cursor they share.
   private mutating func pointInComparison(_ mouse: Mouse) {
-    let layout = CompareLayout(self)
-    for map in [layout.left, layout.right, layout.difference] { point(mouse, map, sharedWindow) }
+    let layout = CompareLayout(look)
+    for map in [layout.left, layout.right, layout.difference] {
+      point(mouse, map, look.sharedWindow)
+    }
   }
 
   /// The middle of the tokens under the cell.
@@ -109,7 +111,7 @@ extension Model {
   /// Pans by what the mouse has moved since the last report.
   private mutating func dragMap(_ mouse: Mouse) {
     guard let from = drag, viewpoint.view == .map else { return }
-    let layout = MapLayout(self), window = viewpoint.window
+    let layout = MapLayout(look), window = viewpoint.window
     let keys = (from.x - mouse.x) * window.keys.count / max(layout.plot.width, 1)
     let queries = (from.y - mouse.y) * window.queries.count / max(layout.plot.height, 1)
     viewpoint.window.keys = Self.panned(window.keys, by: keys, within: source.keys)

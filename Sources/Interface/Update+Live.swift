@@ -8,7 +8,7 @@ extension Model {
   mutating func moveInText(_ action: Action, _ count: Int) -> [Effect] {
     let here =
       live == nil ? source.visibility.position(row: viewpoint.query) : frame.tokens - 1
-    let area = TokensScreen.halves(self, ScreenLayout(self).main).0.inset(2, 1)
+    let area = TokensScreen.halves(look, ScreenLayout(look).main).0.inset(2, 1)
     let texts = live == nil ? source.tokens : known.steps(of: frame.branch).map(\.text)
     func line(_ lines: Int) -> Int {
       TextFlow.token(texts, width: area.width, from: here, lines: lines)
@@ -22,7 +22,7 @@ extension Model {
     case .pageUp: wanted = line(-count * max(1, area.height - 1))
     case .pageDown: wanted = line(count * max(1, area.height - 1))
     case .home: wanted = live?.promptTokens ?? 0
-    default: wanted = (live == nil ? source.keys : length) - 1
+    default: wanted = (live == nil ? source.keys : look.length) - 1
     }
     guard live != nil else {
       viewpoint.query = wanted - source.visibility.offset
@@ -32,12 +32,12 @@ extension Model {
       return []
     }
     // Only the arrow to the right decodes one more; leaps stop at the newest.
-    return stepTo(action == .right ? wanted : min(wanted, length - 1))
+    return stepTo(action == .right ? wanted : min(wanted, look.length - 1))
   }
 
   /// The token under the mouse becomes the frame's last one, or the query of a dump.
   mutating func pointAtToken(_ mouse: Mouse) -> [Effect] {
-    let area = TokensScreen.halves(self, ScreenLayout(self).main).0
+    let area = TokensScreen.halves(look, ScreenLayout(look).main).0
     guard area.contains(mouse.x, mouse.y) else { return [] }
     let texts = live == nil ? source.tokens : known.steps(of: frame.branch).map(\.text)
     let cursor =

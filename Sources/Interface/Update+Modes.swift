@@ -9,8 +9,8 @@ extension Model {
     switch key {
     case .up, .character("k"): mode = .help(scroll: max(0, scroll - 1))
     case .down, .character("j"): mode = .help(scroll: scroll + 1)
-    case .pageUp: mode = .help(scroll: max(0, scroll - height / 2))
-    case .pageDown, .character(" "): mode = .help(scroll: scroll + height / 2)
+    case .pageUp: mode = .help(scroll: max(0, scroll - display.height / 2))
+    case .pageDown, .character(" "): mode = .help(scroll: scroll + display.height / 2)
     case .home: mode = .help(scroll: 0)
     default: mode = .normal
     }
@@ -74,7 +74,7 @@ extension Model {
     }
     let isText = viewpoint.view == .tokens, isLive = isText && live != nil
     // In the text of a live run what comes after the token that is looked at can be found too.
-    let end = isText ? length : source.keys
+    let end = isText ? look.length : source.keys
     let matches = TokenSearch(search).matches(source.tokens).filter { $0 < end }
     guard !matches.isEmpty else {
       guard let number = Int(search) else { return say("No token matches \"\(search)\".") }
@@ -256,7 +256,7 @@ extension Model {
     guard let card = source.card(id) else { return say("There is no method \"\(id)\".") }
     let effects = settingCommand("method", id) ?? []
     message = "\(card.title): \(card.idea)"
-    if let need = unmet(card) { message = "\(card.title) needs \(need.rawValue)." }
+    if let need = look.unmet(card) { message = "\(card.title) needs \(need.rawValue)." }
     return effects
   }
 

@@ -31,6 +31,12 @@ extension Model {
     return []
   }
 
+  /// Keeps how far a wanted question is; what nobody waits for is not shown.
+  mutating func take(progress question: Question, _ working: Working) {
+    let isWanted = !isKnown(question) && Needs(look).foreground.contains(question)
+    known.working = isWanted ? (question, working) : nil
+  }
+
   /// The meter's speed over at least half a second.
   private mutating func take(_ bytes: Int, _ seconds: Double) {
     guard let last = meter else { return }
@@ -45,7 +51,7 @@ extension Model {
   mutating func take(_ event: Event) -> [Effect] {
     switch event {
     case .resize(let width, let height):
-      (self.width, self.height) = (width, height)
+      (display.width, display.height) = (width, height)
       return []
     case .hangup:
       isQuitting = true
@@ -54,7 +60,7 @@ extension Model {
     case .mouse(let mouse): return takeMouse(mouse)
     case .key(let key):
       interruptsInARow = 0
-      if presents { pressed = Array((pressed + [key]).suffix(6)) }
+      if display.presents { pressed = Array((pressed + [key]).suffix(6)) }
       return takeKey(key)
     }
   }
@@ -66,9 +72,9 @@ extension Model {
       mode = .normal
       return []
     }
-    let needs = Needs(self)
+    let look = look, needs = Needs(look)
     let isWorking =
-      !isStopped && (needs.foreground + needs.background).contains { !isKnown($0) }
+      !isStopped && (needs.foreground + needs.background).contains { !look.isKnown($0) }
     interruptsInARow += 1
     if let live, live.phase == .running {
       message = "Generation stopped; what was recorded stays. Space goes on, :save FILE keeps it."

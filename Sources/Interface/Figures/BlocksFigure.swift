@@ -10,15 +10,15 @@ import Sessions
 struct BlocksFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page; without a table only its title.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
     sheet.text("Blocks: \(figure.title)", 66, 26, size: 15, bold: true)
-    guard let table = model.table(model.viewpoint.head) else {
+    guard let table = look.table(look.viewpoint.head) else {
       return figure.page(sheet, height: 120, title: figure.title, summary: "")
     }
     let side = (figure.width - 66 - 60) * 0.56
@@ -35,7 +35,7 @@ struct BlocksFigure {
     let end = max(area.maxY, below.maxY + 10) + 62
     let caption = figure.caption([figure.headName])
     let text =
-      "A block is skipped (×) when its margin, in nats, lies under ln λ = \(Numbers.fixed(Double(model.lambda.threshold), 2)). "
+      "A block is skipped (×) when its margin, in nats, lies under ln λ = \(Numbers.fixed(Double(look.lambda.threshold), 2)). "
       + caption + " " + figure.outcome
     let y = sheet.paragraph(text, 66, end, width: figure.width - 90)
     return figure.page(sheet, height: y + 8, title: "Blocks: \(figure.title)", summary: text)
@@ -43,13 +43,13 @@ struct BlocksFigure {
 
   /// Every block by its margin, crosses on what lambda skips.
   private func drawMargins(_ table: BlockTable, _ area: Area, _ sheet: inout Sheet) {
-    let model = figure.model, ink = figure.ink
-    var whole = model
+    let look = figure.look, ink = figure.ink
+    var whole = look
     whole.viewpoint.window = MapWindow(queries: 0..<table.queries, keys: 0..<table.keys)
     if whole.viewpoint.overlay == .none { whole.viewpoint.overlay = .skipped }
     let colors = table.margins.map { margin -> RGB? in
       if margin.isNaN { return nil }
-      return model.viewpoint.colors.tone(Float((1 + Double(margin) / 12).clamped(0, 1)), ink)
+      return look.viewpoint.colors.tone(Float((1 + Double(margin) / 12).clamped(0, 1)), ink)
     }
     // Tiles at the edge may be cut short, so each block is drawn at its own size.
     let (sx, sy) = (area.width / Double(table.keys), area.height / Double(table.queries))
@@ -64,7 +64,7 @@ struct BlocksFigure {
           height: Double(min(table.spec.rows, table.queries - i * table.spec.rows)) * sy)
         sheet.rect(place, fill: color)
         let margin = table.margins[i * table.keyTiles + j]
-        let isSkipped = margin < model.lambda.threshold && model.viewpoint.lambda > 0
+        let isSkipped = margin < look.lambda.threshold && look.viewpoint.lambda > 0
         if place.width >= 34, place.height >= (isSkipped ? 46 : 24), !table.isFixed {
           sheet.text(
             margin == .infinity ? "first" : Numbers.fixed(Double(margin), 1),
@@ -73,7 +73,7 @@ struct BlocksFigure {
       }
     }
     HeatPlate(
-      model: whole, area: area, rows: 0, columns: 0, colors: [], table: table, cellID: "none"
+      look: whole, area: area, rows: 0, columns: 0, colors: [], table: table, cellID: "none"
     ).drawOver(on: &sheet)
   }
 
@@ -93,7 +93,7 @@ struct BlocksFigure {
     for (bin, count) in counts.enumerated() where count > 0 {
       let tall = Double(count) / top * area.height
       let isSkipped =
-        low + Double(bin + 1) * (high - low) / Double(bins) <= Double(figure.model.lambda.threshold)
+        low + Double(bin + 1) * (high - low) / Double(bins) <= Double(figure.look.lambda.threshold)
       sheet.rect(
         Area(x: area.x + Double(bin) * step, y: area.maxY - tall, width: step - 1, height: tall),
         fill: isSkipped ? ink.pruned : ink.accent)
@@ -103,7 +103,7 @@ struct BlocksFigure {
       sheet.text("\(Int(tick))", x(tick), area.maxY + 15, size: 10, .middle, ink.dim)
     }
     sheet.text("blocks by margin (nats)", area.x, area.y - 10, size: 11)
-    let threshold = Double(figure.model.lambda.threshold)
+    let threshold = Double(figure.look.lambda.threshold)
     if threshold.isFinite {
       sheet.line(x(threshold), area.y - 4, x(threshold), area.maxY, ink.pruned, width: 1, dash: 4)
       sheet.text("ln λ", x(threshold) + 4, area.y + 5, size: 10, ink.pruned)
@@ -161,9 +161,9 @@ struct CurvePlate {
           color: isChosen ? ink.accent : ink.grid, width: isChosen ? 2 : 0.8))
     }
     sheet.text("skipped blocks against λ", area.x, area.y - 10, size: 11)
-    let lambda = figure.model.viewpoint.lambda
+    let lambda = figure.look.viewpoint.lambda
     guard lambda > 0, let table = tables.last else { return }
-    let at = x(Scale.log10(lambda)), share = table.sparsity(figure.model.lambda)
+    let at = x(Scale.log10(lambda)), share = table.sparsity(figure.look.lambda)
     sheet.line(at, area.y, at, area.maxY, ink.pruned, width: 1, dash: 4)
     sheet.rect(Area(x: at - 3, y: y(share) - 3, width: 6, height: 6), fill: ink.pruned)
     sheet.text(
@@ -177,18 +177,18 @@ struct CurvePlate {
 struct CurveFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page.
   var picture: Picture {
-    let model = figure.model
+    let look = figure.look
     var sheet = Sheet(figure.ink)
     let title = "Sparsity by λ: \(figure.title)"
     sheet.text(title, 66, 26, size: 15, bold: true)
     let area = Area(x: 66, y: 64, width: figure.width - 100, height: (figure.width - 100) * 0.5)
-    let others = model.source.allHeads.filter { $0 != model.viewpoint.head }.compactMap(model.table)
-    let tables = others + [model.table(model.viewpoint.head)].compactMap { $0 }
+    let others = look.source.allHeads.filter { $0 != look.viewpoint.head }.compactMap(look.table)
+    let tables = others + [look.table(look.viewpoint.head)].compactMap { $0 }
     CurvePlate(figure, area).draw(tables, on: &sheet)
     sheet.text("λ", area.x + area.width / 2, area.maxY + 34, size: 11, .middle)
     let text =

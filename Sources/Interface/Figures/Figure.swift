@@ -48,7 +48,7 @@ public enum FigureKind: String, Sendable, CaseIterable {
 ///
 /// Example: `var figure = Figure(model, .map); try await figure.complete(ask); figure.picture.svg`.
 ///
-/// The catch: it holds a model of its own with a fixed size, so that the same view gives the same
+/// The catch: it holds a look of its own with a fixed size, so that the same view gives the same
 /// bytes in any window. Ask for its answers before reading `picture`.
 public struct Figure: Sendable {
   /// What is shown.
@@ -57,8 +57,8 @@ public struct Figure: Sendable {
   public let isDark: Bool
   /// Points, without the caption.
   public let width: Double
-  /// The model with its answers, on a screen of 160x60 cells.
-  var model: Model
+  /// What it reads, with its answers, on a screen of 160x60 cells.
+  var look: Look
 
   /// Cells on the longer side of a map: finer than that no page shows.
   static let mostCells = 512
@@ -66,50 +66,55 @@ public struct Figure: Sendable {
   /// The figure of the model's view, 760 points wide on a light page, unless told otherwise; widths
   /// are held to 480...4000 points.
   public init(_ model: Model, _ kind: FigureKind? = nil, isDark: Bool? = nil, width: Double = 760) {
-    self.kind = kind ?? FigureKind(model.viewpoint.view)
-    self.isDark = isDark ?? false
+    self.init(model.look, kind, isDark: isDark ?? false, width: width)
+  }
+
+  /// Of a look: the lesson and a stop are left behind.
+  private init(_ look: Look, _ kind: FigureKind?, isDark: Bool, width: Double) {
+    self.kind = kind ?? FigureKind(look.viewpoint.view)
+    self.isDark = isDark
     self.width = min(max(width, 480), 4000)
-    var still = model
+    var still = look
     still.viewpoint.view = self.kind.view
     // A page is no terminal: what a figure shows does not depend on the size of a window.
-    (still.width, still.height, still.lesson) = (160, 60, nil)
-    (still.mode, still.isStopped) = (.normal, false)
-    self.model = still
+    (still.display.width, still.display.height) = (160, 60)
+    (still.lesson, still.isStopped) = (nil, false)
+    self.look = still
   }
 
-  /// Another figure of the same model, with its answers.
+  /// Another figure of the same look, with its answers.
   public func of(_ kind: FigureKind) -> Figure {
-    Figure(model, kind, isDark: isDark, width: width)
+    Figure(look, kind, isDark: isDark, width: width)
   }
 
-  /// Asks for all that it shows and that the model has not got.
+  /// Asks for all that it shows and that is not known yet.
   /// Throws `FigureError` when the source cannot give the map, and what `ask` throws.
   public mutating func complete(_ ask: (Question) async throws -> Answer) async throws {
-    try await Still.complete(&model, ask)
-    for question in questions where !model.isKnown(question) {
-      model.store(question, model.frame, try await ask(question))
+    try await Still.complete(&look, ask)
+    for question in questions where !look.isKnown(question) {
+      look.store(question, try await ask(question))
     }
     // What a view cannot show it says; a figure without its map is none.
-    if let why = questions.first.flatMap(model.refusal) { throw FigureError(why) }
+    if let why = questions.first.flatMap(look.refusal) { throw FigureError(why) }
   }
 
   /// What it shows beyond the view's own questions.
   private var questions: [Question] {
     switch kind {
-    case .map: [mapQuestion(model)]
-    case .compare: [mapQuestion(model.leftSide), mapQuestion(model.rightSide)]
-    case .curve: model.isLong ? [] : model.source.allHeads.map { model.tableQuestion($0) }
+    case .map: [mapQuestion(look)]
+    case .compare: [mapQuestion(look.leftSide), mapQuestion(look.rightSide)]
+    case .curve: look.isLong ? [] : look.source.allHeads.map { look.tableQuestion($0) }
     case .heads:
-      model.source.allHeads.flatMap {
-        [thumbnailQuestion($0), model.tableQuestion($0), .summary($0)]
+      look.source.allHeads.flatMap {
+        [thumbnailQuestion($0), look.tableQuestion($0), .summary($0)]
       }
-    case .blocks where !model.isByTable: FindingFigure.questions(model)
+    case .blocks where !look.isByTable: FindingFigure.questions(look)
     case .blocks, .row, .sinks: []
     }
   }
 
   /// The window of a side at the cells of a page.
-  func mapQuestion(_ side: Model) -> Question {
+  func mapQuestion(_ side: Look) -> Question {
     let window = side.viewpoint.window
     return .picture(
       side.mapField,
@@ -120,11 +125,11 @@ public struct Figure: Sendable {
 
   /// A head's whole pattern, 96 cells on a side at most.
   func thumbnailQuestion(_ head: HeadID) -> Question {
-    let whole = MapWindow(queries: 0..<model.source.queries, keys: 0..<model.source.keys)
-    let cells = min(model.source.keys, 96)
+    let whole = MapWindow(queries: 0..<look.source.queries, keys: 0..<look.source.keys)
+    let cells = min(look.source.keys, 96)
     return .picture(
       .pattern(head),
-      PictureRequest(whole, rows: min(model.source.queries, cells), columns: cells))
+      PictureRequest(whole, rows: min(look.source.queries, cells), columns: cells))
   }
 
   /// The finished page.
@@ -132,7 +137,7 @@ public struct Figure: Sendable {
     switch kind {
     case .map: MapFigure(self).picture
     case .heads: HeadsFigure(self).picture
-    case .blocks where !model.isByTable: FindingFigure(self).picture
+    case .blocks where !look.isByTable: FindingFigure(self).picture
     case .blocks: BlocksFigure(self).picture
     case .sinks: SinksFigure(self).picture
     case .row: RowFigure(self).picture
@@ -147,17 +152,17 @@ public struct Figure: Sendable {
   var ink: Ink { Ink(isDark: isDark) }
 
   /// The head in words.
-  var headName: String { "layer \(model.layerNumber) head \(model.viewpoint.head.head)" }
+  var headName: String { "layer \(look.layerNumber) head \(look.viewpoint.head.head)" }
 
   /// File and head.
-  var title: String { "\(model.source.name), \(headName)" }
+  var title: String { "\(look.source.name), \(headName)" }
 
   /// Everything that a reader needs to make the figure again.
   func caption(_ parts: [String] = []) -> String {
-    let viewpoint = model.viewpoint
-    var words = ["File \(model.source.name)"]
-    if let name = model.source.model { words.append("model \(name)") }
-    words.append("\(model.source.queries) queries by \(model.source.keys) keys")
+    let viewpoint = look.viewpoint
+    var words = ["File \(look.source.name)"]
+    if let name = look.source.model { words.append("model \(name)") }
+    words.append("\(look.source.queries) queries by \(look.source.keys) keys")
     words += parts
     let spec = viewpoint.spec
     words.append(
@@ -170,16 +175,16 @@ public struct Figure: Sendable {
 
   /// How values became colours, for the caption.
   var looks: String {
-    let viewpoint = model.viewpoint
+    let viewpoint = look.viewpoint
     var text =
       "scale \(viewpoint.scale.rawValue), pooling \(viewpoint.pooling.rawValue), colours \(viewpoint.colors.rawValue)"
     if viewpoint.normaliseRows { text += ", each row by its own maximum" }
-    if let muted = model.mutedKey { text += ", key \(muted) left out" }
+    if let muted = look.mutedKey { text += ", key \(muted) left out" }
     return text
   }
 
   /// What BLASST does to the chosen head, in a sentence.
-  public var outcome: String { PlainText(model).outcome }
+  public var outcome: String { PlainText(look).outcome }
 
   /// The sheet as a picture of this figure's width; heights are in points.
   func page(_ sheet: Sheet, height: Double, title: String, summary: String) -> Picture {

@@ -35,7 +35,7 @@ extension Figure {
     switch kind {
     case .map: map
     case .compare: comparison
-    case .blocks where !model.isByTable: findings
+    case .blocks where !look.isByTable: findings
     case .blocks: blocks
     case .heads: heads
     case .sinks: sinks
@@ -49,7 +49,7 @@ extension Figure {
 
   /// A row a cell that holds something visible.
   private var map: FigureData {
-    guard let map = model.map(mapQuestion(model)) else {
+    guard let map = look.map(mapQuestion(look)) else {
       return FigureData(columns: [], rows: [], matrix: nil)
     }
     var rows: [[String]] = []
@@ -64,13 +64,13 @@ extension Figure {
     }
     return FigureData(
       columns: ["query_first", "query_last", "key_first", "key_last", "max", "mean"], rows: rows,
-      matrix: ([map.rows, map.columns], model.viewpoint.pooling == .max ? map.max : map.mean))
+      matrix: ([map.rows, map.columns], look.viewpoint.pooling == .max ? map.max : map.mean))
   }
 
   /// Every number of the method in force; the values of series behind them.
   private var findings: FigureData {
     var rows: [[String]] = []
-    for finding in model.findings(model.viewpoint.head)?.all ?? [] {
+    for finding in look.findings(look.viewpoint.head)?.all ?? [] {
       switch finding.content {
       case .number(let value, let unit):
         rows.append([finding.name, "", value.map { "\($0)" } ?? "", unit.rawValue])
@@ -93,12 +93,12 @@ extension Figure {
 
   /// Both sides and their difference, a row a cell.
   private var comparison: FigureData {
-    let sides = [model.leftSide, model.rightSide]
+    let sides = [look.leftSide, look.rightSide]
     guard let a = sides[0].map(mapQuestion(sides[0])), let b = sides[1].map(mapQuestion(sides[1])),
       let difference = MapDifference(
-        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
+        a, b, usesMean: look.viewpoint.pooling == .mean, look.source.visibility)
     else { return FigureData(columns: [], rows: [], matrix: nil) }
-    let (x, y) = model.viewpoint.pooling == .mean ? (a.mean, b.mean) : (a.max, b.max)
+    let (x, y) = look.viewpoint.pooling == .mean ? (a.mean, b.mean) : (a.max, b.max)
     var rows: [[String]] = []
     for r in 0..<a.rows {
       for c in 0..<a.columns where !difference.values[r * a.columns + c].isNaN {
@@ -117,10 +117,10 @@ extension Figure {
 
   /// A row a block that somebody may see.
   private var blocks: FigureData {
-    guard let table = model.table(model.viewpoint.head) else {
+    guard let table = look.table(look.viewpoint.head) else {
       return FigureData(columns: [], rows: [], matrix: nil)
     }
-    let mask = table.mask(model.lambda)
+    let mask = table.mask(look.lambda)
     var rows: [[String]] = []
     for i in 0..<table.rowTiles {
       for j in 0..<table.keyTiles where mask[i, j] != .invisible {
@@ -144,14 +144,14 @@ extension Figure {
 
   /// A row a head, in the order of the view.
   private var heads: FigureData {
-    let rows = HeadsLayout(model).order.map { head -> [String] in
-      let table = model.table(head), summary = model.summary(head)
-      let dropped = table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(model.lambda) : nil }
+    let rows = HeadsLayout(look).order.map { head -> [String] in
+      let table = look.table(head), summary = look.summary(head)
+      let dropped = table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(look.lambda) : nil }
       return [
-        "\(model.source.layers[head.layer])", "\(head.head)",
+        "\(look.source.layers[head.layer])", "\(head.head)",
         table.map { "\($0.visibleBlocks)" } ?? "",
-        table.map { "\($0.skippedBlocks(model.lambda))" } ?? "",
-        table.map { "\($0.sparsity(model.lambda))" } ?? "", dropped.map { "\($0.mean)" } ?? "",
+        table.map { "\($0.skippedBlocks(look.lambda))" } ?? "",
+        table.map { "\($0.sparsity(look.lambda))" } ?? "", dropped.map { "\($0.mean)" } ?? "",
         dropped.map { "\($0.max)" } ?? "", summary.map { "\($0.entropy)" } ?? "",
         summary.map { "\($0.sink.position)" } ?? "", summary.map { "\($0.sink.mass)" } ?? "",
         summary?.label.name.rawValue ?? "", summary?.sampledRows.map { "\($0)" } ?? "",
@@ -166,25 +166,25 @@ extension Figure {
 
   /// Mean mass of each key of the chosen head.
   private var sinks: FigureData {
-    let mass = model.summary(model.viewpoint.head)?.columnMass ?? []
+    let mass = look.summary(look.viewpoint.head)?.columnMass ?? []
     return FigureData(
       columns: ["key", "token", "mass"],
-      rows: mass.indices.map { ["\($0)", model.token($0) ?? "", number(mass[$0])] },
+      rows: mass.indices.map { ["\($0)", look.token($0) ?? "", number(mass[$0])] },
       matrix: ([mass.count], mass))
   }
 
   /// What the query under the cursor gives each key.
   private var row: FigureData {
-    let row = model.row(model.viewpoint.query) ?? []
+    let row = look.row(look.viewpoint.query) ?? []
     return FigureData(
       columns: ["key", "token", "probability"],
-      rows: row.indices.map { ["\($0)", model.token($0) ?? "", number(row[$0])] },
+      rows: row.indices.map { ["\($0)", look.token($0) ?? "", number(row[$0])] },
       matrix: ([row.count], row))
   }
 
   /// Sparsity and dropped mass at every eighth of a decade of lambda.
   private var curve: FigureData {
-    guard let table = model.table(model.viewpoint.head), table.madeFor == nil else {
+    guard let table = look.table(look.viewpoint.head), table.madeFor == nil else {
       return FigureData(columns: [], rows: [], matrix: nil)
     }
     let rows = stride(from: CurvePlot.left, through: 0, by: 0.125).map { exponent -> [String] in

@@ -12,7 +12,7 @@ import Sessions
 struct FindingFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// Cells on a side of a field.
@@ -20,20 +20,20 @@ struct FindingFigure {
 
   /// The page, or the reason why there is nothing to show.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
-    let setting = model.methodInForce, name = model.card?.title ?? setting?.id ?? "Method"
+    let setting = look.methodInForce, name = look.card?.title ?? setting?.id ?? "Method"
     let title = "\(name): \(figure.title)"
     sheet.text(
       Sheet.clipped(title, width: figure.width - 48, size: 15), 24, 26, size: 15, bold: true)
-    guard let findings = model.findings(model.viewpoint.head) else {
-      let why = model.findingsQuestion(model.viewpoint.head).flatMap(model.refusal) ?? ""
+    guard let findings = look.findings(look.viewpoint.head) else {
+      let why = look.findingsQuestion(look.viewpoint.head).flatMap(look.refusal) ?? ""
       let y = sheet.paragraph(why, 24, 56, width: figure.width - 48)
       return figure.page(sheet, height: y + 12, title: title, summary: why)
     }
     var y = 44.0
     let wide = figure.width - 48
-    let fields = Self.fields(model)
+    let fields = Self.fields(look)
     for start in stride(from: 0, to: fields.count, by: 2) {
       let pair = fields[start..<min(start + 2, fields.count)]
       let side = (wide - 24) / 2
@@ -57,7 +57,7 @@ struct FindingFigure {
       }
     }
     y = numbers(findings, y + 16, &sheet)
-    let words = [model.card?.idea, setting.map { "Setting: \($0)." }].compactMap { $0 }
+    let words = [look.card?.idea, setting.map { "Setting: \($0)." }].compactMap { $0 }
     let notes = findings.notes.map { "\($0)." }
     y = sheet.paragraph((words + notes).joined(separator: " "), 24, y + 8, width: wide)
     return figure.page(sheet, height: y + 10, title: title, summary: words.joined(separator: " "))
@@ -66,37 +66,37 @@ struct FindingFigure {
   // MARK: Fields
 
   /// Fields that are worth a picture, the method's own first; outputs stay in files.
-  static func fields(_ model: Model) -> [Finding] {
-    let main = model.card?.mainField
-    let all = (model.findings(model.viewpoint.head)?.all ?? []).filter {
+  static func fields(_ look: Look) -> [Finding] {
+    let main = look.card?.mainField
+    let all = (look.findings(look.viewpoint.head)?.all ?? []).filter {
       $0.isField && ($0.name == main || !["output", "blocks"].contains($0.name))
     }
     return all.filter { $0.name == main } + all.filter { $0.name != main }
   }
 
   /// The pictures it needs, once the findings are there.
-  static func questions(_ model: Model) -> [Question] {
-    fields(model).compactMap { question(model, $0) }
+  static func questions(_ look: Look) -> [Question] {
+    fields(look).compactMap { question(look, $0) }
   }
 
   /// The picture of a field at `cells` on a side.
-  private static func question(_ model: Model, _ finding: Finding) -> Question? {
-    guard let setting = model.methodInForce, case .field(let field, _) = finding.content else {
+  private static func question(_ look: Look, _ finding: Finding) -> Question? {
+    guard let setting = look.methodInForce, case .field(let field, _) = finding.content else {
       return nil
     }
     let plot = Rect(x: 0, y: 0, width: cells, height: cells)
     return FindingView.question(
-      model, setting, finding.name, field, plot, pixelsPerCell: 1)
+      look, setting, finding.name, field, plot, pixelsPerCell: 1)
   }
 
   /// A field with its colour bar; the y below it.
   private func draw(_ finding: Finding, in area: Area, _ sheet: inout Sheet) -> Double {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     sheet.text(finding.title, area.x, area.y - 6, size: 11, bold: true)
-    guard case .field(let field, let look) = finding.content,
-      let question = Self.question(model, finding), let map = model.map(question)
+    guard case .field(let field, let style) = finding.content,
+      let question = Self.question(look, finding), let map = look.map(question)
     else { return area.maxY }
-    let shade = FieldShade(map, look, model.viewpoint)
+    let shade = FieldShade(map, style, look.viewpoint)
     let plot = Area(x: area.x, y: area.y, width: area.width - 70, height: area.height)
     sheet.rect(plot, fill: ink.absent)
     var colors: [RGB?] = []
@@ -114,7 +114,7 @@ struct FindingFigure {
     sheet.colorBar(
       Area(x: plot.maxX + 10, y: plot.y, width: 10, height: min(plot.height, 160)),
       low: Numbers.short(shade.low), high: Numbers.short(shade.high),
-      title: FindingText.words(look)
+      title: FindingText.words(style)
     ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0), shade.isSigned) }
     sheet.text(
       "\(field.rows.kind.rawValue) x \(field.columns.kind.rawValue)", plot.x, plot.maxY + 14,
@@ -126,7 +126,7 @@ struct FindingFigure {
   private func tone(_ value: Float, _ isSigned: Bool) -> RGB {
     isSigned
       ? DifferenceColors.tone(value, figure.ink)
-      : figure.model.viewpoint.colors.tone(value, figure.ink)
+      : figure.look.viewpoint.colors.tone(value, figure.ink)
   }
 
   // MARK: Strips, curves, timelines
@@ -208,7 +208,7 @@ struct FindingFigure {
       let t = (Float(span.key) * 0.618_034).truncatingRemainder(dividingBy: 1)
       sheet.rect(
         Area(x: x, y: y, width: max(wide, 0.6), height: max(high - 0.6, 1)),
-        fill: figure.model.viewpoint.colors.tone(0.2 + 0.7 * t, figure.ink),
+        fill: figure.look.viewpoint.colors.tone(0.2 + 0.7 * t, figure.ink),
         stroke: sheet.ink.page, width: 0.4)
     }
     sheet.rect(whole, stroke: sheet.ink.grid, width: 0.75)

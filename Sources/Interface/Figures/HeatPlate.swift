@@ -10,7 +10,7 @@ import Sessions
 /// their true edges, which need not be those of cells.
 struct HeatPlate {
   /// Whose window, cursor, lambda and tokens are meant.
-  let model: Model
+  let look: Look
   /// Where the cells are, in points; axes stand outside.
   let area: Area
   /// Cells from top to bottom.
@@ -43,7 +43,7 @@ struct HeatPlate {
 
   /// Grid, crosses and axes, over cells that are there already.
   func drawOver(on sheet: inout Sheet) {
-    if let table, model.viewpoint.overlay != .none { drawBlocks(table, on: &sheet) }
+    if let table, look.viewpoint.overlay != .none { drawBlocks(table, on: &sheet) }
     sheet.rect(area, stroke: sheet.ink.grid, width: 0.75)
     if labels { drawAxes(on: &sheet) }
   }
@@ -52,24 +52,24 @@ struct HeatPlate {
 
   /// Place of the left edge of a key.
   private func x(_ key: Int) -> Double {
-    let keys = model.viewpoint.window.keys
+    let keys = look.viewpoint.window.keys
     return area.x + Double(key - keys.lowerBound) / Double(keys.count) * area.width
   }
 
   /// Place of the upper edge of a query.
   private func y(_ query: Int) -> Double {
-    let queries = model.viewpoint.window.queries
+    let queries = look.viewpoint.window.queries
     return area.y + Double(query - queries.lowerBound) / Double(queries.count) * area.height
   }
 
   /// Crosses on the parts of skipped blocks that lie in the window, and lines between blocks that
   /// are wide enough.
   private func drawBlocks(_ table: BlockTable, on sheet: inout Sheet) {
-    let window = model.viewpoint.window, mask = table.mask(model.lambda)
+    let window = look.viewpoint.window, mask = table.mask(look.lambda)
     let wide = area.width * Double(table.spec.keys) / Double(window.keys.count)
     let high = area.height * Double(table.spec.rows) / Double(window.queries.count)
     if min(wide, high) >= 9 { drawGrid(table, on: &sheet) }
-    guard table.isFixed || model.viewpoint.lambda > 0 else { return }
+    guard table.isFixed || look.viewpoint.lambda > 0 else { return }
     var marks: [Mark] = []
     for i in window.queries.lowerBound / table.spec.rows..<table.rowTiles {
       let (top, bottom) = (i * table.spec.rows, min((i + 1) * table.spec.rows, table.queries))
@@ -89,7 +89,7 @@ struct HeatPlate {
 
   /// Lines between blocks.
   private func drawGrid(_ table: BlockTable, on sheet: inout Sheet) {
-    let window = model.viewpoint.window
+    let window = look.viewpoint.window
     for key in stride(from: table.spec.keys, to: table.keys, by: table.spec.keys)
     where window.keys.contains(key) && key > window.keys.lowerBound {
       sheet.line(x(key), area.y, x(key), area.maxY, sheet.ink.grid, width: 0.4)
@@ -104,12 +104,12 @@ struct HeatPlate {
 
   /// Tokens where there is room for each, numbers at round places elsewhere.
   private func drawAxes(on sheet: inout Sheet) {
-    let window = model.viewpoint.window
-    let isNamed = !model.source.tokens.isEmpty
+    let window = look.viewpoint.window
+    let isNamed = !look.source.tokens.isEmpty
     if isNamed, window.queries.count <= Self.mostNamed {
       for query in window.queries {
         let middle = (y(query) + y(query + 1)) / 2 + 3
-        let name = Sheet.clipped(model.queryToken(query) ?? "", width: 56, size: 9)
+        let name = Sheet.clipped(look.queryToken(query) ?? "", width: 56, size: 9)
         sheet.text("\(name) \(query)", area.x - 5, middle, size: 9, .end, sheet.ink.dim)
       }
     } else {
@@ -121,7 +121,7 @@ struct HeatPlate {
     if isNamed, window.keys.count <= Self.mostNamed {
       for key in window.keys {
         let middle = (x(key) + x(key + 1)) / 2 + 3
-        let name = Sheet.clipped(model.token(key) ?? "", width: 56, size: 9)
+        let name = Sheet.clipped(look.token(key) ?? "", width: 56, size: 9)
         sheet.text(
           "\(key) \(name)", middle, area.maxY + 5, size: 9, .end, sheet.ink.dim, rotation: -90)
       }
@@ -140,8 +140,8 @@ struct HeatPlate {
   }
 
   /// Room that the axes take at the left and below.
-  static func margins(_ model: Model) -> (left: Double, below: Double) {
-    let window = model.viewpoint.window, isNamed = !model.source.tokens.isEmpty
+  static func margins(_ look: Look) -> (left: Double, below: Double) {
+    let window = look.viewpoint.window, isNamed = !look.source.tokens.isEmpty
     return (
       isNamed && window.queries.count <= mostNamed ? 112 : 66,
       isNamed && window.keys.count <= mostNamed ? 104 : 44
@@ -156,29 +156,29 @@ struct HeatPlate {
 struct MapFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page, with everything that a reader needs to make it again.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink, viewpoint = model.viewpoint
+    let look = figure.look, ink = figure.ink, viewpoint = look.viewpoint
     var sheet = Sheet(ink)
-    let (left, below) = HeatPlate.margins(model)
+    let (left, below) = HeatPlate.margins(look)
     let side = figure.width - left - 96
     let area = Area(
       x: left, y: 46, width: side,
       height: (side * Double(viewpoint.window.queries.count)
         / Double(max(1, viewpoint.window.keys.count))).clamped(60, side))
     sheet.text(figure.title, left, 26, size: 15, bold: true)
-    guard let map = model.map(figure.mapQuestion(model)) else {
+    guard let map = look.map(figure.mapQuestion(look)) else {
       return figure.page(sheet, height: 120, title: figure.title, summary: "")
     }
     if viewpoint.field != nil { return field(map, area, below, &sheet) }
-    let scale = HeatScale(map, viewpoint, wholeTop: model.wholeTop)
+    let scale = HeatScale(map, viewpoint, wholeTop: look.wholeTop)
     let colors = scale.values.map { $0.isNaN ? nil : viewpoint.colors.tone($0, ink) }
     HeatPlate(
-      model: model, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
-      table: model.shownTable(viewpoint.head)
+      look: look, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
+      table: look.shownTable(viewpoint.head)
     ).draw(on: &sheet)
     sheet.colorBar(
       Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
@@ -199,8 +199,8 @@ struct MapFigure {
   private func field(_ map: PooledMap, _ area: Area, _ below: Double, _ sheet: inout Sheet)
     -> Picture
   {
-    let model = figure.model, ink = figure.ink, viewpoint = model.viewpoint
-    let shade = FieldShade(map, model.mapLook, viewpoint, wholeTop: model.wholeTop)
+    let look = figure.look, ink = figure.ink, viewpoint = look.viewpoint
+    let shade = FieldShade(map, look.mapLook, viewpoint, wholeTop: look.wholeTop)
     func tone(_ value: Float) -> RGB {
       shade.isSigned ? DifferenceColors.tone(value, ink) : viewpoint.colors.tone(value, ink)
     }
@@ -209,7 +209,7 @@ struct MapFigure {
       return value.isNaN ? nil : tone(value)
     }
     HeatPlate(
-      model: model, area: area, rows: shade.rows, columns: shade.columns, colors: colors,
+      look: look, area: area, rows: shade.rows, columns: shade.columns, colors: colors,
       table: nil
     ).draw(on: &sheet)
     sheet.colorBar(
@@ -217,9 +217,9 @@ struct MapFigure {
       low: Numbers.short(shade.low), high: Numbers.short(shade.high),
       title: FindingText.words(shade.look)
     ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0)) }
-    let name = model.mapField.name
-    let title = model.findings(viewpoint.head)?[name]?.title ?? name
-    let words = "\(model.methodInForce?.description ?? ""): \(title). "
+    let name = look.mapField.name
+    let title = look.findings(viewpoint.head)?[name]?.title ?? name
+    let words = "\(look.methodInForce?.description ?? ""): \(title). "
     let caption = words + figure.caption([figure.headName, figure.looks]) + " " + figure.outcome
     let y = sheet.paragraph(
       caption, area.x, area.maxY + below + 22, width: figure.width - area.x - 20)
@@ -231,7 +231,7 @@ struct MapFigure {
   private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
     var x = x
     let ink = figure.ink
-    if figure.model.viewpoint.overlay != .none {
+    if figure.look.viewpoint.overlay != .none {
       sheet.add(
         .crosses(
           [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,
@@ -239,7 +239,7 @@ struct MapFigure {
       sheet.text("block skipped by BLASST", x + 17, y, size: 10.5, ink.dim)
       x += 17 + Strokes.width("block skipped by BLASST", size: 10.5, bold: false) + 22
     }
-    if figure.model.source.visibility.causal {
+    if figure.look.source.visibility.causal {
       sheet.rect(
         Area(x: x, y: y - 9, width: 11, height: 11), fill: ink.absent, stroke: ink.grid, width: 0.5)
       sheet.text("not visible (later keys)", x + 17, y, size: 10.5, ink.dim)

@@ -10,19 +10,19 @@ import Sessions
 struct HeadsFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page: up to sixteen heads of a layer in one line.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
-    let heads = HeadsLayout(model).order, wide = figure.width - 48
+    let heads = HeadsLayout(look).order, wide = figure.width - 48
     let columns =
-      model.viewpoint.sort == .layer && model.source.heads <= 16
-      ? model.source.heads : min(heads.count, 9)
+      look.viewpoint.sort == .layer && look.source.heads <= 16
+      ? look.source.heads : min(heads.count, 9)
     let step = wide / Double(columns), side = step - 10
-    sheet.text("Heads: \(model.source.name)", 24, 26, size: 15, bold: true)
+    sheet.text("Heads: \(look.source.name)", 24, 26, size: 15, bold: true)
     for (index, head) in heads.enumerated() {
       let x = 24 + Double(index % columns) * step
       let y = 52 + Double(index / columns) * (side + 24)
@@ -30,38 +30,37 @@ struct HeadsFigure {
     }
     let rows = (heads.count + columns - 1) / columns
     let end = 52 + Double(rows) * (side + 24) + 16
-    var look = figure.looks
-    look = look.replacing("pooling max", with: "pooling mean")
+    let words = figure.looks.replacing("pooling max", with: "pooling mean")
     let text =
       "Every head: layer.head, and the share of blocks that BLASST skips. "
-      + figure.caption([look, "by \(model.viewpoint.sort.rawValue)"])
+      + figure.caption([words, "by \(look.viewpoint.sort.rawValue)"])
     let y = sheet.paragraph(text, 24, end, width: wide)
-    return figure.page(sheet, height: y + 8, title: "Heads: \(model.source.name)", summary: text)
+    return figure.page(sheet, height: y + 8, title: "Heads: \(look.source.name)", summary: text)
   }
 
   /// One head: name, skipped share, picture.
   private func draw(_ head: HeadID, _ area: Area, _ sheet: inout Sheet) {
-    let model = figure.model, ink = figure.ink
-    let isChosen = head == model.viewpoint.head
+    let look = figure.look, ink = figure.ink
+    let isChosen = head == look.viewpoint.head
     sheet.text(
-      "\(model.source.layers[head.layer]).\(head.head)", area.x, area.y - 4, size: 9.5, .start,
+      "\(look.source.layers[head.layer]).\(head.head)", area.x, area.y - 4, size: 9.5, .start,
       isChosen ? ink.accent : ink.text, bold: isChosen)
-    if let table = model.table(head), area.width > 44 {
+    if let table = look.table(head), area.width > 44 {
       sheet.text(
-        Numbers.fixed(100 * table.sparsity(model.lambda), 0) + " %", area.maxX, area.y - 4,
+        Numbers.fixed(100 * table.sparsity(look.lambda), 0) + " %", area.maxX, area.y - 4,
         size: 9.5, .end, ink.dim)
     }
     sheet.rect(area, fill: ink.absent)
-    guard let map = model.map(figure.thumbnailQuestion(head)) else { return }
-    var look = model.viewpoint
-    look.pooling = .mean
-    let scale = HeatScale(map, look)
+    guard let map = look.map(figure.thumbnailQuestion(head)) else { return }
+    var shape = look.viewpoint
+    shape.pooling = .mean
+    let scale = HeatScale(map, shape)
     sheet.add(
       .cells(
         x: area.x, y: area.y, width: area.width, height: area.height, columns: scale.columns,
         rows: scale.rows,
-        colors: scale.values.map { $0.isNaN ? nil : look.colors.tone($0, ink) },
-        id: "head-\(model.source.layers[head.layer])-\(head.head)"))
+        colors: scale.values.map { $0.isNaN ? nil : shape.colors.tone($0, ink) },
+        id: "head-\(look.source.layers[head.layer])-\(head.head)"))
     sheet.rect(area, stroke: isChosen ? ink.accent : ink.grid, width: isChosen ? 2 : 0.5)
   }
 }
@@ -72,32 +71,32 @@ struct HeadsFigure {
 struct SinksFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
-    let title = "Attention sinks: \(model.source.name)"
+    let title = "Attention sinks: \(look.source.name)"
     sheet.text(title, 66, 26, size: 15, bold: true)
-    let heads = model.source.heads, layers = model.source.layers.count
+    let heads = look.source.heads, layers = look.source.layers.count
     let wide = (figure.width - 100) / Double(max(heads, 1))
     let high = min(wide, 34)
     for layer in 0..<layers {
       let y = 66 + Double(layer) * high
-      sheet.text("L\(model.source.layers[layer])", 58, y + high / 2 + 4, size: 10, .end, ink.dim)
+      sheet.text("L\(look.source.layers[layer])", 58, y + high / 2 + 4, size: 10, .end, ink.dim)
       for head in 0..<heads {
-        let id = HeadID(layer: layer, head: head, source: model.source.index)
+        let id = HeadID(layer: layer, head: head, source: look.source.index)
         if layer == 0 {
           sheet.text(
             "\(head)", 66 + (Double(head) + 0.5) * wide, 58, size: 10, .middle, ink.dim)
         }
-        guard let alpha = model.summary(id)?.importance.first else { continue }
-        let color = model.viewpoint.colors.tone(alpha, ink)
+        guard let alpha = look.summary(id)?.importance.first else { continue }
+        let color = look.viewpoint.colors.tone(alpha, ink)
         let place = Area(x: 66 + Double(head) * wide, y: y, width: wide - 1, height: high - 1)
         sheet.rect(
-          place, fill: color, stroke: id == model.viewpoint.head ? ink.accent : nil, width: 2)
+          place, fill: color, stroke: id == look.viewpoint.head ? ink.accent : nil, width: 2)
         if wide > 22 {
           sheet.text(
             Numbers.fixed(100 * Double(alpha), 0), place.x + place.width / 2,
@@ -117,16 +116,16 @@ struct SinksFigure {
 
   /// The twelve heaviest keys with bars; the y below them.
   private func drawKeys(_ sheet: inout Sheet, from top: Double) -> Double {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     sheet.text("Heaviest keys of \(figure.headName)", 66, top - 12, size: 11, bold: true)
-    guard let summary = model.summary(model.viewpoint.head) else { return top }
+    guard let summary = look.summary(look.viewpoint.head) else { return top }
     let order = summary.columnMass.indices.sorted {
       summary.columnMass[$0] > summary.columnMass[$1]
     }
     let most = Double(order.first.map { summary.columnMass[$0] } ?? 1)
     for (line, key) in order.prefix(12).enumerated() {
       let y = top + Double(line) * 18 + 10, mass = Double(summary.columnMass[key])
-      let name = Sheet.clipped(model.token(key) ?? "", width: 90, size: 10)
+      let name = Sheet.clipped(look.token(key) ?? "", width: 90, size: 10)
       sheet.text("\(key)", 96, y, size: 10, .end, ink.dim)
       sheet.text("\"\(name)\"", 104, y, size: 10)
       let room = figure.width - 220 - 90
@@ -146,25 +145,25 @@ struct SinksFigure {
 struct RowFigure {
   fileprivate let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page: a profile over all keys, then the text.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink, query = model.viewpoint.query
+    let look = figure.look, ink = figure.ink, query = look.viewpoint.query
     var sheet = Sheet(ink)
-    let name = model.queryToken(query).map { " \"\(Printable.text($0))\"" } ?? ""
+    let name = look.queryToken(query).map { " \"\(Printable.text($0))\"" } ?? ""
     let title = "What query \(query)\(name) reads: \(figure.title)"
     sheet.text(
       Sheet.clipped(title, width: figure.width - 60, size: 15), 24, 26, size: 15, bold: true)
-    guard let row = model.row(query) else {
+    guard let row = look.row(query) else {
       return figure.page(sheet, height: 100, title: title, summary: "")
     }
     var y =
       drawProfile(row, Area(x: 66, y: 66, width: figure.width - 100, height: 120), &sheet) + 40
     y = drawText(row, from: y, &sheet)
     let best = row.indices.sorted { row[$0] > row[$1] }.prefix(8).map { key in
-      "\(key)\(model.token(key).map { " \"\($0)\"" } ?? "") \(Numbers.short(Double(row[key])))"
+      "\(key)\(look.token(key).map { " \"\($0)\"" } ?? "") \(Numbers.short(Double(row[key])))"
     }
     let text =
       "Weight of each key for query \(query), \(figure.headName). Most: \(best.joined(separator: ", ")). "
@@ -203,14 +202,14 @@ struct RowFigure {
 
   /// At most forty lines around the key under the cursor.
   private func drawText(_ row: [Float], from top: Double, _ sheet: inout Sheet) -> Double {
-    let model = figure.model, ink = figure.ink
-    guard !model.source.tokens.isEmpty else { return top }
+    let look = figure.look, ink = figure.ink
+    guard !look.source.tokens.isEmpty else { return top }
     let most = max(row.max() ?? 0, 1e-9), right = figure.width - 24, size = 11.0
     let room = 2200
-    let first = max(0, min(model.viewpoint.key - room / 3, model.source.tokens.count - room))
+    let first = max(0, min(look.viewpoint.key - room / 3, look.source.tokens.count - room))
     var x = 24.0, y = top
-    for key in first..<min(row.count, model.source.tokens.count, first + room) {
-      let raw = model.source.tokens[key]
+    for key in first..<min(row.count, look.source.tokens.count, first + room) {
+      let raw = look.source.tokens[key]
       // A line break breaks the line, and is not drawn.
       if raw.contains("\n"), x > 24 { (x, y) = (24, y + 19) }
       var text = Printable.text(raw.filter { $0 != "\n" })
@@ -222,16 +221,16 @@ struct RowFigure {
       }
       let wide = Strokes.width(text, size: size, bold: false)
       if x + wide > right { (x, y) = (24, y + 19) }
-      let isPast = key < model.source.visibility.limit(row: model.viewpoint.query)
+      let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
       let weight = Double(row[key] / Float(most))
       let t = weight <= 1e-4 ? 0 : 1 + Scale.log10(weight) / 4
       var color = isPast ? ink.text : ink.grid
       if isPast, t > 0.1 {
-        let tone = model.viewpoint.colors.tone(Float(t), ink)
+        let tone = look.viewpoint.colors.tone(Float(t), ink)
         sheet.rect(Area(x: x, y: y - 12, width: wide, height: 16), fill: tone)
         color = ink.over(tone)
       }
-      sheet.text(text, x, y, size: size, .start, color, bold: key == model.viewpoint.key)
+      sheet.text(text, x, y, size: size, .start, color, bold: key == look.viewpoint.key)
       x += wide
     }
     return y + 14
@@ -241,7 +240,7 @@ struct RowFigure {
 extension RowFigure {
   /// How wide the word is that begins with a token.
   fileprivate func word(from key: Int, _ size: Double) -> Double {
-    let tokens = figure.model.source.tokens
+    let tokens = figure.look.source.tokens
     var end = key + 1
     while end < tokens.count, end < key + 12, tokens[end].first?.isWhitespace == false { end += 1 }
     return Strokes.width(
@@ -256,14 +255,14 @@ extension RowFigure {
 struct CompareFigure {
   private let figure: Figure
 
-  /// Reads the figure's model.
+  /// Reads the figure's look.
   init(_ figure: Figure) { self.figure = figure }
 
   /// The page: two maps and the difference side by side, numbers below.
   var picture: Picture {
-    let model = figure.model, ink = figure.ink
+    let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
-    let comparison = Comparison(model), sides = [model.leftSide, model.rightSide]
+    let comparison = Comparison(look), sides = [look.leftSide, look.rightSide]
     let title = "Left \(comparison.left), right \(comparison.right)"
     sheet.text(
       Sheet.clipped(title, width: figure.width - 48, size: 14), 24, 26, size: 14, bold: true)
@@ -273,18 +272,18 @@ struct CompareFigure {
       let area = Area(x: 24 + Double(index) * step + 26, y: 62, width: side, height: side)
       sheet.text(index == 0 ? "left" : "right", area.x, 54, size: 11, bold: true)
       guard let map else { continue }
-      let scale = HeatScale(map, model.viewpoint, wholeTop: sides[index].wholeTop)
+      let scale = HeatScale(map, look.viewpoint, wholeTop: sides[index].wholeTop)
       plate(
         sides[index], area, scale.rows, scale.columns,
-        scale.values.map { $0.isNaN ? nil : model.viewpoint.colors.tone($0, ink) },
-        index == 0 ? sides[0].table(sides[0].viewpoint.head) : model.otherTable,
+        scale.values.map { $0.isNaN ? nil : look.viewpoint.colors.tone($0, ink) },
+        index == 0 ? sides[0].table(sides[0].viewpoint.head) : look.otherTable,
         index == 0 ? "left" : "right", &sheet)
     }
     if let a = maps[0], let b = maps[1],
       let difference = MapDifference(
-        a, b, usesMean: model.viewpoint.pooling == .mean, model.source.visibility)
+        a, b, usesMean: look.viewpoint.pooling == .mean, look.source.visibility)
     {
-      let scale = SignedScale(difference, model.viewpoint.scale)
+      let scale = SignedScale(difference, look.viewpoint.scale)
       let area = Area(x: 24 + 2 * step + 26, y: 62, width: side, height: side)
       sheet.text("left - right, ±\(Numbers.short(scale.top))", area.x, 54, size: 11, bold: true)
       plate(
@@ -307,11 +306,11 @@ struct CompareFigure {
 
   /// One of the three maps, with few ticks and no names.
   private func plate(
-    _ side: Model, _ area: Area, _ rows: Int, _ columns: Int, _ colors: [RGB?],
+    _ side: Look, _ area: Area, _ rows: Int, _ columns: Int, _ colors: [RGB?],
     _ table: BlockTable?, _ name: String, _ sheet: inout Sheet
   ) {
     HeatPlate(
-      model: side, area: area, rows: rows, columns: columns, colors: colors, table: table,
+      look: side, area: area, rows: rows, columns: columns, colors: colors, table: table,
       crossID: "skipped-\(name)", cellID: name, labels: false
     ).draw(on: &sheet)
     for key in Ticks.of(side.viewpoint.window.keys, most: 4) {

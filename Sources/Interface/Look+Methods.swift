@@ -1,17 +1,17 @@
 import Analysis
-public import Attention
-public import Sessions
+import Attention
+import Sessions
 
 /// The method in force, what it found, and the field on the map.
-extension Model {
+extension Look {
   /// The method that the screen is about, with its knobs.
-  public var methodInForce: MethodSetting? {
+  var methodInForce: MethodSetting? {
     viewpoint.method
       ?? source.tableCard?.blockTables?.setting(viewpoint.spec, viewpoint.lambda)
   }
 
   /// The facts of the method in force.
-  public var card: MethodCard? { methodInForce.flatMap { source.card($0.id) } }
+  var card: MethodCard? { methodInForce.flatMap { source.card($0.id) } }
 
   /// The method in force reads its blocks off the table of the screen's lambda and tile.
   var isByTable: Bool { viewpoint.method == nil }
@@ -29,12 +29,12 @@ extension Model {
   }
 
   /// What the method in force, or another, says of a head.
-  public func findings(_ head: HeadID, _ setting: MethodSetting? = nil) -> Findings? {
+  func findings(_ head: HeadID, _ setting: MethodSetting? = nil) -> Findings? {
     findingsQuestion(head, setting).flatMap(known.findings)
   }
 
   /// A number that the method in force says of a head.
-  public func number(_ name: String, _ head: HeadID) -> Double? {
+  func number(_ name: String, _ head: HeadID) -> Double? {
     findings(head)?[name]?.number
   }
 
@@ -65,7 +65,7 @@ extension Model {
   }
 
   /// How the field on the map is to be looked at; weights until it is known.
-  var mapLook: Look {
+  var mapLook: FieldLook {
     guard let name = viewpoint.field else { return .weights }
     return findings(viewpoint.head)?.field(name)?.look ?? .weights
   }
@@ -94,48 +94,6 @@ extension Model {
       guard case .field(let field, _) = finding.content else { return false }
       return field.rows.isText && field.columns.isText
     }
-  }
-
-  /// From the pattern through the method's fields and back.
-  mutating func nextField() {
-    let names: [String?] = [nil] + mapFields.map(\.name)
-    guard names.count > 1 else {
-      let why = findingsQuestion(viewpoint.head).flatMap(refusal)
-      message = "\(methodInForce?.id ?? "No method"): \(why ?? "there is no other map yet")."
-      return
-    }
-    let at = names.firstIndex { $0 == viewpoint.field } ?? 0
-    viewpoint.field = names[(at + 1) % names.count]
-    message =
-      viewpoint.field.flatMap { name in mapFields.first { $0.name == name }?.title }
-      .map { "Map: \($0), of \(methodInForce?.id ?? "")." } ?? "Map: the pattern itself."
-  }
-
-  /// `[` and `]` of a method without a table: its main knob, a step at a time.
-  /// A default budget that scales with the prompt is pinned by the first step, or moving another
-  /// knob would change it as well.
-  mutating func stepKnob(_ steps: Int) {
-    guard var setting = viewpoint.method, let card = source.card(setting.id),
-      let knob = card.mainKnob
-    else {
-      message = "\(methodInForce?.id ?? "This method") has no knob to move."
-      return
-    }
-    let all = card.knobs(of: setting)
-    let value = all[knob.name] ?? knob.standard, next = knob.stepped(value, by: steps)
-    guard next != value else {
-      message = "\(knob.name) \(value) is as far as it goes (\(knob.rangeText))."
-      return
-    }
-    // A number that is given is meant as it is; what is stepped stays what it was, scaled or not.
-    if setting.knobs["budget"] == nil, setting.knobs.isEmpty,
-      let budget = card.knob("budget")
-    {
-      setting.knobs["budget"] = budget.standard
-    }
-    setting.knobs[knob.name] = next
-    viewpoint.method = setting
-    message = "\(knob.name) = \(next): \(knob.help)."
   }
 
   /// What the method in force says of every token: drawn under the text, and under the map.

@@ -3,7 +3,7 @@ import Attention
 import Sessions
 
 /// What view 6 puts side by side.
-extension Model {
+extension Look {
   /// The right side; without a choice it is the next head.
   var counterpart: Counterpart {
     if let other = viewpoint.other, sources.indices.contains(other.head.source) {
@@ -33,8 +33,8 @@ extension Model {
       keys: shared(viewpoint.window.keys, other.keys))
   }
 
-  /// The model as either side sees it: its own head and tile, the shared window, cursor and lambda.
-  var leftSide: Model {
+  /// The look as either side has it: its own head and tile, the shared window, cursor and lambda.
+  var leftSide: Look {
     var side = self
     side.viewpoint.window = sharedWindow
     side.showMainMap()
@@ -42,7 +42,7 @@ extension Model {
   }
 
   /// The other side of it: the counterpart's head, method and tile, within its own file's bounds.
-  var rightSide: Model {
+  var rightSide: Look {
     var side = self
     let other = counterpart
     side.viewpoint.method = other.method
@@ -64,55 +64,9 @@ extension Model {
     viewpoint.field = !isByTable && card?.mainField == "map" ? "map" : nil
   }
 
-  /// Of the right side, when it is another method.
-  var methodQuestion: Question? {
-    counterpart.method.flatMap { findingsQuestion(counterpart.head, $0) }
-  }
-
   /// The blocks of the right side: of its method, or of BLASST.
   var otherTable: BlockTable? {
     guard let method = counterpart.method else { return rightSide.table(counterpart.head) }
     return blocks(counterpart.head, method)
-  }
-
-  /// Another head on the right, within its file; at the end it says which there are.
-  mutating func stepOther(_ step: Int) {
-    var other = counterpart
-    let heads = sources[other.head.source].heads
-    let wanted = other.head.head + step
-    if !(0..<heads).contains(wanted) {
-      message = "Heads are 0 to \(heads - 1); :compare 18.0 takes another layer."
-    }
-    other.head.head = min(max(wanted, 0), heads - 1)
-    viewpoint.other = other
-  }
-
-  /// Left becomes right and right becomes left, methods and tiles with them.
-  mutating func swapSides() {
-    var other = counterpart
-    let mine = Counterpart(
-      viewpoint.head, method: viewpoint.method,
-      spec: other.spec == nil ? nil : viewpoint.spec)
-    if let spec = other.spec { viewpoint.spec = spec }
-    other.spec = nil
-    if other.head.source != viewpoint.head.source {
-      viewpoint.show(other.head.source, sources)
-    }
-    (viewpoint.head, viewpoint.method, viewpoint.field) = (other.head, other.method, nil)
-    viewpoint.other = mine
-    clampCursor()
-  }
-
-  /// `:compare ..`
-  mutating func compareWith(_ text: String) -> [Effect] {
-    do throws(SettingError) {
-      let other = try Counterpart(text, beside: viewpoint, sources)
-      return performing {
-        $0.viewpoint.other = other
-        $0.viewpoint.view = .compare
-      }
-    } catch {
-      return say(error.description + ".")
-    }
   }
 }

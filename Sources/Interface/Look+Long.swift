@@ -22,16 +22,10 @@ public struct Working: Sendable, Equatable {
 
 /// Heads so long that a screen shows a sample first: everything about them is asked one after the
 /// other, what is on the screen before the rest.
-extension Model {
+extension Look {
   /// The source is too long to answer at once.
   var isLong: Bool {
     live == nil && source.storedTile == nil && source.queries * source.keys >= Head.longEntries
-  }
-
-  /// Keeps how far a wanted question is; what nobody waits for is not shown.
-  mutating func take(progress question: Question, _ working: Working) {
-    let isWanted = !isKnown(question) && Needs(self).foreground.contains(question)
-    known.working = isWanted ? (question, working) : nil
   }
 
   /// What takes long and is still wanted: what was cancelled, or is answered, is no longer shown.
