@@ -13,7 +13,7 @@ package struct Facts {
   private let search: String?
 
   /// Reads the model as it is now.
-  package init(_ model: Model) { (look, search) = (model.look, model.search) }
+  package init(_ model: Model) { (look, search) = (model.look, model.prompt.search) }
 
   /// The fact of a name; nil for one that is not known yet, or that is no fact.
   package subscript(name: String) -> Fact? {

@@ -76,7 +76,7 @@ enum Help {
 enum PaletteBox {
   /// Names to choose from.
   static func draw(
-    _ model: Model, list: Model.List, _ text: String, _ choice: Int, on grid: inout Grid
+    _ model: Model, list: Prompt.List, _ text: String, _ choice: Int, on grid: inout Grid
   ) {
     let hits = Palettes.best(text, model.names(list)) { $0 }
     draw(

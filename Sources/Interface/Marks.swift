@@ -69,7 +69,7 @@ extension Model {
       message = "There are no bookmarks yet; \(keymap.key(.mark)) makes one."
       return
     }
-    mode = .list(.marks, text: "", choice: 0)
+    prompt.mode = .list(.marks, text: "", choice: 0)
   }
 
   /// Takes the view of a bookmark, as far as it fits this file, with undo.

@@ -105,8 +105,7 @@ extension Model {
     (play.isDone, play.hints, play.page, play.wasShown) = (false, 0, 0, false)
     (play.start, play.moves) = ([:], [])
     lesson = play
-    mode = .normal
-    (message, digits) = (nil, nil)
+    (prompt.mode, prompt.message, prompt.digits) = (.normal, nil, nil)
     var effects = apply(play.current?.show ?? [])
     if let step = play.current {
       for name in step.check.names where name.hasPrefix(Fact.startPrefix) { noteStart(name) }

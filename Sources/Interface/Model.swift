@@ -7,31 +7,6 @@ public import Sessions
 /// .event(.key(.right)))` and `view(model)`. Answers are kept here by question, so that drawing
 /// never waits: what is missing is drawn as missing. Memory: that of `known`.
 public struct Model: Sendable {
-  /// Who gets the keys.
-  public enum Mode: Sendable, Hashable {
-    case normal
-    case help(scroll: Int)
-    case palette(text: String, choice: Int)
-    case prompt(Prompt, text: String)
-    /// Names to choose from: bookmarks, or files of before.
-    case list(List, text: String, choice: Int)
-  }
-
-  /// What is chosen from; raw values are titles.
-  public enum List: String, Sendable, Hashable {
-    case marks = "Bookmarks", recent = "Recent files", library = "Library"
-  }
-
-  /// What the footer asks for; raw values are what it says.
-  public enum Prompt: String, Sendable, Hashable {
-    case goTo = "go to key"
-    case goToQuery = "go to query"
-    case find = "find"
-    case goToStep = "go to token"
-    case export = "export to (.svg .png .html .txt .ansi .csv .npy)"
-    case mark = "bookmark as"
-  }
-
   /// One, or files opened together.
   public internal(set) var sources: [SourceDescription]
   /// The one that is looked at; of a live source: as of the frame that is looked at.
@@ -53,22 +28,21 @@ public struct Model: Sendable {
   public internal(set) var display: Display
   /// What is looked at, and how.
   public package(set) var viewpoint: Viewpoint
-  /// Who gets the keys.
-  public internal(set) var mode = Mode.normal
-  /// Digits typed in a row, while they may yet turn out to be a count.
-  public internal(set) var digits: Digits?
+  /// Views before and after it.
+  var history = History()
+  /// Who gets the keys, and what is typed and said.
+  public internal(set) var prompt = Prompt()
   /// Said once on the caption line; the next key clears it.
-  public internal(set) var message: String?
-  /// What `n` goes on to look for; nil when nothing is.
-  public internal(set) var search: String?
+  public internal(set) var message: String? {
+    get { prompt.message }
+    set { prompt.message = newValue }
+  }
   /// Ctrl-C was pressed: nothing is computed until something new is asked for.
   public internal(set) var isStopped = false
   /// The app ends after this message.
   public internal(set) var isQuitting = false
   /// Nil when no lesson is playing.
   public internal(set) var lesson: LessonPlay?
-  /// The last six keys, for the projector.
-  public internal(set) var pressed: [Key] = []
   /// Bookmarks, the newest last.
   public var marks: [Bookmark] = []
   /// Paths of files opened before, newest first.
@@ -85,30 +59,8 @@ public struct Model: Sendable {
 
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
-  /// Ctrl-C pressed with no other key between.
-  var interruptsInARow = 0
-  /// Views before this one, the newest last; 500 at most.
-  var undoStack: [Viewpoint] = []
-  /// Views that undo took back.
-  var redoStack: [Viewpoint] = []
   /// Where the mouse was at the last report while its button is down.
   var drag: (x: Int, y: Int)?
-  /// Numbers runs of digits.
-  var digitsSeen = 0
-
-  /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits
-  /// or more, they were a count, and what they did is taken back.
-  public struct Digits: Sendable {
-    var text: String
-    let before: Viewpoint
-    let undoDepth: Int
-    /// Tells this run of digits from a later one.
-    let number: Int
-
-    /// The count they would be; nil for a view key alone.
-    var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
-  }
-
   /// Looks at the last query of the first head; guesses about the file are said at once.
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),

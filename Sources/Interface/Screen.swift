@@ -146,9 +146,9 @@ struct Screen {
     grid.fill(layout.footer, Cell(" ", paint.bar))
     let y = layout.footer.y
     var x = 1
-    switch model.mode {
-    case .prompt(let prompt, let text):
-      let end = grid.put("\(prompt.rawValue): \(text)", 1, y, paint.bar)
+    switch model.prompt.mode {
+    case .ask(let ask, let text):
+      let end = grid.put("\(ask.rawValue): \(text)", 1, y, paint.bar)
       grid[end, y] = Cell("_", Style(bold: true, reverse: true))
       return
     default: break
@@ -160,7 +160,7 @@ struct Screen {
     if model.lesson != nil, layout.lesson.height < 6 {
       x = grid.put("the lesson needs a larger window  ", x, y, Style(bold: true, reverse: true))
     }
-    if let count = model.digits?.count {
+    if let count = model.prompt.digits?.count {
       x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
     }
     let items = model.keymap.footer(
@@ -173,7 +173,7 @@ struct Screen {
 
   /// The last keys, large enough for the last row of a room.
   private func drawPressed(_ grid: inout Grid) {
-    let text = model.pressed.map(\.name).joined(separator: "  ")
+    let text = model.prompt.pressed.map(\.name).joined(separator: "  ")
     guard !text.isEmpty else { return }
     let width = Width.of(text) + 6,
       rect = Rect(
@@ -185,7 +185,7 @@ struct Screen {
 
   /// Help, palette or list, over everything else.
   private func drawOverlay(_ grid: inout Grid) {
-    switch model.mode {
+    switch model.prompt.mode {
     case .help(let scroll): Help.draw(model, scroll, on: &grid)
     case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)
     case .list(let list, let text, let choice):

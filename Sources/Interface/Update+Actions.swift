@@ -16,38 +16,38 @@ extension Model {
     case .fit: viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
     case .goTo where viewpoint.view == .tokens && live != nil:
       if let repeats { return stepTo(repeats) }
-      mode = .prompt(.goToStep, text: "")
-    case .goTo: if let repeats { goTo(repeats) } else { mode = .prompt(.goTo, text: "") }
+      prompt.mode = .ask(.goToStep, text: "")
+    case .goTo: if let repeats { goTo(repeats) } else { prompt.mode = .ask(.goTo, text: "") }
     case .goToQuery:
-      if let repeats { goTo(query: repeats) } else { mode = .prompt(.goToQuery, text: "") }
+      if let repeats { goTo(query: repeats) } else { prompt.mode = .ask(.goToQuery, text: "") }
     case .nextHeavy: stepToHeavy()
-    case .find: mode = .prompt(.find, text: "")
+    case .find: prompt.mode = .ask(.find, text: "")
     case .findNext:
       // n is also normalise while nothing is searched for; Esc forgets a search.
-      if search != nil { return findAgain(forward: true) }
+      if prompt.search != nil { return findAgain(forward: true) }
       changePicture(.normalise)
     case .findPrevious: return findAgain(forward: false)
     case .lambdaDown, .lambdaUp, .lambdaDecadeDown, .lambdaDecadeUp:
       stepSetting(action, repeats ?? 1)
     case .field: nextField()
-    case .library: mode = .list(.library, text: "", choice: 0)
+    case .library: prompt.mode = .list(.library, text: "", choice: 0)
     case .previousHead: stepHead(-(repeats ?? 1))
     case .nextHead: stepHead(repeats ?? 1)
     case .previousLayer: stepLayer(-(repeats ?? 1))
     case .nextLayer: stepLayer(repeats ?? 1)
-    case .undo: if !travel(from: \.undoStack, to: \.redoStack) { message = "Nothing to undo." }
-    case .redo: if !travel(from: \.redoStack, to: \.undoStack) { message = "Nothing to redo." }
-    case .palette: mode = .palette(text: "", choice: 0)
-    case .help: mode = .help(scroll: 0)
+    case .undo: if !travel(to: history.back(from: viewpoint)) { message = "Nothing to undo." }
+    case .redo: if !travel(to: history.forth(from: viewpoint)) { message = "Nothing to redo." }
+    case .palette: prompt.mode = .palette(text: "", choice: 0)
+    case .help: prompt.mode = .help(scroll: 0)
     case .quit:
       isQuitting = true
       return [.cancelWork, .quit]
-    case .export: mode = .prompt(.export, text: exportName)
+    case .export: prompt.mode = .ask(.export, text: exportName)
     case .otherBranch where viewpoint.view == .compare: swapSides()
     case .otherHeadDown: stepOther(-(repeats ?? 1))
     case .otherHeadUp: stepOther(repeats ?? 1)
     case .nextFile: nextFile(repeats ?? 1)
-    case .mark: mode = .prompt(.mark, text: markName)
+    case .mark: prompt.mode = .ask(.mark, text: markName)
     case .marks: showMarks()
     case .lessonNext, .lessonHint, .lessonShow, .lessonAgain, .lessonSkip, .lessonBack,
       .lessonTurn, .lessonLeave:
@@ -121,12 +121,9 @@ extension Model {
   }
 
   /// One view back or forth; false when there is none.
-  private mutating func travel(
-    from: WritableKeyPath<Model, [Viewpoint]>, to: WritableKeyPath<Model, [Viewpoint]>
-  ) -> Bool {
-    guard let earlier = self[keyPath: from].popLast() else { return false }
-    self[keyPath: to].append(viewpoint)
-    viewpoint = earlier
+  private mutating func travel(to view: Viewpoint?) -> Bool {
+    guard let view else { return false }
+    viewpoint = view
     isStopped = false
     return true
   }

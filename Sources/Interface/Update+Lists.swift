@@ -47,8 +47,8 @@ extension Model {
   /// The wheel zooms where there is a map and moves elsewhere; a press outside the normal mode
   /// closes what is open.
   mutating func takeMouse(_ mouse: Mouse) -> [Effect] {
-    guard case .normal = mode else {
-      if mouse.action == .press { mode = .normal }
+    guard prompt.isNormal else {
+      if mouse.action == .press { prompt.mode = .normal }
       return []
     }
     switch mouse.action {

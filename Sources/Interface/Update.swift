@@ -23,7 +23,7 @@ extension Model {
     case .moment(.live(let status)): return take(status)
     case .moment(.progress(let question, let share, let seconds)):
       take(progress: question, Working(share: share, seconds: seconds))
-    case .digitIsOver(let number): if digits?.number == number { digits = nil }
+    case .digitIsOver(let number): prompt.digitIsOver(number)
     case .said(let text): self.message = text
     case .sent(let bytes, let seconds): take(bytes, seconds)
     case .event(let event): return take(event)
@@ -59,39 +59,34 @@ extension Model {
     case .interrupt: return interrupt()
     case .mouse(let mouse): return takeMouse(mouse)
     case .key(let key):
-      interruptsInARow = 0
-      if display.presents { pressed = Array((pressed + [key]).suffix(6)) }
+      prompt.note(key, isShown: display.presents)
       return takeKey(key)
     }
   }
 
   /// The first Ctrl-C stops the work, the next one, with nothing left to stop, quits.
   private mutating func interrupt() -> [Effect] {
-    if case .normal = mode {
-    } else {
-      mode = .normal
-      return []
-    }
+    guard prompt.interrupt() else { return [] }
+    let isFirst = prompt.interruptsInARow == 1
     let look = look, needs = Needs(look)
     let isWorking =
       !isStopped && (needs.foreground + needs.background).contains { !look.isKnown($0) }
-    interruptsInARow += 1
     if let live, live.phase == .running {
       message = "Generation stopped; what was recorded stays. Space goes on, :save FILE keeps it."
       return [.send(.pause)]
     }
-    if let live, case .prefill = live.phase, interruptsInARow == 1 {
+    if let live, case .prefill = live.phase, isFirst {
       message =
         "Reading the prompt was stopped: there is nothing to go on from. Ctrl-C again quits."
       return [.send(.stop)]
     }
-    if isWorking, interruptsInARow == 1 {
+    if isWorking, isFirst {
       isStopped = true
       message =
         "Work stopped. Any key that asks for something new starts it again; Ctrl-C again quits."
       return [.cancelWork]
     }
-    guard interruptsInARow > 1 else {
+    guard !isFirst else {
       message = "Nothing to stop. Ctrl-C again, or q, quits."
       return []
     }
@@ -102,37 +97,27 @@ extension Model {
   /// A key goes to whoever has the mode; in the normal one it is a digit, Enter of a lesson, Esc,
   /// or an action.
   mutating func takeKey(_ key: Key) -> [Effect] {
-    switch mode {
-    case .help(let scroll):
-      takeHelpKey(key, scroll)
-      return []
-    case .palette(let text, let choice): return takePaletteKey(key, text, choice)
-    case .prompt(let prompt, let text):
-      return takePromptKey(key, prompt, text)
-    case .list(let list, let text, let choice): return takeListKey(key, list, text, choice)
-    case .normal: break
-    }
+    guard prompt.isNormal else { return finish(prompt.take(key, offer)) }
     message = nil
     if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue {
       return takeDigit(digit, key)
     }
     if key == .enter, mayGoOn { return lessonAction(.lessonNext) }
     if key == .escape {
-      (digits, search) = (nil, nil)
+      (prompt.digits, prompt.search) = (nil, nil)
       return []
     }
+    let typed = prompt.digits
+    prompt.digits = nil
     guard let action = keymap.action(for: key) else {
       message = "\(key.name) does nothing here; \(keymap.key(.help)) lists the keys."
-      digits = nil
       return []
     }
-    let typed = digits
-    digits = nil
     guard let typed, let count = typed.count, keymap.counts(action) else {
       return perform(action)
     }
     viewpoint = typed.before
-    undoStack = Array(undoStack.prefix(typed.undoDepth))
+    history.cut(to: typed.undoDepth)
     message = nil
     return perform(action, count)
   }
@@ -140,17 +125,11 @@ extension Model {
   /// Does what the digit's own key does, and remembers it for a second as the possible start of a
   /// count.
   private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
-    digitsSeen += 1
-    var typed = Digits(text: "", before: viewpoint, undoDepth: undoStack.count, number: digitsSeen)
-    if let digits {
-      typed = Digits(
-        text: digits.text, before: digits.before, undoDepth: digits.undoDepth, number: digitsSeen)
-    }
-    typed.text.append(String(digit))
+    let typed = prompt.typing(digit, before: viewpoint, undoDepth: history.depth)
     var effects: [Effect] = []
     if let action = keymap.action(for: key) { effects = perform(action) }
-    digits = typed
-    return effects + [.awaitDigit(digitsSeen)]
+    prompt.digits = typed
+    return effects + [.awaitDigit(typed.number)]
   }
 
   /// Runs an action, remembering the viewpoint before it when it changed.
@@ -160,21 +139,19 @@ extension Model {
     if let order = attentionOrder(before) { effects.append(.send(order)) }
     if viewpoint != before, action != .undo, action != .redo {
       isStopped = false
-      if !isMove(action) || undoStack.last.map({ !isSamePlace($0, before) }) ?? true {
-        undoStack.append(before)
-      }
-      if undoStack.count > 500 { undoStack.removeFirst() }
-      redoStack = []
+      history.note(before, isMove: [.up, .down, .left, .right].contains(action))
     }
     return effects
   }
 
-  /// Runs of cursor moves are one step of undo.
-  private func isMove(_ action: Action) -> Bool { [.up, .down, .left, .right].contains(action) }
-
-  private func isSamePlace(_ a: Viewpoint, _ b: Viewpoint) -> Bool {
-    var a = a
-    (a.query, a.key, a.window) = (b.query, b.key, b.window)
-    return a == b
+  /// Runs a change that is no single action, with undo.
+  mutating func performing(_ change: (inout Model) -> Void) -> [Effect] {
+    let before = viewpoint
+    change(&self)
+    if viewpoint != before {
+      history.note(before, isMove: false)
+      isStopped = false
+    }
+    return attentionOrder(before).map { [.send($0)] } ?? []
   }
 }

@@ -392,7 +392,7 @@ import Testing
         let pressed = update(&byKey, .event(.key(key)))
         let what = "\(action) in \(view) by \(key.name)"
         #expect(byKey.viewpoint == byName.viewpoint, "\(what)")
-        #expect(byKey.mode == byName.mode, "\(what)")
+        #expect(byKey.prompt.mode == byName.prompt.mode, "\(what)")
         #expect(byKey.message == byName.message, "\(what)")
         #expect(byKey.isQuitting == byName.isQuitting, "\(what)")
         let timers = pressed.filter { if case .awaitDigit = $0 { true } else { false } }

@@ -314,7 +314,7 @@ extension Pilot {
         // Digits and what they count are typed without a pause: after a second a digit is a view.
         var run: [Key] = []
         for key in keys {
-          if run.isEmpty, case .normal = await model().mode {
+          if run.isEmpty, case .normal = await model().prompt.mode {
             _ = await settled("\(what): before \(key.name)")
           }
           run.append(key)

@@ -2,40 +2,32 @@ import Sessions
 import Attention
 import Canvas
 
-/// What keys do while something is typed: help, prompts, the palette and its commands, lists.
+/// What was typed or chosen, done: answers of the footer, commands of the palette, names of lists.
 extension Model {
-  /// Scrolls the help; any other key closes it.
-  mutating func takeHelpKey(_ key: Key, _ scroll: Int) {
-    switch key {
-    case .up, .character("k"): mode = .help(scroll: max(0, scroll - 1))
-    case .down, .character("j"): mode = .help(scroll: scroll + 1)
-    case .pageUp: mode = .help(scroll: max(0, scroll - display.height / 2))
-    case .pageDown, .character(" "): mode = .help(scroll: scroll + display.height / 2)
-    case .home: mode = .help(scroll: 0)
-    default: mode = .normal
+  /// What the mode in force lists and scrolls through.
+  var offer: Prompt.Offer {
+    switch prompt.mode {
+    case .normal, .ask: Prompt.Offer()
+    case .help: Prompt.Offer(page: display.height / 2, lastScroll: Help.lastScroll(self))
+    case .palette(let text, _):
+      Prompt.Offer(hits: Palettes.hits(text, keymap.bindings).map(\.name))
+    case .list(let list, let text, _): Prompt.Offer(hits: Palettes.best(text, names(list)) { $0 })
     }
-    if case .help(let wanted) = mode { mode = .help(scroll: min(wanted, Help.lastScroll(self))) }
   }
 
-  /// Types into the footer; 200 characters at most.
-  mutating func takePromptKey(_ key: Key, _ prompt: Prompt, _ text: String) -> [Effect] {
-    switch key {
-    case .escape: mode = .normal
-    case .backspace: mode = .prompt(prompt, text: String(text.dropLast()))
-    case .control("u"): mode = .prompt(prompt, text: "")
-    case .character(let c) where text.count < 200: mode = .prompt(prompt, text: text + String(c))
-    case .enter:
-      mode = .normal
-      return finish(prompt, text)
-    default: break
+  /// Does what was typed or chosen.
+  mutating func finish(_ outcome: Prompt.Outcome) -> [Effect] {
+    switch outcome {
+    case .open: []
+    case .answered(let ask, let text): finish(ask, text)
+    case .entered(let text, let choice): run(text, choice)
+    case .chosen(let list, let name): choose(name, from: list)
     }
-    return []
   }
 
-  /// What was typed, done; an empty text does nothing.
-  private mutating func finish(_ prompt: Prompt, _ text: String) -> [Effect] {
-    guard !text.isEmpty else { return [] }
-    switch prompt {
+  /// The answer to a question of the footer.
+  private mutating func finish(_ ask: Prompt.Ask, _ text: String) -> [Effect] {
+    switch ask {
     case .export:
       message = "Drawing \(text)…"
       return [.export(path: text)]
@@ -45,30 +37,20 @@ extension Model {
         message = "\"\(text)\" is not a token number; / finds tokens by text."
         return []
       }
-      if prompt == .goToStep { return stepTo(number) }
-      return performing { prompt == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
+      if ask == .goToStep { return stepTo(number) }
+      return performing { ask == .goTo ? $0.goTo(number) : $0.goTo(query: number) }
     case .find:
-      search = text
+      prompt.search = text
       return findAgain(forward: true, includingHere: true)
     }
-  }
-
-  /// Runs a change that is no single action, with undo.
-  mutating func performing(_ change: (inout Model) -> Void) -> [Effect] {
-    let before = viewpoint
-    change(&self)
-    if viewpoint != before {
-      undoStack.append(before)
-      redoStack = []
-      isStopped = false
-    }
-    return attentionOrder(before).map { [.send($0)] } ?? []
   }
 
   /// The next token that matches, round the end; a number that no token matches is taken for a
   /// place.
   mutating func findAgain(forward: Bool, includingHere: Bool = false) -> [Effect] {
-    guard let search else { return say("Nothing was searched for yet; / finds a token.") }
+    guard let search = prompt.search else {
+      return say("Nothing was searched for yet; / finds a token.")
+    }
     guard !source.tokens.isEmpty else {
       return say("This file has no token texts; --tokens FILE gives them.")
     }
@@ -94,31 +76,19 @@ extension Model {
     return effects
   }
 
-  /// Types a name or a command. Enter prefers what was typed in full to the first hit of the list.
-  mutating func takePaletteKey(_ key: Key, _ text: String, _ choice: Int) -> [Effect] {
-    let hits = Palettes.hits(text, keymap.bindings)
-    switch key {
-    case .escape: mode = .normal
-    case .up: mode = .palette(text: text, choice: max(0, choice - 1))
-    case .down, .tab: mode = .palette(text: text, choice: min(max(hits.count - 1, 0), choice + 1))
-    case .backspace:
-      mode = text.isEmpty ? .normal : .palette(text: String(text.dropLast()), choice: 0)
-    case .character(let c) where text.count < 80: mode = .palette(text: text + String(c), choice: 0)
-    case .enter:
-      mode = .normal
-      message = nil
-      if choice == 0 {
-        if let action = action(named: text) { return perform(action) }
-        if let done = command(text) { return done }
-      }
-      guard choice < hits.count else {
-        message = text.isEmpty ? nil : "There is no command \"\(text)\"."
-        return []
-      }
-      return perform(hits[choice].action)
-    default: break
+  /// Runs what was typed in the palette. What was typed in full is preferred to the first hit of
+  /// the list.
+  private mutating func run(_ text: String, _ choice: Int) -> [Effect] {
+    if choice == 0 {
+      if let action = action(named: text) { return perform(action) }
+      if let done = command(text) { return done }
     }
-    return []
+    let hits = Palettes.hits(text, keymap.bindings)
+    guard choice < hits.count else {
+      message = text.isEmpty ? nil : "There is no command \"\(text)\"."
+      return []
+    }
+    return perform(hits[choice].action)
   }
 
   /// The action whose name begins with these words, two at least. Some names begin as a command
@@ -195,7 +165,7 @@ extension Model {
     case "recent" where value.isEmpty:
       guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
       guard !recent.isEmpty else { return say("No file was opened before this one.") }
-      mode = .list(.recent, text: "", choice: 0)
+      prompt.mode = .list(.recent, text: "", choice: 0)
       return []
     case "bytes" where value.isEmpty:
       meter = meter == nil ? Meter() : nil
@@ -217,30 +187,8 @@ extension Model {
     }
   }
 
-  /// Types into a list of names; Enter takes the chosen one.
-  mutating func takeListKey(_ key: Key, _ list: List, _ text: String, _ choice: Int) -> [Effect] {
-    let hits = Palettes.best(text, names(list)) { $0 }
-    switch key {
-    case .escape: mode = .normal
-    case .up: mode = .list(list, text: text, choice: max(0, choice - 1))
-    case .down, .tab:
-      mode = .list(list, text: text, choice: min(max(hits.count - 1, 0), choice + 1))
-    case .backspace:
-      mode = text.isEmpty ? .normal : .list(list, text: String(text.dropLast()), choice: 0)
-    case .character(let c) where text.count < 80:
-      mode = .list(list, text: text + String(c), choice: 0)
-    case .enter:
-      mode = .normal
-      message = nil
-      guard choice < hits.count else { return [] }
-      return choose(hits[choice], from: list)
-    default: break
-    }
-    return []
-  }
-
   /// What choosing does, by list.
-  private mutating func choose(_ name: String, from list: List) -> [Effect] {
+  private mutating func choose(_ name: String, from list: Prompt.List) -> [Effect] {
     switch list {
     case .marks: return goToMark(name)
     case .recent: return [.reopen(path: name)]
@@ -261,7 +209,7 @@ extension Model {
   }
 
   /// The names of a list, in its own order.
-  func names(_ list: List) -> [String] {
+  func names(_ list: Prompt.List) -> [String] {
     switch list {
     case .marks: marks.map(\.name)
     case .recent: recent
