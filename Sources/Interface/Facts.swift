@@ -159,7 +159,7 @@ package struct Facts {
   private func live(_ name: String) -> Double? {
     guard let live = look.live else { return nil }
     // A prompt that is being read grows by itself; a step begins when it is there.
-    if case .prefill = live.phase { return nil }
+    if live.isReading { return nil }
     switch name {
     case "tokens": return Double(look.frame.tokens)
     case "length": return Double(look.length)

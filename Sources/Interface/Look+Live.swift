@@ -4,11 +4,11 @@ import Sessions
 
 /// What a live source adds to the look: the steps of its branches.
 extension Look {
+  /// The state of the source that is looked at.
+  var frame: Frame { live?.frame ?? .whole }
+
   /// Tokens of the branch that is looked at.
-  var length: Int {
-    guard let live else { return source.keys }
-    return live.lengths.indices.contains(frame.branch) ? live.lengths[frame.branch] : frame.tokens
-  }
+  var length: Int { live?.length ?? source.keys }
 
   /// The token that the frame ends with.
   var step: Step? {
@@ -16,12 +16,8 @@ extension Look {
     return line.indices.contains(frame.tokens - 1) ? line[frame.tokens - 1] : nil
   }
 
-  /// The branch beside the one that is looked at: its parent, or the trunk's newest child.
-  var otherBranch: Int? {
-    guard let live, live.branches.indices.contains(frame.branch) else { return nil }
-    return live.branches[frame.branch].parent
-      ?? live.branches.last { $0.parent == frame.branch }?.id
-  }
+  /// The branch beside the one that is looked at.
+  var otherBranch: Int? { live?.otherBranch }
 
   /// Where two lines of tokens first differ; nil while one is the beginning of the other.
   func divergence(_ a: Int, _ b: Int) -> Int? {

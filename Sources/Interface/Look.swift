@@ -20,9 +20,7 @@ struct Look: Sendable {
   /// One, or files opened together.
   var sources: [SourceDescription]
   /// Nil for saved dumps.
-  var live: LiveStatus?
-  /// The state of the source that is looked at.
-  var frame: Frame
+  var live: Live?
   /// Nil when no lesson is playing.
   var lesson: LessonPlay?
   /// Size and abilities of what is drawn on.

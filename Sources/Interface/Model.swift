@@ -17,11 +17,7 @@ public struct Model: Sendable {
   /// The keys of this user.
   public let keymap: Keymap
   /// Nil for saved dumps.
-  public internal(set) var live: LiveStatus?
-  /// What is looked at.
-  public internal(set) var frame = Frame.whole
-  /// The newest token is looked at as it comes.
-  public internal(set) var isFollowing = true
+  public internal(set) var live: Live?
   /// Answers and refusals so far.
   public internal(set) var known = Known()
   /// Size and abilities of the terminal.
@@ -50,13 +46,6 @@ public struct Model: Sendable {
   /// Shown while it is not nil.
   var meter: Meter?
 
-  /// What the terminal is sent.
-  struct Meter: Sendable {
-    var bytes = 0
-    var seconds = 0.0
-    var perSecond = 0.0
-  }
-
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
   /// Where the mouse was at the last report while its button is down.
@@ -70,16 +59,19 @@ public struct Model: Sendable {
     sources[0].others = []
     self.keymap = keymap
     display = Display(width: width, height: height, capabilities: capabilities)
-    live = source.live
+    live = source.live.map(Live.init)
     viewpoint = chosen ?? Viewpoint(source)
     if chosen == nil { viewpoint.light = capabilities.lightBackground }
     message = source.guesses.isEmpty ? nil : "Guessed: " + source.guesses.joined(separator: "; ")
   }
 
+  /// The state of the source that is looked at.
+  public var frame: Frame { live?.frame ?? .whole }
+
   /// What screens and questions read of it.
   var look: Look {
     Look(
-      known: known, viewpoint: viewpoint, sources: sources, live: live, frame: frame,
+      known: known, viewpoint: viewpoint, sources: sources, live: live,
       lesson: lesson, display: display, isStopped: isStopped)
   }
 

@@ -110,17 +110,17 @@ struct Screen {
   }
 
   /// The phase of a run, and where in it the screen looks when that is not the end.
-  private func liveState(_ live: LiveStatus) -> String {
+  private func liveState(_ live: Live) -> String {
     let place =
       model.frame.tokens == look.length || model.frame.tokens == 0
       ? "" : " at \(model.frame.tokens)/\(look.length)"
     switch live.phase {
     case .prefill(let layer, let layers):
-      let share = "\(live.frame.tokens)/\(live.promptTokens)"
+      let share = "\(live.newest.tokens)/\(live.promptTokens)"
       return "\(paint.unicode ? "▷" : ">") prompt \(share) layer \(layer)/\(layers)"
     case .running:
       return
-        "\(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.tokensPerSecond, 0)) tokens/s\(place)"
+        "\(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.status.tokensPerSecond, 0)) tokens/s\(place)"
     case .paused: return "\(paint.unicode ? "⏸" : "||") paused\(place)"
     case .ended:
       return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"

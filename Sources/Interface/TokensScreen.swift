@@ -274,7 +274,7 @@ struct StepPanel {
   private func shadow(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
     guard let divergence = step.divergence else {
       let why =
-        look.live?.hasShadow == true
+        look.live?.status.hasShadow == true
         ? "prompt tokens are not compared" : "run --shadow dense shows it"
       lines.wrap(why, paint.dim, on: &grid)
       return
@@ -309,9 +309,8 @@ struct TimelinePanel {
     let inner = rect.inset(2, 1), gutter = 10
     let room = inner.width - gutter
     guard room > 4, !steps.isEmpty else {
-      let isReading = if case .prefill = live.phase { true } else { false }
       grid.put(
-        isReading ? "The prompt is being read…" : "Space runs the look.", inner.x, inner.y,
+        live.isReading ? "The prompt is being read…" : "Space runs the look.", inner.x, inner.y,
         paint.dim, limit: inner.width)
       return
     }

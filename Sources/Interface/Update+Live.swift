@@ -1,9 +1,98 @@
+import Analysis
 import Attention
 import Canvas
-public import Sessions
+import Sessions
 
-/// Keys, mouse and commands of the Tokens view and of a live model.
+/// A run and the screen: statuses, and keys, mouse and commands of the Tokens view.
 extension Model {
+  /// A status of the run.
+  mutating func take(_ status: LiveStatus) -> [Effect] {
+    if live == nil { live = Live(status) }
+    return follow { $0.take(status) }
+  }
+
+  /// Moves the run, and the screen with it; nothing without a run.
+  private mutating func follow(_ move: (inout Live) -> Live.Outcome) -> [Effect] {
+    guard var live else { return [] }
+    let outcome = move(&live)
+    self.live = live
+    if let lambda = outcome.lambda { viewpoint.lambda = lambda }
+    if let frame = outcome.frame { look(at: frame) }
+    if let says = outcome.says { message = says }
+    return outcome.effects
+  }
+
+  /// Shows the source as of a frame. A window that showed everything goes on to do so.
+  mutating func look(at new: Frame) {
+    let all = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    let isFit = viewpoint.window == all || frame.tokens == 0
+    let wasNewest = viewpoint.query == source.queries - 1 || frame.tokens == 0
+    live?.frame = new
+    source.queries = max(1, new.tokens)
+    source.keys = source.queries
+    source.visibility = Visibility(causal: true, queries: source.queries, keys: source.keys)
+    source.tokens = known.steps(of: new.branch).map(\.text)
+    if isFit {
+      viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    } else {
+      viewpoint.window.queries = Self.fitted(viewpoint.window.queries, within: source.queries)
+      viewpoint.window.keys = Self.fitted(viewpoint.window.keys, within: source.keys)
+    }
+    if wasNewest || viewpoint.view == .tokens { viewpoint.query = source.queries - 1 }
+    clampCursor()
+    if !isFit { followCursor() }
+  }
+
+  /// The range moved and cut to end within the limit.
+  private static func fitted(_ range: Range<Int>, within limit: Int) -> Range<Int> {
+    let size = min(range.count, limit)
+    let start = min(range.lowerBound, limit - size)
+    return start..<start + size
+  }
+
+  // MARK: Keys
+
+  /// Moves to the frame that ends with token `position`; nothing without a run.
+  mutating func stepTo(_ position: Int) -> [Effect] { follow { $0.step(to: position) } }
+
+  /// Runs what is paused and pauses what runs.
+  mutating func togglePause() -> [Effect] {
+    guard live != nil else {
+      return say("Nothing is live here: this is a saved dump, there is nothing to pause.")
+    }
+    return follow { $0.togglePause() }
+  }
+
+  /// Decodes anew from the token that is looked at, beside what is there.
+  mutating func branchHere(_ choice: AttentionChoice) -> [Effect] {
+    guard live != nil else { return say("Branching needs a model that runs: attnscope run.") }
+    return follow { $0.branch(choice) }
+  }
+
+  /// Looks at the next branch at the same token.
+  mutating func exchangeBranch() -> [Effect] {
+    guard live != nil else { return say("Only a live model has branches.") }
+    return follow { [known] in $0.exchangeBranch(known.steps) }
+  }
+
+  /// The attention that the screen's settings stand for.
+  func attention(method: MethodSetting? = nil) -> AttentionChoice {
+    AttentionChoice(
+      method: method, lambda: viewpoint.lambda, prefill: viewpoint.spec, decode: look.decodeSpec)
+  }
+
+  /// What a live run is told when lambda or the tile has changed.
+  mutating func attentionOrder(_ before: Viewpoint) -> Command? {
+    guard let live, !live.isReplay,
+      before.lambda != viewpoint.lambda || before.spec != viewpoint.spec
+    else { return nil }
+    if let last = known.steps(of: frame.branch).last, !last.isPrompt, last.lambda == nil {
+      message = "lambda and tile belong to BLASST; this branch attends by \(last.attention)."
+      return nil
+    }
+    return .attend(attention())
+  }
+
   /// Arrows in the text: a live model steps through its frames, a dump moves its query.
   mutating func moveInText(_ action: Action, _ count: Int) -> [Effect] {
     let here =
@@ -120,37 +209,5 @@ extension Model {
     }
     message = "Stops at \(point)."
     return [.send(.breakAt(point))]
-  }
-}
-
-/// Breakpoints as they are typed.
-extension Breakpoint {
-  /// `sparsity<0.3`, `sparsity>0.3`, `divergence`, `kl>0.1`, `token "x"`; nil for anything else.
-  public init?(_ text: String) {
-    let squeezed = text.filter { $0 != " " }
-    if squeezed == "divergence" {
-      self = .divergence
-      return
-    }
-    if text.hasPrefix("token") {
-      let word = String(text.dropFirst(5)).trimmed
-      let bare =
-        word.count >= 2 && word.first == "\"" && word.last == "\""
-        ? String(word.dropFirst().dropLast()) : word
-      guard !bare.isEmpty else { return nil }
-      self = .token(bare)
-      return
-    }
-    for (prefix, make) in [
-      ("sparsity<", Breakpoint.sparsityBelow), ("sparsity>", Breakpoint.sparsityAbove),
-      ("kl>", Breakpoint.divergenceAbove),
-    ] where squeezed.hasPrefix(prefix) {
-      guard let value = Double(squeezed.dropFirst(prefix.count)), value.isFinite, value >= 0,
-        prefix == "kl>" || value <= 1
-      else { return nil }
-      self = make(value)
-      return
-    }
-    return nil
   }
 }

@@ -25,7 +25,7 @@ extension Model {
       take(progress: question, Working(share: share, seconds: seconds))
     case .digitIsOver(let number): prompt.digitIsOver(number)
     case .said(let text): self.message = text
-    case .sent(let bytes, let seconds): take(bytes, seconds)
+    case .sent(let bytes, let seconds): meter?.take(bytes, at: seconds)
     case .event(let event): return take(event)
     }
     return []
@@ -35,16 +35,6 @@ extension Model {
   mutating func take(progress question: Question, _ working: Working) {
     let isWanted = !isKnown(question) && Needs(look).foreground.contains(question)
     known.working = isWanted ? (question, working) : nil
-  }
-
-  /// The meter's speed over at least half a second.
-  private mutating func take(_ bytes: Int, _ seconds: Double) {
-    guard let last = meter else { return }
-    let time = seconds - last.seconds
-    guard time >= 0.5 else { return }
-    meter = Meter(
-      bytes: bytes, seconds: seconds,
-      perSecond: last.seconds == 0 ? 0 : Double(bytes - last.bytes) / time)
   }
 
   /// What the person or the terminal did.

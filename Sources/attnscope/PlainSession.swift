@@ -21,7 +21,7 @@ struct PlainSession {
     model = Model(backend.describe(), width: 120, height: 40)
     begin(&model.viewpoint)
     // A recording is looked at from its end.
-    if let live = model.live { _ = update(&model, .moment(.live(live))) }
+    if let live = model.live?.status { _ = update(&model, .moment(.live(live))) }
   }
 
   /// Talks until the input ends. Throws what computing an answer throws.
