@@ -79,7 +79,7 @@ extension Model {
     }
     return performing { model in
       let problems = ViewState.read(mark.state, into: &model.viewpoint, model.sources)
-      model.clampCursor()
+      model.viewpoint.clampCursor(in: model.source)
       model.message = problems.first.map { "The bookmark does not fit this file: \($0)" }
     }
   }

@@ -126,7 +126,7 @@ extension Model {
           model.message = "The lesson, line \(setting.line): \(error)"
         }
       }
-      model.clampCursor()
+      model.viewpoint.clampCursor(in: model.source)
     }
   }
 

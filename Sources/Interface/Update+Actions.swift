@@ -11,9 +11,9 @@ extension Model {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
       if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
       move(action, repeats ?? 1)
-    case .zoomIn: zoom(by: 0.5)
-    case .zoomOut: zoom(by: 2)
-    case .fit: viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
+    case .zoomIn: mention(viewpoint.zoom(by: 0.5, in: source))
+    case .zoomOut: mention(viewpoint.zoom(by: 2, in: source))
+    case .fit: viewpoint.fit(source)
     case .goTo where viewpoint.view == .tokens && live != nil:
       if let repeats { return stepTo(repeats) }
       prompt.mode = .ask(.goToStep, text: "")
@@ -31,10 +31,10 @@ extension Model {
       stepSetting(action, repeats ?? 1)
     case .field: nextField()
     case .library: prompt.mode = .list(.library, text: "", choice: 0)
-    case .previousHead: stepHead(-(repeats ?? 1))
-    case .nextHead: stepHead(repeats ?? 1)
-    case .previousLayer: stepLayer(-(repeats ?? 1))
-    case .nextLayer: stepLayer(repeats ?? 1)
+    case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
+    case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))
+    case .previousLayer: mention(viewpoint.stepLayer(-(repeats ?? 1), in: source))
+    case .nextLayer: mention(viewpoint.stepLayer(repeats ?? 1, in: source))
     case .undo: if !travel(to: history.back(from: viewpoint)) { message = "Nothing to undo." }
     case .redo: if !travel(to: history.forth(from: viewpoint)) { message = "Nothing to redo." }
     case .palette: prompt.mode = .palette(text: "", choice: 0)
@@ -60,58 +60,29 @@ extension Model {
     return []
   }
 
-  /// Toggles and cycles of how things are shown.
+  /// Toggles and cycles of how things are shown, and of what decides.
   private mutating func changePicture(_ action: Action) {
     switch action {
-    case .overlay: viewpoint.overlay = viewpoint.overlay.following
-    case .scale: viewpoint.scale = viewpoint.scale.following
-    case .normalise: viewpoint.normaliseRows.toggle()
-    case .pooling: viewpoint.pooling = viewpoint.pooling.following
     case .mute: toggleMute()
-    case .colorMap: viewpoint.colors = viewpoint.colors.next
-    case .background: viewpoint.light.toggle()
-    case .sort: viewpoint.sort = viewpoint.sort.following
     case .tile: nextTile()
-    case .vote: setSpec { $0.vote = $0.vote.following }
-    case .order: setSpec { $0.order = $0.order.following }
-    case .open: viewpoint.view = .map
-    case .viewMap: viewpoint.view = .map
-    case .viewHeads: viewpoint.view = .heads
-    case .viewBlocks: viewpoint.view = .blocks
-    case .viewSinks: viewpoint.view = .sinks
-    case .viewTokens: viewpoint.view = .tokens
-    case .nextView: viewpoint.view = viewpoint.view.following
-    case .previousView:
-      let all = ViewKind.allCases
-      viewpoint.view = all[(all.firstIndex(of: viewpoint.view)! + all.count - 1) % all.count]
-    case .viewCompare: viewpoint.view = .compare
-    default: break
-    }
-    explain(action)
-  }
-
-  /// Says what a toggle is now, where the picture alone might not tell.
-  private mutating func explain(_ action: Action) {
-    switch action {
-    case .scale: message = "Scale: \(viewpoint.scale.rawValue)."
-    case .pooling: message = "A cell shows the \(viewpoint.pooling.rawValue) of its entries."
-    case .normalise:
-      message =
-        viewpoint.normaliseRows ? "Each row scaled by its own maximum." : "One scale for all rows."
-    case .overlay: message = "Overlay: \(viewpoint.overlay.rawValue)."
-    case .colorMap: message = "Colours: \(viewpoint.colors.rawValue)."
-    case .sort: message = "Heads by \(viewpoint.sort.rawValue)."
-    case .vote where source.storedTile == nil:
+    case .vote:
+      setSpec { $0.vote = $0.vote.following }
+      guard source.storedTile == nil else { return }
       message =
         viewpoint.spec.vote == .head
         ? "Each query head decides alone." : "Query heads of a KV head decide together."
-    case .order where source.storedTile == nil:
+    case .order:
+      setSpec { $0.order = $0.order.following }
+      guard source.storedTile == nil else { return }
       message =
         viewpoint.spec.order == .ascending
         ? "Key blocks from the first on." : "Key blocks from the last on: local first."
-    default: break
+    default: mention(viewpoint.turn(action))
     }
   }
+
+  /// A sentence for the caption, where there is one.
+  mutating func mention(_ sentence: String?) { if let sentence { message = sentence } }
 
   /// Leaves the sink's column out of the map, or takes it in again.
   private mutating func toggleMute() {
@@ -132,7 +103,7 @@ extension Model {
   mutating func move(_ action: Action, _ count: Int) {
     switch viewpoint.view {
     case .heads: moveInHeads(action, count)
-    case .sinks: moveInSinks(action, count)
+    case .sinks: mention(viewpoint.moveInMatrix(action, count, in: source))
     case .map, .blocks, .tokens, .compare: moveCursor(action, count)
     }
   }
@@ -144,86 +115,14 @@ extension Model {
     let plot = viewpoint.view == .compare ? CompareLayout(look).left.plot : MapLayout(look).plot
     let across = isBlocks ? viewpoint.spec.keys : max(1, window.keys.count / max(plot.width, 1))
     let down = isBlocks ? viewpoint.spec.rows : max(1, window.queries.count / max(plot.height, 1))
-    let before = (viewpoint.query, viewpoint.key)
-    switch action {
-    case .left: viewpoint.key -= count * across
-    case .right: viewpoint.key += count * across
-    case .up: viewpoint.query -= count * down
-    case .down: viewpoint.query += count * down
-    case .pageUp: viewpoint.query -= count * max(1, window.queries.count / 2)
-    case .pageDown: viewpoint.query += count * max(1, window.queries.count / 2)
-    case .home: viewpoint.key = 0
-    case .end: viewpoint.key = source.keys - 1
-    default: break
-    }
-    clampCursor()
-    if (viewpoint.query, viewpoint.key) == before { message = "This is the edge of the map." }
-    followCursor()
-  }
-
-  /// Brings the cursor into the map.
-  mutating func clampCursor() {
-    viewpoint.query = min(max(viewpoint.query, 0), source.queries - 1)
-    viewpoint.key = min(max(viewpoint.key, 0), source.keys - 1)
-  }
-
-  /// Shifts the window so that the cursor is in it.
-  mutating func followCursor() {
-    viewpoint.window.queries = Self.shift(
-      viewpoint.window.queries, toHold: viewpoint.query, within: source.queries)
-    viewpoint.window.keys = Self.shift(
-      viewpoint.window.keys, toHold: viewpoint.key, within: source.keys)
-  }
-
-  /// The range moved as little as needed to hold a value.
-  static func shift(_ range: Range<Int>, toHold value: Int, within limit: Int) -> Range<Int> {
-    if range.contains(value) { return range }
-    let low = value < range.lowerBound ? value : value - range.count + 1
-    let start = min(max(low, 0), max(limit - range.count, 0))
-    return start..<min(start + range.count, limit)
-  }
-
-  /// Halves or doubles the window around the cursor, which stays where it is on the screen.
-  mutating func zoom(by factor: Double) {
-    let before = viewpoint.window
-    viewpoint.window.queries = Self.zoomed(
-      before.queries, by: factor, around: viewpoint.query, within: source.queries)
-    viewpoint.window.keys = Self.zoomed(
-      before.keys, by: factor, around: viewpoint.key, within: source.keys)
-    if viewpoint.window == before {
-      message = factor < 1 ? "This is as close as it gets." : "The whole map is shown."
-    }
-  }
-
-  /// At least 8 tokens, at most all.
-  static func zoomed(_ range: Range<Int>, by factor: Double, around value: Int, within limit: Int)
-    -> Range<Int>
-  {
-    let size = min(limit, max(min(8, limit), Int((Double(range.count) * factor).rounded())))
-    let share = Double(value - range.lowerBound) / Double(max(range.count, 1))
-    let start = min(max(value - Int(share * Double(size)), 0), limit - size)
-    return start..<start + size
+    mention(viewpoint.move(action, count, across: across, down: down, in: source))
   }
 
   /// Puts the cursor on a key, or says which there are.
-  mutating func goTo(_ key: Int) {
-    guard key >= 0, key < source.keys else {
-      message = "There is no token \(key); they are 0 to \(source.keys - 1)."
-      return
-    }
-    viewpoint.key = key
-    followCursor()
-  }
+  mutating func goTo(_ key: Int) { mention(viewpoint.goTo(key, in: source)) }
 
   /// Puts the cursor on a query row, or says which there are.
-  mutating func goTo(query: Int) {
-    guard query >= 0, query < source.queries else {
-      message = "There is no query \(query); they are 0 to \(source.queries - 1)."
-      return
-    }
-    viewpoint.query = query
-    followCursor()
-  }
+  mutating func goTo(query: Int) { mention(viewpoint.goTo(query: query, in: source)) }
 
   /// From the key under the cursor to the next lighter one of its row; from the lightest round to
   /// the heaviest.
@@ -257,24 +156,6 @@ extension Model {
     viewpoint.lambda = LambdaScale.step(viewpoint.lambda, decades: decades)
     if viewpoint.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
     if viewpoint.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
-  }
-
-  /// Another head of the layer.
-  private mutating func stepHead(_ step: Int) {
-    let wanted = viewpoint.head.head + step
-    if wanted < 0 || wanted >= source.heads {
-      message = "Heads are 0 to \(source.heads - 1); < > change the layer."
-    }
-    viewpoint.head.head = min(max(wanted, 0), source.heads - 1)
-  }
-
-  /// Another layer, the same head.
-  private mutating func stepLayer(_ step: Int) {
-    let wanted = viewpoint.head.layer + step
-    if wanted < 0 || wanted >= source.layers.count {
-      message = "This file has layers \(source.layers.map(String.init).joined(separator: ", "))."
-    }
-    viewpoint.head.layer = min(max(wanted, 0), source.layers.count - 1)
   }
 
   /// The next preset whose tile is not too fine for this map.
@@ -334,7 +215,7 @@ extension Model {
       return
     }
     viewpoint.show((viewpoint.head.source + step) % sources.count, sources)
-    clampCursor()
+    viewpoint.clampCursor(in: source)
     message = "File \(viewpoint.head.source + 1) of \(sources.count): \(source.name)."
   }
 }

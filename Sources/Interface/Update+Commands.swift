@@ -180,7 +180,7 @@ extension Model {
     return performing { model in
       do throws(SettingError) {
         try ViewSetting.take(name, value, into: &model.viewpoint, model.sources)
-        model.clampCursor()
+        model.viewpoint.clampCursor(in: model.source)
       } catch {
         model.message = error.description + "."
       }

@@ -28,7 +28,7 @@ extension Model {
     }
     (viewpoint.head, viewpoint.method, viewpoint.field) = (other.head, other.method, nil)
     viewpoint.other = mine
-    clampCursor()
+    viewpoint.clampCursor(in: source)
   }
 
   /// `:compare ..`

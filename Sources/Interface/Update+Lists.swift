@@ -25,23 +25,6 @@ extension Model {
     viewpoint.head = layout.order[wanted]
   }
 
-  /// Through layers and heads as a matrix.
-  mutating func moveInSinks(_ action: Action, _ count: Int) {
-    let before = viewpoint.head
-    switch action {
-    case .left: viewpoint.head.head -= count
-    case .right: viewpoint.head.head += count
-    case .up: viewpoint.head.layer -= count
-    case .down: viewpoint.head.layer += count
-    case .pageUp, .home: (viewpoint.head.layer, viewpoint.head.head) = (0, 0)
-    default:
-      (viewpoint.head.layer, viewpoint.head.head) = (source.layers.count - 1, source.heads - 1)
-    }
-    viewpoint.head.head = min(max(viewpoint.head.head, 0), source.heads - 1)
-    viewpoint.head.layer = min(max(viewpoint.head.layer, 0), source.layers.count - 1)
-    if viewpoint.head == before { message = "There are no more heads this way." }
-  }
-
   // MARK: Mouse
 
   /// The wheel zooms where there is a map and moves elsewhere; a press outside the normal mode
@@ -103,9 +86,7 @@ extension Model {
   private mutating func point(_ mouse: Mouse, _ layout: MapLayout, _ window: MapWindow) {
     guard layout.plot.contains(mouse.x, mouse.y) else { return }
     let keys = layout.keys(mouse.x, window), queries = layout.queries(mouse.y, window)
-    viewpoint.key = (keys.lowerBound + keys.upperBound - 1) / 2
-    viewpoint.query = (queries.lowerBound + queries.upperBound - 1) / 2
-    clampCursor()
+    viewpoint.point(queries, keys, in: source)
   }
 
   /// Pans by what the mouse has moved since the last report.
@@ -114,15 +95,8 @@ extension Model {
     let layout = MapLayout(look), window = viewpoint.window
     let keys = (from.x - mouse.x) * window.keys.count / max(layout.plot.width, 1)
     let queries = (from.y - mouse.y) * window.queries.count / max(layout.plot.height, 1)
-    viewpoint.window.keys = Self.panned(window.keys, by: keys, within: source.keys)
-    viewpoint.window.queries = Self.panned(window.queries, by: queries, within: source.queries)
+    viewpoint.pan(queries: queries, keys: keys, in: source)
     drag = (mouse.x, mouse.y)
     isStopped = false
-  }
-
-  /// The range moved within the limit, its size kept.
-  private static func panned(_ range: Range<Int>, by step: Int, within limit: Int) -> Range<Int> {
-    let start = min(max(range.lowerBound + step, 0), limit - range.count)
-    return start..<start + range.count
   }
 }

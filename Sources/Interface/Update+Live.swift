@@ -1,4 +1,3 @@
-import Analysis
 import Attention
 import Canvas
 import Sessions
@@ -24,30 +23,14 @@ extension Model {
 
   /// Shows the source as of a frame. A window that showed everything goes on to do so.
   mutating func look(at new: Frame) {
-    let all = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
-    let isFit = viewpoint.window == all || frame.tokens == 0
+    let wasFit = viewpoint.isFit(source) || frame.tokens == 0
     let wasNewest = viewpoint.query == source.queries - 1 || frame.tokens == 0
     live?.frame = new
     source.queries = max(1, new.tokens)
     source.keys = source.queries
     source.visibility = Visibility(causal: true, queries: source.queries, keys: source.keys)
     source.tokens = known.steps(of: new.branch).map(\.text)
-    if isFit {
-      viewpoint.window = MapWindow(queries: 0..<source.queries, keys: 0..<source.keys)
-    } else {
-      viewpoint.window.queries = Self.fitted(viewpoint.window.queries, within: source.queries)
-      viewpoint.window.keys = Self.fitted(viewpoint.window.keys, within: source.keys)
-    }
-    if wasNewest || viewpoint.view == .tokens { viewpoint.query = source.queries - 1 }
-    clampCursor()
-    if !isFit { followCursor() }
-  }
-
-  /// The range moved and cut to end within the limit.
-  private static func fitted(_ range: Range<Int>, within limit: Int) -> Range<Int> {
-    let size = min(range.count, limit)
-    let start = min(range.lowerBound, limit - size)
-    return start..<start + size
+    viewpoint.follow(source, wasFit: wasFit, wasNewest: wasNewest)
   }
 
   // MARK: Keys
@@ -72,7 +55,7 @@ extension Model {
   /// Looks at the next branch at the same token.
   mutating func exchangeBranch() -> [Effect] {
     guard live != nil else { return say("Only a live model has branches.") }
-    return follow { [known] in $0.exchangeBranch(known.steps) }
+    return follow { [known] in $0.exchangeBranch(known.steps(of:)) }
   }
 
   /// The attention that the screen's settings stand for.
@@ -116,7 +99,7 @@ extension Model {
     guard live != nil else {
       viewpoint.query = wanted - source.visibility.offset
       let before = viewpoint.query
-      clampCursor()
+      viewpoint.clampCursor(in: source)
       if viewpoint.query != before { message = "This is the edge of the text." }
       return []
     }
@@ -135,7 +118,7 @@ extension Model {
     guard let token = flow.token(x: mouse.x, y: mouse.y) else { return [] }
     guard live == nil else { return stepTo(token) }
     viewpoint.query = token - source.visibility.offset
-    clampCursor()
+    viewpoint.clampCursor(in: source)
     return []
   }
 
