@@ -92,7 +92,7 @@ extension Model {
     if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue {
       return takeDigit(digit, key)
     }
-    if key == .enter, mayGoOn { return lessonAction(.lessonNext) }
+    if key == .enter, lesson?.mayGoOn ?? false { return lessonAction(.lessonNext) }
     if key == .escape {
       (prompt.digits, prompt.search) = (nil, nil)
       return []
