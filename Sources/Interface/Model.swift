@@ -3,6 +3,11 @@ public import Sessions
 
 /// The whole state of the screen: a value. It changes only in `update`.
 ///
+/// Its parts are split by how long they live and by who changes them: `known` by answers,
+/// `viewpoint` with its `history` by the user, `live` by the source, `lesson` step by step, `prompt`
+/// by every key. Each has an update of its own, and gives back what else follows; only what takes
+/// several of them stands in extensions of Model. Screens and questions read its `look`.
+///
 /// Example: `var model = Model(backend.describe(), width: 80, height: 24)`, then `update(&model,
 /// .event(.key(.right)))` and `view(model)`. Answers are kept here by question, so that drawing
 /// never waits: what is missing is drawn as missing. Memory: that of `known`.
@@ -45,11 +50,11 @@ public struct Model: Sendable {
   public var recent: [String] = []
   /// Shown while it is not nil.
   var meter: Meter?
-
   /// A still picture: everything it shows is there, whatever other heads lack.
   var isWhole = false
   /// Where the mouse was at the last report while its button is down.
   var drag: (x: Int, y: Int)?
+
   /// Looks at the last query of the first head; guesses about the file are said at once.
   public init(
     _ source: SourceDescription, width: Int, height: Int, capabilities: Capabilities = .init(),
@@ -79,7 +84,9 @@ public struct Model: Sendable {
 
   /// Takes an answer in; steps of the branch that is looked at give the source its tokens.
   mutating func store(_ question: Question, _ frame: Frame, _ answer: Answer) {
-    known.store(question, frame, answer, shown: look.mapField, about: source)
+    // Asked first: while a look holds the answers, storing one would copy them all.
+    let shown = look.mapField
+    known.store(question, frame, answer, shown: shown, about: source)
     if case .steps(self.frame.branch, _) = answer {
       source.append(known.steps(of: self.frame.branch))
     }
