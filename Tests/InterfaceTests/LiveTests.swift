@@ -264,7 +264,11 @@ import Testing
       await pilot.sees("Branch 1")
       await pilot.sees("paused")
       await pilot.sees("lambda 0.25")
-      let model = await pilot.model()
+      // "paused" still stands there from before: what is waited for is a token of the branch.
+      let found = await pilot.model("a token of the branch") {
+        $0.known.timelines[1, default: []].count > 91 && $0.live?.phase == .paused
+      }
+      let model = try #require(found)
       #expect(model.viewpoint.lambda == 0.25)
       let trunk = model.known.timelines[0, default: []].dropFirst(90)
       let branch = model.known.timelines[1, default: []].dropFirst(91)
