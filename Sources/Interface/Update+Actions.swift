@@ -64,21 +64,15 @@ extension Model {
   private mutating func changePicture(_ action: Action) {
     switch action {
     case .mute: toggleMute()
-    case .tile: nextTile()
-    case .vote:
-      setSpec { $0.vote = $0.vote.following }
-      guard source.storedTile == nil else { return }
-      message =
-        viewpoint.spec.vote == .head
-        ? "Each query head decides alone." : "Query heads of a KV head decide together."
-    case .order:
-      setSpec { $0.order = $0.order.following }
-      guard source.storedTile == nil else { return }
-      message =
-        viewpoint.spec.order == .ascending
-        ? "Key blocks from the first on." : "Key blocks from the last on: local first."
+    case .tile, .vote, .order:
+      mention(viewpoint.turnTile(action, in: source, isLive: live != nil))
     default: mention(viewpoint.turn(action))
     }
+  }
+
+  /// Changes tile, vote, order, criterion or splits, as far as the source lets them be changed.
+  mutating func setSpec(_ change: (inout TileSpec) -> Void) {
+    mention(viewpoint.setSpec(in: source, change))
   }
 
   /// A sentence for the caption, where there is one.
@@ -156,56 +150,6 @@ extension Model {
     viewpoint.lambda = LambdaScale.step(viewpoint.lambda, decades: decades)
     if viewpoint.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
     if viewpoint.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
-  }
-
-  /// The next preset whose tile is not too fine for this map.
-  private mutating func nextTile() {
-    // Presets of equal tiles are one step, under both names.
-    var steps: [(spec: TileSpec, names: [String])] = []
-    for preset in TilePreset.all {
-      let spec = source.queries == 1 && live == nil ? preset.decode : preset.prefill
-      if let at = steps.firstIndex(where: { $0.spec == spec }) {
-        steps[at].names.append(preset.name)
-      } else {
-        steps.append((spec, [preset.name]))
-      }
-    }
-    let here =
-      steps.firstIndex {
-        ($0.spec.rows, $0.spec.keys) == (viewpoint.spec.rows, viewpoint.spec.keys)
-      } ?? -1
-    // A tile too fine for this map is passed over.
-    let next =
-      (1...steps.count).map { steps[(here + $0) % steps.count] }.first {
-        source.blocks($0.spec) <= TileLimit.blocks
-      }
-      ?? steps[max(here, 0)]
-    setSpec { ($0.rows, $0.keys, $0.vote) = (next.spec.rows, next.spec.keys, next.spec.vote) }
-    guard source.storedTile == nil else { return }
-    let names = next.names.joined(separator: ", ")
-    message = "Tile \(next.spec.rows)x\(next.spec.keys) (\(names)): query rows that vote x keys."
-  }
-
-  /// Changes tile, vote, order, criterion or splits, unless they are given by the file or make too
-  /// many blocks.
-  mutating func setSpec(_ change: (inout TileSpec) -> Void) {
-    guard source.storedTile == nil else {
-      message = "This file stores masks: their tile, vote and order are given."
-      return
-    }
-    var spec = viewpoint.spec
-    change(&spec)
-    guard source.blocks(spec) <= TileLimit.blocks else {
-      message =
-        "A tile of \(spec.rows)x\(spec.keys) makes \(source.blocks(spec)) blocks of this map; \(TileLimit.blocks) are the most."
-      return
-    }
-    viewpoint.spec = spec
-    let tiles = (source.keys - 1) / spec.keys + 1
-    if spec.splits > tiles {
-      message =
-        "\(spec.splits) splits of \(tiles) key tiles: every tile is its own, and none is skipped."
-    }
   }
 
   /// Another of the files opened together.
