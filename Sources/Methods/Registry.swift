@@ -1,11 +1,36 @@
 public import Attention
 
-/// Every method there is: one line each. Nothing registers itself.
+/// Every method there is: one line each. Nothing registers itself, and no other room names a
+/// method.
+///
+/// How to add one:
+///
+/// - One file in the folder of its family, 80 to 150 lines: a public struct whose comment says what
+///   the method does, by which formula, from which paper, what of it is computed here and what is
+///   replaced.
+/// - Its knobs as `static let`, its `card`, and `init(knobs:)` that checks them with
+///   `CheckedKnobs`. A number of tokens that was tuned for long prompts goes through `Budget`.
+/// - One of three ways to speak. A method that keeps entries is a `MaskMethod` and writes
+///   `keep(head) -> KeptSet`; one that mixes rows by another matrix is a `MapMethod` and writes
+///   `map(head) -> RowField`; both get their outputs and the shared numbers for that. Anything else
+///   writes `examine(subject) -> Findings` itself: numbers, series, fields, curves, spans, under
+///   names in lower case joined by `_`. Two methods that mean the same say the same name.
+/// - What is missing (V, residuals, an image grid) is said by throwing `Missing`, never by a
+///   made-up number; a number that cannot be known is nil, never 0. Loops over rows call
+///   `run.checkCancellation()`.
+/// - One line below. Then record its golden text
+///   (`RECORD_GOLDEN=1 swift test --filter GoldenTests`), read it against the paper, and write the
+///   card's own checks beside `CardTests`.
+///
+/// Screens, figures, reports, lessons, state files and help then know it without a further line.
+///
+/// Example: `try Registry.standard.make(MethodSetting(parsing: "lucid:strength=0.5"))`.
 public struct Registry: Sendable {
-  /// In the order of lists and menus.
+  /// In the order of lists and menus; ids and variants are unique.
   public let methods: [any AttentionMethod.Type]
 
-  /// Those of the library.
+  /// Those of the library: softmax and its thresholds, masks, maps, then what looks at layers and
+  /// schedules.
   public static let standard = Registry([
     Dense.self,
     BLASST.self,
@@ -19,24 +44,27 @@ public struct Registry: Sendable {
     AttentionResiduals.self,
   ])
 
-  /// Tests add methods of their own.
+  /// Tests add methods of their own; nothing is checked here.
   public init(_ methods: [any AttentionMethod.Type]) { self.methods = methods }
 
-  /// The facts of all of them.
+  /// The facts of all of them, in the same order: what help, lists and README sections are made
+  /// from.
   public var cards: [MethodCard] { methods.map { $0.card } }
 
-  /// Nil for an id that is not there.
+  /// The method of an id or of one of its variants (`lucid-half`); nil for an id that is not there.
   public func method(_ id: String) -> (any AttentionMethod.Type)? {
     methods.first { $0.card.answers(to: id) }
   }
 
-  /// A method with its knobs. Throws `KnobError` that names what there is.
+  /// A method with its knobs, those of a variant under those that were given. Throws `KnobError`
+  /// that names what there is: for unknown ids, unknown knobs and values out of range.
   public func make(_ setting: MethodSetting) throws(KnobError) -> any AttentionMethod {
     guard let type = method(setting.id) else { throw unknown(setting.id) }
     return try type.init(knobs: type.card.knobs(of: setting))
   }
 
-  /// A method that an engine can run. Throws `KnobError` for others.
+  /// A method that an engine can run. Throws what `make` throws, and `KnobError` for methods that
+  /// only describe attention, naming those that can.
   public func makeEngine(_ setting: MethodSetting) throws(KnobError) -> any EngineMethod {
     guard let method = try make(setting) as? any EngineMethod else {
       let able = methods.filter { $0 is any EngineMethod.Type }.map { $0.card.id }
@@ -47,11 +75,13 @@ public struct Registry: Sendable {
     return method
   }
 
+  /// The sentence for an id that is not there.
   private func unknown(_ id: String) -> KnobError {
     KnobError(
       "there is no method '\(id)'; there are \(cards.map(\.id).joined(separator: ", "))")
   }
 
-  /// The card whose blocks are read off one table: what the screen is about when no other method is chosen.
+  /// The card whose blocks are read off one table for every threshold: what the screen is about
+  /// when no other method is chosen.
   public var tableCard: MethodCard? { cards.first { $0.blockTables != nil } }
 }

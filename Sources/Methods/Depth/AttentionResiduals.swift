@@ -5,25 +5,53 @@ import Tensors
 
 /// Attention Residuals: softmax attention over depth in place of the sum of residual connections.
 ///
-/// With v_0 the embedding and v_i what sublayer i added, α_{i→l} = softmax over i < l of w_l · RMSNorm(v_i) (ε = 1e-6 inside the
-/// root), h_l = Σ α v_i. The pseudo-queries w_l are trained; without them: `zero` (U0, the paper's start: the mean), `seeded`
-/// (U1, a Gaussian draw), `self` (U3, w_l = gain · RMSNorm(h_l) / √d of the standard sum h_l: which earlier outputs agree with the
-/// present state). Block form: outputs summed inside each block; attention over the embedding, finished blocks and the
-/// running sum. Paper: "Attention Residuals", 2026, arXiv 2603.15031 (cards S26, A23).
+/// With v_0 the embedding of a token and v_i what sublayer i added to it, each `[width]`:
+///
+///     α_{i→l} = softmax over i < l of w_l · RMSNorm(v_i)          ε = 1e-6 inside the root
+///     h_l = Σ_{i<l} α_{i→l} v_i                                    instead of Σ_{i<l} v_i
+///
+/// Block form: outputs are summed inside blocks of sublayers, and attention goes over the
+/// embedding, the finished blocks and the running sum of the present one. Paper: "Attention
+/// Residuals", Kimi Team, 2026, arXiv 2603.15031.
+///
+/// The arithmetic is exact; the pseudo-queries w_l are trained, and a model with plain residuals
+/// has none. In their place, by `query`: `zero` (U0, where training begins: the mean of all
+/// sources), `seeded` (U1, a Gaussian draw of size gain / √width), `self` (U3, w_l = gain ·
+/// RMSNorm(h_l) / √width of the plain sum h_l: which earlier outputs agree with the present state).
+/// A note always says which.
+///
+/// Findings: fields `depth` `[consumers, sources]` and `block_depth` `[consumers, blocks + 2]`
+/// (embedding first, running sum last); series `norm_standard` and `norm_attention` `[consumers]`;
+/// numbers `depth_entropy` (nats), `effective_sources` (its exponential), `weight_embedding`,
+/// `weight_previous`, `weight_partial` (shares), `growth_standard`, `growth_attention` (‖h_L‖ /
+/// ‖h_1‖), `cosine` of both states, `two_phase_error` (block form in two phases against one,
+/// relative).
+///
+/// Needs residuals `[sources, tokens, width]` of a live run: throws `Missing(.residuals)`
+/// otherwise. Cost: L² width a token for L sublayers, linear in tokens, of which at most 64, evenly
+/// spread, stand for all.
 public struct AttentionResiduals: AttentionMethod {
+  /// Where pseudo-queries come from.
   enum Query: String, Sendable, CaseIterable { case selfQuery = "self", zero, seeded }
 
+  /// U3 unless told otherwise, as U0 shows nothing but means.
   static let query = Knob("query", "where pseudo-queries come from", standard: Query.selfQuery)
+  /// Sharpness: at 0 all sources weigh the same. What `[` and `]` move.
   static let gain = Knob(
     "gain", "size of pseudo-queries", 0...64, standard: 1.0, step: .add(1), isMain: true)
+  /// Of SplitMix64; equal seeds give equal maps everywhere.
   static let seed = Knob("seed", "of seeded pseudo-queries", 0...1 << 30, standard: 1)
+  /// N, how many blocks the sublayers are divided into; about 8 in the paper.
   static let blocks = Knob(
     "blocks", "blocks of the block form", 1...1024, standard: 8, aliases: ["N"])
+  /// Index of a token of the text; -1 for the mean.
   static let token = Knob(
     "token", "one token, or -1 for the mean over tokens", -1...1 << 30, standard: -1)
+  /// The last row asks what the output head would read, as published inference code does.
   static let output = Knob(
     "output", "one more row: the aggregation before the output head", standard: true)
 
+  /// The scope is the model: a depth map belongs to a token, not to a head.
   public static let card = MethodCard(
     id: "attention-residuals", title: "Attention Residuals", family: "depth",
     idea: "Each sublayer chooses how much of each earlier sublayer's output to read.",
@@ -36,10 +64,13 @@ public struct AttentionResiduals: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// The depth maps of one token, or their mean over some. Throws `Missing(.residuals)` where there
+  /// are none, they have another shape or the token is not there, and `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let array = try subject.array(.residuals)
     guard array.shape.rank == 3, array.shape[0] > 1, array.shape[1] > 0 else {
@@ -63,7 +94,7 @@ public struct AttentionResiduals: AttentionMethod {
     return findings(sum, chosen.count, of: tokens, size: size)
   }
 
-  /// `[consumers][width]` draws; empty unless they are seeded.
+  /// `[consumers][width]` draws of size gain / √width; empty unless they are seeded.
   private func pseudoQueries(_ count: Int, width: Int) -> [[Double]] {
     guard knobs[Self.query] == .seeded else { return [] }
     var random = SplitMix64(UInt64(knobs[Self.seed]))
@@ -71,6 +102,7 @@ public struct AttentionResiduals: AttentionMethod {
     return (0..<count).map { _ in random.gaussians(width).map { $0 * scale } }
   }
 
+  /// w_l, `[width]`, for consumer l (1 reads the embedding alone) whose plain state is `state`.
   private func pseudoQuery(_ l: Int, _ state: [Double], _ drawn: [[Double]]) -> [Double] {
     switch knobs[Self.query] {
     case .zero: [Double](repeating: 0, count: state.count)
@@ -80,6 +112,7 @@ public struct AttentionResiduals: AttentionMethod {
     }
   }
 
+  /// Sums over `tokens` tokens as means, under the names above; `size` is sublayers a block.
   private func findings(_ sum: DepthSums, _ tokens: Int, of all: Int, size: Int) -> Findings {
     var findings = Findings()
     let n = Double(tokens), sources = sum.sources
@@ -126,25 +159,35 @@ public struct AttentionResiduals: AttentionMethod {
     return findings
   }
 
+  /// ‖h_L‖ / ‖h_1‖; nil when the first norm is 0.
   private func growth(_ norms: [Double]) -> Double? {
     guard let first = norms.first, let last = norms.last, first > 0 else { return nil }
     return last / first
   }
 }
 
-/// The depth attention of one token.
+/// The depth attention of one token: every consumer's weights on what stands before it, in the full
+/// form and in blocks.
 struct DepthStack {
-  /// `[consumers][sources]` and `[consumers][blocks]`, zero where there is no source yet.
+  /// `[sources][sources]`, row l - 1 of consumer l, the last one the output's; rows sum to 1, zero
+  /// where there is no source yet.
   private(set) var alpha: [[Double]] = []
+  /// `[sources][blocks]`, the last column for the running sum.
   private(set) var blockAlpha: [[Double]] = []
+  /// `[sources]`, norm of the plain sum before each consumer.
   private(set) var standard: [Double] = []
+  /// `[sources]`, norm of the attended mixture.
   private(set) var attention: [Double] = []
+  /// `[sources]`, cosine of the two.
   private(set) var cosines: [Double] = []
-  /// Largest difference between the two-phase evaluation of the block form and the plain one, relative to its size.
+  /// Largest difference between the two-phase evaluation of the block form and the plain one,
+  /// relative to its size.
   private(set) var twoPhase = 0.0
+  /// Columns of the block form: embedding, blocks, running sum.
   let blocks: Int
 
-  /// `values` `[sources][width]`; `query(l, h)` gives w_l for the standard state h before sublayer l, 1 to `sources`.
+  /// `values` `[sources][width]`; `query(l, h)` gives w_l for the standard state h before sublayer
+  /// l, l from 1 to `sources`, the last for the output.
   init(_ values: [[Double]], blockSize: Int, query: (Int, [Double]) -> [Double]) {
     let sources = values.count
     blocks = (sources - 2) / blockSize + 3
@@ -173,6 +216,9 @@ struct DepthStack {
     }
   }
 
+  /// One row of the block form for the pseudo-query w: over finished sums `done` (the embedding
+  /// first) and the running sum, which is nil where a block has just begun. Also evaluates it in
+  /// the paper's two phases and keeps the largest difference.
   private mutating func addBlocks(_ w: [Double], _ done: [[Double]], _ partial: [Double]?) {
     let all = done + (partial.map { [$0] } ?? [])
     let scores = all.map { Self.dot(w, Self.normalised($0)) }
@@ -196,26 +242,30 @@ struct DepthStack {
     twoPhase = max(twoPhase, worst / size)
   }
 
-  /// x / sqrt(mean x² + 1e-6)
+  /// RMSNorm without a gain: x / √(mean x² + 1e-6), `[width]`.
   static func normalised(_ x: [Double]) -> [Double] {
     let mean = x.reduce(0) { $0 + $1 * $1 } / Double(max(x.count, 1))
     let factor = 1 / (mean + 1e-6).squareRoot()
     return x.map { $0 * factor }
   }
 
+  /// Σ a_x b_x, in order.
   static func dot(_ a: [Double], _ b: [Double]) -> Double {
     var sum = 0.0
     for x in a.indices { sum += a[x] * b[x] }
     return sum
   }
 
+  /// ‖a‖₂.
   static func norm(_ a: [Double]) -> Double { dot(a, a).squareRoot() }
 
+  /// Cosine of two vectors; 0 when one is zero.
   static func cosine(_ a: [Double], _ b: [Double]) -> Double {
     let size = norm(a) * norm(b)
     return size > 0 ? dot(a, b) / size : 0
   }
 
+  /// Σ weight · row over `[count]` weights and `[count][width]` rows.
   static func mix(_ weights: [Double], _ rows: [[Double]]) -> [Double] {
     var out = [Double](repeating: 0, count: rows[0].count)
     for (weight, row) in zip(weights, rows) { for x in out.indices { out[x] += weight * row[x] } }
@@ -223,14 +273,21 @@ struct DepthStack {
   }
 }
 
-/// Sums over tokens.
+/// Sums over tokens, divided by their number when they become findings.
 private struct DepthSums {
+  /// Sublayers that read, and the output where it is asked for.
   let consumers: Int
+  /// The embedding and the sublayers that wrote.
   let sources: Int
+  /// Columns of the block form.
   let blocks: Int
+  /// `[consumers * sources]`
   var depth: [Double]
+  /// `[consumers * blocks]`
   var blockDepth: [Double]
+  /// `[consumers]`, norms of the plain sums.
   var standard: [Double]
+  /// `[consumers]`, norms of the mixtures.
   var attention: [Double]
   var entropy = 0.0, effective = 0.0, embedding = 0.0, previous = 0.0, partial = 0.0
   var cosine = 0.0, twoPhase = 0.0
@@ -243,6 +300,7 @@ private struct DepthSums {
     attention = standard
   }
 
+  /// One more token; the two-phase error keeps its largest value.
   mutating func add(_ stack: DepthStack) {
     for l in 0..<consumers {
       for i in 0..<sources { depth[l * sources + i] += stack.alpha[l][i] }

@@ -3,19 +3,40 @@ public import Attention
 
 /// MInference 1.0, vertical-slash: the heaviest columns and diagonals, found from the last queries.
 ///
-/// Softmax of the last 64 queries; sum down columns and along diagonals; keep the `vertical` heaviest columns and
-/// the `slash` heaviest offsets, the first `forced` of each taken before any other and counted. Keep (i, j) <=> column j
-/// or offset i - j chosen. Paper: Jiang et al., "MInference 1.0", 2024, arXiv 2407.02490 (card 1). A column that
-/// nobody of the last 64 queries looks at is missed: that is the method, not a fault.
+///     Â  = softmax of the last L = `rows` queries                      `[L, n]`
+///     a_j = Σ_i Â_ij,   b_o = Σ_i Â_{i, i-o}                           `[n]` each
+///     V = top `vertical` of a,   S = top `slash` of b
+///     keep (i, j)  <=>  j in V  or  i - j in S
+///
+/// The shape that most heads get in MInference 1.0 (Jiang et al., "MInference 1.0", 2024, arXiv
+/// 2407.02490): columns are tokens that everybody reads, diagonals are fixed distances. Computed
+/// here exactly, entry by entry; ties go to the lower index. The first 30 columns and the 100
+/// smallest offsets are taken before any other and count against the budget, which is raised to at
+/// least 30 columns and 50 offsets, all as in the released code.
+///
+/// Not computed: the wider cover of the released kernel, which rounds diagonals up to runs of 64
+/// keys (`blocks` shows aligned 64x64 tiles instead), and the offline search that deals shapes to
+/// heads.
+///
+/// A column that nobody of the last 64 queries looks at is missed: that is the method, not a fault.
+///
+/// Findings: those of every mask; series `columns` `[n]` and `offsets` `[n]`, the sums a and b (a
+/// sums to L, and b too where the head is causal); a note of the budgets in force. Cost: L n
+/// products to select, counted in `selection`, and a sort; n (vertical + slash) entries to attend
+/// to. Needs a head, or a stored map, whose own last rows then are Â.
 public struct VerticalSlash: MaskMethod {
+  /// Columns kept, in keys; the paper's 1000 at 128k tokens.
   static let vertical = Knob(
     "vertical", "columns kept", 0...1 << 30, standard: 1000, step: .multiply(2), aliases: ["v"])
+  /// Diagonals kept, in offsets i - j; the paper's 6096. What `[` and `]` move.
   static let slash = Knob(
     "slash", "diagonals kept", 0...1 << 30, standard: 6096, step: .multiply(2), isMain: true,
     aliases: ["s"])
+  /// L: how many of the last queries vote; no budget, so never scaled.
   static let rows = Knob(
     "rows", "last queries that are looked at", 1...4096, standard: 64, aliases: ["L"])
 
+  /// Dense when all columns are kept; the number to rank heads by is the mean recall.
   public static let card = MethodCard(
     id: "vertical-slash", title: "Vertical-slash", family: "minference",
     idea: "Keep the columns and diagonals that the last 64 queries find heaviest.",
@@ -26,11 +47,14 @@ public struct VerticalSlash: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
-  /// The budgets are raised to the released code's floors (30 columns, 50 offsets); its forced counts are 30 and 100.
+  /// The set of one head, and the two strips it was chosen by. The budgets are raised to the
+  /// released code's floors (30 columns, 50 offsets); its forced counts are 30 and 100, scaled like
+  /// the budgets. Throws nothing.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["vertical", "slash"], keys: head.keys)
     let vertical = max(budget.tokens(knobs[Self.vertical]), budget.tokens(30))

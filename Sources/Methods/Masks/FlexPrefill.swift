@@ -5,25 +5,57 @@ import Tensors
 
 /// FlexPrefill: pattern and budget of a head decided on this prompt.
 ///
-/// The last B queries are looked at. If the pooled estimate ā of where they look is near the true pooled â (Jensen-Shannon
-/// distance D below `tau`), the head is query-aware: block pairs of the pooled map by cumulative mass γ over the whole map.
-/// Otherwise it is vertical-slash, with as many columns and diagonals (in blocks) as cumulative mass γ needs. Paper: "FlexPrefill",
-/// ICLR 2025, arXiv 2502.20766 (card S2); reading of details as in its released code.
+/// The last B = `block` queries are looked at, with Â their softmax `[B, n]` and blocks b of B
+/// keys:
+///
+///     ā = softmax_b(mean(q of those rows) · mean(k of block b) / √d)   a cheap estimate, `[n / B]`
+///     â = mass of Â in each block, mean over rows                        the truth, `[n / B]`
+///     D = √(½ KL(ā ‖ m) + ½ KL(â ‖ m)),   m = (ā + â) / 2                at most √ln 2 = 0.8326
+///
+/// D < `tau`: the estimate can be trusted, the head is query-aware. Every query block is pooled as
+/// well, P_ab = softmax_b(q̄_a · k̄_b / √d), and block pairs are kept, largest first over the whole
+/// map, while their mass stays within γ times the number of query blocks. Otherwise it is
+/// vertical-slash: as many columns and diagonals, in blocks, as cumulative mass γ of Â needs. Both
+/// keep at least `min_budget` tokens of columns and of diagonals, block 0 and the diagonal among
+/// them. Paper: Lai et al., "FlexPrefill", ICLR 2025, arXiv 2502.20766.
+///
+/// Computed here exactly; details (the count of prefixes + 1, offsets pooled from the largest down,
+/// a diagonal of blocks for a pool of offsets) as in the released code. Ours: where there are fewer
+/// queries than keys, diagonals count from the last blocks of both; `budget` scales block and
+/// budgets from 16k tokens, and leaves γ and τ alone.
+///
+/// Findings: those of every mask; numbers `distance`, `tau`, `query_aware` (1 or 0),
+/// `vertical_blocks`, `slash_blocks`, `kept_blocks`, `computational_ratio` (of the full square, as
+/// released, so a full causal map says a little more than half); series `pooled_estimate` and
+/// `pooled_truth`, `[n / B]` each; curve `search`, the mass of the heaviest columns with the cut at
+/// γ. Maps of two blocks or less, or within the least budget, keep everything, and a note says so
+/// in place of the search.
+///
+/// Needs Q and K: throws `Missing(.queryKey)` for stored maps. Cost: B n products, counted in
+/// `selection` (and (n / B)² for a query-aware head); attention between linear, for peaked heads,
+/// and quadratic, for flat ones.
 public struct FlexPrefill: MaskMethod {
+  /// γ, a share of the mass; 1 keeps everything, whatever rounding makes of the sum.
   static let gamma = Knob(
     "gamma", "cumulative mass to keep", 0...1, standard: 0.9, step: .add(0.05), isMain: true)
+  /// τ, in the unit of D; 0 makes every head vertical-slash, 1 every head query-aware.
   static let tau = Knob(
     "tau", "distance below which the pooled estimate is trusted", 0...1, standard: 0.1)
+  /// B, tokens of a block and rows that are looked at.
   static let block = Knob(
     "block", "tokens of a block", 2...4096, standard: 128, step: .multiply(2),
     aliases: ["B"])
+  /// Fewest columns and fewest diagonals kept, in tokens; rounded up to blocks.
   static let least = Knob(
     "min_budget", "fewest tokens kept", 1...1 << 30, standard: 512, step: .multiply(2))
+  /// Most columns and most diagonals of a vertical-slash head, in tokens; rounded up to blocks.
   static let most = Knob(
     "max_budget", "most tokens kept; 0 is no bound", 0...1 << 30, standard: 0, step: .multiply(2))
+  /// Off, short maps are searched like long ones: for looking at the method itself.
   static let fallback = Knob(
     "fallback", "dense on maps of two blocks or less, as released", standard: true)
 
+  /// Variants force one of the two patterns by a τ that D never, or always, stays below.
   public static let card = MethodCard(
     id: "flexprefill", title: "FlexPrefill", family: "search",
     idea: "A divergence test picks the pattern of a head, cumulative mass its size.",
@@ -38,10 +70,12 @@ public struct FlexPrefill: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// The blocks of one head, and how they were found. Throws `Missing(.queryKey)`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(
@@ -86,23 +120,33 @@ public struct FlexPrefill: MaskMethod {
   }
 }
 
-/// What FlexPrefill looks at in one head.
+/// What FlexPrefill looks at in one head: its last rows by key, by offset and by block, and the
+/// means of its blocks. In double precision; memory linear in n.
 struct FlexSearch {
+  /// Tokens of a block.
   let size: Int
+  /// Blocks of keys.
   let wide: Int
+  /// Blocks of queries.
   let high: Int
-  /// Representative rows.
+  /// Representative rows: the last `size`, or as many as there are.
   let rows: Int
-  /// Of each key, and of each offset from the largest down, the mean mass that the rows give: both sum to 1.
+  /// `[keys]`, the mean mass that the rows give to each key; sums to 1.
   let vertical: [Double]
+  /// `[keys]`, the same by offset, from 0 up; sums to 1 where the head is causal.
   let slash: [Double]
-  /// ā and â of the card, `[key blocks]`.
+  /// ā, `[wide]`.
   let estimate: [Double]
+  /// â, `[wide]`.
   let truth: [Double]
   private let head: Head
+  /// `[high][d]`
   private let queryMeans: [[Double]]
+  /// `[wide][d]`
   private let keyMeans: [[Double]]
 
+  /// Looks at `query` `[queries, d]` and `key` `[keys, d]` in blocks of `size` tokens; rows of the
+  /// pattern come from `run`. Cost size · keys products.
   init(_ head: Head, _ query: Tensor, _ key: Tensor, size: Int, _ run: MethodRun) {
     self.head = head
     self.size = size
@@ -121,10 +165,11 @@ struct FlexSearch {
     }
   }
 
-  /// D = sqrt(½ KL(ā || m) + ½ KL(â || m)), m the mean of both.
+  /// D = √(½ KL(ā ‖ m) + ½ KL(â ‖ m)), m the mean of both; in nats to the power of one half.
   var distance: Double { Distributions.jensenShannonDistance(estimate, truth) }
 
-  /// `[high * wide]` blocks: chosen columns of blocks and chosen diagonals of blocks, the first of each forced.
+  /// `[high * wide]` flags: chosen columns of blocks and chosen diagonals of blocks, the first of
+  /// each forced. Counts are in blocks.
   func verticalSlash(vertical count: Int, slash other: Int) -> [UInt8] {
     let columns = (0..<wide).map { truth[$0] }
     // Offsets are pooled from the largest down: the short pool is the one at the diagonal.
@@ -144,7 +189,8 @@ struct FlexSearch {
     return kept
   }
 
-  /// Block pairs of the pooled map while their cumulative mass stays at most gamma times the rows of blocks.
+  /// `[high * wide]`: block pairs of the pooled map while their cumulative mass stays at most gamma
+  /// times the rows of blocks; all visible ones from a gamma of 1 on. Ties go to the earlier pair.
   func aware(_ gamma: Double) -> [Bool] {
     var mass = [Double](repeating: 0, count: high * wide)
     for a in 0..<high {
@@ -163,6 +209,7 @@ struct FlexSearch {
     return kept
   }
 
+  /// Some row of query block a sees some key of block b.
   private func isVisible(_ a: Int, _ b: Int) -> Bool {
     let last = min((a + 1) * size, head.queries) - 1
     return head.visibility.limit(row: last) > b * size
@@ -170,6 +217,7 @@ struct FlexSearch {
 
   // MARK: Findings
 
+  /// Adds the search to what the mask says: both distributions, their distance, the pattern taken.
   func report(isAware: Bool, tau: Double, gamma: Double, _ aside: inout Aside) {
     aside.findings.number("distance", distance, title: "D, estimate to truth")
     aside.findings.number("tau", tau, title: "τ")
@@ -185,7 +233,7 @@ struct FlexSearch {
     aside.findings.curve("search", curve(gamma), title: "cumulative mass of columns")
   }
 
-  /// Mass of the heaviest columns, with γ and the chosen cut.
+  /// Mass of the heaviest columns, at most about 200 points, with the cut at γ.
   private func curve(_ gamma: Double) -> Curve {
     var sum = 0.0
     let sums = vertical.sorted(by: >).map { value -> Double in
@@ -204,6 +252,8 @@ struct FlexSearch {
 
   // MARK: Small sums
 
+  /// Means over runs of `size` rows of `[rows, d]`: `[⌈rows / size⌉][d]`, the last over the rows it
+  /// has.
   static func means(_ rows: Tensor, _ size: Int) -> [[Double]] {
     let dim = rows.shape[1], values = rows.floats()
     return stride(from: 0, to: rows.shape[0], by: size).map { start in
@@ -216,10 +266,12 @@ struct FlexSearch {
     }
   }
 
+  /// Σ a_x b_x, in order.
   static func dot(_ a: [Double], _ b: [Double]) -> Double {
     zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
   }
 
+  /// Softmax of any finite scores; empty for none.
   static func softmax(_ scores: [Double]) -> [Double] {
     guard let top = scores.max() else { return [] }
     let weights = scores.map { exponential($0 - top) }, sum = weights.reduce(0, +)

@@ -4,18 +4,41 @@ public import Attention
 
 /// LUCID: attention with its keys' overlap undone.
 ///
-/// With keys of norm √d, k̂_i = √d k_i / ‖k_i‖, and G_ij = exp(k̂_i·k̂_j/√d - √d) over visible pairs (so 0 < G ≤ 1, diagonal 1),
-/// W = A G⁻¹ for softmax weights A; rows need not sum to 1 and may be negative. Causal: G is lower triangular and each row
-/// is solved by back substitution, O(n²) a row; bidirectional (ours): G + εI by Cholesky. `strength` t blends
-/// W_t = A (I + t (G - I))⁻¹, 0 being softmax (ours). Paper: "LUCID", 2026, arXiv 2602.10410 (card A1).
+/// With A = softmax(Q Kᵀ / √d) `[n, m]` and keys brought to one length, k̂_i = √d k_i / ‖k_i‖:
+///
+///     G_ij = exp(k̂_i · k̂_j / √d - √d)      over visible pairs; 0 < G ≤ 1, diagonal 1, `[m, m]`
+///     W = A G⁻¹                             rows need not sum to 1, entries may be negative
+///
+/// Look-alike keys share softmax mass between them; dividing by their Gram matrix gives it back to
+/// the one that was meant. Paper: "LUCID", 2026, arXiv 2602.10410. The scores themselves keep the
+/// raw keys; the size of keys plays no part in G.
+///
+/// Exact for causal heads: G is then lower triangular with a unit diagonal, each row of W is solved
+/// by back substitution, and the first row is that of softmax. Ours, not the paper's: `strength` t
+/// blends W_t = A (I + t (G - I))⁻¹, from softmax at 0 to the paper's form at 1; for bidirectional
+/// heads G + εI is factored by Cholesky, which a note says. A key of zeros counts as orthogonal to
+/// every other and keeps its 1 on the diagonal.
+///
+/// Findings: those of every map (`map`, `output`, `error`, `negative_mass`, row sums and the
+/// others); the field `gram` `[keys, keys]`; `duplicates`, pairs of keys with G > 0.9; `condition`,
+/// σ_max / σ_min of the matrix inverted, up to 512 keys.
+///
+/// Needs Q and K: throws `Missing(.queryKey)` for stored maps. Above 1024 tokens causal rows are
+/// solved as they are looked at, and bidirectional heads throw `Missing(.length)`. Cost: m² d / 2
+/// for G, then m² / 2 a row; without a stored G, m² d / 2 a row. All in double precision, as
+/// near-duplicate keys make G ill-conditioned.
 public struct LUCID: MapMethod {
+  /// t, without a unit; what `[` and `]` move.
   static let strength = Knob(
     "strength", "0 is softmax, 1 the paper's form", 0...1, standard: 1.0, step: .add(0.1),
     isMain: true, aliases: ["t"])
+  /// ε, added to the diagonal of G, whose entries are 1.
   static let ridge = Knob(
     "ridge", "ε of bidirectional maps", 0...1, standard: 1e-6, step: .multiply(10),
     aliases: ["ridge_bidirectional"])
 
+  /// Ranked by how far the output is from that of softmax; a model trained with softmax shows
+  /// disagreement there, not quality.
   public static let card = MethodCard(
     id: "lucid", title: "LUCID", family: "solvers",
     idea:
@@ -26,10 +49,15 @@ public struct LUCID: MapMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// W of a head, `[queries, keys]`, a row at a time.
+  ///
+  /// Throws `Missing(.queryKey)`, `Missing(.length)`, and `AlgebraError.notPositive` where the
+  /// ridge does not make a bidirectional G positive definite.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     let rows = DoubleRows(head), gram = KeyGram(rows, strength: knobs[Self.strength])
@@ -60,7 +88,8 @@ public struct LUCID: MapMethod {
     }
   }
 
-  /// Near-duplicate keys, and how ill-conditioned the matrix is that is inverted.
+  /// Near-duplicate keys, and how ill-conditioned the matrix is that is inverted (with its ridge,
+  /// where one is used). Cost m² d / 2, and m³ up to 512 keys.
   private func overlap(_ gram: KeyGram, _ head: Head, _ aside: inout Aside) throws {
     let causal = head.visibility.causal
     var duplicates = 0
@@ -76,17 +105,22 @@ public struct LUCID: MapMethod {
   }
 }
 
-/// G of the keys of a head, entries on demand.
+/// G of the keys of a head: stored up to 1024 keys (8 MB), otherwise entries on demand.
 private struct KeyGram: Sendable {
+  /// m, in tokens.
   let keys: Int
+  /// d, width of a key.
   private let dim: Int
   /// `[keys * dim]`, each of norm d^(1/4), so that a dot product is k̂·k̂/√d; zero keys stay zero.
   private let scaled: [Double]
+  /// √d, what the exponent is lowered by.
   private let root: Double
+  /// t, in 0...1.
   private let strength: Double
   /// `[keys, keys]`, kept for maps that are wanted whole.
   private let whole: [Double]
 
+  /// Scales the keys, and computes all pairs where that is not too much: m² d / 2.
   init(_ rows: DoubleRows, strength: Double) {
     (keys, dim, self.strength) = (rows.head.keys, rows.dim, strength)
     root = Double(dim).squareRoot()
@@ -113,12 +147,13 @@ private struct KeyGram: Sendable {
     self.whole = whole
   }
 
-  /// G_ij of the paper.
+  /// G_ij of the paper, both i and j below `keys`; symmetric, so the mask is up to the caller.
   func pair(_ i: Int, _ j: Int) -> Double {
     if i == j { return 1 }
     return whole.isEmpty ? Self.pair(scaled, dim, root, i, j) : whole[i * keys + j]
   }
 
+  /// exp(dot - √d) of two scaled keys; at most 1 up to rounding.
   private static func pair(_ scaled: [Double], _ dim: Int, _ root: Double, _ i: Int, _ j: Int)
     -> Double
   {
@@ -141,7 +176,8 @@ private struct KeyGram: Sendable {
     }
   }
 
-  /// w with w (I + t (G - I)) = a over the first `limit` keys of a causal row: from the last key to the first.
+  /// w with w (I + t (G - I)) = a over the first `limit` keys of a causal row, from the last key to
+  /// the first: `[keys]`, what lies beyond `limit` as it was given.
   func solve(_ a: [Double], _ limit: Int) -> [Double] {
     var w = a
     for m in stride(from: limit - 1, to: 0, by: -1) where w[m] != 0 && strength != 0 {

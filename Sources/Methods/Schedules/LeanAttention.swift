@@ -1,22 +1,47 @@
 public import Attention
 
-/// Lean Attention: one decode step cut into equal key tiles, dealt evenly over workers regardless of head boundaries.
+/// Lean Attention: one decode step cut into equal key tiles, dealt evenly over workers regardless
+/// of head boundaries.
 ///
-/// Tiles of 256 keys (d ≤ 64), 128 (d ≤ 128) or 64; T = tiles of all heads (causal prefill: Σ_i ⌈(i+1) B_M / B_N⌉ a head).
-/// Worker w of G takes a contiguous run of the head-major order, ⌈T/G⌉ tiles or one less; a run that crosses into a head
-/// leaves a partial (m, ℓ, o), merged by the owner of the head's first tile. Beside it FlashAttention-2 (a worker a head) and
-/// FlashDecoding (equal splits). Time is modelled in tile units. Paper: "Lean Attention", 2024, arXiv 2405.10480 (card S7).
+/// Tiles of 256 keys (d ≤ 64), 128 (d ≤ 128) or 64. With T tiles in all, in the order of heads, and
+/// G workers:
+///
+///     T = Σ over heads ⌈keys / tile⌉                causal prefill: Σ_i ⌈(i + 1) B_M / B_N⌉ a head
+///     worker w takes ⌈T/G⌉ tiles in one run, or one less       so that loads differ by one at most
+///     wave efficiency = T / (G ⌈T/G⌉)
+///
+/// A run that crosses into a head leaves a partial (m, ℓ, o): running maximum, sum and output. The
+/// owner of the head's first tile merges them by the rule of the online softmax, which is
+/// associative, so the output is that of dense attention to rounding. Paper: Sanovar et al., "Lean
+/// Attention", 2024, arXiv 2405.10480.
+///
+/// The schedule is integer arithmetic and exact; time is modelled in tile units, not measured.
+/// Beside it stand FlashAttention-2 (a worker a head) and FlashDecoding (`splits` equal pieces a
+/// head), in waves. No outputs are computed: they are those of dense attention for any partition.
+///
+/// Findings: `tiles`, `load_max`, `load_min`, `makespan_lean`, `makespan_fa2`, `makespan_fd` in
+/// tiles, `wave_efficiency` (a share), `partials`, `reductions`; spans `lean`, `fa2`, `fd`, a lane
+/// a worker and a colour a head; series `loads` `[workers]` and `worker_by_tile`
+/// `[tiles of the head looked at]`.
+///
+/// Needs the shapes of the heads of a layer, nothing of their values. Cost: linear in tiles.
 public struct LeanAttention: AttentionMethod {
+  /// G; 216 is two for each of 108 multiprocessors. What `[` and `]` move.
   static let workers = Knob(
     "workers", "how many run at a time", 1...1 << 16, standard: 216, step: .multiply(2),
     isMain: true)
+  /// Keys of a tile, B_N; 0 takes the paper's size for the head's width.
   static let tile = Knob(
     "tile", "keys of a tile; 0: by the head's width", 0...1 << 16, standard: 0, step: .multiply(2))
+  /// Query rows of a tile of the prompt, B_M.
   static let rows = Knob(
     "rows", "query rows of a prefill tile", 1...1 << 16, standard: 128, step: .multiply(2))
+  /// Pieces that FlashDecoding cuts each head into.
   static let splits = Knob("splits", "pieces of FlashDecoding", 1...1 << 16, standard: 4)
+  /// Sequences of this length that run in the same step.
   static let batch = Knob("batch", "sequences of this length", 1...1 << 16, standard: 1)
 
+  /// No main field: what it says is a timeline. The scope is a layer, as heads share the workers.
   public static let card = MethodCard(
     id: "lean", title: "Lean Attention", family: "schedules",
     idea: "Deal equal key tiles of all heads over the workers in one line, so that none waits.",
@@ -26,10 +51,12 @@ public struct LeanAttention: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// Three schedules of the same tiles. Throws nothing.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let plan = plan(subject), lean = plan.lean()
     var findings = Findings()
@@ -63,7 +90,8 @@ public struct LeanAttention: AttentionMethod {
     return findings
   }
 
-  /// The tiles of every head of the layer.
+  /// The tiles of every head of the layer, and of every sequence of the batch. The width of the
+  /// head looked at decides the tile.
   func plan(_ subject: Subject) -> LeanPlan {
     let head = subject.head
     let tile =
@@ -84,30 +112,35 @@ public struct LeanAttention: AttentionMethod {
 
 /// Tiles of heads, and how three schedules deal them out.
 struct LeanPlan {
-  /// Tiles of each head.
+  /// `[heads * batch]`, tiles of each.
   let heads: [Int]
   /// Keys of a tile.
   let tile: Int
+  /// G, how many run at a time.
   let workers: Int
 
+  /// T, tiles in all.
   var total: Int { heads.reduce(0, +) }
 
+  /// Who does what when, in tile units.
   struct Schedule {
+    /// One for each run of tiles of one head by one worker.
     var spans: [Span]
-    /// Tiles of each worker.
+    /// `[workers]`, tiles of each.
     var loads: [Int]
-    /// Pairs of a worker and a head.
+    /// Results that have to be merged: pairs of a worker and a head, or pieces.
     var partials: Int
+    /// When the last worker is done, in tiles.
     var makespan: Int
   }
 
-  /// T / (G ⌈T/G⌉).
+  /// T / (G ⌈T/G⌉), in 0...1: how much of the time of all workers is work.
   func efficiency(_ schedule: Schedule) -> Double {
     let most = schedule.loads.max() ?? 0
     return most == 0 ? 0 : Double(total) / Double(schedule.loads.count * most)
   }
 
-  /// Where the tiles of each worker begin in the head-major order: the first get ⌈T/G⌉, the rest one less.
+  /// `[workers]`, the tiles of each in the order of heads: the first get ⌈T/G⌉, the rest one less.
   func ranges() -> [Range<Int>] {
     let used = max(1, workers), most = (total + used - 1) / used
     let full = total - (most - 1) * used
@@ -119,6 +152,7 @@ struct LeanPlan {
     }
   }
 
+  /// The runs of `ranges`, cut where one head ends and the next begins.
   func lean() -> Schedule {
     var first = [0]
     for tiles in heads { first.append(first[first.count - 1] + tiles) }
@@ -146,7 +180,7 @@ struct LeanPlan {
     deal(heads.enumerated().map { ($0.offset, $0.element) }, ceiling: heads.max() ?? 0)
   }
 
-  /// FlashDecoding: every head in as many equal pieces.
+  /// FlashDecoding: every head in as many equal pieces, in waves of the longest piece.
   func split(_ pieces: Int) -> Schedule {
     let longest = ((heads.max() ?? 0) + pieces - 1) / pieces
     let parts = heads.enumerated().flatMap { head, tiles -> [(Int, Int)] in
@@ -156,7 +190,8 @@ struct LeanPlan {
     return deal(parts, ceiling: longest)
   }
 
-  /// Pieces dealt round over the workers, a wave at a time.
+  /// Pieces dealt round over the workers, a wave at a time; `ceiling` is the length of a wave in
+  /// tiles.
   private func deal(_ parts: [(head: Int, tiles: Int)], ceiling: Int) -> Schedule {
     let used = max(1, workers)
     var loads = [Int](repeating: 0, count: used), spans: [Span] = []
@@ -170,7 +205,7 @@ struct LeanPlan {
     return Schedule(spans: spans, loads: loads, partials: spans.count, makespan: waves * ceiling)
   }
 
-  /// The worker of each tile of one head, in the order of its tiles.
+  /// `[tiles]` of one head: the worker of each, in the order of its tiles.
   func owners(_ schedule: Schedule, head: Int) -> [Int] {
     schedule.spans.filter { $0.key == head }.flatMap { span in
       [Int](repeating: span.lane, count: Int(span.to - span.from))

@@ -4,11 +4,28 @@ import Tensors
 
 /// ATTN-FIQA: the mean pre-softmax logit of a layer as a quality of its input.
 ///
-/// Quality is the mean over heads, queries and keys of q·k/√d, which equals (mean q)·(mean k)/√d per head: linear in n.
-/// Spatial: with head-mean logits S̄, a token is given m_j = mean_i S̄_ij (received) and m'_j = mean_j S̄_ij (given). Every pair
-/// counts, also those a causal query does not see. Calibrated only with a face backbone; elsewhere a proxy. Paper:
-/// "ATTN-FIQA", 2026, arXiv 2604.22841 (card S18).
+///     quality = mean over heads h, queries i, keys j of q_i · k_j / √d
+///             = mean over heads of (mean q) · (mean k) / √d               linear in n
+///     received_j = mean over h, i of S_ij,   given_i = mean over h, j of S_ij
+///
+/// Softmax would hide this number: a constant added to all logits leaves every weight as it is.
+/// Paper: "ATTN-FIQA", 2026, arXiv 2604.22841.
+///
+/// The formula is exact. How the paper reduces logits to an image is not known; both sums are
+/// shown. Every pair counts, also those a causal query does not see, for Q and K; of stored scores
+/// only what is finite counts. Calibrated only with a face backbone; elsewhere a proxy, and said to
+/// be one.
+///
+/// Findings: `score`, `score_sd`, `logit_min`, `logit_max` of the head looked at; `quality` of the
+/// layer; series `score_by_head` `[heads]`, `received` `[keys]`, `given` `[queries]`, all in
+/// logits; with an image grid the field `patches` `[rows, columns]`, the last tokens of `received`.
+/// Notes say what was sampled.
+///
+/// Needs all heads of a layer, as Q and K or as scores before softmax; throws `Missing(.logits)`
+/// for stored patterns. Cost: n d a head for means, and up to 2^22 products a head for deviation
+/// and extremes.
 public struct ATTNFIQA: AttentionMethod {
+  /// The scope is a layer; its last one is the paper's. Heads are ranked by their own mean logit.
   public static let card = MethodCard(
     id: "attn-fiqa", title: "ATTN-FIQA", family: "scores",
     idea: "The average attention logit before softmax, as a quality of the input.",
@@ -16,8 +33,10 @@ public struct ATTNFIQA: AttentionMethod {
     fidelity: .proxy("a logit-level quality proxy: calibrated only with a face backbone"),
     wholeMap: .max, mainNumber: "score")
 
+  /// Throws `KnobError` for any knob: there are none.
   public init(knobs: Knobs) throws(KnobError) { _ = try CheckedKnobs(knobs, for: Self.card) }
 
+  /// The numbers of the head looked at, and of its layer. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     let parts = try subject.layer.map { try LogitMeans($0, run) }
     let mine = parts[subject.focus.head]
@@ -52,7 +71,8 @@ public struct ATTNFIQA: AttentionMethod {
     return findings
   }
 
-  /// The received logits on the image, where the tokens are its patches.
+  /// The received logits on the image, where the tokens are its patches; `values` is `[tokens]`. A
+  /// grid of more patches than tokens becomes a note.
   private func addGrid(_ values: [Float], _ grid: TokenFacts.Grid?, _ findings: inout Findings) {
     guard let grid else { return }
     let patches = grid.rows * grid.columns
@@ -69,18 +89,26 @@ public struct ATTNFIQA: AttentionMethod {
   }
 }
 
-/// Sums of the logits of one head, without the map.
+/// Sums of the logits of one head, without the map: means are exact, deviation and extremes come
+/// from at most about 2^22 pairs.
 struct LogitMeans: Sendable {
+  /// Mean of all logits.
   let mean: Double
+  /// Standard deviation of the logits looked at, around `mean`.
   let deviation: Double
+  /// The smallest of them.
   let least: Double
+  /// The largest of them.
   let most: Double
-  /// Mean logit that each key receives, `[keys]`, and that each query gives, `[queries]`.
+  /// `[keys]`, the mean logit that each key receives.
   let received: [Double]
+  /// `[queries]`, the mean logit that each query gives.
   let given: [Double]
+  /// Query rows that deviation and extremes come from; nil for all.
   let sampledRows: Int?
 
-  /// From Q and K, or from stored scores. Throws `Missing` for patterns: a constant added to all logits is lost in them.
+  /// From Q and K, or from stored scores. Throws `Missing(.logits)` for patterns, as a constant
+  /// added to all logits is lost in them, and `CancellationError`.
   init(_ head: Head, _ run: MethodRun) throws {
     if case .scores(let map) = head.source {
       let rows = (0..<map.shape[0]).map { map[$0].floats().map(Double.init) }
@@ -128,6 +156,7 @@ struct LogitMeans: Sendable {
     (least, most, deviation) = (low, high, (squares / Double(max(count, 1))).squareRoot())
   }
 
+  /// Mean of what is finite; NaN when nothing is.
   private static func average(_ values: [Double]) -> Double {
     let known = values.filter(\.isFinite)
     return known.isEmpty ? .nan : known.reduce(0, +) / Double(known.count)
