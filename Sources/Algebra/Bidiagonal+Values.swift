@@ -4,8 +4,9 @@ extension Bidiagonal {
   /// Sweeps allowed for each singular value; two are usual.
   static let sweepsAValue = 40
 
-  /// The singular values, largest first: implicit-shift QR that keeps small values to their relative precision
-  /// (Demmel and Kahan, "Accurate singular values of bidiagonal matrices", 1990).
+  /// The singular values, largest first: implicit-shift QR that keeps small values to their
+  /// relative precision (Demmel and Kahan, "Accurate singular values of bidiagonal matrices",
+  /// 1990).
   ///
   /// Throws `AlgebraError.notConverged` after 40 sweeps a value.
   func singularValues() throws(AlgebraError) -> [Double] {
@@ -38,13 +39,14 @@ extension Bidiagonal {
     return work.diagonal.map(\.magnitude).sorted(by: >)
   }
 
-  /// What counts as zero whatever stands beside it.
+  /// What counts as zero whatever stands beside it: ε² of the largest element.
   private static func least(_ b: Bidiagonal) -> Double {
     let largest = (b.diagonal + b.above).reduce(0) { max($0, $1.magnitude) }
     return largest * Double.ulpOfOne * Double.ulpOfOne
   }
 
-  /// The first row of the unreduced block that ends at `hi`; the element that parts it becomes zero.
+  /// The first row of the unreduced block that ends at `hi`; the element that parts it becomes
+  /// zero.
   private mutating func blockStart(_ hi: Int, _ floor: Double) -> Int {
     var lo = hi
     while lo > 0 {
@@ -57,7 +59,8 @@ extension Bidiagonal {
     return lo
   }
 
-  /// Reversed, a bidiagonal matrix is its own transpose with rows and columns turned round: the values stay.
+  /// Reversed, a bidiagonal matrix is its own transpose with rows and columns turned round: the
+  /// values stay.
   private mutating func turn(_ lo: Int, _ hi: Int) {
     diagonal[lo...hi].reverse()
     above[lo..<hi].reverse()
@@ -70,6 +73,7 @@ extension Bidiagonal {
     return largest > 0 ? (largest, a / largest * b) : (0, 0)
   }
 
+  /// The 2 x 2 block at `lo` becomes its two values.
   private mutating func closePair(_ lo: Int) {
     (diagonal[lo], diagonal[lo + 1]) = Self.pair(diagonal[lo], above[lo], diagonal[lo + 1])
     above[lo] = 0
@@ -93,7 +97,8 @@ extension Bidiagonal {
     return false
   }
 
-  /// The shift of the last 2 x 2; zero where a shift would cost the small values their precision.
+  /// The shift of the last 2 x 2; zero where a shift would cost the small values their precision,
+  /// by the bound of Demmel and Kahan on the smallest value.
   private func shift(_ lo: Int, _ hi: Int) -> Double {
     var bound = diagonal[lo].magnitude, smallest = bound, largest = bound
     for i in lo..<hi {
@@ -109,7 +114,8 @@ extension Bidiagonal {
     return share * share < Double.ulpOfOne ? 0 : shift
   }
 
-  /// One step of QR with a shift.
+  /// One step of QR with a shift on the block `lo...hi`: a bulge is chased down by rotations from
+  /// both sides.
   private mutating func sweep(_ lo: Int, _ hi: Int, shift: Double) {
     let first = diagonal[lo]
     var f = (first.magnitude - shift) * ((first < 0 ? -1 : 1) + shift / first)
@@ -133,7 +139,8 @@ extension Bidiagonal {
     above[hi - 1] = f
   }
 
-  /// One step of QR without a shift, in which nothing is subtracted.
+  /// One step of QR without a shift, in which nothing is subtracted, so that each value keeps its
+  /// relative precision.
   private mutating func sweep(_ lo: Int, _ hi: Int) {
     var c = 1.0, old = Rotation(1, 0)
     for i in lo..<hi {

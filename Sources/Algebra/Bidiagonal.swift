@@ -1,12 +1,13 @@
-/// An upper bidiagonal matrix, and the iteration that brings its singular values to the diagonal.
+/// An upper bidiagonal matrix `[n][n]`, and the iteration that brings its singular values to the
+/// diagonal. Any matrix becomes one by reflections, which leave singular values as they are.
 struct Bidiagonal {
   /// `[n]`
   var diagonal: [Double]
-  /// `[n - 1]`, above the diagonal
+  /// `[n - 1]`, above the diagonal.
   var above: [Double]
 
-  /// Golub and Kahan (1965): reflections from the left and the right in turn; `[m][n]`, m >= n; 2 (m n² - n³ / 3)
-  /// multiplications.
+  /// Golub and Kahan (1965): reflections from the left and the right in turn; `[m][n]`, m >= n; 2
+  /// (m n² - n³ / 3) multiplications.
   init(_ matrix: Matrix) {
     precondition(matrix.rows >= matrix.columns, "a matrix at least as high as wide")
     let (m, n) = (matrix.rows, matrix.columns)
@@ -22,7 +23,8 @@ struct Bidiagonal {
             let (beta, tau) = reflectColumn(a, stride: n, v, m - k, w, n - k - 1)
             d[k] = beta
             guard k + 1 < n else { continue }
-            // The first row is done at once, as it says how to reflect from the right; the others take both in one go.
+            // The first row is done at once, as it says how to reflect from the right; the others
+            // take both in one go.
             addScaled(a + 1, -tau, w, n - k - 1)
             let (edge, turn) = reflect(a + 1, n - k - 1)
             e[k] = edge
@@ -38,10 +40,12 @@ struct Bidiagonal {
     (diagonal, above) = (d, e)
   }
 
+  /// Takes both diagonals as they are: `[n]` and `[n - 1]`.
   init(diagonal: [Double], above: [Double]) { (self.diagonal, self.above) = (diagonal, above) }
 }
 
-/// The reflection of the column that begins at `a`, its v, and w = v^T of the `width` columns right of it.
+/// The reflection of the column of `height` elements that begins at `a`, its v `[height]`, and w =
+/// v^T of the `width` columns right of it, `[width]`; rows lie `stride` apart.
 func reflectColumn(
   _ a: UnsafePointer<Double>, stride: Int, _ v: UnsafeMutablePointer<Double>, _ height: Int,
   _ w: UnsafeMutablePointer<Double>, _ width: Int

@@ -2,13 +2,18 @@ import RealModule
 
 /// The lower factor of a symmetric positive-definite matrix: A + ridge · I = L L^T.
 ///
-/// Example: `try Cholesky(gram, ridge: 1e-6).solve(right)`. Only the lower triangle of A is read; n³ / 6
-/// multiplications (Cholesky, published by Benoît, 1924).
+/// Example: `try Cholesky(gram, ridge: 1e-6).solve(right)`. Only the lower triangle of A is read;
+/// n³ / 6 multiplications (Cholesky, published by Benoît, 1924).
+///
+/// The catch: a matrix of near-equal rows is positive definite on paper and not in doubles; the
+/// ridge, in the unit of the diagonal, is what makes it one. The error of a solution grows with the
+/// condition number, at most about largest eigenvalue / ridge.
 public struct Cholesky: Sendable {
-  /// L, zeros above the diagonal: `[n][n]`
+  /// L, zeros above the diagonal: `[n][n]`.
   public let lower: Matrix
 
-  /// Factors `[n][n]`; throws `AlgebraError.notPositive`, naming the pivot and a ridge that may help.
+  /// Factors `[n][n]`; throws `AlgebraError.notPositive`, naming the pivot and a ridge that may
+  /// help.
   public init(_ matrix: Matrix, ridge: Double = 0) throws(AlgebraError) {
     precondition(matrix.rows == matrix.columns, "a symmetric matrix is square")
     let n = matrix.rows

@@ -2,8 +2,8 @@ import RealModule
 
 /// The discrete Fourier transform of one length, a power of two: X_k = Σ x_j exp(-2πi jk / size).
 ///
-/// Example: `FFT(atLeast: signal.count).forward(signal)`. Radix two, in place (Cooley and Tukey, 1965); 2 n log2 n
-/// multiplications. Signals that are shorter are padded with zeros.
+/// Example: `FFT(atLeast: signal.count).forward(signal)`. Radix two, in place (Cooley and Tukey,
+/// 1965); 2 n log2 n multiplications. Signals that are shorter are padded with zeros.
 public struct FFT: Sendable {
   /// Complex numbers as two lists of one length.
   public struct Spectrum: Sendable, Equatable {
@@ -12,12 +12,13 @@ public struct FFT: Sendable {
     /// `[size]`
     public var imaginary: [Double]
 
+    /// Both parts, of one length: `[size]` each.
     public init(real: [Double], imaginary: [Double]) {
       precondition(real.count == imaginary.count, "real and imaginary parts of one length")
       (self.real, self.imaginary) = (real, imaginary)
     }
 
-    /// The product of each pair: what convolution becomes.
+    /// The product of each pair, `[size]`: what convolution becomes.
     public func multiplied(by other: Spectrum) -> Spectrum {
       precondition(real.count == other.real.count, "spectra of one length")
       var result = self
@@ -30,9 +31,9 @@ public struct FFT: Sendable {
     }
   }
 
-  /// A power of two, 1 at least
+  /// A power of two, 1 at least: how many numbers go in and come out.
   public let size: Int
-  /// cos and sin of 2π k / size: `[size / 2]` each
+  /// cos and sin of 2π k / size: `[size / 2]` each, every one from its own angle.
   private let cosines: [Double], sines: [Double]
 
   /// The smallest power of two that is not below `count`.
@@ -44,21 +45,22 @@ public struct FFT: Sendable {
     (cosines, sines) = (angles.map { Double.cos($0) }, angles.map { Double.sin($0) })
   }
 
-  /// The transform of a real signal of at most `size` numbers.
+  /// The transform `[size]` of a real signal of at most `size` numbers.
   public func forward(_ signal: [Double]) -> Spectrum {
     forward(Spectrum(real: signal, imaginary: [Double](repeating: 0, count: signal.count)))
   }
 
-  /// The transform of a complex signal of at most `size` numbers.
+  /// The transform `[size]` of a complex signal of at most `size` numbers.
   public func forward(_ signal: Spectrum) -> Spectrum {
     var work = padded(signal)
     transform(&work.real, &work.imaginary)
     return work
   }
 
-  /// The signal of a spectrum: x_j = 1 / size · Σ X_k exp(2πi jk / size).
+  /// The signal `[size]` of a spectrum: x_j = 1 / size · Σ X_k exp(2πi jk / size).
   public func inverse(_ spectrum: Spectrum) -> Spectrum {
-    // With real and imaginary parts exchanged, before and after, the forward transform is the inverse.
+    // With real and imaginary parts exchanged, before and after, the forward transform is the
+    // inverse.
     var work = padded(spectrum)
     transform(&work.imaginary, &work.real)
     let scale = 1 / Double(size)
@@ -66,7 +68,8 @@ public struct FFT: Sendable {
       real: work.real.map { $0 * scale }, imaginary: work.imaginary.map { $0 * scale })
   }
 
-  /// The whole linear convolution, Σ a_j b_{i-j}: `[a.count + b.count - 1]`, empty when one of them is.
+  /// The whole linear convolution, Σ a_j b_{i-j}: `[a.count + b.count - 1]`, empty when one of them
+  /// is.
   ///
   /// The error is about 1e-15 · ‖a‖ ‖b‖, the same for every element, the small ones too.
   public static func convolve(_ a: [Double], _ b: [Double]) -> [Double] {
@@ -76,12 +79,14 @@ public struct FFT: Sendable {
     return Array(plan.inverse(plan.forward(a).multiplied(by: plan.forward(b))).real.prefix(count))
   }
 
+  /// The signal with zeros at its end: `[size]`.
   private func padded(_ signal: Spectrum) -> Spectrum {
     precondition(signal.real.count <= size, "a signal longer than the transform")
     let zeros = [Double](repeating: 0, count: size - signal.real.count)
     return Spectrum(real: signal.real + zeros, imaginary: signal.imaginary + zeros)
   }
 
+  /// Forward, in place: log2 size rounds over all pairs.
   private func transform(_ real: inout [Double], _ imaginary: inout [Double]) {
     real.withUnsafeMutableBufferPointer { re in
       imaginary.withUnsafeMutableBufferPointer { im in
@@ -114,6 +119,8 @@ public struct FFT: Sendable {
     }
   }
 
+  /// The pairs of one group of a round: elements `start..<start + half` with those `half` further
+  /// on.
   private func butterflies(
     _ re: UnsafeMutableBufferPointer<Double>, _ im: UnsafeMutableBufferPointer<Double>,
     _ start: Int, _ half: Int

@@ -1,8 +1,9 @@
 extension Matrix {
   /// A B: `[rows][inner]` times `[inner][columns]`; rows · inner · columns multiplications.
   ///
-  /// The loop runs i, k, j over panels of B that stay in cache, four k at a time. The order of the sums depends on k
-  /// alone, so that a product does not change with what stands beside it.
+  /// The loop runs i, k, j over panels of B that stay in cache, 64 by 256 of its elements or 128
+  /// KiB, four k at a time. The order of the sums depends on k alone, so that a product does not
+  /// change with what stands beside it.
   public func multiplied(by other: Matrix) -> Matrix {
     precondition(columns == other.rows, "a product of matrices whose inner sides differ")
     var result = Matrix(rows: rows, columns: other.columns)
@@ -29,7 +30,8 @@ extension Matrix {
     return result
   }
 
-  /// A x: `[rows][columns]` times `[columns]` is `[rows]`.
+  /// A x: `[rows][columns]` times `[columns]` is `[rows]`; four partial sums a row, so equal to a
+  /// product with a one-column matrix only to rounding.
   public func multiplied(by vector: [Double]) -> [Double] {
     precondition(columns == vector.count, "a vector as long as the matrix is wide")
     return elements.withUnsafeBufferPointer { a in
@@ -42,7 +44,8 @@ extension Matrix {
   }
 }
 
-/// y += Σ a_k x_k, where x_k are `depth` rows `stride` apart, of `count` elements each.
+/// y += Σ a_k x_k, where a is `[depth]`, y is `[count]` and x_k are `depth` rows `stride` apart, of
+/// `count` elements each.
 func addProduct(
   _ y: UnsafeMutablePointer<Double>, _ a: UnsafePointer<Double>, _ x: UnsafePointer<Double>,
   stride: Int, depth: Int, _ count: Int

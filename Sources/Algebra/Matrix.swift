@@ -1,10 +1,13 @@
 /// A dense matrix of doubles, row by row: element (i, j) is `elements[i * columns + j]`.
 ///
-/// Example: `Matrix(rows: 2, columns: 3) { i, j in Double(i + j) }`. A matrix may have no rows or no columns.
+/// Example: `Matrix(rows: 2, columns: 3) { i, j in Double(i + j) }`. A matrix may have no rows or
+/// no columns. Memory 8 bytes an element; a copy is shared until one of the two is changed.
 public struct Matrix: Sendable, Equatable {
+  /// How many rows, 0 or more.
   public let rows: Int
+  /// How many columns, 0 or more.
   public let columns: Int
-  /// `[rows][columns]`
+  /// `[rows * columns]`, row by row.
   public var elements: [Double]
 
   /// Takes elements row by row: `[rows][columns]`.
@@ -34,6 +37,7 @@ public struct Matrix: Sendable, Equatable {
     Matrix(rows: order, columns: order) { $0 == $1 ? 1 : 0 }
   }
 
+  /// One element; traps outside the matrix.
   @inlinable public subscript(row: Int, column: Int) -> Double {
     get {
       precondition(row >= 0 && row < rows && column >= 0 && column < columns, "outside the matrix")
@@ -94,7 +98,8 @@ public struct Matrix: Sendable, Equatable {
     throw .notFinite(row: index / columns, column: index % columns)
   }
 
-  /// The matrix over a power of two that brings its largest |element| to 1..<2, and that power; a zero matrix as it is.
+  /// The matrix over a power of two that brings its largest |element| to 1..<2, and that power; a
+  /// zero matrix as it is.
   func scaled() -> (matrix: Matrix, scale: Double) {
     let largest = largestMagnitude
     guard largest > 0 && largest.isFinite else { return (self, 1) }

@@ -1,21 +1,23 @@
-/// The eigenvalue of largest magnitude and its vector, by repeated multiplication (von Mises and Pollaczek-Geiringer,
-/// 1929).
+/// The eigenvalue of largest magnitude and its vector, by repeated multiplication (von Mises and
+/// Pollaczek-Geiringer, 1929).
 ///
-/// Example: `PowerIteration(of: map, tolerance: 1e-10).value`. The catch: two eigenvalues of one magnitude (1 and -1, or
-/// a complex pair) never settle, and near ones settle slowly: look at `converged` before the value.
+/// Example: `PowerIteration(of: map, tolerance: 1e-10).value`. The catch: two eigenvalues of one
+/// magnitude (1 and -1, or a complex pair) never settle, and near ones settle slowly: look at
+/// `converged` before the value.
 public struct PowerIteration: Sendable {
-  /// x^T A x of the last unit vector x
+  /// x^T A x of the last unit vector x.
   public let value: Double
   /// A unit vector: `[order]`
   public let vector: [Double]
-  /// ‖A x - value · x‖
+  /// ‖A x - value · x‖, in the unit of A.
   public let residual: Double
-  /// Products with A that were made
+  /// Products with A that were made.
   public let steps: Int
-  /// Whether the residual came below tolerance · |value|
+  /// Whether the residual came below tolerance · |value|.
   public let converged: Bool
 
-  /// Takes `[n][n]`; n² multiplications a step, `limit` steps at most.
+  /// Takes `[n][n]`; n² multiplications a step, `limit` steps at most. `tolerance` is relative to
+  /// the value.
   public init(of matrix: Matrix, tolerance: Double = 1e-10, limit: Int = 1000, seed: UInt64 = 1) {
     precondition(matrix.rows == matrix.columns, "eigenvalues are those of a square matrix")
     self.init(order: matrix.rows, tolerance: tolerance, limit: limit, seed: seed) {
@@ -23,7 +25,8 @@ public struct PowerIteration: Sendable {
     }
   }
 
-  /// Takes an operator that turns `[order]` to `[order]`; a numbered random vector begins.
+  /// Takes an operator that turns `[order]` to `[order]` and need not exist as a matrix; a random
+  /// vector numbered by `seed` begins.
   public init(
     order: Int, tolerance: Double = 1e-10, limit: Int = 1000, seed: UInt64 = 1,
     _ apply: ([Double]) -> [Double]
@@ -47,10 +50,12 @@ public struct PowerIteration: Sendable {
   }
 }
 
+/// The root of the sum of squares, without overflow.
 private func length(_ x: [Double]) -> Double {
   Matrix(rows: 1, columns: x.count, elements: x).frobeniusNorm
 }
 
+/// The vector at length 1; a zero vector stays.
 private func unit(_ x: [Double]) -> [Double] {
   let size = length(x)
   return size > 0 ? x.map { $0 / size } : x

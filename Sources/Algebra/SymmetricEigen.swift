@@ -2,16 +2,19 @@ import RealModule
 
 /// The eigenvalues of a symmetric matrix, and its eigenvectors when asked: A = V^T diag(values) V.
 ///
-/// Example: `try SymmetricEigen(gram, vectors: true)`. Only the lower triangle is read. Reflections to a tridiagonal
-/// matrix, then implicit QL (Bowdler, Martin, Reinsch and Wilkinson, "The QR and QL algorithms for symmetric
-/// matrices", 1968): 4/3 n³ multiplications, and some 4 n³ more with vectors.
+/// Example: `try SymmetricEigen(gram, vectors: true)`. Only the lower triangle is read. Reflections
+/// to a tridiagonal matrix, then implicit QL (Bowdler, Martin, Reinsch and Wilkinson, "The QR and
+/// QL algorithms for symmetric matrices", 1968): 4/3 n³ multiplications, and some 4 n³ more with
+/// vectors.
 public struct SymmetricEigen: Sendable {
-  /// Largest first: `[n]`
+  /// Largest first: `[n]`.
   public let values: [Double]
-  /// Row k is the unit eigenvector of value k: `[n][n]`
+  /// Row k is the unit eigenvector of value k: `[n][n]`; nil unless asked for. The sign of a row
+  /// means nothing.
   public let vectors: Matrix?
 
-  /// Takes `[n][n]`; throws `AlgebraError.notFinite` and, after 60 steps for one value, `.notConverged`.
+  /// Takes `[n][n]`; throws `AlgebraError.notFinite` and, after 60 steps for one value,
+  /// `.notConverged`.
   public init(_ matrix: Matrix, vectors wanted: Bool = false) throws(AlgebraError) {
     precondition(matrix.rows == matrix.columns, "a symmetric matrix is square")
     try matrix.requireFinite()
@@ -97,7 +100,8 @@ struct Tridiagonal {
     return result
   }
 
-  /// QL with implicit shifts; `rows` `[n][n]` take the rotations. Nil, or the number of steps when that was not enough.
+  /// QL with implicit shifts; `rows` `[n][n]` take the rotations. Nil, or the number of steps when
+  /// that was not enough.
   mutating func solve(_ rows: UnsafeMutablePointer<Double>?) -> Int? {
     let n = diagonal.count
     for l in 0..<n {
@@ -125,7 +129,8 @@ struct Tridiagonal {
     return m
   }
 
-  /// One implicit QL step on rows `l...m`, from the bottom upwards.
+  /// One implicit QL step on rows `l...m`, from the bottom upwards; the shift is that of Wilkinson,
+  /// from the first 2 x 2.
   private mutating func step(_ l: Int, _ m: Int, _ rows: UnsafeMutablePointer<Double>?) {
     let n = diagonal.count
     let half = (diagonal[l + 1] - diagonal[l]) / (2 * beside[l])
@@ -150,7 +155,7 @@ struct Tridiagonal {
   }
 }
 
-/// (x, y) becomes (c x - s y, s x + c y).
+/// (x, y) becomes (c x - s y, s x + c y), over `count` elements.
 private func rotate(
   _ x: UnsafeMutablePointer<Double>, _ y: UnsafeMutablePointer<Double>, _ c: Double, _ s: Double,
   _ count: Int

@@ -1,7 +1,9 @@
 /// Systems with a lower-triangular matrix L, solved in place by substitution.
 ///
-/// Only the lower triangle of L is read, and with `unit` not even its diagonal, which then counts as ones. The functions
-/// on pointers trust their sizes and their diagonals: call `check` once before many of them.
+/// Example: `try Triangular.solveRows(gram, weights, unit: true)` is W of W G = A for causal G.
+/// Only the lower triangle of L is read, and with `unit` not even its diagonal, which then counts
+/// as ones. The functions on pointers trust their sizes and their diagonals: call `check` once
+/// before many of them.
 public enum Triangular {
   /// Throws `AlgebraError.singular` at the first zero, infinity or NaN on the diagonal of `[n][n]`.
   public static func check(_ lower: Matrix) throws(AlgebraError) {
@@ -36,7 +38,8 @@ public enum Triangular {
 
   /// Solves X L = B, each row x L = b for itself: X is `[rows][n]`; n² / 2 multiplications a row.
   ///
-  /// Example: the W of W G = A, where both are causal. Throws `AlgebraError.singular`, naming the pivot.
+  /// Example: the W of W G = A, where both are causal. Throws `AlgebraError.singular`, naming the
+  /// pivot.
   public static func solveRows(_ lower: Matrix, _ b: Matrix, unit: Bool = false)
     throws(AlgebraError) -> Matrix
   {
@@ -45,6 +48,7 @@ public enum Triangular {
     }
   }
 
+  /// Checks sides and diagonal, then lets `body` solve a copy of `b`.
   private static func inPlace(
     _ lower: Matrix, _ b: Matrix, unit: Bool, side: Bool,
     _ body: (UnsafeBufferPointer<Double>, UnsafeMutableBufferPointer<Double>) -> Void
@@ -88,8 +92,8 @@ extension Triangular {
 
   /// x L = b in place for every row of `x`: `lower` is `[order][order]`, `x` is `[rows][order]`.
   ///
-  /// Eight rows share each row of L while it is in cache. A zero right of a row's last number costs nothing, so that
-  /// a causal B takes half the time.
+  /// Eight rows share each row of L while it is in cache. A zero right of a row's last number costs
+  /// nothing, so that a causal B takes half the time.
   public static func backwardRows(
     _ lower: UnsafeBufferPointer<Double>, order: Int, _ x: UnsafeMutableBufferPointer<Double>,
     unit: Bool = false
@@ -109,6 +113,7 @@ extension Triangular {
     }
   }
 
+  /// x /= pivot, element by element: a product with 1 / pivot would round twice.
   private static func divide(_ x: UnsafeMutablePointer<Double>, _ pivot: Double, _ count: Int) {
     for i in 0..<count { x[i] /= pivot }
   }

@@ -1,4 +1,5 @@
-/// Σ x_i y_i in four partial sums, which the compiler keeps in lanes.
+/// Σ x_i y_i over `count` elements in four partial sums, which the compiler keeps in lanes; the
+/// order of the sums depends on `count` alone.
 func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -> Double {
   var s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0
   var i = 0
@@ -16,24 +17,28 @@ func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -
   return (s0 + s2) + (s1 + s3)
 }
 
-/// y += a x
+/// y += a x, over `count` elements; each is one product and one sum, in any order.
 func addScaled(
   _ y: UnsafeMutablePointer<Double>, _ a: Double, _ x: UnsafePointer<Double>, _ count: Int
 ) {
   for i in 0..<count { y[i] += a * x[i] }
 }
 
-/// x *= a
+/// x *= a, over `count` elements.
 func scale(_ x: UnsafeMutablePointer<Double>, _ a: Double, _ count: Int) {
   for i in 0..<count { x[i] *= a }
 }
 
 /// The rotation that turns (f, g) to (r, 0): r = c f + s g, 0 = c g - s f.
 struct Rotation {
+  /// Cosine of the angle.
   var c: Double
+  /// Sine of the angle.
   var s: Double
+  /// ±√(f² + g²): what becomes of f.
   var r: Double
 
+  /// Of any two finite numbers whose squares are; without a turn where g is 0.
   init(_ f: Double, _ g: Double) {
     if g == 0 {
       (c, s, r) = (1, 0, f)
@@ -44,7 +49,8 @@ struct Rotation {
   }
 }
 
-/// The reflection H = I - tau v v^T that turns x to beta e_1 (Householder, 1958); v takes the place of x, with v_0 = 1.
+/// The reflection H = I - tau v v^T that turns x to beta e_1 (Householder, 1958); v takes the place
+/// of x, with v_0 = 1. A tau of 0 reflects nothing: x was that already.
 func reflect(_ x: UnsafeMutablePointer<Double>, _ count: Int) -> (beta: Double, tau: Double) {
   let alpha = x[0], rest = dot(x + 1, x + 1, count - 1)
   x[0] = 1
