@@ -19,12 +19,15 @@ package final class BranchStore: Sendable {
   let branch: Branch
   /// Query rows of every layer, as far as the budget goes.
   let queries: QueryRecord
+  /// Query heads of a layer.
   private let heads: Int
+  /// Key and value heads of a layer; divides `heads`.
   private let kvHeads: Int
   private let state: Mutex<State>
 
   /// What one lock guards. `steps` and `counts` grow together, a position at a time.
   private struct State: Sendable {
+    /// `[tokens]`, the prompt's first.
     var steps: [Step] = []
     /// `[steps]`; nil for prompt tokens.
     var counts: [BlockCounts?] = []
@@ -57,7 +60,8 @@ package final class BranchStore: Sendable {
   /// Tokens of the branch.
   var count: Int { state.withLock { $0.steps.count } }
 
-  /// The steps of some positions, as far as they are there.
+  /// The steps of some positions, as far as they are there: `[positions]`, the first at the lower
+  /// bound.
   func steps(_ range: Range<Int>) -> [Step] {
     state.withLock { Array($0.steps[range.clamped(to: 0..<$0.steps.count)]) }
   }
@@ -67,7 +71,8 @@ package final class BranchStore: Sendable {
     state.withLock { $0.counts.indices.contains(position) ? $0.counts[position] : nil }
   }
 
-  /// Appends a token; its text is what it completes.
+  /// Appends a token; its text is what its bytes complete, so that a character of several tokens
+  /// stands with the last of them.
   func append(_ step: Step, bytes: [UInt8], counts: BlockCounts?) {
     state.withLock { state in
       var step = step
@@ -95,7 +100,9 @@ package final class BranchStore: Sendable {
     return min(recorded.lowerBound, end)..<end
   }
 
-  /// The query heads of a KV group, up to `tokens` positions.
+  /// The query heads of a KV group, up to `tokens` positions: `[groupSize]` heads of
+  /// `[positions, d]` queries each.
+  ///
   /// Nil when a query head is missing. `kv` is a KV head, and the group's rows begin at the first
   /// position that is available.
   func group(_ layer: Int, kv: Int, tokens: Int) -> HeadGroup? {

@@ -28,7 +28,8 @@ public struct DumpHeads: Sendable {
   /// Query heads that share a KV head.
   public func groupSize(_ layer: Int) -> Int { heads(layer) / max(kvHeads(layer), 1) }
 
-  /// Nil for a source that stored only masks.
+  /// A query head with the keys and values of its KV head, as views; the scale is the file's, 1/√d
+  /// unless told. Nil for a source that stored only masks.
   public func head(_ layer: Int, _ head: Int) -> Head? {
     let arrays = dump.layers[layer].arrays
     switch dump.kind {
@@ -60,9 +61,12 @@ public struct DumpHeads: Sendable {
     return members.count == size ? (HeadGroup(members), head - first) : nil
   }
 
-  /// Of a mask-only source: tile sides, from its metadata or told by flag.
-  /// Sides in tokens. Ones are kept or skipped as the dump says; blocks that causality hides are
-  /// invisible whatever the file has there. Nil for any other source.
+  /// The table of one head of a mask-only source: no masses, and no margins unless the file has
+  /// them.
+  ///
+  /// `tile` are the sides of a block in tokens, from the file's metadata or told by flag. Ones are
+  /// kept or skipped as the dump says; blocks that causality hides are invisible whatever the file
+  /// has there. Nil for any other source.
   public func storedTable(_ layer: Int, _ head: Int, tile: (rows: Int, keys: Int)) -> BlockTable? {
     guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks],
       head < blocks.shape[0]
@@ -92,9 +96,10 @@ public struct DumpHeads: Sendable {
 
   /// Which keys the rows of a stored mask see; its sides are those of whole tiles.
   ///
-  /// A mask does not tell how many rows and keys its ragged last tiles hold, and taking them for full would shift the
-  /// diagonal. Where no offset is given and both sides can be the same number, query 0 stands at key 0, as in any prompt
-  /// read at once; else as far on as it can, so that no block is taken for invisible that may be seen.
+  /// A mask does not tell how many rows and keys its ragged last tiles hold, and taking them for
+  /// full would shift the diagonal. Where no offset is given and both sides can be the same number,
+  /// query 0 stands at key 0, as in any prompt read at once; else as far on as it can, so that no
+  /// block is taken for invisible that may be seen.
   func storedVisibility(_ layer: Int, tile: (rows: Int, keys: Int)) -> Visibility {
     let (rowTiles, keyTiles, _) = dump.layers[layer].positions
     let queries = rowTiles * tile.rows, keys = keyTiles * tile.keys

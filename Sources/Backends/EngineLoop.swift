@@ -4,25 +4,40 @@ package import Models
 import Sessions
 import Tensors
 
-/// The engine's side of a run: generators, one a branch, and what each order of a `RunControl` makes them do.
+/// The engine's side of a run: generators, one a branch, and what each order of a `RunControl`
+/// makes them do.
 ///
-/// It does one order at a time and tells a `StepSink` what became of it; who gives the orders it does not know.
+/// It does one order at a time and tells a `StepSink` what became of it; who gives the orders it
+/// does not know. Example, as a backend turns it:
+/// `if let order = control.next() { loop.obey(order, sink) }`.
+///
+/// The catch: `obey` computes on the calling thread and the team of the model, so it belongs on a
+/// compute thread and never on Swift's pool. Memory: a cache of keys and values for each branch,
+/// beside the queries that are recorded.
 ///
 /// `@unchecked Sendable`: whoever gives the orders gives one after another, never two at once.
 package final class EngineLoop: @unchecked Sendable {
+  /// Weights and tokenizer, shared by all branches.
   private let model: LanguageModel
+  /// Token numbers of the prompt.
   private let prompt: [Int]
+  /// What the run began with.
   private let options: RunOptions
+  /// `[branches]`, each with caches of its own.
   private var generators: [Generator] = []
+  /// `[branches]`, what can be asked about.
   private var stores: [BranchStore] = []
+  /// The branch that decodes.
   private var current = 0
-  /// Of each branch.
+  /// `[branches]`, how each attends now.
   private var attending: [AttentionChoice]
   /// How long it decodes before others have their turn.
   private static let slice = Duration.milliseconds(12)
+  /// Each costs a whole cache.
   private static let mostBranches = 8
 
-  /// Throws `KnobError` for an attention that an engine cannot run.
+  /// Makes the first branch and reads nothing yet. Throws `KnobError` for an attention that an
+  /// engine cannot run.
   package init(_ model: LanguageModel, prompt: [Int], _ options: RunOptions) throws {
     (self.model, self.prompt, self.options) = (model, prompt, options)
     attending = [options.attention]
@@ -39,19 +54,24 @@ package final class EngineLoop: @unchecked Sendable {
     ]
   }
 
+  /// The same tiles with nothing skipped: what the shadow beside a branch attends with.
   private static func dense(_ choice: AttentionChoice) -> AttentionChoice {
     AttentionChoice(lambda: 0, prefill: choice.prefill, decode: choice.decode)
   }
 
+  /// That of the current branch.
   private var generator: Generator { generators[current] }
+  /// That of the current branch.
   private var store: BranchStore { stores[current] }
 
+  /// Where the run stands, with every branch in it.
   private func standing(tokensPerSecond: Double? = nil) -> Standing {
     Standing(
       Frame(branch: current, tokens: store.count), stores, tokensPerSecond: tokensPerSecond)
   }
 
-  /// Does what is to be done next; decoding lasts a few milliseconds, or until the order no longer stands.
+  /// Does what is to be done next; decoding lasts a few milliseconds, or until the order no longer
+  /// stands. What fails is said through the sink.
   package func obey(_ order: RunControl.Order, _ sink: any StepSink) {
     switch order {
     case .readPrompt: readPrompt(sink)
@@ -64,6 +84,8 @@ package final class EngineLoop: @unchecked Sendable {
 
   // MARK: The prompt
 
+  /// Feeds the whole prompt, layer by layer in blocks of positions, and tells after each layer what
+  /// can be looked at. When the order is withdrawn the prompt stays as far as it came.
   private func readPrompt(_ sink: any StepSink) {
     let generator = generator, store = store
     for (position, token) in prompt.enumerated() {
@@ -90,6 +112,8 @@ package final class EngineLoop: @unchecked Sendable {
 
   // MARK: Tokens
 
+  /// Tokens of the current branch for one slice of time, then where the run stands; the speed is
+  /// that of the slice, in tokens a second.
   private func decode(_ choice: AttentionChoice, _ sink: any StepSink) {
     if choice != attending[current] { attend(choice, sink) }
     let order = RunControl.Order.decode(attending[current])
@@ -106,6 +130,7 @@ package final class EngineLoop: @unchecked Sendable {
     sink.tell(standing(tokensPerSecond: count > 0 ? Double(count) / max(seconds, 1e-9) : nil))
   }
 
+  /// Changes how the current branch attends; one that cannot be had is told, and the old one stays.
   private func attend(_ choice: AttentionChoice, _ sink: any StepSink) {
     do {
       generator.plan = try choice.plan()
@@ -134,6 +159,7 @@ package final class EngineLoop: @unchecked Sendable {
     return true
   }
 
+  /// What is told when the model chose a token that ends texts.
   private static let endOfText = "the model ended its text"
 
   /// Why the current branch can have no more tokens.
@@ -148,7 +174,8 @@ package final class EngineLoop: @unchecked Sendable {
       ? nil : "\(options.maxTokens) tokens, as asked"
   }
 
-  /// A token that was fed: what the pass that read it did belongs to its row.
+  /// A token that was fed: what the pass that read it did belongs to its row. Milliseconds are
+  /// those of the whole pass.
   private func step(_ choice: Generator.Choice) -> Step {
     let told = generator.lastPass, attention = attending[current]
     let isByLambda = attention.method == nil
@@ -172,6 +199,7 @@ package final class EngineLoop: @unchecked Sendable {
 
   // MARK: Other orders
 
+  /// Another branch becomes the current one; a number that is not there is passed over.
   private func select(_ id: Int, _ sink: any StepSink) {
     guard generators.indices.contains(id) else { return }
     current = id
@@ -179,6 +207,8 @@ package final class EngineLoop: @unchecked Sendable {
     sink.tell(standing())
   }
 
+  /// Writes a recording of all branches, and says how that went; nothing is thrown, so that the run
+  /// goes on.
   private func save(_ path: String, _ sink: any StepSink) {
     sink.say("Saving to \(path)…")
     do {
@@ -192,7 +222,8 @@ package final class EngineLoop: @unchecked Sendable {
     }
   }
 
-  /// The token at the frame's end is chosen anew: the branch shares everything before it.
+  /// The token at the frame's end is chosen anew: the branch shares everything before it. Said
+  /// through the sink: eight branches are the most, and what making one threw.
   private func branch(_ frame: Frame, _ choice: AttentionChoice, _ sink: any StepSink) {
     guard generators.count < Self.mostBranches else {
       return sink.say("Eight branches are the most.")
@@ -208,7 +239,8 @@ package final class EngineLoop: @unchecked Sendable {
         branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
       let store = BranchStore(branch, copying: parent, count: fork)
       fresh.observer = store.queries
-      // The last shared token is read again, with the new attention, for the logits of the first new one.
+      // The last shared token is read again, with the new attention, for the logits of the first
+      // new one.
       fresh.feed(parent.steps(fork - 1..<fork)[0].token)
       store.publish(fresh.state.caches, layers: 0..<model.config.layers)
       generators.append(fresh)
@@ -231,14 +263,17 @@ private final class PromptWatch: ForwardObserver {
   private let tell: (Int, Range<Int>, Int) -> Void
   private var revision = 0
 
+  /// `tell` hears a layer's index, the positions it is done with, and a number that grows.
   init(_ record: QueryRecord, _ tell: @escaping (Int, Range<Int>, Int) -> Void) {
     (self.record, self.tell) = (record, tell)
   }
 
+  /// `rows` is `[positions][heads * headDim]`, after rotation.
   func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     record.queries(layer, positions, rows)
   }
 
+  /// One layer is done with some positions: all before them are, too.
   func finished(_ layer: Int, _ positions: Range<Int>) {
     revision += 1
     tell(layer, positions, revision)

@@ -15,6 +15,7 @@ public final class FileBackend: Backend {
   public let heads: DumpHeads
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
+  /// Said once, so that every caller hears the same.
   private let description: SourceDescription
   /// Answers about heads, and what is kept of them.
   let store: FindingStore
@@ -106,7 +107,8 @@ public final class FileBackend: Backend {
     return try store.answer(question, place)
   }
 
-  /// Nil for a head that the file has not got, or of which it holds masks alone.
+  /// A head and the way to its surroundings, for the store. Nil for a head that the file has not
+  /// got, or of which it holds masks alone.
   func place(_ id: HeadID, at frame: Frame) -> FindingStore.Place? {
     guard let head = heads.head(id.layer, id.head) else { return nil }
     return FindingStore.Place(id: id, frame: frame, head: head) { [self] scope in

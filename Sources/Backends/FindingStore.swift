@@ -26,32 +26,41 @@ final class FindingStore: Sendable {
   private let found = Kept<FoundKey, Findings>(budget: 64 << 20) { $0.bytes }
   /// Tables on disk; nil keeps none.
   private let stored: TableStore?
+  /// Hears how far long answers are, from any thread.
   private let tell: @Sendable (Moment) -> Void
 
   /// Everything that a table depends on.
   private struct TableKey: Hashable {
     /// Up to where the source is looked at.
     let frame: Frame
-    /// Under which it is asked for and kept.
+    /// Whose blocks, of which tile, made with which lambda.
     let id: HeadID, spec: TileSpec, lambda: Double
   }
 
   /// Packed keys depend on the head alone.
   private struct PassKey: Hashable {
+    /// Up to where the source is looked at.
     let frame: Frame
+    /// Whose keys.
     let id: HeadID
   }
 
   /// Findings with and without numbers are kept apart: the former answer for the latter.
   private struct FoundKey: Hashable {
+    /// Up to where the source is looked at.
     let frame: Frame
+    /// Which head, under which method and knobs.
     let id: HeadID, setting: MethodSetting
+    /// All was computed, not the fields alone.
     let hasNumbers: Bool
   }
 
-  /// What a question is about: the head, its place, and how to come by its surroundings.
+  /// What a question is about: the head, its place, and how to come by its surroundings. A backend
+  /// makes one for each question; nothing is read until a method asks.
   struct Place: Sendable {
+    /// The head by its indices.
     let id: HeadID
+    /// Answers are kept by it; files have one.
     let frame: Frame
     /// The head itself.
     let head: Head
@@ -198,9 +207,12 @@ final class FindingStore: Sendable {
       && a.scale == b.scale
   }
 
-  /// How much of a whole map lies on the blocks that another method, one of block tables, computes.
+  /// How much of a whole map lies on the blocks that another method, one of block tables, computes:
+  /// a number `on_ID_mass`, a share.
+  ///
   /// Only for maps over all queries and keys whose values are there: computing a lazy one for this
-  /// number would cost more than it says.
+  /// number would cost more than it says. Throws `CancellationError`, and what reading the setting
+  /// throws.
   func addMass(of findings: inout Findings, _ beside: MethodSetting?, _ place: Place) throws {
     guard let beside, let (map, look) = findings.field("map"), look == .signed || look == .weights,
       map.rows == Axis(.query, place.head.queries), map.columns == Axis(.key, place.head.keys),
@@ -216,7 +228,7 @@ final class FindingStore: Sendable {
 
   // MARK: Tables
 
-  /// The three extents: what is kept, one row, or all.
+  /// The three extents: what is kept, one row, or all. Throws `CancellationError`.
   private func table(_ question: Question, _ request: TableRequest, _ place: Place) throws
     -> Answer
   {
@@ -257,7 +269,8 @@ final class FindingStore: Sendable {
   }
 
   /// From memory, from the group's pass, from disk, or by a pass of the head: in the order of their
-  /// cost. A pass over a long head gives the tables of other presets too.
+  /// cost. A pass over a long head gives the tables of other presets too. Throws
+  /// `CancellationError`.
   private func wholeTable(
     _ question: Question?, _ place: Place, _ spec: TileSpec, _ lambda: Double
   ) throws -> BlockTable {
@@ -322,7 +335,7 @@ final class FindingStore: Sendable {
     return specs
   }
 
-  /// The table of a single row: what a decode step decided about its blocks.
+  /// The table `[1, keyTiles]` of a single row: what a decode step decided about its blocks.
   private func rowTable(_ request: TableRequest, _ query: Int, _ place: Place) throws -> Answer {
     guard query >= 0, query < place.head.queries else {
       return .unavailable("there is no query \(query)")

@@ -7,15 +7,21 @@ import Synchronization
 /// value stays, even when it alone passes the budget. Cost of a look-up O(entries), of which there
 /// are few.
 final class Kept<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-  /// `order` has the least recently used first.
+  /// What the lock guards.
   private struct State {
+    /// What is kept.
     var values: [Key: Value] = [:]
+    /// Every key once, the least recently used first.
     var order: [Key] = []
+    /// The sum of their sizes.
     var bytes = 0
   }
 
+  /// Guards look-ups and changes; values are made outside of it.
   private let state = Mutex(State())
+  /// Bytes of all values together.
   private let budget: Int
+  /// Asked when a value comes and again when it goes, so it must not change meanwhile.
   private let size: @Sendable (Value) -> Int
 
   /// `budget` in bytes; `size` estimates the bytes of a value.

@@ -12,13 +12,14 @@ struct LiveAnswers: Sendable {
   let layers: Int
   /// Query heads of each layer.
   let heads: Int
+  /// Keeps what methods said, one entry a frame.
   private let findings = FindingStore()
 
   /// Answers nothing beyond these.
   init(layers: Int, heads: Int) { (self.layers, self.heads) = (layers, heads) }
 
-  /// On a compute thread.
-  /// Throws `CancellationError`; what is not recorded is `.unavailable` with the reason.
+  /// On a compute thread. Throws `CancellationError`; what is not recorded is `.unavailable` with
+  /// the reason.
   func answer(_ question: Question, at frame: Frame, _ store: BranchStore) throws -> Answer {
     switch question {
     case .steps(let branch, let range): return .steps(branch: branch, store.steps(range))
@@ -35,7 +36,8 @@ struct LiveAnswers: Sendable {
     return try findings.answer(question, place(id, frame, head, store))
   }
 
-  /// A method that asks for the whole model gets the layer alone.
+  /// The head of a frame, and its surroundings from the same store. A method that asks for the
+  /// whole model gets the layer alone.
   private func place(_ id: HeadID, _ frame: Frame, _ head: Head, _ store: BranchStore)
     -> FindingStore.Place
   {
@@ -95,7 +97,8 @@ struct LiveAnswers: Sendable {
     }
   }
 
-  /// The cells whose rows and keys are all known.
+  /// The cells whose rows and keys are all known, `[rows, columns]`; NaN elsewhere. `head` begins
+  /// at the first position that is known.
   private func map(
     _ head: Head?, _ known: Range<Int>, _ window: MapWindow, _ rows: Int, _ columns: Int,
     _ muted: Int?
@@ -127,8 +130,8 @@ struct LiveAnswers: Sendable {
       window: window, rowEdges: rowEdges, keyEdges: keyEdges, max: most, mean: mean, muted: muted)
   }
 
-  /// The sinks are computed here and not recorded: one row of every head, whose queries may be
-  /// gone.
+  /// What one step did, by layer and head. The sinks are computed here and not recorded: one row of
+  /// every head, whose queries may be gone.
   private func detail(_ frame: Frame, _ store: BranchStore) -> StepDetail {
     var sink = [Float](repeating: .nan, count: layers * heads)
     let size = store.groupSize, position = frame.tokens - 1

@@ -7,21 +7,34 @@ import Tensors
 
 /// A model that runs inside this program, looked at while it runs.
 ///
-/// One job at a time on a compute thread feeds tokens for a few milliseconds and then lets waiting questions in; between
-/// jobs it reads what it was told. Everything recorded can be asked about while it goes on. Branches keep a cache of
-/// their own, so memory grows with each: see README.
+/// One job at a time on a compute thread feeds tokens for a few milliseconds and then lets waiting
+/// questions in; between jobs it reads what it was told. Everything recorded can be asked about
+/// while it goes on. Branches keep a cache of their own, so memory grows with each: see README.
+///
+/// Example:
+///
+///     let backend = try LocalBackend(model, prompt: ids, options)
+///     backend.start()
+///     backend.send(.run)
+///
+/// A program that ends awaits `finish()` first.
 public final class LocalBackend: Backend {
+  /// What a run begins with.
   public typealias Options = RunOptions
 
   private let description: SourceDescription
   private let answers: LiveAnswers
+  /// Computes; knows nothing of this backend but that it is a `StepSink`.
   private let loop: EngineLoop
   private let feed = MomentFeed()
+  /// The one lock of the run. Nothing is computed while it is held.
   private let state: Mutex<State>
 
   /// What commands change, the loop tells and questions read.
   private struct State: Sendable {
+    /// What is to be done next.
     var control: RunControl
+    /// `[branches]`, what questions are answered from; empty until the prompt is begun.
     var stores: [BranchStore] = []
     /// A job is under way or about to be.
     var isBusy = false
@@ -30,8 +43,10 @@ public final class LocalBackend: Backend {
     /// The phase is that of `control`.
     private var newest: LiveStatus
 
+    /// Nothing recorded yet.
     init(_ control: RunControl, _ status: LiveStatus) { (self.control, newest) = (control, status) }
 
+    /// The newest status with the phase and attention of `control`.
     var status: LiveStatus {
       var status = newest
       status.phase = control.phase
@@ -39,6 +54,7 @@ public final class LocalBackend: Backend {
       return status
     }
 
+    /// Takes in how far the branches are; a speed that is nil leaves the last one.
     mutating func take(_ standing: Standing) {
       stores = standing.stores
       (newest.frame, newest.lengths) = (standing.frame, standing.lengths)
@@ -46,14 +62,15 @@ public final class LocalBackend: Backend {
       if let speed = standing.tokensPerSecond { newest.tokensPerSecond = speed }
     }
 
+    /// A sentence for the reader; its number tells it from an equal one before.
     mutating func say(_ sentence: String) {
       newest.note = sentence
       newest.noteNumber += 1
     }
   }
 
-  /// The prompt must have tokens and fit the context. Throws `ModelError` for one that does not, and `KnobError` for an
-  /// attention that an engine cannot run.
+  /// Reads nothing yet. The prompt must have tokens and fit the context. Throws `ModelError` for
+  /// one that does not, and `KnobError` for an attention that an engine cannot run.
   public init(_ model: LanguageModel, prompt: [Int], _ options: Options) throws {
     let config = model.config
     try model.check(prompt: prompt)
@@ -74,12 +91,16 @@ public final class LocalBackend: Backend {
     loop = try EngineLoop(model, prompt: prompt, options)
   }
 
+  /// The model's shape; lengths come with the frames of its status.
   public func describe() -> SourceDescription { description }
 
+  /// The newest status, for one listener: what comes faster than it is read is left out.
   public var moments: AsyncStream<Moment> { feed.stream }
 
   // MARK: Questions
 
+  /// Steps come from memory at once, all else is computed on `ComputeThreads` from what is recorded
+  /// at `frame`. Throws `CancellationError`.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     let store = state.withLock { $0.stores.indices.contains(branch) ? $0.stores[branch] : nil }
@@ -95,6 +116,8 @@ public final class LocalBackend: Backend {
   /// Begins to read the prompt.
   public func start() { work() }
 
+  /// Takes a command from any thread and returns at once; one that is refused becomes a note of the
+  /// status.
   public func send(_ command: Command) {
     let reason = refusal(command) ?? state.withLock { $0.control.take(command) }
     if let reason { say(reason) }
@@ -113,7 +136,8 @@ public final class LocalBackend: Backend {
     }
   }
 
-  /// Ends the run and waits for what is under way: a recording that is being saved is written to its end.
+  /// Ends the run and waits for what is under way: a recording that is being saved is written to
+  /// its end.
   public func finish() async {
     send(.stop)
     await withCheckedContinuation { done in
@@ -154,16 +178,19 @@ public final class LocalBackend: Backend {
 }
 
 extension LocalBackend: StepSink {
+  /// Asked by the loop between tokens; the lock is held for the question alone.
   package func stands(_ order: RunControl.Order) -> Bool {
     state.withLock { $0.control.stands(order) }
   }
 
+  /// Lets `control` hear; what it has to say about it becomes a note.
   package func tell(_ event: RunControl.Event) {
     state.withLock { state in
       if let sentence = state.control.hear(event) { state.say(sentence) }
     }
   }
 
+  /// From here on questions see these tokens.
   package func tell(_ standing: Standing) {
     state.withLock { state in
       state.take(standing)
@@ -172,6 +199,7 @@ extension LocalBackend: StepSink {
     }
   }
 
+  /// A note, told at once.
   package func say(_ sentence: String) {
     state.withLock { state in
       state.say(sentence)
@@ -182,16 +210,20 @@ extension LocalBackend: StepSink {
 
 /// The newest moment, for one listener.
 final class MomentFeed: Sendable {
+  /// What the listener awaits; holds one moment.
   let stream: AsyncStream<Moment>
   private let continuation: AsyncStream<Moment>.Continuation
 
+  /// No moment yet.
   init() { (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
 
+  /// Puts a moment in the place of one that was not read yet.
   func tell(_ moment: Moment) { continuation.yield(moment) }
 }
 
 extension AttentionChoice {
-  /// The methods that do it. Throws `KnobError` for one that is not there or that an engine cannot run.
+  /// The methods that do it, for the prompt and for one token. Throws `KnobError` for one that is
+  /// not there or that an engine cannot run.
   public func plan(_ registry: Registry = .standard) throws -> AttentionPlan {
     func make(_ spec: TileSpec) throws -> any EngineMethod {
       guard let setting = method ?? registry.tableCard?.blockTables?.setting(spec, lambda) else {

@@ -8,9 +8,12 @@ import Tensors
 /// A run on disk: safetensors files one after another, each of which tells its own length.
 ///
 /// The first has `kind` = `prefill` and holds the prompt's positions; every later one has `kind` =
-/// `step` and one token of one branch. Arrays are those of a dump (`layers.{l}.q` and so on, half
-/// floats); what else a step knows stands in the metadata as JSON.
+/// `step` and one token of one branch. Arrays are those of a dump: `layers.{l}.q`
+/// `[heads, positions, headDim]`, `layers.{l}.k` and `.v` `[kvHeads, positions, headDim]`, half
+/// floats, and `token_ids` `[positions]`; what else a step knows stands in the metadata as JSON.
 ///
+/// Example:
+/// `try Recording(model: config, promptTokens: 12, stores: stores).write(to: "run.safetensors")`.
 /// The catch: arrays are half floats, so that a replay's numbers differ from the run's in the
 /// fourth digit; what steps say of themselves is stored as it was.
 struct Recording {
@@ -21,8 +24,8 @@ struct Recording {
   /// The trunk first; a branch stores only what it does not share.
   let stores: [BranchStore]
 
-  /// Bytes written. The file appears when all is there. Throws when the name is taken, and when a
-  /// position's queries are no longer known.
+  /// Bytes written. The file appears when all is there. Throws `FormatError` when the name is taken
+  /// or writing fails, and `ModelError` when a position's queries are no longer known.
   func write(to path: String) throws -> Int {
     guard
       stores.allSatisfy({ store in
@@ -101,15 +104,21 @@ struct Recording {
 ///
 /// A type of its own, so that renaming a field of `Branch` does not change files.
 struct StoredBranch: Codable {
+  /// Its place in the list.
   let id: Int
+  /// The branch it left; nil for the trunk.
   let parent: Int?
+  /// Tokens that it shares with its parent.
   let fork: Int
+  /// How it attended, as text.
   let attention: String
 
+  /// As it is written.
   init(_ branch: Branch) {
     (id, parent, fork, attention) = (branch.id, branch.parent, branch.fork, branch.attention)
   }
 
+  /// As it was read; nothing is checked here.
   var branch: Branch { Branch(id: id, parent: parent, fork: fork, attention: attention) }
 }
 
@@ -118,29 +127,46 @@ struct StoredBranch: Codable {
 /// What older versions did not write is optional; sides of a tile are checked, since a file may
 /// hold anything.
 struct StoredStep: Codable {
+  /// What the token completes; may be empty.
   let text: String
+  /// ln of the probability that the token had, in nats.
   let logprob: Double?
+  /// The likeliest tokens, best first.
   let top: [Candidate]
+  /// `[layers * heads]` blocks that the pass could see; empty where they were not counted.
   let visible: [Int32]
+  /// `[layers * heads]` of them that it skipped.
   let skipped: [Int32]
+  /// Divergence from dense attention's next token, in nats; nil without a shadow.
   let kl: Double?
+  /// Dense attention would have chosen the same token; nil without a shadow.
   let agrees: Bool?
+  /// Milliseconds of the pass.
   let ms: Double
+  /// How the pass attended, as text.
   let attention: String
+  /// The threshold; nil for methods without one.
   let lambda: Double?
-  /// Sides, vote and order of the tile whose blocks were counted.
+  /// Query rows of the tile whose blocks were counted; nil without blocks.
   let rows: Int?
+  /// Keys of a block.
   let keys: Int?
+  /// Who decided, as `Vote` writes it.
   let vote: String?
+  /// How blocks were visited, as `Order` writes it.
   let order: String?
 
   /// A token that might have come instead.
   struct Candidate: Codable {
+    /// Its number in the vocabulary.
     let token: Int
+    /// Its text, escaped as the tokenizer shows it.
     let piece: String
+    /// Before softmax.
     let logit: Float
   }
 
+  /// As it is written, with the counts of the pass that read the token.
   init(_ step: Step, _ counts: BlockCounts?) {
     (text, logprob, kl, agrees) = (step.text, step.logProbability, step.divergence, step.agrees)
     (ms, attention, lambda) = (step.milliseconds, step.attention, step.lambda)
@@ -150,6 +176,7 @@ struct StoredStep: Codable {
     (visible, skipped) = (counts?.visible ?? [], counts?.skipped ?? [])
   }
 
+  /// The tile whose blocks were counted; nil without one, or with sides beyond 2^20.
   private var tile: TileSpec? {
     guard let rows, let keys, (1...1 << 20).contains(rows), (1...1 << 20).contains(keys) else {
       return nil

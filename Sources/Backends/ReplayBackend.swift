@@ -14,13 +14,17 @@ import Tensors
 public final class ReplayBackend: Backend {
   private let description: SourceDescription
   private let answers: LiveAnswers
+  /// `[branches]`, filled once and only read since.
   private let stores: [BranchStore]
+  /// Ended, at the end of the trunk.
   private let status: LiveStatus
   private let feed = MomentFeed()
-  /// The lambda that the trunk was last decoded with; nil where nothing was decoded, or by another method than BLASST.
+  /// The lambda that the trunk was last decoded with; nil where nothing was decoded, or by a method
+  /// without one.
   public let lambda: Double?
 
-  /// Reads the whole recording; throws `FormatError` with the part that is wrong.
+  /// Reads the whole recording; throws `FormatError` with the part that is wrong. A last part that
+  /// was cut off is left out, and a note says so.
   public init(_ path: String) throws {
     let stream = try SafetensorsStream(path)
     let reader = try RecordingReader(stream)
@@ -73,6 +77,7 @@ public final class ReplayBackend: Backend {
     feed.tell(.live(status))
   }
 
+  /// Of the last note, so that equal sentences are told apart.
   private let noteNumber = Mutex(1)
 }
 
@@ -85,14 +90,17 @@ struct RecordingReader {
   let stream: SafetensorsStream
   /// Layers, query heads, KV heads and the width of each.
   let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
+  /// As the first part tells it; for people.
   let modelName: String?
   /// Positions of the first part.
   let promptTokens: Int
+  /// The trunk first, parents before children.
   private let branches: [Branch]
+  /// `[promptTokens]`, or fewer.
   private let texts: [String]
 
-  /// An empty branch with room for `positions`.
-  /// Reads the metadata of the first part. Throws `FormatError` for what it lacks.
+  /// Reads the metadata of the first part. Throws `FormatError` for what it lacks or makes no
+  /// sense.
   init(_ stream: SafetensorsStream) throws(FormatError) {
     self.stream = stream
     let head = stream.parts[0].metadata
@@ -216,10 +224,14 @@ struct RecordingReader {
 
 /// Fills one branch's caches and queries.
 private final class BranchWriter {
+  /// What is filled.
   let store: BranchStore
+  /// Layers, query heads, KV heads and the width of each.
   private let shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
+  /// `[layers][kvHeads]`
   private let caches: [[KeyCache]]
 
+  /// An empty branch with room for `positions` of every layer.
   init(
     _ branch: Branch, _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int), positions: Int
   ) {
@@ -234,6 +246,7 @@ private final class BranchWriter {
       queries: QueryRecord(layers: shape.layers, heads: shape.heads, dim: shape.dim))
   }
 
+  /// A branch that begins with the first `branch.fork` positions of another: its caches are copied.
   init(
     _ branch: Branch, copying other: BranchWriter,
     _ shape: (layers: Int, heads: Int, kvHeads: Int, dim: Int)
@@ -246,7 +259,8 @@ private final class BranchWriter {
   /// Lets questions and branches see what the caches hold.
   func publish() { store.publish(caches, layers: 0..<shape.layers) }
 
-  /// Takes in the arrays of some positions.
+  /// Takes in the arrays of some positions, which follow those that are there. Throws `FormatError`
+  /// for one that is missing or has another shape.
   func append(_ part: any TensorArchive, _ positions: Int, part index: Int, _ path: String)
     throws(FormatError)
   {

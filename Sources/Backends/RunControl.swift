@@ -1,18 +1,27 @@
 package import Sessions
 
-/// What a run was told and how far it may go: a plain value that turns commands, and what became of them, into what is
-/// to be done next.
+/// What a run was told and how far it may go: a plain value that turns commands, and what became of
+/// them, into what is to be done next.
 ///
-/// Example: `control.take(.step(2))`, then `control.next()` is `.decode` until two tokens were heard of. Nothing here
-/// computes, waits or locks; `EngineLoop` does what `next` says and tells the events back through a `StepSink`.
+/// Example: `control.take(.step(2))`, then `control.next()` is `.decode` until two tokens were
+/// heard of. Nothing here computes, waits or locks; `EngineLoop` does what `next` says and tells
+/// the events back through a `StepSink`.
+///
+/// Phases: a prompt that is being read; then running or paused, as told; then ended, from which
+/// only another branch leads on. Orders that were asked for are done in their order, before any
+/// token.
 package struct RunControl: Sendable, Equatable {
   /// What the loop is to do next.
   package enum Order: Sendable, Hashable {
+    /// The whole prompt, once, before anything else.
     case readPrompt
     /// Tokens of the current branch, with this attention, as long as the order stands.
     case decode(AttentionChoice)
+    /// A new branch from the last token of a frame on, with this attention.
     case branch(from: Frame, AttentionChoice)
+    /// Another branch becomes the current one.
     case select(Int)
+    /// A recording under this path.
     case save(String)
   }
 
@@ -22,11 +31,13 @@ package struct RunControl: Sendable, Equatable {
     case reading(layer: Int)
     /// The prompt was read, or only a part of it because the run was stopped.
     case read(isWhole: Bool)
+    /// One token of the current branch.
     case took(Taken)
     /// The branch can have no more tokens, and why.
     case ended(String)
     /// A new branch of `tokens` tokens is the current one, and is to have `goal` of them at least.
     case branched(id: Int, tokens: Int, goal: Int, AttentionChoice)
+    /// A branch of `tokens` tokens is the current one, with the attention it had.
     case selected(id: Int, tokens: Int, AttentionChoice)
     /// The attention that was asked for cannot be had: it goes on with this one.
     case kept(AttentionChoice)
@@ -34,32 +45,44 @@ package struct RunControl: Sendable, Equatable {
 
   /// A token that was decoded, and what breakpoints ask about it.
   package struct Taken: Sendable, Equatable {
+    /// What is recorded of it.
     package let step: Step
+    /// Its text as the tokenizer shows it: what a breakpoint on a token looks at.
     package let piece: String
     /// The branch that this one left says another token here.
     package let parts: Bool
 
+    /// `parts` is false for the trunk.
     package init(step: Step, piece: String, parts: Bool = false) {
       (self.step, self.piece, self.parts) = (step, piece, parts)
     }
   }
 
-  /// As a reader is told. A run that only has steps to take counts as paused: the next key may ask for one more.
+  /// As a reader is told. A run that only has steps to take counts as paused: the next key may ask
+  /// for one more.
   package private(set) var phase: LiveStatus.Phase
+  /// How the current branch attends, or will from its next token on.
   package private(set) var attention: AttentionChoice
+  /// Where decoding pauses; all are looked at after every token.
   package private(set) var breakpoints: Set<Breakpoint> = []
+  /// The program ends: what is under way is not gone on with.
   package private(set) var isStopped = false
+  /// Layers of the model, for the phase of a prompt.
   private let layers: Int
+  /// Tokens are wanted without end.
   private var isRunning: Bool
   /// Tokens that were asked for one by one.
   private var steps = 0
+  /// Asked for and not yet given out, oldest first.
   private var orders: [Order] = []
   /// Branches that are to have so many tokens at least, once they are the current one.
   private var goals: [Int: Int] = [:]
-  /// The current branch and its tokens.
+  /// The current branch.
   private var branch = 0
+  /// Tokens of the current branch.
   private var tokens = 0
 
+  /// A prompt is to be read; after it the run waits where `startsPaused` says so.
   package init(attention: AttentionChoice, layers: Int, startsPaused: Bool) {
     (self.attention, self.layers, isRunning) = (attention, layers, !startsPaused)
     phase = .prefill(layer: 0, layers: layers)
@@ -75,7 +98,8 @@ package struct RunControl: Sendable, Equatable {
     return isRunning || steps > 0 || isCatchingUp ? .decode(attention) : nil
   }
 
-  /// What the loop is to do next; nil when there is nothing. Reading and decoding are said until an event ends them.
+  /// What the loop is to do next; nil when there is nothing. Reading and decoding are said until an
+  /// event ends them.
   package mutating func next() -> Order? {
     let order = upcoming
     if order == orders.first, !orders.isEmpty { orders.removeFirst() }
@@ -85,11 +109,13 @@ package struct RunControl: Sendable, Equatable {
   /// True while the loop shall go on with an order.
   package func stands(_ order: Order) -> Bool { !isStopped && upcoming == order }
 
+  /// The current branch is still shorter than it is to be.
   private var isCatchingUp: Bool { goals[branch, default: 0] > tokens }
 
   // MARK: Commands
 
-  /// Takes a command; a sentence when it is refused.
+  /// Takes a command; a sentence for the reader when it is refused, nil otherwise. Steps add up; a
+  /// second run or pause changes nothing.
   package mutating func take(_ command: Command) -> String? {
     if let why = refusal(command) { return why }
     switch command {
@@ -113,7 +139,8 @@ package struct RunControl: Sendable, Equatable {
   /// More than any context holds.
   private static let mostSteps = 1 << 30
 
-  /// Why no more tokens can be asked for: what ended has none, unless another branch is about to be the current one.
+  /// Why no more tokens can be asked for: what ended has none, unless another branch is about to be
+  /// the current one.
   private func refusal(_ command: Command) -> String? {
     switch command {
     case .run, .step, .branch: break
@@ -173,6 +200,7 @@ package struct RunControl: Sendable, Equatable {
   /// Nothing is to be decoded until it is asked for again.
   private mutating func rest() { (isRunning, steps, goals) = (false, 0, [:]) }
 
+  /// Brings the phase in line with what was told; a prompt and an end keep theirs.
   private mutating func settle() {
     switch phase {
     case .prefill, .ended: break
@@ -181,10 +209,13 @@ package struct RunControl: Sendable, Equatable {
     }
   }
 
+  /// The first breakpoint, by its text, that a token meets.
   private func hit(_ taken: Taken) -> Breakpoint? {
     breakpoints.filter { isHit($0, taken) }.min { $0.description < $1.description }
   }
 
+  /// Shares, divergences in nats and texts, each against what the token brought; what was not
+  /// measured meets nothing.
   private func isHit(_ point: Breakpoint, _ taken: Taken) -> Bool {
     switch point {
     case .sparsityBelow(let x): taken.step.sparsity.map { $0 < x } ?? false

@@ -5,7 +5,9 @@ public import Sessions
 /// The first one describes the whole, the others stand in its `others`; layers and heads of theirs
 /// may differ in number.
 public struct SeveralBackends: Backend {
+  /// In the order of the command line.
   private let parts: [any Backend]
+  /// Of each part, with its number.
   private let descriptions: [SourceDescription]
   /// What any of them tells, in the order in which it comes.
   public let moments: AsyncStream<Moment>

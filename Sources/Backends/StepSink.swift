@@ -1,8 +1,10 @@
 package import Sessions
 
-/// What an engine's loop tells whoever lets it run, and the one thing it asks.
+/// What an engine's loop tells whoever lets it run, and the one thing it asks. Called on the loop's
+/// thread; all of it must be quick, as the model waits.
 package protocol StepSink: Sendable {
-  /// True while the loop shall go on with an order: asked between two tokens, and between the blocks of a prompt.
+  /// True while the loop shall go on with an order: asked between two tokens, and between the
+  /// blocks of a prompt.
   func stands(_ order: RunControl.Order) -> Bool
   /// Takes in what became of an order, step by step.
   func tell(_ event: RunControl.Event)
@@ -14,13 +16,16 @@ package protocol StepSink: Sendable {
 
 /// Where a run stands: its newest frame, and what is recorded of each branch.
 package struct Standing: Sendable {
+  /// The newest branch and its tokens.
   package let frame: Frame
+  /// `[branches]`, each safe to read while the run goes on.
   package let stores: [BranchStore]
-  /// Tokens of each branch.
+  /// `[branches]`, tokens of each.
   package let lengths: [Int]
-  /// Of the last turn; nil when it decoded nothing.
+  /// Speed of the last turn; nil when it decoded nothing.
   package let tokensPerSecond: Double?
 
+  /// Lengths are those of `stores` at this moment.
   init(_ frame: Frame, _ stores: [BranchStore], tokensPerSecond: Double? = nil) {
     (self.frame, self.stores, lengths) = (frame, stores, stores.map(\.count))
     self.tokensPerSecond = tokensPerSecond

@@ -14,6 +14,7 @@ import Tensors
 /// made at once: keep it small.
 public struct SyntheticBackend: Backend {
   private let description: SourceDescription
+  /// By indices, without a source number.
   private let heads: [HeadID: Head]
 
   /// `registry` is what methods are looked up in: tests add their own.
@@ -63,6 +64,7 @@ public struct SyntheticBackend: Backend {
     }
   }
 
+  /// The same road that files take.
   private let store: FindingStore
 
   /// Layers are numbered 0, 4, 8 and so on, so that a number is not mistaken for an index.

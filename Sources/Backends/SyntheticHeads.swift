@@ -31,8 +31,11 @@ public struct SyntheticHeads: Sendable {
   public let pattern: Pattern
   /// Equal seeds give equal numbers.
   public let seed: UInt64
+  /// How many pairs of cos and sin a row holds.
   private let frequencies: Int
+  /// `[8]` keys that verticals are drawn at.
   private let marks: [Int]
+  /// `[tokens]`, 0 to 7, in runs of 128 to 1151 tokens.
   private let topics: [UInt8]
 
   /// Draws the marked keys and the topics; 1 byte a token. A `dim` below 3 leaves no room for the
@@ -53,8 +56,10 @@ public struct SyntheticHeads: Sendable {
 
   /// How strong each part of a head's scores is, in nats at its peak.
   private struct Strength {
+    /// Each in nats; what a head is not about stays weak but is there.
     var sink: Float = 10, local: Float = 6, vertical: Float = 1, slash: Float = 0,
       landmark: Float = 1
+    /// Distance of the slash, in tokens.
     var offset = 0
   }
 
@@ -151,16 +156,19 @@ public struct SyntheticHeads: Sendable {
   }
 }
 
-/// Numbers from what they are for: the same wherever and whenever they are asked.
+/// Numbers from what they are for: the same wherever and whenever they are asked. SplitMix64 behind
+/// a mix of three numbers.
 private struct Hash {
   private var random: SplitMix64
 
+  /// A seed, an array with its head, and a token.
   init(_ a: UInt64, _ b: UInt64, _ c: UInt64) {
     random = SplitMix64(
       a &* 0x9e37_79b9_7f4a_7c15 ^ b &* 0xbf58_476d_1ce4_e5b9 ^ c &* 0x94d0_49bb_1331_11eb)
     _ = random.next()
   }
 
+  /// 64 bits, the first of the sequence thrown away.
   mutating func next() -> UInt64 { random.next() }
 
   /// About normal: four uniforms of 16 bits, variance 1.

@@ -14,7 +14,9 @@ import Tensors
 /// Example: `FileBackend(dump, tables: .standard)`. The catch: finding a table reads all of Q and K
 /// once for the hash, which is much less than computing it. Two sessions may share the folder.
 public struct TableStore: Sendable {
+  /// Without a slash at its end.
   private let folder: String
+  /// Bytes of all tables together.
   private let budget: Int
 
   /// `budget` in bytes on disk; the folder is made when the first table is kept.
@@ -76,7 +78,8 @@ public struct TableStore: Sendable {
   /// missing.
   private static let magic: UInt64 = 0x3154_4b4c_4254_4e41
 
-  /// The file of a head and tile; nil for heads whose bytes do not lie in one piece.
+  /// The file of a head and tile; nil for heads whose bytes do not lie in one piece. Reads all of Q
+  /// and K.
   private func name(_ head: Head, _ spec: TileSpec, _ lambda: Double) -> String? {
     guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
     else {
@@ -121,6 +124,7 @@ public struct TableStore: Sendable {
 /// A fast hash of many bytes (four lanes of multiply and rotate). For finding and for noticing
 /// damage; no secret.
 struct ContentHash {
+  /// The hash so far; the digits of π at the start.
   private(set) var value: UInt64 = 0x243f_6a88_85a3_08d3
 
   /// The hash of bytes alone.

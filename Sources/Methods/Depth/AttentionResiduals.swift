@@ -27,9 +27,9 @@ import Tensors
 /// ‖h_1‖), `cosine` of both states, `two_phase_error` (block form in two phases against one,
 /// relative).
 ///
-/// Needs residuals `[sources, tokens, width]` of a live run: throws `Missing(.residuals)`
-/// otherwise. Cost: L² width a token for L sublayers, linear in tokens, of which at most 64, evenly
-/// spread, stand for all.
+/// Needs residuals `[sources, tokens, width]`, as `capture --residuals` saves them, and throws
+/// `Missing(.residuals)` otherwise. Cost: L² width a token for L sublayers, linear in tokens, of
+/// which at most 64, evenly spread, stand for all.
 public struct AttentionResiduals: AttentionMethod {
   /// Where pseudo-queries come from.
   enum Query: String, Sendable, CaseIterable { case selfQuery = "self", zero, seeded }
@@ -289,9 +289,12 @@ private struct DepthSums {
   var standard: [Double]
   /// `[consumers]`, norms of the mixtures.
   var attention: [Double]
+  /// Sums over consumers and tokens; entropy in nats, the others shares.
   var entropy = 0.0, effective = 0.0, embedding = 0.0, previous = 0.0, partial = 0.0
+  /// A sum as well, and the largest error of any token.
   var cosine = 0.0, twoPhase = 0.0
 
+  /// Nothing summed yet.
   init(consumers: Int, sources: Int, blocks: Int) {
     (self.consumers, self.sources, self.blocks) = (consumers, sources, blocks)
     depth = [Double](repeating: 0, count: consumers * sources)
