@@ -7,10 +7,13 @@ import Sessions
 
 /// The flags that say how a file is to be read; each overrides one guess.
 ///
-/// Example: `attnscope info x.npz --layout bhnd --batch 2`. Shared by every command that
-/// takes dumps, so that a file which one of them understands is understood by all. The catch:
-/// without FILE and without `--q` the bundled sample is meant.
+/// Example: `attnscope info x.npz --layout bhnd --batch 2`. Shared by every command that takes
+/// dumps, so that a file which one of them understands is understood by all. `info` prints every
+/// guess with the flag that overrides it.
+///
+/// The catch: without FILE and without `--q` the bundled sample is meant.
 struct DumpArguments: ParsableArguments {
+  /// Empty and no `--q`: the bundled sample.
   @Argument(help: "Dump files: .safetensors, .npz or .npy.")
   var files: [String] = []
 
@@ -33,9 +36,11 @@ struct DumpArguments: ParsableArguments {
   )
   var layout: String?
 
+  /// Nil: found out from names, shapes and values.
   @Option(help: "What the arrays are: qkv, pattern, scores or mask.")
   var kind: DumpKind?
 
+  /// Nil: what the file says, else a guess that is said.
   @Flag(inversion: .prefixedNo, help: "Whether a query sees only keys up to its own position.")
   var causal: Bool?
 
@@ -43,18 +48,22 @@ struct DumpArguments: ParsableArguments {
     parsing: .unconditional, help: "Position of query 0 among the keys (default: keys - queries).")
   var queryOffset: Int?
 
+  /// Finite and above 0; `validate` refuses others.
   @Option(help: "Factor of Q K^T (default: 1/sqrt(d)).")
   var scale: Double?
 
+  /// Index from 0; nil is right for files of one sequence.
   @Option(help: "Which sequence of a batch.")
   var batch: Int?
 
   @Flag(inversion: .prefixedNo, help: "Read two-byte integers of npy as bfloat16.")
   var bf16: Bool = false
 
+  /// In tokens; nil: the file's, else a guess that is said.
   @Option(help: "Of a stored block mask: query rows x keys of a block.")
   var maskTile: TileSides?
 
+  /// Nil: what the file says of itself.
   @Option(help: "Of a stored block mask: whether 1 means kept or skipped.")
   var maskOnes: MaskOnes?
 
@@ -122,14 +131,19 @@ struct DumpArguments: ParsableArguments {
 /// The texts of tokens, for files that do not hold them. Apart from `DumpArguments`, because
 /// some commands never print a text.
 struct TokenArguments: ParsableArguments {
+  /// A path; nil: the texts in the file, if it has any.
   @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
   var tokens: String?
 }
 
 /// The flags that say how blocks are decided.
 ///
-/// Example: `--lambda 0.01 --tile hopper --vote group`. What is not said depends on the
-/// phase: a decode step has one row, so its tile is another and its heads vote together.
+/// Example: `--lambda 0.01 --tile hopper --vote group`. What is not said depends on the phase: a
+/// decode step has one row, so its tile is another and its heads vote together. Later flags
+/// override a preset one by one.
+///
+/// The catch: masks of different tiles are not comparable, so every command that prints a number of
+/// blocks prints the tile with it.
 struct TileArguments: ParsableArguments {
   @Option(
     name: .customLong("lambda"), parsing: .unconditional,
@@ -147,12 +161,15 @@ struct TileArguments: ParsableArguments {
       valueName: "QxK"))
   var tile: TileSides?
 
+  /// Nil: by the phase.
   @Option(help: "Who decides: head or group (default: head in prefill, group in decode).")
   var vote: Vote?
 
+  /// Nil: ascending.
   @Option(help: "Order of key blocks: ascending or descending.")
   var order: Order?
 
+  /// The published comparison unless told otherwise.
   @Option(help: "Compare with the running maximum (max), or the running log-sum-exp (lse).")
   var criterion: Criterion = .max
 
@@ -202,8 +219,11 @@ struct ScreenArguments: ParsableArguments {
 /// `128x64`, rows before keys, or the name of a preset, which is remembered because its
 /// decode tile differs from its prefill tile.
 struct TileSides: ExpressibleByArgument {
+  /// Query rows that vote together, in tokens.
   let rows: Int
+  /// Keys of a block, in tokens.
   let keys: Int
+  /// The name that was given; nil for two numbers.
   let preset: String?
 
   /// Nil for anything else; the parser then prints the help of the flag.

@@ -10,6 +10,7 @@ import Tensors
 /// models, measuring, learning, and the small ones. The name is written here once; version
 /// and abstract go from here into everything that prints them.
 struct AttnScope: AsyncParsableCommand {
+  /// The one list of commands; help, completions and the manual page are made from it.
   static let configuration = CommandConfiguration(
     commandName: "attnscope",
     abstract: "Look at attention maps and at their block sparsity, in the terminal.",

@@ -22,8 +22,11 @@ struct CaptureCommand: ParsableCommand {
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var prompt: PromptArguments
+  /// Float unless told otherwise: a dump is for looking closely.
   @Option(help: "float, or int8 as `run` computes.") var precision: LanguageModel.Precision = .float
+  /// Nil: ATTNSCOPE_THREADS, else as many as the machine has.
   @Option(help: "Threads that compute.") var threads: Int?
+  /// As the model counts them, from 0; nil: all.
   @Option(help: "Layer numbers, e.g. 0,12,18-20 (default: all).") var layers: NumberList?
   @Option(help: "Positions whose queries are saved, e.g. 0-2047; keys are saved up to the last.")
   var positions: NumberList?
@@ -33,7 +36,9 @@ struct CaptureCommand: ParsableCommand {
       "Also save what every sublayer adds to the residual stream: residuals [sources, tokens, width]."
   )
   var residuals = false
+  /// Of all arrays but `token_ids`.
   @Option(help: "Element type: f16 or f32.") var dtype: ElementType = .f16
+  /// 0 is dense; 1 at most.
   @Option(help: "Capture from a run that prunes with this lambda.") var lambda: Double = 0
   @Option(help: "Only the first so many tokens of the prompt.") var maxTokens: Int?
   @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
@@ -127,9 +132,13 @@ struct CaptureCommand: ParsableCommand {
 /// `[heads, positions, headDim]`, and the facts beside them. Queries are those after
 /// rotation, as the scores were made from them.
 struct CapturedDump {
+  /// Whose shapes the arrays have.
   let model: LanguageModel
+  /// Caches after the run: keys and values of every layer.
   let state: RunState
+  /// Queries after rotation.
   let record: QueryRecord
+  /// Token numbers that were read.
   let tokens: [Int]
 
   /// The arrays of some layers: queries of a range, keys and values from the start to its end

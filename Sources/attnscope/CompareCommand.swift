@@ -22,13 +22,17 @@ struct CompareCommand: AsyncParsableCommand {
   @Argument(help: "The first side.") var left: String
   @Argument(help: "The second side.") var right: String
   @OptionGroup var tiles: TileArguments
+  /// As the file calls it; nil: the middle one.
   @Option(help: "Layer number, where a side names none.") var layer: Int?
+  /// Nil: 0.
   @Option(help: "Head number, where a side names none.") var head: Int?
   @Flag(help: "Print JSON.") var json = false
 
   /// A side in parts: the file, and the words behind it that say where in the file.
   private struct Side {
+    /// Nil where the words speak of the file at hand.
     var file: String?
+    /// As behind `:compare`; may be empty.
     var words: String
 
     /// Splits at the first `@`. Without one, an ending or a slash makes the text a file; else
@@ -104,6 +108,7 @@ struct CompareCommand: AsyncParsableCommand {
     ])
   }
 
+  /// Unknown is null, never 0.
   private static func json(_ value: ComparisonNumbers.Value) -> JSON {
     switch value {
     case .number(let x): .number(x)

@@ -20,6 +20,7 @@ struct ConfigCommand: ParsableCommand {
 
     @Flag(help: "Replace the file that is there.") var force = false
 
+    /// Makes the folders above it, too. Throws `exists`, and what writing throws.
     func run() throws {
       let path = Desk.configPath
       Desk.makeFolders(path)
@@ -33,6 +34,7 @@ struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "path", abstract: "Print where the settings file is, or would be.")
 
+    /// Says where it would be even when there is none.
     func run() { print(Desk.configPath) }
   }
 
@@ -42,6 +44,7 @@ struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "check", abstract: "Name the lines that cannot be read.")
 
+    /// A sentence a line that was not understood. Throws exit code 1 when there is one.
     func run() throws {
       let path = Printable.text(Desk.configPath)
       guard access(Desk.configPath, R_OK) == 0 else {
@@ -65,6 +68,7 @@ struct CompletionsCommand: ParsableCommand {
 
   @Argument(help: "bash, zsh or fish.") var shell: Shell
 
+  /// The script of one shell, made by the parser.
   func run() {
     let kind: CompletionShell =
       switch shell {

@@ -3,14 +3,18 @@ import Glibc
 import Interface
 import Lessons
 
-/// Where the user's settings and the program's memory lie, by the XDG rules: `config` under
-/// the configuration folder, bookmarks, lesson progress and recent files under the state
-/// folder. What cannot be read is as if it were not there; what cannot be written is said,
-/// and nothing else is lost by it.
+/// Where the user's settings and the program's memory lie, by the XDG rules: `config` under the
+/// configuration folder, bookmarks, lesson progress and recent files under the state folder. What
+/// cannot be read is as if it were not there; what cannot be written is said, and nothing else is
+/// lost by it.
+///
+///     recent      an absolute path a line, the latest first
+///     bookmarks   [name] path, then the lines of the view, as a state file has them
+///     lessons     name step done,done,..
 ///
 /// All files are short texts, a line an entry, so that people can read and mend them. Each is
-/// written whole under a temporary name and renamed. The catch: two programs that write at
-/// once keep what the later one knew.
+/// written whole under a temporary name and renamed. The catch: two programs that write at once
+/// keep what the later one knew.
 enum Desk {
   /// The program's folder below one of the XDG variables, or below its standard place in the
   /// home folder.

@@ -10,6 +10,7 @@ import Tensors
 /// is for documents that take nothing else, txt and ansi are the screen itself, csv and npy
 /// the numbers behind it.
 enum PictureFormat: String, CaseIterable {
+  /// The raw value is the ending of a name.
   case svg, png, html, txt, ansi, csv, npy
 
   /// Nil for an ending that is none of them.
@@ -23,13 +24,17 @@ enum PictureFormat: String, CaseIterable {
   static var list: String { allCases.map { "." + $0.rawValue }.joined(separator: " ") }
 }
 
-/// Writes a figure, or the numbers behind it, in any format; nothing is replaced unless told
-/// so.
+/// Writes a figure, or the numbers behind it, in any format; nothing is replaced unless told so.
 ///
-/// Example: `try FigureFile(path: "map.svg", format: .svg).write(figure)`.
+/// Example: `try FigureFile(path: "map.svg", format: .svg).write(figure)`. A picture and its
+/// numbers come from one figure, so that what a `.csv` holds is what the `.svg` beside it shows;
+/// text formats are drawn from the screen's cells and not from here.
 struct FigureFile {
+  /// Where it is written.
   let path: String
+  /// What is written, whatever the path ends in.
   let format: PictureFormat
+  /// Replaces a file that is there.
   var force = false
   /// Device pixels to a point, of PNG.
   var scale = 2.0

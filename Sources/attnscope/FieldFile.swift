@@ -4,35 +4,46 @@ import Formats
 import Sessions
 
 /// Collects what `report --fields` writes: `layers.{l}.{method}.{name}` of every field
-/// `[heads, rows, columns]`, series `[heads, count]` and curve `[heads, points, 2]`, for who
-/// wants to go on with them.
+/// `[heads, rows, columns]`, series `[heads, count]` and curve `[heads, points, 2]`, for who wants
+/// to go on with them.
 ///
-/// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array
-/// whose heads differ in shape gets a name a head, `layers.{l}.{method}.{name}.{head}`. The
-/// catch: everything is held until the end, because an array's heads lie together in the
-/// file.
+/// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array whose
+/// heads differ in shape gets a name a head, `layers.{l}.{method}.{name}.{head}`. The metadata hold
+/// the setting under each method's id, and under each array's name the heads in it.
+///
+/// Example, in Python: `load_file("out.safetensors")["layers.12.vertical-slash.columns"]`. The
+/// catch: everything is held until the end, because an array's heads lie together in the file.
 struct FieldFile {
   /// The file to write.
   let path: String
+  /// What was taken in, by array.
   private var parts: [Key: [Part]] = [:]
+  /// Method ids with their whole settings, for the metadata.
   private var settings: [String: String] = [:]
 
   /// What the heads of an array have in common.
   private struct Key: Hashable {
+    /// As the file calls it.
     let layer: Int
+    /// Id of the method, without knobs.
     let method: String
+    /// Of the finding.
     let name: String
   }
 
   /// One head's share of an array.
   private struct Part {
+    /// Query head.
     let head: Int
     /// Row-major, as long as `shape` says.
     let values: [Float]
+    /// Without the heads' axis.
     let shape: [Int]
+    /// Values are 0 and 1.
     let isKept: Bool
   }
 
+  /// Writes nothing before `write`.
   init(path: String) { self.path = path }
 
   /// Takes in what one head was said. Throws what the rows of a field throw.

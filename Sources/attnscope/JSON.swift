@@ -1,15 +1,17 @@
 import Canvas
 
-/// JSON that keeps the order of its keys, writes null for what is not a number, and never
-/// holds a raw control or bidirectional character, so that it can be looked at in a terminal.
+/// JSON that keeps the order of its keys, writes null for what is not a number, and never holds a
+/// raw control or bidirectional character, so that it can be looked at in a terminal.
 ///
-/// Example: `JSON.object([("layer", .integer(3)), ("mass", .number(0.25))]).text()`.
-/// Foundation's encoder sorts or shuffles keys and refuses NaN, which reports have. The
-/// catch: it only writes.
+/// Example: `JSON.object([("layer", .integer(3)), ("mass", .number(0.25))]).text()` is
+/// `{"layer":3,"mass":0.25}`. Foundation's encoder sorts or shuffles keys and refuses NaN, which
+/// reports have. The catch: it only writes.
 indirect enum JSON {
+  /// Keys in the order they are written; equal ones are not noticed.
   case object([(String, JSON)])
   case array([JSON])
   case string(String)
+  /// Full precision; null for NaN and infinities.
   case number(Double)
   case integer(Int)
   case bool(Bool)

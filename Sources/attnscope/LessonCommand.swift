@@ -25,11 +25,13 @@ struct LessonCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "play", abstract: "List the lessons, or play one.")
 
+    /// Nil: list them.
     @Argument(help: "A lesson's name, number or file.") var name: String?
     @Flag(help: "Begin with the first step, whatever was done before.") var restart = false
     @OptionGroup var model: ModelArguments
     @OptionGroup var terminal: TerminalArguments
 
+    /// Throws `missing` for a lesson that is not there, and what playing throws.
     func run() async throws {
       guard let name else { return Self.list() }
       let lesson = try LessonFiles.lesson(name)
@@ -87,6 +89,8 @@ struct LessonCommand: AsyncParsableCommand {
 
     @Argument(help: "Lesson files.") var files: [String]
 
+    /// Reads, then plays; throws exit code 1 when any file has a fault, and what opening a source
+    /// throws.
     func run() async throws {
       var isFine = true
       for file in files {
@@ -110,8 +114,12 @@ struct LessonCommand: AsyncParsableCommand {
   }
 }
 
-/// What reading alone cannot find: settings that the lesson's source does not have, checks
-/// that are met too early, keys that do not meet them.
+/// What reading alone cannot find: settings that the lesson's source does not have, checks that are
+/// met too early, keys that do not meet them.
+///
+/// Lessons are played on the model of the screen, without a terminal: the same `update`, the same
+/// answers. So a lesson that passes here can be done, by the keys it names. Lessons about a running
+/// model are read and not played, as their tokens are the learner's.
 enum LessonCheck {
   /// Tries every `show` on the lesson's own source. For a lesson about a model nothing is
   /// known of layers and positions, so only the other settings are tried.
@@ -184,10 +192,15 @@ enum LessonCheck {
 /// A lesson on the screen; without a terminal, the lesson as a text. Progress is kept by the
 /// surroundings, step by step, so a lesson that is left at any moment goes on there.
 struct LessonRun {
+  /// What is played.
   private let lesson: Lesson
+  /// Passes over what was done before.
   private let restart: Bool
+  /// Notes go to a second terminal.
   private let present: Bool
+  /// For lessons about a run.
   private let model: ModelArguments
+  /// How the screen is made.
   private let terminal: TerminalArguments
 
   /// What to play, from which step, and on what.
@@ -230,7 +243,8 @@ struct LessonRun {
       })
   }
 
-  /// Reads the sample's text and waits: every token is the learner's.
+  /// Reads the sample's text and waits: every token is the learner's. The most likely one is taken
+  /// each time, so that every learner sees the same.
   private func live(_ surroundings: Surroundings) async throws {
     let model = try LanguageModel(try self.model.path(), precision: .int8)
     let tokens = model.tokenizer.encode(try readWhole(try Sample.path(Sample.text)), special: true)

@@ -9,6 +9,7 @@ struct ManCommand: ParsableCommand {
     commandName: "man",
     abstract: "Print the manual page, made from the tables of commands and keys.")
 
+  /// To standard output; `man -l -` reads it.
   func run() { print(ManualPage.text) }
 }
 

@@ -3,27 +3,37 @@ import Backends
 import Formats
 import Sessions
 
-/// Collects what `--masks` writes: per layer `blocks` u8 and `margins` f32 `[units, Tq, Tk]`,
-/// and `output` f32 `[Hq, n, d]`.
+/// Collects what `--masks` writes: per layer `blocks` u8 and `margins` f32 `[units, Tq, Tk]`, and
+/// `output` f32 `[Hq, n, d]`.
 ///
-/// In `blocks` 1 is skipped, 0 kept and 255 not visible. A unit is a head, or a group of
-/// heads when groups vote: its heads have one mask, which is written once. `Dump.open` reads
-/// the file back.
+/// In `blocks` 1 is skipped, 0 kept and 255 not visible. A unit is a head, or a group of heads when
+/// groups vote: its heads have one mask, which is written once. `Dump.open` reads the file back,
+/// without a guess, as the metadata hold tile, vote, order, criterion, splits and offset.
+///
+/// The catch: everything is held until the end; `--layers` and `--heads` bound it.
 struct MaskFile {
   /// The file to write.
   let path: String
+  /// For the tile and the metadata.
   private let report: Report
+  /// By layer number.
   private var layers: [Int: Layer] = [:]
 
   /// One layer as far as its heads have been added, in the order of heads.
   private struct Layer {
+    /// `[units * rowTiles * keyTiles]`: 1 skipped, 0 kept, 255 not visible.
     var blocks: [UInt8] = []
+    /// The same shape, in nats; empty for methods without margins.
     var margins: [Float] = []
+    /// `[heads * queries * valueDim]`; empty without V.
     var output: [Float] = []
+    /// Counts so far, and the sides of the arrays.
     var units = 0, heads = 0, rowTiles = 0, keyTiles = 0, valueDim = 0
+    /// The group that was written last.
     var lastGroup = -1
   }
 
+  /// Writes nothing before `write`.
   init(path: String, report: Report) { (self.path, self.report) = (path, report) }
 
   /// Takes in one head; heads come in order, groups together. Throws `mismatch` when the

@@ -6,6 +6,7 @@ import Models
 /// Which model. Without a name it is the small one that a script fetches once into the cache
 /// folder.
 struct ModelArguments: ParsableArguments {
+  /// A path; nil: the bundled model.
   @Option(
     help: ArgumentHelp(
       "A GGUF model; without it the one that samples/get-model.sh brings.", valueName: "m.gguf"))

@@ -4,20 +4,27 @@ import Glibc
 import Interface
 import Synchronization
 
-/// Tells the presenter's other terminal where the lesson is: whoever connects gets the
-/// present notes, then each new one.
+/// Tells the presenter's other terminal where the lesson is: whoever connects gets the present
+/// notes, then each new one.
 ///
-/// The socket lies in the user's own folder and only the user may open it. A reader that does
-/// not read is dropped: a stuck second terminal must not hold up the first. Messages are
-/// texts, each ended by a zero byte.
+/// The socket lies in the user's own folder and only the user may open it. A reader that does not
+/// read is dropped: a stuck second terminal must not hold up the first. Messages are texts in
+/// UTF-8, each ended by a zero byte; nothing is read from a reader.
+///
+/// Example: `attnscope lesson 1 --present` here, `attnscope notes` there. One lesson at a time: a
+/// second one takes over the path.
 final class NotesServer: Sendable {
   /// What was said last, and who listens.
   private struct State {
+    /// The present notes.
     var text = ""
+    /// Descriptors of those who still read.
     var readers: [Int32] = []
   }
 
+  /// Told by the app, read by the thread that accepts.
   private let state = Mutex(State())
+  /// -1 where there is none.
   private let socket: Int32
   /// Why there are no notes, if so.
   let problem: String?
@@ -165,7 +172,9 @@ struct NotesCommand: ParsableCommand {
 
 /// A sentence for standard error, for faults that concern no file and no model.
 struct Problem: Error, CustomStringConvertible {
+  /// The sentence for the user.
   let description: String
 
+  /// A sentence without a full stop.
   init(_ description: String) { self.description = description }
 }

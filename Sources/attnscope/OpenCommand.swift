@@ -21,10 +21,12 @@ struct TerminalArguments: ParsableArguments {
   enum Background: String, ExpressibleByArgument, CaseIterable { case light, dark }
 
   @Option(help: "Colours: auto, 256, 16 or never.") var color: ColorChoice = .auto
+  /// Nil: the config file, else what the terminal says.
   @Option(help: "Colours for a light or a dark background.") var background: Background?
   @Flag(help: "Draw with ASCII characters only.") var ascii = false
   @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.")
   var mouse: Bool?
+  /// 1 to 240; nil: the config file's, else by the connection.
   @Option(help: "Frames a second at most (default: 60; 10 over SSH).") var fps: Int?
   @Option(help: ArgumentHelp("Append what happens to a file, a line an event.", valueName: "file"))
   var log: String?
@@ -68,7 +70,9 @@ struct OpenCommand: AsyncParsableCommand {
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @OptionGroup var terminal: TerminalArguments
+  /// As the file calls it; nil: the middle one.
   @Option(help: "Layer number to begin with.") var layer: Int?
+  /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number to begin with.") var head: Int?
   @Option(help: "The view to begin with: map, heads, blocks, sinks, tokens or compare.")
   var view: String?
@@ -154,8 +158,8 @@ struct OpenCommand: AsyncParsableCommand {
     }
   }
 
-  /// A recording, on the screen or as a summary. Reading a long one takes a moment, so it is
-  /// said.
+  /// A recording, on the screen or as a summary; returns the file to be opened next. Reading a long
+  /// one takes a moment, so it is said. Throws what reading it throws.
   private func replay(_ file: String) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file), about = backend.describe()
@@ -230,16 +234,20 @@ enum Screen {
 /// taken, so that a wrong number is a message and not a flicker. Throws `mismatch` for a
 /// layer or a head that does not exist.
 private struct Start: Sendable {
+  /// By indices.
   let head: HeadID
+  /// The stored tile of a mask, else what the flags say.
   let spec: TileSpec
+  /// Nil where no flag said it.
   let lambda: Double?
 
+  /// Looks at the source alone. Throws `mismatch`.
   init(_ dump: Dump, _ about: SourceDescription, _ command: OpenCommand, isSample: Bool) throws {
     spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
     lambda = command.tiles.chosenLambda.map { max(0, $0) }
     var layer = about.layers.count > 1 ? about.layers.count / 2 : 0
-    // The sample opens on a head of which BLASST prunes a good part.
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
+    // The sample opens on a head of which BLASST prunes a good part.
     head = HeadID(
       layer: layer,
       head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
@@ -254,8 +262,17 @@ private struct Start: Sendable {
 
 /// A file that `:state` wrote: the files it was about, and the lines of its view. A text that
 /// people may edit; lines that are wrong are named and the others hold.
+///
+///     source samples/smollm2-log-832.safetensors
+///     view map
+///     lambda 0.01
+///
+/// Settings are those of `ViewSetting`, by the same names as in the palette, in lessons and in
+/// `render --set`.
 struct SavedState: Sendable {
+  /// Paths as they were written.
   let files: [String]
+  /// The view, with a comment in place of every line that named a file.
   private let lines: String
 
   /// Reads a state file of at most 1 MiB. Throws `malformed` for what is no UTF-8, and what
@@ -304,6 +321,7 @@ extension Config {
 /// For the tests of the ways out: ATTNSCOPE_CRASH=segv, trap, abort or exit, once the screen
 /// is taken.
 private enum Crash {
+  /// Returns when the variable is not set.
   static func ifAsked() {
     guard let how = getenv("ATTNSCOPE_CRASH") else { return }
     NCursesTerminal.die(String(cString: how))

@@ -5,12 +5,12 @@ import Formats
 import Glibc
 import Models
 
-/// `attnscope perplexity --file text.txt --lambda 0.01 0.1`: what pruning costs the model
-/// itself.
+/// `attnscope perplexity --file text.txt --lambda 0.01 0.1`: what pruning costs the model itself.
 ///
-/// Perplexity is exp of the mean negative log-likelihood in nats. The catch: windows do not
-/// see one another, so short ones raise all figures, dense included; compare within one run
-/// only. The cost is one prefill of the text for each lambda.
+/// Perplexity is exp of the mean negative log-likelihood in nats, mean_t -ln p(x_t | x_<t), over
+/// every token but a window's first. The catch: windows do not see one another, so short ones raise
+/// all figures, dense included; compare within one run only. The cost is one prefill of the text
+/// for each lambda.
 struct PerplexityCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "perplexity",
@@ -26,10 +26,13 @@ struct PerplexityCommand: ParsableCommand {
   @Option(
     parsing: .upToNextOption, help: "One or more; dense is always measured first.")
   var lambda: [Double] = [0.001, 0.01, 0.1]
+  /// Nil: ModelOpt's prefill tile.
   @Option(help: "Query rows that vote x keys, or a preset.") var tile: TileSides?
   @Option(help: "Who decides: head or group.") var vote: Vote?
   @Option(help: "Order of key blocks: ascending or descending.") var order: Order?
+  /// 0 is all of the text.
   @Option(help: "Only the first so many tokens (default: 2048; 0: all).") var maxTokens = 2048
+  /// 2 or more; nil, or one beyond it, is the model's context.
   @Option(help: "Tokens of a window (default: the model's context).") var window: Int?
   @Flag(help: "Print JSON.") var json = false
 
@@ -47,8 +50,11 @@ struct PerplexityCommand: ParsableCommand {
 
   /// One lambda's result: the mean in nats, and the blocks of all windows.
   private struct Row {
+    /// 0 is dense.
     let lambda: Double
+    /// Mean negative log-likelihood, in nats a token.
     let nll: Double
+    /// Of all windows together.
     let counts: BlockCounts
   }
 

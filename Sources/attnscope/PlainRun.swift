@@ -11,10 +11,14 @@ import Synchronization
 /// Standard output is the model's text and nothing else. `most` is the number of tokens at
 /// most.
 struct PlainRun {
+  /// Has read nothing yet.
   private let generator: Generator
+  /// A line of JSON a step in place of the text.
   private let json: Bool
+  /// Tokens at most.
   private let most: Int
 
+  /// Computes nothing yet.
   init(_ generator: Generator, json: Bool, most: Int) {
     (self.generator, self.json, self.most) = (generator, json, most)
   }
@@ -97,6 +101,7 @@ struct PlainRun {
 /// Ctrl-C while text streams: the run ends after the token under way, and what is there is
 /// kept. A signal handler may do nothing but set a flag.
 enum Interrupt {
+  /// Set by the handler, read between tokens.
   private static let asked = Atomic<Bool>(false)
 
   /// Asked between tokens.
@@ -114,18 +119,26 @@ enum Interrupt {
 /// What a run came to, gathered while it goes. Speeds are tokens a second; blocks are counted
 /// over all layers and heads, the prompt's apart from the decoded tokens'.
 struct RunSummary {
+  /// Tokens of the prompt.
   let promptTokens: Int
+  /// How long reading them took.
   let promptSeconds: Double
+  /// Blocks of the prompt's pass.
   let prefill: BlockCounts
+  /// Of choosing and feeding tokens, the prompt left out.
   var decodeSeconds = 0.0
   /// Tokens that were fed, one fewer than were chosen.
   var decoded = 0
   /// Why it ended, in words.
   var end = "nothing was asked for"
+  /// Blocks of all decoded tokens; nil before the first.
   private var decode: BlockCounts?
+  /// KL(dense ‖ this) in nats, one a token; empty without a shadow.
   private var divergences: [Double] = []
+  /// Tokens that dense attention would have chosen, too.
   private var agreements = 0
 
+  /// The prompt alone.
   init(promptTokens: Int, promptSeconds: Double, prefill: BlockCounts) {
     (self.promptTokens, self.promptSeconds, self.prefill) = (promptTokens, promptSeconds, prefill)
   }

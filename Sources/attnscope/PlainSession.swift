@@ -12,7 +12,9 @@ import Sessions
 /// same model as the screen, key by key, so whatever can be done there can be done here, and
 /// a screen reader or a script can do it.
 struct PlainSession {
+  /// Answers what the view needs.
   private let backend: any Backend
+  /// That of a screen nobody sees.
   private var model: Model
 
   /// The model of a screen of 120 x 40, which decides how finely maps are pooled.
@@ -92,5 +94,6 @@ struct PlainSession {
 }
 
 extension String {
+  /// Names of views may be written as titles; other words are taken as they are.
   fileprivate func lowercased(ifView: Bool) -> String { ifView ? lowercased() : self }
 }

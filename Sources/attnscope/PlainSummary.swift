@@ -15,6 +15,7 @@ struct PlainSummary {
   /// The lines, made printable.
   let text: String
 
+  /// Computes at once, head after head; nothing is thrown.
   init(_ dump: Dump, _ backend: FileBackend, lambda: Lambda, spec: TileSpec) {
     let about = backend.describe()
     var lines = [
@@ -62,8 +63,10 @@ struct PlainSummary {
 
 /// A recording in words, for where there is no terminal.
 struct ReplaySummary {
+  /// What the recording says of itself.
   private let about: SourceDescription
 
+  /// Computes nothing.
   init(_ backend: ReplayBackend) { about = backend.describe() }
 
   /// A line for the recording and one for each of its branches.

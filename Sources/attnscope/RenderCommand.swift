@@ -29,14 +29,19 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @Option(help: "Layer number (default: the middle one).") var layer: Int?
+  /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number.") var head: Int?
   @Option(help: "map, heads, blocks (or method), sinks (or scores), row, curve or compare.")
   var view: FigureKind = .map
   @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
   var format: String?
+  /// 40 to 500.
   @Option(help: "Of text: columns.") var width = 120
+  /// 12 to 300.
   @Option(help: "Of text: lines.") var height = 40
+  /// 480 to 4000.
   @Option(help: "Of figures: width in points.") var points = 760.0
+  /// 0.5 to 8.
   @Option(help: "Of PNG: pixels to a point.") var pngScale = 2.0
   @Option(help: "Of figures: light or dark.") var theme: Theme = .light
   @Option(name: .customLong("map-scale"), help: "log, linear or rank.") var scale: String?
@@ -127,16 +132,18 @@ struct RenderCommand: AsyncParsableCommand {
     }
   }
 
-  /// Text to the file or to standard output.
+  /// Text to the file or to standard output. Throws what writing throws.
   private func deliver(_ text: String) throws {
     guard let output else { return emit(text) }
     try writeText(text, to: output, force: force)
     say("written to \(Printable.text(output))")
   }
 
-  /// The view to draw. Flags with names of their own are settings like the others and come
-  /// last, so they win over `--set`. Throws `ValidationError` for a setting that does not
-  /// exist or does not fit.
+  /// The view to draw, by the same settings as on the screen.
+  ///
+  /// Flags with names of their own are settings like the others and come last, so they win over
+  /// `--set`. Throws `ValidationError` for a setting that does not exist or does not fit, and
+  /// `mismatch` for a layer or a head that is not there.
   private func selection(_ about: SourceDescription) throws -> Viewpoint {
     var selection = Viewpoint(about)
     selection.head.layer =

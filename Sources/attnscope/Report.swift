@@ -10,8 +10,13 @@ import Sessions
 /// The rows of a report on one file and one method, and the forms it can be printed in: text,
 /// Markdown, CSV and JSON.
 ///
-/// Text is for reading and rounds; CSV and JSON have full precision and every number. What
-/// has no value is `-` in text, empty in CSV and null in JSON: never 0.
+/// Text is for reading and rounds; CSV and JSON have full precision and every number. What has no
+/// value is `-` in text, empty in CSV and null in JSON: never 0. Columns are the numbers that every
+/// method has under their old names, then the union of what the method said of any head.
+///
+/// Example: `attnscope report x.npz --method a-shape --json | jq '.heads[0].numbers.recall_mean'`.
+/// The catch: a total is over the heads that were asked for, and shares are means over them, not
+/// over blocks, but for sparsity.
 struct Report {
   /// The file.
   let dump: Dump
@@ -22,6 +27,7 @@ struct Report {
   /// One row for each head, in the order they were computed.
   var heads: [HeadReport] = []
 
+  /// No rows yet.
   init(dump: Dump, about: SourceDescription, setting: MethodSetting) {
     (self.dump, self.about, self.setting) = (dump, about, setting)
   }
@@ -51,7 +57,9 @@ struct Report {
 
   /// Adds up a count over all heads that have it.
   private func sum(_ name: String) -> Int { heads.reduce(0) { $0 + ($1.count(name) ?? 0) } }
+  /// Blocks that some row sees, of all heads.
   private var visible: Int { sum("visible_blocks") }
+  /// Of them, those that were skipped.
   private var skipped: Int { sum("skipped_blocks") }
   /// Skipped over visible blocks of all heads together, nil when no block is visible.
   private var sparsity: Double? {

@@ -30,11 +30,14 @@ struct ReportCommand: ParsableCommand {
     help: ArgumentHelp(
       "A setting of the method, e.g. initial=64; may be repeated.", valueName: "name=value"))
   var knob: [String] = []
+  /// As the file calls them; nil: all.
   @Option(help: "Layer numbers, e.g. 0-3,12.") var layers: NumberList?
+  /// Query heads; nil: all.
   @Option(help: "Head numbers, e.g. 0,4-8.") var heads: NumberList?
   @Flag(help: "Print JSON.") var json = false
   @Flag(help: "Print CSV.") var csv = false
   @Flag(help: "Print a Markdown table.") var markdown = false
+  /// See `MaskFile`; one method and one file.
   @Option(help: ArgumentHelp("Write masks, margins and outputs.", valueName: "out.safetensors"))
   var masks: String?
   @Option(

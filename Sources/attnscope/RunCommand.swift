@@ -13,9 +13,11 @@ import Interface
 /// What is said to the model. Bytes, not characters: a file may hold anything, and the
 /// tokenizer takes it.
 struct PromptArguments: ParsableArguments {
+  /// As the shell gave it.
   @Option(help: ArgumentHelp("What to say to the model.", valueName: "text"))
   var prompt: String?
 
+  /// Read whole, byte for byte.
   @Option(help: ArgumentHelp("A file with the prompt; - is standard input.", valueName: "file"))
   var promptFile: String?
 
@@ -126,7 +128,9 @@ struct RunCommand: AsyncParsableCommand {
   @OptionGroup var attention: AttentionArguments
   @OptionGroup var engine: EngineArguments
   @OptionGroup var sampling: SamplingArguments
+  /// Nil: 256 as plain text, on the screen as far as the context goes.
   @Option(parsing: .unconditional, help: "Stop after so many tokens.") var maxTokens: Int?
+  /// Dense doubles time and memory.
   @Option(help: "Compare every step with dense attention on the same tokens: dense or none.")
   var shadow: Shadow = .none
   @Flag(help: "On the screen: read the prompt, then wait for Space.") var paused = false
@@ -187,7 +191,7 @@ struct RunCommand: AsyncParsableCommand {
     await backend.finish()
   }
 
-  /// Dense in both phases, for a shadow.
+  /// Dense in both phases, for a shadow. Throws nothing that a user could cause.
   static func densePlan() throws -> AttentionPlan {
     AttentionPlan(prefill: try Dense(knobs: [:]), decode: try Dense(knobs: [:]))
   }
@@ -195,8 +199,10 @@ struct RunCommand: AsyncParsableCommand {
 
 /// How the engine computes. Both settings must hold before the first kernel runs.
 struct EngineArguments: ParsableArguments {
+  /// Activations; weights are as the file holds them.
   @Option(help: "int8 (quantised activations, fast) or float.")
   var precision: LanguageModel.Precision = .int8
+  /// Nil: ATTNSCOPE_THREADS, else as many as the machine has.
   @Option(parsing: .unconditional, help: "Threads that compute.") var threads: Int?
 
   /// Throws `ValidationError` for numbers of threads that no machine has.

@@ -21,8 +21,11 @@ struct SliceCommand: ParsableCommand {
   )
 
   @OptionGroup var dump: DumpArguments
+  /// As the file calls them; nil: all.
   @Option(help: "Layer numbers, e.g. 0,12.") var layers: NumberList?
+  /// Whole groups; nil: all.
   @Option(help: "Query heads, e.g. 0-2.") var heads: NumberList?
+  /// One range of keys; nil: all.
   @Option(help: "Tokens a-b, both kept, e.g. 0-511.") var tokens: NumberList?
   @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String
   @Flag(help: "Store float16.") var half = false
@@ -112,23 +115,29 @@ struct SliceCommand: ParsableCommand {
   }
 }
 
-/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by
-/// both; whole heads are kept without conversion.
+/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by both.
 private struct LayerCut {
+  /// Views of the mapped file.
   let layer: LayerArrays
+  /// Rows that stay.
   let queries: Range<Int>
+  /// Positions that stay.
   let keys: Range<Int>
+  /// Query heads that stay; nil: all.
   let heads: [Int]?
+  /// For errors.
   let file: String
 
+  /// Cuts nothing yet.
   init(_ layer: LayerArrays, queries: Range<Int>, keys: Range<Int>, heads: [Int]?, file: String) {
     (self.layer, self.queries, self.keys, self.heads, self.file) = (
       layer, queries, keys, heads, file
     )
   }
 
-  /// The arrays under our own names, in the element type they had unless `half`. Throws
-  /// `mismatch` when heads cut through a group.
+  /// The arrays under our own names. All heads together keep the element type they had unless
+  /// `half`; of some heads float16 stays and all else becomes float32. Throws `mismatch` when heads
+  /// cut through a group.
   func arrays(half: Bool) throws(FormatError) -> [ArrayToWrite] {
     let names: [(ArrayRole, String)] = [
       (.query, "q"), (.key, "k"), (.value, "v"), (.pattern, "pattern"), (.scores, "scores"),

@@ -19,6 +19,7 @@ struct MethodsCommand: ParsableCommand {
 
   @Flag(help: "Print JSON.") var json = false
 
+  /// In the order of the registry.
   func run() {
     let cards = Registry.standard.cards
     if json {

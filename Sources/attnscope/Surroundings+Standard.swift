@@ -69,9 +69,12 @@ extension Surroundings {
 /// `--log FILE`: a line an event, with the seconds since the start. A file that cannot be
 /// opened logs nothing: whoever asked sees that it is empty.
 private final class Log: Sendable {
+  /// -1 where it could not be opened.
   private let file: Mutex<Int32>
+  /// Seconds are counted from here.
   private let start = ContinuousClock.now
 
+  /// Appends to what is there; made for this user alone.
   init(_ path: String) {
     file = Mutex(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600))
   }

@@ -17,14 +17,20 @@ struct SynthCommand: ParsableCommand {
       "Sinks, locality, verticals, slashes and landmarks (topics that come back), from a seed: the same command writes the same bytes. For trying long maps and for measuring; it is no model."
   )
 
+  /// 1 to 2^24.
   @Option(parsing: .unconditional, help: "Positions, queries and keys alike.") var tokens = 4096
+  /// 1 to 1024; five show every pattern of a mix once.
   @Option(parsing: .unconditional, help: "Query heads.") var heads = 5
+  /// Nil: as many as query heads.
   @Option(parsing: .unconditional, help: "KV heads; query heads share them evenly.") var kvHeads:
     Int?
+  /// 8 to 1024.
   @Option(parsing: .unconditional, help: "Width of a head.") var dim = 64
   @Option(help: "What the heads show; mix gives each head another.") var pattern = SyntheticHeads
     .Pattern.mix
+  /// 1 to 1024.
   @Option(parsing: .unconditional, help: "Layers, each with a seed of its own.") var layers = 1
+  /// Equal seeds, equal bytes.
   @Option(help: "Seed.") var seed: UInt64 = 1
   @Option(help: "Element type: f16 or f32.") var dtype: CaptureCommand.ElementType = .f16
   @Option(name: [.customShort("o"), .long], help: "File to write, .safetensors.") var output: String

@@ -10,11 +10,16 @@ import Tensors
 /// synthetic, from a fixed seed; how often the bound decides is taken from heads of a real
 /// model.
 struct AttentionBench {
+  /// Turns of each figure.
   let repeats: Int
+  /// Takes turns with the dense pass; nil for none.
   let baseline: Baseline?
+  /// A single thread, for comparing kernels.
   private let one = ComputeThreads(count: 1)
+  /// Multiply-adds in registers, in GFLOP/s, one a repetition.
   private let peak: [Double]
 
+  /// Heads of a real model, for how often the bound decides.
   private let dump: Dump
 
   /// Measures the ceiling at once, so that every figure has one to stand beside.
@@ -23,6 +28,7 @@ struct AttentionBench {
     peak = Ceilings.peak(repeats: repeats)
   }
 
+  /// ModelOpt's tile, as in all figures here.
   private static let spec = TileSpec(rows: 128, keys: 128)
 
   /// Counts before times: operations follow from the shape and can be checked by hand.
@@ -69,7 +75,7 @@ struct AttentionBench {
     }
   }
 
-  /// Two products of two operations each for every visible entry.
+  /// Two products of two operations each for every visible entry: 2 n (n + 1) d of a causal head.
   static func operations(_ n: Int, _ d: Int) -> Double { 2 * Double(n) * Double(n + 1) * Double(d) }
 
   /// One synthetic head of `n` tokens and `d` elements; the same for every run.
@@ -165,11 +171,16 @@ struct AttentionBench {
 
   /// Times something and our own dense pass on one thread in turns.
   private struct Beside {
+    /// Keys packed once for all turns.
     let pass: TilePass
+    /// The shape, for the names of figures.
     let name: String
+    /// Turns of each figure.
     let repeats: Int
+    /// What the reference runs on.
     let one: ComputeThreads
 
+    /// Measures nothing yet.
     init(_ pass: TilePass, name: String, repeats: Int, one: ComputeThreads) {
       (self.pass, self.name, self.repeats, self.one) = (pass, name, repeats, one)
     }

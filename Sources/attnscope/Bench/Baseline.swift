@@ -4,21 +4,31 @@ import Glibc
 /// A program that is kept alive and takes turns: one line of JSON out, one line in (see
 /// `attnscope bench --help`).
 ///
+///     it prints   {"name": "torch 2.9"}
+///     we write    {"suite":"attention","case":"dense","queries":4096,"keys":4096,"dim":64, ..}
+///     it prints   {"seconds": 0.081}      or {"unsupported": "no causal mask"}
+///
 /// Taking turns is the point: both sides meet the same heat, the same neighbours and the same
-/// caches, so their ratio is worth more than either figure. A program that does not do a case
-/// says so and is left out of it.
+/// caches, so their ratio is worth more than either figure. A program that does not do a case says
+/// so and is left out of it. The catch: it is trusted with its own clock, and what it prints beside
+/// these lines belongs on standard error.
 final class Baseline {
   /// As it calls itself, for the tables.
   let name: String
+  /// Its process, to be ended.
   private let child: pid_t
+  /// Where requests are written.
   private let input: Int32
+  /// Where replies are read, a line at a time.
   private let output: UnsafeMutablePointer<FILE>
 
   /// Its first line.
   private struct Greeting: Decodable { let name: String }
   /// Its answer to a request: one of the two.
   private struct Reply: Decodable {
+    /// Of one run of the case.
     let seconds: Double?
+    /// Why it does not do the case.
     let unsupported: String?
   }
 
@@ -91,7 +101,9 @@ final class Baseline {
 
 /// Why there is no baseline, in a sentence.
 struct BaselineError: Error, CustomStringConvertible {
+  /// The sentence for the user.
   let description: String
 
+  /// A sentence without a full stop.
   init(_ description: String) { self.description = description }
 }

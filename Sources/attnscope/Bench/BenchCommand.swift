@@ -28,13 +28,17 @@ struct BenchCommand: AsyncParsableCommand {
     case attention, decode, map, engine, ui
   }
 
+  /// In the order given; the engine only when it is named.
   @Argument(help: "Suites to run (default: all but engine).")
   var suites: [Suite] = [.attention, .decode, .map, .ui]
   @OptionGroup var model: ModelArguments
   @OptionGroup var engine: EngineArguments
+  /// 1 to 1000; a median wants an odd number.
   @Option(help: "Repetitions of each figure.") var repeats = 5
+  /// A shell command; nil for none.
   @Option(help: ArgumentHelp("A baseline to take turns with.", valueName: "command"))
   var against: String?
+  /// A path; nil: the sample.
   @Option(help: "A dump whose heads the int8 bound is tried on (default: the bundled sample).")
   var dump: String?
   @Flag(help: "Print a JSON array.") var json = false

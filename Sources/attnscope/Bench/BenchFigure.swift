@@ -4,6 +4,11 @@ import Kernels
 import Tensors
 
 /// One line of a bench: what was measured, in which unit, and what it is to be compared with.
+///
+/// Example, as `table` prints it:
+/// `attention: dense n=4096 d=64, speed  61 GFLOP/s (58 to 63), 72 % of 85`. A figure that is
+/// counted and not measured has one value and no spread; ratios are taken turn by turn, so a slow
+/// moment of the machine hits both sides of one.
 struct BenchFigure {
   /// The group it belongs to.
   let suite: String
@@ -15,6 +20,7 @@ struct BenchFigure {
   var values: [Double]
   /// Of `values` and `ceiling`.
   let unit: String
+  /// How many ran.
   var threads = ComputeThreads.shared.count
   /// What the machine could do at best, in the same unit; 1 for a share.
   var ceiling: Double?

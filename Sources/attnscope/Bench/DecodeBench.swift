@@ -10,7 +10,9 @@ import Tensors
 /// Bound by memory: a dense step reads all keys and values once, so its figure is a bandwidth
 /// and stands beside the one measured.
 struct DecodeBench {
+  /// Turns of each figure; five at least.
   let repeats: Int
+  /// Takes turns with the dense step; nil for none.
   let baseline: Baseline?
 
   /// Length of the cache in positions, beyond what caches of a core hold.
@@ -31,6 +33,7 @@ struct DecodeBench {
   }
 
   /// Dense, BLASST and screened BLASST in turns, at a lambda that skips about 73 % of blocks.
+  /// `heads` query heads share one KV head of width `dim`.
   private func cases(_ heads: Int, _ dim: Int) -> [BenchFigure] {
     let rows = DecodeRows(heads: heads, dim: dim, keys: Self.keys, rounds: Self.rounds)
     let lambda = Self.lambda(for: 0.73) { rows.run($0, .none).sparsity }
@@ -101,12 +104,19 @@ struct DecodeBench {
 /// A cache and the last queries of a synthetic head, each round another token's rows: one row
 /// repeated would find its blocks in the cache.
 private final class DecodeRows {
+  /// Scratch space of the kernels, made once.
   private let row: DecodeRow
+  /// Keys and values of one KV head.
   private let cache: KeyCache
+  /// `[rounds][heads * dim]`.
   private let queries: [Float]
+  /// Floats of a round: heads · dim.
   private let stride: Int
+  /// Tokens that are decoded in a run.
   private let rounds: Int
+  /// `[heads * dim]`, overwritten by each round.
   private var output: [Float]
+  /// The decode tile of kernels that vote as a group.
   private let spec = TileSpec(rows: 1, keys: 128, vote: .group)
 
   /// Fills the cache once with `count` positions and keeps the queries of `rounds` tokens,

@@ -9,16 +9,21 @@ import Tensors
 /// Dense attention, so that the figures can be compared with other engines. A token's weights
 /// are read once: bandwidth over weight bytes is the ceiling of decoding.
 struct EngineBench {
+  /// Weights in memory.
   let model: LanguageModel
+  /// Turns of each figure.
   let repeats: Int
+  /// Takes turns with prompts and decoding; nil for none.
   let baseline: Baseline?
 
+  /// Measures nothing yet.
   init(_ model: LanguageModel, repeats: Int, baseline: Baseline?) {
     (self.model, self.repeats, self.baseline) = (model, repeats, baseline)
   }
 
   /// Tokens of the prompt, and of the text that is decoded.
   private static let prompt = 512
+  /// Tokens that are decoded after the prompt.
   private static let decoded = 128
 
   /// Bytes first, then speeds.
@@ -48,6 +53,7 @@ struct EngineBench {
       suite: "engine", name: name, metric: metric, values: [value], unit: unit)
   }
 
+  /// Seconds that `body` takes.
   private func timed(_ body: () -> Void) -> Double { Ceilings.timed(body) }
 
   /// One turn of the baseline, if there is one and it can.

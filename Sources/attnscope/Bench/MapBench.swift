@@ -14,10 +14,12 @@ import Tensors
 /// Files are written to a temporary folder and removed. The last lines fit a power of the
 /// length to time and memory: the work grows with the square, memory should not.
 struct MapBench {
+  /// Openings of each file; half as many of the longest.
   let repeats: Int
 
   /// Tokens of the heads.
   private static let lengths = [16384, 32768, 65536, 131072]
+  /// Width of the heads.
   private static let dim = 64
 
   /// All lengths, the longest with half the repetitions. Throws when the temporary folder

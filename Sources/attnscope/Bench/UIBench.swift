@@ -10,6 +10,7 @@ import Interface
 /// What a user feels: the median and the 95th percentile of 120 keys, in milliseconds. The
 /// terminal itself is left out.
 struct UIBench {
+  /// Apps that are started, 120 keys each.
   let repeats: Int
 
   /// One app for each repetition. Throws when the sample is not there.

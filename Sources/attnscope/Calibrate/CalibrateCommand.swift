@@ -26,6 +26,7 @@ struct CalibrateCommand: ParsableCommand {
       """)
 
   @OptionGroup var dump: DumpArguments
+  /// A path; nil: the files.
   @Option(help: ArgumentHelp("Calibrate on a model instead of files.", valueName: "m.gguf"))
   var model: String?
   @OptionGroup var prompt: PromptArguments
@@ -33,6 +34,7 @@ struct CalibrateCommand: ParsableCommand {
   @Option(
     parsing: .upToNextOption, help: "Shares of blocks to skip, e.g. 0.3 0.5 0.7.")
   var target: [Double] = [0.3, 0.5, 0.7]
+  /// Nil: both, one after the other.
   @Option(help: "prefill or decode (default: both).") var phase: Phase?
   @Option(
     parsing: .upToNextOption,
@@ -41,7 +43,9 @@ struct CalibrateCommand: ParsableCommand {
   @Option(
     parsing: .unconditional, help: "Query rows before each length that count as decode steps.")
   var decodeRows = 64
+  /// Nil: ModelOpt's tile of each phase.
   @Option(help: "Query rows that vote x keys, or a preset.") var tile: TileSides?
+  /// Nil: by the phase.
   @Option(help: "Who decides: head or group (default: head in prefill, group in decode).")
   var vote: Vote?
   @Option(help: "Order of key blocks: ascending or descending.") var order: Order?
@@ -49,7 +53,9 @@ struct CalibrateCommand: ParsableCommand {
     parsing: .unconditional,
     help: "Split-K: runs of key blocks with a running maximum of their own.")
   var splits = 1
+  /// As the file calls them; nil: all.
   @Option(help: "Layer numbers, e.g. 0,12,18-20 (default: all).") var layers: NumberList?
+  /// Of ModelOpt's two ways to fit, the one that weighs all points alike.
   @Flag(help: "Fit logarithms instead of factors.") var logSpace = false
   @Option(
     help: ArgumentHelp(

@@ -6,8 +6,12 @@ import Glibc
 
 /// What `calibrate` prints, as text, JSON, and configurations of other programs.
 ///
-/// Lambda is a probability ratio: above 1 it means nothing, and the report says dense
-/// instead. A factor is lambda times the context's length.
+/// Lambda is a probability ratio: above 1 it means nothing, and the report says dense instead. A
+/// factor is lambda times the context's length in tokens, what deployed kernels call
+/// `threshold_scale_factor`; a sparsity S is a share of visible blocks.
+///
+/// The catch: a fit extends to lengths that were never measured. `warnings` says where it carries
+/// nothing, and the exact lambda of a measured length stands beside it.
 struct CalibrationReport {
   /// The sources, for titles.
   let name: String
@@ -283,9 +287,10 @@ struct CalibrationReport {
 
 /// Published factors: lines of target sparsity, prefill factor and, if there is one, decode factor.
 ///
-/// Lines may end as Unix, Windows or old Macs end them, what follows `#` is a remark, and the first line may name the
-/// columns.
+/// Lines may end as Unix, Windows or old Macs end them, what follows `#` is a remark, and the first
+/// line may name the columns.
 struct FactorTable {
+  /// The file, without its folder.
   private let name: String
   /// Points of prefill, then of decode.
   private var columns: [[(sparsity: Double, factor: Double)]] = [[], []]
@@ -320,7 +325,8 @@ struct FactorTable {
     }
   }
 
-  /// Columns have one order; a heading that names another one is no table of ours.
+  /// Columns have one order; a heading that names another one is no table of ours. Throws
+  /// `mismatch`.
   private func check(heading: String, _ line: Int, _ path: String) throws {
     guard let decode = heading.firstRange(of: "decode")?.lowerBound else { return }
     if let prefill = heading.firstRange(of: "prefill")?.lowerBound, prefill < decode { return }
@@ -330,6 +336,8 @@ struct FactorTable {
       file: path)
   }
 
+  /// Takes in a line of two or three numbers: a share, then factors in tokens. Throws `mismatch`
+  /// with the number of the line for anything else.
   private mutating func add(_ values: [Double?], _ line: Int, _ path: String) throws {
     guard (2...3).contains(values.count), values.allSatisfy({ $0?.isFinite ?? false }) else {
       throw FormatError(
@@ -352,6 +360,8 @@ struct FactorTable {
     }
   }
 
+  /// The fits of both columns, and nothing else: a table has no curves and no prices. Throws
+  /// `mismatch` for a column of fewer than two points between 10 and 90 %.
   func report(_ targets: [Double], _ logarithmic: Bool) throws -> CalibrationReport {
     var report = CalibrationReport(name: name, phases: [])
     for (phase, points) in zip(Phase.allCases, columns) where !points.isEmpty {

@@ -9,7 +9,8 @@ import Tensors
 
 /// Where margins come from: groups of query heads that share a KV head.
 ///
-/// Groups are made when asked for, one at a time, so a source of any size fits.
+/// Groups are made when asked for, one at a time, so a source of any size fits. A group is what may
+/// vote together; a source that votes by head is asked for groups all the same.
 protocol CalibrationSource {
   /// For titles.
   var name: String { get }
@@ -23,7 +24,9 @@ protocol CalibrationSource {
 
 /// A dump's heads, all layers or those chosen.
 struct DumpSource: CalibrationSource {
+  /// Views of the mapped file.
   private let heads: DumpHeads
+  /// The first query head of every group.
   private let places: [(layer: Int, head: Int)]
 
   /// `layers` are places in the dump, not layer numbers.
@@ -35,10 +38,13 @@ struct DumpSource: CalibrationSource {
     }
   }
 
+  /// The file, without its folder.
   var name: String {
     heads.dump.path.split(separator: "/").last.map(String.init) ?? heads.dump.path
   }
+  /// Keys of the first layer.
   var tokens: Int { heads.dump.layers[0].positions.keys }
+  /// Groups of all layers chosen.
   var count: Int { places.count }
 
   /// Throws `mismatch` when the dump lacks a head of the group.
@@ -57,10 +63,15 @@ struct DumpSource: CalibrationSource {
 /// Queries are recorded and keys are in the cache, so every head's scores can be made again.
 /// Memory: queries and cache of the whole text, for the layers chosen.
 final class ModelSource: CalibrationSource {
+  /// What read the text, and is asked again for prices.
   let model: LanguageModel
+  /// Token numbers of the whole text.
   private let text: [Int]
+  /// Indices of the layers that are looked at.
   private let layers: [Int]
+  /// Caches after the dense pass.
   private let state: RunState
+  /// Queries as they were computed, in float32.
   private let record: QueryRecord
 
   /// Reads the text at once: this is where the time goes.
@@ -72,12 +83,15 @@ final class ModelSource: CalibrationSource {
     model.prefill(tokens, state, Self.plan(.dense), observer: record)
   }
 
+  /// As the model's file tells it.
   var name: String { model.config.name }
+  /// Tokens of the text.
   var tokens: Int { text.count }
+  /// KV heads of all layers chosen.
   var count: Int { layers.count * model.config.kvHeads }
 
-  /// The query heads of one KV head, layer after layer. Queries are half floats, as the
-  /// record keeps them.
+  /// The query heads of one KV head, layer after layer; queries in float32, keys as the cache holds
+  /// them. Throws nothing.
   func group(_ index: Int) throws -> HeadGroup {
     let shared = model.config.kvHeads, size = model.config.heads / shared
     let layer = layers[index / shared], kv = index % shared
@@ -90,7 +104,9 @@ final class ModelSource: CalibrationSource {
 
   /// How the model attends when prices are taken.
   private enum Choice {
+    /// Nothing is skipped.
     case dense
+    /// At this tile and lambda.
     case sparse(TileSpec, Double)
   }
 
@@ -161,19 +177,20 @@ final class ModelSource: CalibrationSource {
 /// What a threshold does to a model's predictions: sums while it is gathered, means from
 /// `averaged`.
 struct ModelPrice {
+  /// The sparsity that was asked for, a share.
   let target: Double
+  /// What reaches it at the longest length.
   let lambda: Double
   /// Predicted tokens.
   let tokens: Int
-  /// Mean negative log-likelihood in nats.
+  /// Mean negative log-likelihood of the next token in nats, dense and pruned.
   var dense = 0.0, sparse = 0.0
-  /// KL(dense
-  ///
-  /// sparse) in nats.
+  /// KL(dense ‖ pruned) of the next token, in nats.
   var divergence = 0.0
   /// Share of positions with the same most likely token.
   var agreement = 0.0
 
+  /// Nothing gathered yet.
   init(target: Double, lambda: Double, tokens: Int) {
     (self.target, self.lambda, self.tokens) = (target, lambda, tokens)
   }

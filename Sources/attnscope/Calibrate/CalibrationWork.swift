@@ -1,11 +1,17 @@
 import Analysis
 import Attention
 
-/// Gathers the margins of all head groups at several lengths, then the price of each target
-/// at the longest.
+/// Gathers the margins of all head groups at several lengths, then the price of each target at the
+/// longest.
 ///
-/// Memory: one float for each block of each head at each length.
+///     margins of every visible block, per length   ->  sparsity(lambda), exactly
+///     its inverse at each target                    ->  lambda, and the fits over all lengths
+///     tables and outputs at that lambda             ->  dropped mass, relative error of the output
+///
+/// Memory: one float for each block of each head at each length. Time: a dense pass a group, and
+/// for prices another with values and one for each target.
 struct CalibrationWork {
+  /// Files, or one model that has read a text.
   let sources: [any CalibrationSource]
   /// Shares of blocks to skip, 0 to 1.
   let targets: [Double]
@@ -58,13 +64,16 @@ struct CalibrationWork {
     }
   }
 
+  /// `[heads]` tables of a group; all threads.
   private static func tables(_ group: HeadGroup, _ spec: TileSpec) -> [BlockTable] {
     TilePass(group, keysPerTile: spec.keys).tables(spec)!
   }
 
-  /// A causal row does not see what comes after it, so whole row tiles of a shorter prompt are the first ones of the
-  /// longest; the ragged last one, which fewer rows vote in, takes a pass of its own, as everything does where rows see
-  /// all keys.
+  /// The margins of a shorter prompt, from the tables of the longest.
+  ///
+  /// A causal row does not see what comes after it, so whole row tiles of a shorter prompt are the
+  /// first ones of the longest; the ragged last one, which fewer rows vote in, takes a pass of its
+  /// own, as everything does where rows see all keys.
   private func prefill(
     _ length: Int, of longest: HeadGroup, _ tables: [BlockTable], _ spec: TileSpec
   ) -> [Float] {
@@ -79,8 +88,8 @@ struct CalibrationWork {
       + (rest[0].queries > 0 ? Self.tables(HeadGroup(rest), spec).flatMap(\.margins) : [])
   }
 
-  /// The prompt cut off at a length: the queries that stand before it against the keys before it; nil where no query was
-  /// saved there.
+  /// The prompt cut off at a length: the queries that stand before it against the keys before it;
+  /// nil where no query was saved there.
   private func cut(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
     let keys = min(length, group.keys)
     let queries = min(length - group.visibility.offset, group.queries)
@@ -89,7 +98,8 @@ struct CalibrationWork {
     return HeadGroup(group.heads.map { $0.slice(0..<queries, keys: keys) })
   }
 
-  /// The last rows before a length, each as a decode step that looks back; nil where no query was saved there.
+  /// The last rows before a length, each as a decode step that looks back; nil where no query was
+  /// saved there.
   private func decodeGroup(_ group: HeadGroup, _ length: Int) -> HeadGroup? {
     let end = min(length - group.visibility.offset, group.queries)
     let start = max(0, end - decodeRows)
@@ -97,7 +107,8 @@ struct CalibrationWork {
     return HeadGroup(group.heads.map { $0.slice(start..<end, keys: min(length, group.keys)) })
   }
 
-  /// Dropped mass and output error of every reachable target, at the longest length.
+  /// Dropped mass and output error of every reachable target, at the longest length: one dense pass
+  /// a group, and one for each target. Errors need V.
   private func addPrices(_ report: inout PhaseReport, _ phase: Phase, _ spec: TileSpec) throws {
     let length = lengths.last ?? 0
     try forEachGroup { whole in
@@ -127,6 +138,7 @@ struct CalibrationWork {
 
 /// What a target sparsity takes and costs, averaged over heads as they come.
 struct TargetReport {
+  /// The sparsity that was asked for, a share.
   let target: Double
   /// Exact, at the longest length; nil when lambda = 1 does not reach it.
   let lambda: Double?
@@ -138,8 +150,10 @@ struct TargetReport {
   private(set) var droppedWorst = 0.0
   /// Relative L2 errors of the attention output, one a head.
   private(set) var errors: [Double] = []
+  /// Heads taken in so far.
   private var heads = 0
 
+  /// Nothing taken in yet.
   init(target: Double, lambda: Double?, inverse: InverseFit?) {
     (self.target, self.lambda, self.inverse) = (target, lambda, inverse)
   }
@@ -160,7 +174,10 @@ struct TargetReport {
 
 /// One phase: its curves and fits for a tile, and its targets with their prices.
 struct PhaseReport {
+  /// The tile whose blocks were counted.
   let spec: TileSpec
+  /// Curves at every length, and the fits through them.
   let calibration: Calibration
+  /// In the order asked for.
   var targets: [TargetReport]
 }
