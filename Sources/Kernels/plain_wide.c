@@ -5,7 +5,7 @@
 
 #include "wide.h"
 
-/// Rows of a strip.
+/// Rows of a strip, under a name as short as the formulas.
 enum { L = AS_LANES };
 
 /// Lanes past the last row are zero.

@@ -6,6 +6,7 @@
 
 /// Byte offsets inside one row of q8 activations; every part starts on 64 bytes.
 typedef struct {
+  /// All parts together; then where each begins, the bytes in order being at 0.
   size_t bytes, swizzled, pairs, sums;
 } q8_layout;
 
@@ -101,7 +102,7 @@ extern const engine_ops plain_engine_ops, baseline_engine_ops;
 extern const engine_ops avx2_engine_ops, avx512_engine_ops;
 #endif
 
-/// Distinct scales of a group, then bytes of a group in a panel: 512 of q, then d and m of 16
-/// rows for each distinct scale.
+/// Distinct scales of a group: 2 for Q6_K, whose 16 neighbours share one, else 1.
 static inline int panel_halves(as_weight type) { return type == AS_W_Q6_K ? 2 : 1; }
+/// Bytes of a group in a panel: 512 of q, then d and m of 16 rows for each distinct scale.
 static inline size_t panel_group(as_weight type) { return 512 + (size_t)panel_halves(type) * 128; }

@@ -37,6 +37,8 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
     for (int j = 0; j < count; j++) kept[j] |= blocks[j];
 }
 
+/// One accumulator, from the first element to the last: means of a few blocks, where order matters
+/// more than speed.
 void as_row_dots(const double *a, const double *b, int dim, int count, double *out) {
   for (int j = 0; j < count; j++) {
     double sum = 0;
@@ -45,6 +47,8 @@ void as_row_dots(const double *a, const double *b, int dim, int count, double *o
   }
 }
 
+/// Sixteen float lanes over at most 1024 entries, then double: as exact as the pattern itself, and
+/// vector code. `*number` is added to, not set.
 double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number) {
   double total = 0;
   int64_t held = 0;

@@ -1,11 +1,22 @@
 // The loops of the engine: quantised weights, matrix products with them, and what stands between.
 //
-// Weights are rows of GGUF blocks, exactly as the file holds them. Whatever the type, 32
-// neighbours of a row have one canonical form: w[i] = d[i / 16] * q[i] + m[i / 16] with q
-// unsigned bytes. Products with quantised activations x[i] = s * a[i] (a signed bytes, one s
-// for 32) are then
-// Σ w x = Σ_groups d s Σ q a + m s Σ a with exact integer sums. Nothing here allocates, and
-// nothing fails: sizes are the caller's promise.
+// Weights are rows of GGUF blocks, exactly as the file holds them. Whatever the type, 32 neighbours
+// of a row have one canonical form, with q unsigned bytes:
+//
+//     w[i] = d[i / 16] * q[i] + m[i / 16]
+//
+// and products with quantised activations x[i] = s * a[i] (a signed bytes, one s for 32) are then,
+// with exact integer sums over each 16:
+//
+//     Σ w x = Σ_groups d s Σ q a + m s Σ a
+//
+// Instruction sets: AVX-512 with VNNI has byte products of its own; AVX-512 without it runs AVX2's
+// loops, and SSE2 and NEON multiply bytes in scalar C. Integers agree to the bit everywhere; the
+// float sums over groups run in another order on each, so results differ in the last digits between
+// sets, never between calls.
+//
+// Alignment: weights may lie anywhere, as files align nothing; rows of q8 begin on 64 bytes, all
+// else on 4. Nothing here allocates, and nothing fails: sizes are the caller's promise.
 #ifndef ATTNSCOPE_ENGINE_H
 #define ATTNSCOPE_ENGINE_H
 #include <stddef.h>

@@ -2,12 +2,23 @@
 // precision.
 //
 // Layouts
-//   rows      [rows][dim] of REAL, row-major (REAL is float or double, by the plan)
-// panels    keys transposed in groups of 16: [tile][group][dim][16] of REAL; a tile starts a
-// new group,
-//             so any tile width works; lanes past the tile's end are zero and masked by `limits`
-//   S         [rows][ld] of REAL, ld >= 16 * groups: scaled scores of one key tile, or of a strip
-//   limits    how many leading columns of S each row may see; at most 0 means none
+//     rows      [rows][dim] of REAL, row-major (REAL is float or double, by the plan)
+//     panels    [tile][group][dim][16] of REAL: keys transposed in groups of 16; a tile starts a
+//               new group, so any tile width works; lanes past the tile's end are zero
+//     S         [rows][ld] of REAL, ld >= 16 * groups: scaled scores of one key tile, or of a strip
+//     limits    [rows]: how many leading columns of S each row may see; at most 0 means none
+//     t, m      [rows] of REAL: maxima of one tile, and running maxima, in the unit of the scores
+//     l, lse    [rows]: sums of exponentials, and their logarithm with the maximum, in nats
+//
+// Alignment: that of the element type is enough everywhere; where a file's bytes are read, none is
+// needed. S, P and O are written in whole groups of 16 columns, so they need room for those.
+//
+// Order of sums: a score adds its products over dim from the first to the last, whatever tile it
+// falls into; sums over keys run in 16 lanes, which are folded by halves, and the product with V is
+// added up 32 keys at a time. So one instruction set gives the same bits for the same row however
+// rows are grouped, on any number of threads. Two sets differ in the last bits: AVX2, AVX-512 and
+// NEON fuse a product with its sum, SSE2 does not.
+//
 // Nothing here allocates, and nothing fails: sizes are the caller's promise.
 #ifndef ATTNSCOPE_KERNELS_H
 #define ATTNSCOPE_KERNELS_H
@@ -21,11 +32,14 @@
 /// Sets of vector instructions, from slowest to fastest; a larger number includes the smaller
 /// ones.
 typedef enum {
-  AS_ISA_PLAIN = 0,     // scalar C, the oracle
-  AS_ISA_BASELINE = 1,  // what every machine of the architecture has (SSE2 or NEON)
-  /// Eight floats at a time, with fused multiply-adds.
+  /// Scalar C, written to be read: the oracle of all others.
+  AS_ISA_PLAIN = 0,
+  /// Four floats at a time: what every machine of the architecture has (SSE2 or NEON).
+  AS_ISA_BASELINE = 1,
+  /// Eight floats at a time, with fused multiply-adds; needs FMA and F16C as well.
   AS_ISA_AVX2 = 2,
-  /// Sixteen floats at a time; needs the F, BW, VL and DQ parts.
+  /// Sixteen floats at a time; needs the F, BW, VL and DQ parts. VNNI, for byte products, is asked
+  /// for apart.
   AS_ISA_AVX512 = 3,
 } as_isa;
 

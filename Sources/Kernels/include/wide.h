@@ -1,16 +1,23 @@
-// Rows in lanes: the fast float32 path. A strip is 32 query rows, one in each lane, so that
-// row maxima, row sums and running maxima are plain vertical operations and nothing is ever
-// folded across a vector.
+// Rows in lanes: the fast float32 path. A strip is 32 query rows, one in each lane, so that row
+// maxima, row sums and running maxima are plain vertical operations and nothing is ever folded
+// across a vector.
 //
 // Layouts, all float32, the last axis contiguous
-//   query     [dim][32]      one strip, transposed; lanes past the last row are zero
-//   panels    [groups][dim][16]  keys, as as_pack_keys makes them and as a key cache holds them
-//   S         [keys][32]     scaled scores of one key tile; P takes its place
-//   gmax      [groups][32]   row maxima of every 16 keys
-//   V         [keys][dv]     dv a multiple of 16
-// O         [dv][32] Lanes that are no row have limit 0: they see nothing, never vote, and
-// their results are not read. One product serves both halves: C[i][lane] = sum over c of
-// A[c][i] B[c][lane], with keys or columns of V as i.
+//     query     [dim][32]          one strip, transposed; lanes past the last row are zero
+//     panels    [groups][dim][16]  keys, as as_pack_keys makes them and as a key cache holds them
+//     S         [keys][32]         scaled scores of one key tile; P takes its place
+//     gmax      [groups][32]       row maxima of every 16 keys
+//     V         [keys][dv]         dv a multiple of 16
+//     O         [dv][32]           running output, not yet divided by l
+//
+// Lanes that are no row have limit 0: they see nothing, never vote, and their results are not read.
+// One product serves both halves: C[i][lane] = sum over c of A[c][i] B[c][lane], with keys or
+// columns of V as i.
+//
+// S has room for whole groups of 16 keys, and those past the tile's end are -infinity. Alignment: 4
+// bytes are enough. Order of sums: over dim, and over keys within a lane, from the first to the
+// last; P V in parts of 64 keys. So a lane's result does not depend on its neighbours, nor on
+// threads.
 #ifndef ATTNSCOPE_WIDE_H
 #define ATTNSCOPE_WIDE_H
 #include "kernels.h"
