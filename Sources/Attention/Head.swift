@@ -16,10 +16,8 @@ public struct Visibility: Sendable, Hashable {
   /// Keys in all, in tokens.
   public let keys: Int
 
-  /// Q `[queries, d]`, K `[keys, d]` and V `[keys, dv]`; `offset` in tokens as in `Visibility`, and
-  /// `scale` 1/sqrt(d) unless given.
-  /// `offset` in tokens, `keys - queries` unless given; one beyond what any row could tell apart is
-  /// moved to the nearest that is not.
+  /// `queries` rows against `keys` keys; `offset` in tokens, `keys - queries` unless given. One
+  /// beyond what any row could tell apart is moved to the nearest that is not.
   public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil) {
     self.causal = causal
     self.keys = keys
@@ -70,6 +68,8 @@ public struct Head: Sendable {
   /// Keys, in tokens.
   public var keys: Int { visibility.keys }
 
+  /// Q `[queries, d]`, K `[keys, d]` and V `[keys, dv]`; `offset` in tokens as in `Visibility`, and
+  /// `scale` 1/sqrt(d) unless given.
   public init(
     query: Tensor, key: Tensor, value: Tensor?, causal: Bool, offset: Int? = nil,
     scale: Double? = nil
