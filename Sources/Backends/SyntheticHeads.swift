@@ -56,7 +56,7 @@ public struct SyntheticHeads: Sendable {
 
   /// How strong each part of a head's scores is, in nats at its peak.
   private struct Strength {
-    /// Each in nats; what a head is not about stays weak but is there.
+    /// Each in nats; what a head is not about stays weak, and a slash is absent unless it is meant.
     var sink: Float = 10, local: Float = 6, vertical: Float = 1, slash: Float = 0,
       landmark: Float = 1
     /// Distance of the slash, in tokens.

@@ -9,9 +9,9 @@ public import Attention
 ///     G_ij = exp(k̂_i · k̂_j / √d - √d)      over visible pairs; 0 < G ≤ 1, diagonal 1, `[m, m]`
 ///     W = A G⁻¹                             rows need not sum to 1, entries may be negative
 ///
-/// Look-alike keys share softmax mass between them; dividing by their Gram matrix gives it back to
-/// the one that was meant. Paper: "LUCID", 2026, arXiv 2602.10410. The scores themselves keep the
-/// raw keys; the size of keys plays no part in G.
+/// Look-alike keys share softmax mass between them; dividing by their Gram matrix undoes the
+/// sharing. Paper: "LUCID", 2026, arXiv 2602.10410. The scores themselves keep the raw keys; the
+/// size of keys plays no part in G.
 ///
 /// Exact for causal heads: G is then lower triangular with a unit diagonal, each row of W is solved
 /// by back substitution, and the first row is that of softmax. Ours, not the paper's: `strength` t
