@@ -24,6 +24,8 @@ public struct MaskNumbers: Sendable {
   public let recallMean: Double
   /// The same in the worst row; 0 when no row sees anything.
   public let recallMin: Double
+  /// What is not recalled; nil when no row sees anything.
+  public let dropped: DroppedMass?
   /// In nats; nil where a row keeps no mass at all.
   public let divergence: Double?
   /// What the best choice of as many entries would recall more, mean over rows, in 0...1.
@@ -52,6 +54,7 @@ public struct MaskNumbers: Sendable {
     density = Double(sum.kept) / Double(max(sum.visible, 1))
     recallMean = sum.recall / seen
     recallMin = sum.rows == 0 ? 0 : sum.worst
+    dropped = sum.rows == 0 ? nil : DroppedMass(mean: 1 - recallMean, max: 1 - recallMin)
     divergence = sum.divergence.isFinite ? sum.divergence / seen : nil
     oracleGap = sum.gap / seen
     let wide = (head.keys + Self.tile - 1) / Self.tile
@@ -73,8 +76,7 @@ public struct MaskNumbers: Sendable {
     findings.number("sparsity", 1 - tileDensity, .share)
     findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(mask.skippedBlocks), .blocks)
-    findings.number("dropped_mean", 1 - recallMean, .share, title: "dropped mass")
-    findings.number("dropped_max", 1 - recallMin, .share, title: "dropped, worst row")
+    findings.dropped(dropped)
     findings.number("density", density, .share, title: "density of entries")
     findings.number("tile_density", tileDensity, .share, title: "density of 64x64 tiles")
     findings.number("recall_mean", recallMean, .share, title: "recall")

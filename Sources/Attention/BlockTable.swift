@@ -37,7 +37,7 @@ public struct BlockTable: Sendable {
   public internal(set) var worstDropped: [Float]
   /// Mean over rows of the entropy of the dense pattern, in nats.
   public internal(set) var entropy: Double
-  /// Rows that see at least one key.
+  /// Rows that see at least one key; 0 where only a mask was stored.
   public internal(set) var visibleRows: Int
   /// True when the source stored only a mask: lambda then has no effect, and masses are unknown.
   public let isFixed: Bool
@@ -162,10 +162,10 @@ public struct BlockTable: Sendable {
       verdicts: margins.map { $0.isNaN ? .invisible : ($0 < threshold ? .skipped : .computed) })
   }
 
-  /// Softmax mass lost to skipping: mean over the rows that see something, and the worst row.
-  /// Both are shares of a row's mass in the dense pattern, in 0...1, before what is left is
-  /// renormalised. `worstDropped` holds sums already, so the worst row is a maximum here.
-  public func droppedMass(_ lambda: Lambda) -> (mean: Double, max: Double) {
+  /// Softmax mass lost to skipping; nil when masses are unknown, or no row sees anything.
+  /// `worstDropped` holds sums already, so the worst row is a maximum here.
+  public func droppedMass(_ lambda: Lambda) -> DroppedMass? {
+    guard visibleRows > 0 else { return nil }
     let threshold = effective(lambda)
     var sum = 0.0
     var worst: Float = 0
@@ -173,7 +173,7 @@ public struct BlockTable: Sendable {
       sum += Double(massSum[index])
       worst = max(worst, worstDropped[index])
     }
-    return (visibleRows == 0 ? 0 : sum / Double(visibleRows), Double(min(worst, 1)))
+    return DroppedMass(mean: sum / Double(visibleRows), max: Double(min(worst, 1)))
   }
 
   /// The smallest lambda whose sparsity reaches `target`, or nil when lambda = 1 does not.

@@ -36,10 +36,7 @@ public struct HeadReport: Sendable {
   public func count(_ name: String) -> Int? { number(name).map { Int($0) } }
 
   /// Softmax mass that is not on kept entries; nil where the pattern is not known.
-  public var droppedMass: (mean: Double, max: Double)? {
-    guard let mean = number("dropped_mean"), let max = number("dropped_max") else { return nil }
-    return (mean, max)
-  }
+  public var droppedMass: DroppedMass? { findings.droppedMass }
 }
 
 /// What to report on.
@@ -122,7 +119,7 @@ extension FileBackend {
     findings.number("sparsity", table.sparsity(lambda), .share)
     findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
-    for name in ["dropped_mean", "dropped_max"] { findings.number(name, nil, .share) }
+    findings.dropped(table.droppedMass(lambda))
     for name in ["error", "error_max"] { findings.number(name, nil) }
     findings.field(
       "blocks", BlockField(mask, queries: table.queries, keys: table.keys),

@@ -130,7 +130,7 @@ extension Report {
   }
 
   /// Share of the softmax's mass that lay in skipped blocks, mean and maximum over rows.
-  private static func json(dropped: (mean: Double, max: Double)?) -> JSON {
+  private static func json(dropped: DroppedMass?) -> JSON {
     .optional(dropped) { .object([("mean", .number($0.mean)), ("max", .number($0.max))]) }
   }
 
@@ -168,7 +168,9 @@ extension Report {
   private var total: JSON {
     let dropped = heads.compactMap(\.droppedMass)
     let errors = heads.compactMap { $0.number("error") }
-    let mean = dropped.isEmpty ? nil : dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count)
+    let lost = dropped.map(\.max).max().map {
+      DroppedMass(mean: dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count), max: $0)
+    }
     let error: JSON =
       errors.isEmpty
       ? .null
@@ -186,7 +188,7 @@ extension Report {
     return .object([
       ("visible_blocks", .integer(visible)), ("skipped_blocks", .integer(skipped)),
       ("sparsity", .optional(sparsity, JSON.number)),
-      ("dropped_mass", Self.json(dropped: mean.map { ($0, dropped.map(\.max).max() ?? 0) })),
+      ("dropped_mass", Self.json(dropped: lost)),
       ("output_error", error), ("sink_rate", rates),
     ])
   }

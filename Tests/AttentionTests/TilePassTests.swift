@@ -100,7 +100,7 @@ import Testing
       for i in 0..<60 {
         for j in 0..<60 where mask[i / 8, j / 8] == .skipped { lost[i] += pattern[i * 60 + j] }
       }
-      let dropped = table.droppedMass(lambda)
+      let dropped = try #require(table.droppedMass(lambda))
       #expect(abs(dropped.mean - lost.reduce(0, +) / 60) < 1e-5, "lambda \(value)")
       #expect(abs(dropped.max - lost.max()!) < 1e-5, "lambda \(value)")
     }

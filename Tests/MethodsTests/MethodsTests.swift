@@ -139,6 +139,15 @@ private func checkError(
     #expect(set.columns[200] == 0)
   }
 
+  /// Where no row sees anything, nobody can know what is left out.
+  @Test(arguments: ["blasst", "a-shape"]) func aBlindHeadDropsAnUnknownMass(_ id: String) throws {
+    let head = Head(
+      scores: Tensor([Float](repeating: -.infinity, count: 256), shape: [16, 16]), causal: true)
+    let findings = try Registry.standard.make(MethodSetting(id)).examine(
+      Subject(head), MethodRun())
+    #expect(findings["dropped_mean"] != nil && findings.droppedMass == nil)
+  }
+
   @Test func topKIsStable() {
     #expect(Shapes.top(3, of: [1, 5, 5, 2, 5]) == [1, 2, 4])
     #expect(Shapes.top(2, of: [1, 5, 5], forced: 1) == [0, 1])

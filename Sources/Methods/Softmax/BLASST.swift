@@ -159,12 +159,10 @@ public struct BLASST: EngineMethod {
   /// What the table says at this lambda, in shares and blocks of its own tile. These replace the
   /// numbers of 64x64 tiles that every mask has.
   private func numbers(_ table: BlockTable, _ lambda: Lambda, _ findings: inout Findings) {
-    let dropped = table.droppedMass(lambda)
     findings.number("sparsity", table.sparsity(lambda), .share)
     findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
     findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
-    findings.number("dropped_mean", dropped.mean, .share, title: "dropped mass")
-    findings.number("dropped_max", dropped.max, .share, title: "dropped, worst row")
+    findings.dropped(table.droppedMass(lambda))
   }
 
   /// The threshold that this head alone would need, by both models in use: lambda = a exp(b S) / L

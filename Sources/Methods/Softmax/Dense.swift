@@ -45,8 +45,7 @@ public struct Dense: EngineMethod {
     findings.number("sparsity", 0, .share)
     findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
     findings.number("skipped_blocks", 0, .blocks)
-    findings.number("dropped_mean", 0, .share, title: "dropped mass")
-    findings.number("dropped_max", 0, .share, title: "dropped, worst row")
+    findings.dropped(DroppedMass(mean: 0, max: 0))
     for name in ["density", "tile_density", "recall_mean", "recall_min"] {
       findings.number(name, 1, .share)
     }

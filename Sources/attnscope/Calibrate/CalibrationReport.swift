@@ -122,8 +122,8 @@ struct CalibrationReport {
       lines.append(
         Self.row([
           Numbers.percent(target.target), target.lambda.map(Numbers.threshold) ?? "-",
-          target.lambda == nil ? "-" : Numbers.short(target.droppedMean),
-          target.lambda == nil ? "-" : Numbers.short(target.droppedWorst),
+          target.dropped.map { Numbers.short($0.mean) } ?? "-",
+          target.dropped.map { Numbers.short($0.max) } ?? "-",
           target.errorMean.map(Numbers.short) ?? "-",
           target.inverse.map { Numbers.short($0.a) } ?? "-",
           target.inverse.map { $0.points.count < 2 ? "1 length" : Numbers.scientific($0.rmse) }
@@ -207,8 +207,8 @@ struct CalibrationReport {
               ("lambda", .optional(target.lambda, JSON.number)),
               ("inverse_a", .optional(target.inverse, { .number($0.a) })),
               ("inverse_rmse", .optional(target.inverse, { .number($0.rmse) })),
-              ("dropped_mass_mean", target.lambda == nil ? .null : .number(target.droppedMean)),
-              ("dropped_mass_max", target.lambda == nil ? .null : .number(target.droppedWorst)),
+              ("dropped_mass_mean", .optional(target.dropped, { .number($0.mean) })),
+              ("dropped_mass_max", .optional(target.dropped, { .number($0.max) })),
               ("output_error_relative_l2", .optional(target.errorMean, JSON.number)),
             ])
           })

@@ -144,10 +144,9 @@ struct TargetReport {
   let lambda: Double?
   /// lambda = a / L over the lengths; nil where too few reach the target.
   let inverse: InverseFit?
-  /// Share of the softmax's mass in skipped blocks: mean over heads of their rows' means.
-  private(set) var droppedMean = 0.0
-  /// The worst row of the worst head.
-  private(set) var droppedWorst = 0.0
+  /// Mass in skipped blocks: mean over heads of their rows' means, and the worst row of the worst
+  /// head; nil before a head came whose masses are known.
+  private(set) var dropped: DroppedMass?
   /// Relative L2 errors of the attention output, one a head.
   private(set) var errors: [Double] = []
   /// Heads taken in so far.
@@ -158,11 +157,14 @@ struct TargetReport {
     (self.target, self.lambda, self.inverse) = (target, lambda, inverse)
   }
 
-  /// Takes in one head; `error` is nil without values.
-  mutating func add(dropped: (mean: Double, max: Double), error: Double?) {
-    heads += 1
-    droppedMean += (dropped.mean - droppedMean) / Double(heads)
-    droppedWorst = max(droppedWorst, dropped.max)
+  /// Takes in one head; `lost` is nil where no row sees anything, `error` without values.
+  mutating func add(dropped lost: DroppedMass?, error: Double?) {
+    if let lost {
+      heads += 1
+      let mean = dropped?.mean ?? 0
+      dropped = DroppedMass(
+        mean: mean + (lost.mean - mean) / Double(heads), max: max(dropped?.max ?? 0, lost.max))
+    }
     if let error { errors.append(error) }
   }
 
