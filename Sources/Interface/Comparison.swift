@@ -152,8 +152,8 @@ private struct SideNumbers {
   subscript(name: String) -> (text: String, value: Double?) {
     switch name {
     case "pruned": pruned
-    case "dropped": dropped(\.mean, "dropped_mean")
-    case "worst": dropped(\.max, "dropped_max")
+    case "dropped": dropped(\.mean)
+    case "worst": dropped(\.max)
     case "error": error
     default: summary(name)
     }
@@ -172,13 +172,11 @@ private struct SideNumbers {
   }
 
   /// Lost mass: off the table, or as the method says it.
-  private func dropped(_ path: KeyPath<(mean: Double, max: Double), Double>, _ name: String) -> (
-    String, Double?
-  ) {
-    var value = side.isByTable ? nil : side.number(name, head)
-    if side.isByTable, let table = side.table(head), table.visibleRows > 0 {
-      value = table.droppedMass(side.lambda)[keyPath: path]
-    }
+  private func dropped(_ part: KeyPath<DroppedMass, Double>) -> (String, Double?) {
+    let lost =
+      side.isByTable
+      ? side.table(head)?.droppedMass(side.lambda) : side.findings(head)?.droppedMass
+    let value = lost?[keyPath: part]
     return (value.map(Numbers.short) ?? "-", value)
   }
 

@@ -31,13 +31,9 @@ public struct ComparisonNumbers {
     (left, right) = (comparison.left, comparison.right)
     let sides = [look.leftSide, look.rightSide]
     let tables = [sides[0].shownTable(sides[0].viewpoint.head), look.otherTable]
-    let lost = zip(sides, tables).map { side, table -> (mean: Double, max: Double)? in
-      guard !side.isByTable else {
-        return table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(look.lambda) : nil }
-      }
-      return side.number("dropped_mean", side.viewpoint.head).flatMap { mean in
-        side.number("dropped_max", side.viewpoint.head).map { (mean, $0) }
-      }
+    let lost = zip(sides, tables).map { side, table in
+      side.isByTable
+        ? table?.droppedMass(look.lambda) : side.findings(side.viewpoint.head)?.droppedMass
     }
     let errors = sides.map { $0.number("error", $0.viewpoint.head) }
     let summaries = sides.map { $0.summary($0.viewpoint.head) }

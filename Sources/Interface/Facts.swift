@@ -140,8 +140,8 @@ package struct Facts {
     let head = look.viewpoint.head
     switch name {
     case "sparsity": return look.table(head)?.sparsity(look.lambda)
-    case "dropped": return look.table(head)?.droppedMass(look.lambda).mean
-    case "dropped.worst": return look.table(head)?.droppedMass(look.lambda).max
+    case "dropped": return look.table(head)?.droppedMass(look.lambda)?.mean
+    case "dropped.worst": return look.table(head)?.droppedMass(look.lambda)?.max
     case "error": return look.number("error", head)
     case "label.recall": return look.summary(head)?.label.winner?.recall
     case "entropy": return look.summary(head)?.entropy

@@ -98,8 +98,7 @@ public struct PlainText {
     guard let table = look.table(look.viewpoint.head) else { return nil }
     var text =
       "\(table.skippedBlocks(look.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(look.lambda)))."
-    if table.visibleRows > 0 {
-      let dropped = table.droppedMass(look.lambda)
+    if let dropped = table.droppedMass(look.lambda) {
       text +=
         " That drops \(Numbers.short(dropped.mean)) of the attention on average, \(Numbers.short(dropped.max)) in the worst row."
     }

@@ -102,8 +102,7 @@ struct SidePanel {
       "pruned",
       "\(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \(Numbers.percent(table.sparsity(lambda)))",
       paint.pruned, on: &grid)
-    if table.visibleRows > 0 {
-      let dropped = table.droppedMass(lambda)
+    if let dropped = table.droppedMass(lambda) {
       lines.field(
         "dropped", "\(Numbers.short(dropped.mean)) worst \(Numbers.short(dropped.max))", on: &grid)
     } else {

@@ -146,7 +146,7 @@ extension Figure {
   private var heads: FigureData {
     let rows = HeadsLayout(look).order.map { head -> [String] in
       let table = look.table(head), summary = look.summary(head)
-      let dropped = table.flatMap { $0.visibleRows > 0 ? $0.droppedMass(look.lambda) : nil }
+      let dropped = table?.droppedMass(look.lambda)
       return [
         "\(look.source.layers[head.layer])", "\(head.head)",
         table.map { "\($0.visibleBlocks)" } ?? "",
@@ -189,7 +189,7 @@ extension Figure {
     }
     let rows = stride(from: CurvePlot.left, through: 0, by: 0.125).map { exponent -> [String] in
       let lambda = (try? Lambda(Scale.pow10(exponent))) ?? (try! Lambda(1))
-      let dropped = table.visibleRows > 0 ? table.droppedMass(lambda) : nil
+      let dropped = table.droppedMass(lambda)
       return [
         "\(lambda.value)", "\(table.sparsity(lambda))", dropped.map { "\($0.mean)" } ?? "",
         dropped.map { "\($0.max)" } ?? "",
