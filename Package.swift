@@ -134,7 +134,8 @@ let tests: [(name: String, needs: [String])] = [
   (
     "BackendTests",
     [
-      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Sessions", "Backends",
+      "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Methods", "Sessions",
+      "Backends",
     ]
   ),
   (

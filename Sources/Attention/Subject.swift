@@ -86,26 +86,31 @@ public struct Subject: Sendable {
   /// `[layers][heads]`: those that the scope asks for.
   public let layers: [[Head]]
   /// The layer numbers of `layers`, as the source calls them.
-  public let numbers: [Int]
+  public let numbers: [LayerNumber]
   /// The head looked at: index into `layers`, and into its heads.
-  public let focus: (layer: Int, head: Int)
+  public let focus: (layer: LayerIndex, head: Int)
   /// Query heads that share a KV head.
   public let groupSize: Int
   /// What is known of the tokens beside their number.
   public let tokens: TokenFacts
-  private let arrays: @Sendable (Need, Int) throws -> Tensor
+  private let arrays: @Sendable (Need, LayerIndex) throws -> Tensor
 
-  /// `arrays` gives what a card asks for beyond Q, K, V of a layer index, or throws `Missing`.
+  /// `arrays` gives what a card asks for beyond Q, K, V of an index into `layers`, or throws
+  /// `Missing`; layers without `numbers` are counted from 0.
   public init(
-    layers: [[Head]], numbers: [Int]? = nil, focus: (layer: Int, head: Int) = (0, 0),
+    layers: [[Head]], numbers: [LayerNumber]? = nil,
+    focus: (layer: LayerIndex, head: Int) = (0, 0),
     groupSize: Int = 1, tokens: TokenFacts = TokenFacts(),
-    arrays: @escaping @Sendable (Need, Int) throws -> Tensor = { need, _ in throw Missing(need) }
+    arrays: @escaping @Sendable (Need, LayerIndex) throws -> Tensor = { need, _ in
+      throw Missing(need)
+    }
   ) {
+    let numbers = numbers ?? .counted(layers.count)
+    precondition(numbers.count == layers.count, "every layer has one number")
     precondition(
-      layers.indices.contains(focus.layer) && layers[focus.layer].indices.contains(focus.head),
+      numbers.has(focus.layer) && layers[focus.layer.value].indices.contains(focus.head),
       "the head looked at is not among the heads given")
-    self.layers = layers
-    self.numbers = numbers ?? Array(layers.indices)
+    (self.layers, self.numbers) = (layers, numbers)
     (self.focus, self.groupSize, self.tokens, self.arrays) = (focus, groupSize, tokens, arrays)
   }
 
@@ -115,10 +120,10 @@ public struct Subject: Sendable {
   }
 
   /// The head that is looked at.
-  public var head: Head { layers[focus.layer][focus.head] }
+  public var head: Head { layer[focus.head] }
 
   /// All heads of the layer that is looked at.
-  public var layer: [Head] { layers[focus.layer] }
+  public var layer: [Head] { layers[focus.layer.value] }
 
   /// The query heads that share the head's KV head, and its place among them; the head alone when
   /// others are missing.
@@ -130,7 +135,9 @@ public struct Subject: Sendable {
 
   /// What a card asks for beyond Q, K, V. Throws `Missing`.
   /// `layer` is an index into `layers`.
-  public func array(_ need: Need, layer: Int = 0) throws -> Tensor { try arrays(need, layer) }
+  public func array(_ need: Need, layer: LayerIndex = 0) throws -> Tensor {
+    try arrays(need, layer)
+  }
 
   /// Q `[queries, d]` and K `[keys, d]` of the head. Throws `Missing` for stored maps.
   public func queryAndKey() throws -> (query: Tensor, key: Tensor) {

@@ -82,18 +82,21 @@ package final class BranchStore: Sendable {
     }
   }
 
-  /// Makes what the caches of some layers hold visible to questions.
-  func publish(_ caches: [[KeyCache]], layers: Range<Int>) {
+  /// Makes what the caches of one layer, or of all, hold visible to questions; `caches` are
+  /// `[layers][kvHeads]`.
+  func publish(_ caches: [[KeyCache]], layer: LayerIndex? = nil) {
     state.withLock { state in
-      for layer in layers { state.keys[layer] = caches[layer].map(\.snapshot) }
+      for at in layer.map({ $0.value..<$0.value + 1 }) ?? caches.indices {
+        state.keys[at] = caches[at].map(\.snapshot)
+      }
     }
   }
 
   /// Snapshots of the caches of a layer, `[kvHeads]`; empty before the first `publish`.
-  func keys(_ layer: Int) -> [CachedKeys] { state.withLock { $0.keys[layer] } }
+  func keys(_ layer: LayerIndex) -> [CachedKeys] { state.withLock { $0.keys[layer.value] } }
 
   /// Positions of a layer whose queries and keys are known, of the first `tokens`.
-  func available(_ layer: Int, tokens: Int) -> Range<Int> {
+  func available(_ layer: LayerIndex, tokens: Int) -> Range<Int> {
     let recorded = queries.positions(layer)
     let keys = keys(layer).map(\.count).min() ?? 0
     let end = min(tokens, recorded.upperBound, keys)
@@ -105,7 +108,7 @@ package final class BranchStore: Sendable {
   ///
   /// Nil when a query head is missing. `kv` is a KV head, and the group's rows begin at the first
   /// position that is available.
-  func group(_ layer: Int, kv: Int, tokens: Int) -> HeadGroup? {
+  func group(_ layer: LayerIndex, kv: Int, tokens: Int) -> HeadGroup? {
     let keys = keys(layer)
     let positions = available(layer, tokens: tokens)
     guard keys.indices.contains(kv), !positions.isEmpty else { return nil }
@@ -118,7 +121,7 @@ package final class BranchStore: Sendable {
   }
 
   /// One query head of its group, under the same conditions.
-  func head(_ layer: Int, _ head: Int, tokens: Int) -> Head? {
+  func head(_ layer: LayerIndex, _ head: Int, tokens: Int) -> Head? {
     group(layer, kv: head / groupSize, tokens: tokens)?.heads[head % groupSize]
   }
 }

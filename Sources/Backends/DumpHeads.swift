@@ -15,23 +15,23 @@ public struct DumpHeads: Sendable {
 
   /// Numbers of the layers, as the file calls them; all other functions here take an index into
   /// these.
-  public var layers: [Int] { dump.layers.map(\.layer) }
+  public var layers: [LayerNumber] { dump.layers.map { LayerNumber($0.layer) } }
 
   /// Query heads of a layer.
-  public func heads(_ layer: Int) -> Int { dump.layers[layer].positions.heads }
+  public func heads(_ layer: LayerIndex) -> Int { dump.layers[layer.value].positions.heads }
 
   /// Key heads of a layer; as many as query heads where no keys are stored.
-  public func kvHeads(_ layer: Int) -> Int {
-    dump.layers[layer].arrays[.key]?.shape[0] ?? heads(layer)
+  public func kvHeads(_ layer: LayerIndex) -> Int {
+    dump.layers[layer.value].arrays[.key]?.shape[0] ?? heads(layer)
   }
 
   /// Query heads that share a KV head.
-  public func groupSize(_ layer: Int) -> Int { heads(layer) / max(kvHeads(layer), 1) }
+  public func groupSize(_ layer: LayerIndex) -> Int { heads(layer) / max(kvHeads(layer), 1) }
 
   /// A query head with the keys and values of its KV head, as views; the scale is the file's, 1/√d
   /// unless told. Nil for a source that stored only masks.
-  public func head(_ layer: Int, _ head: Int) -> Head? {
-    let arrays = dump.layers[layer].arrays
+  public func head(_ layer: LayerIndex, _ head: Int) -> Head? {
+    let arrays = dump.layers[layer.value].arrays
     switch dump.kind {
     case .qkv:
       guard let q = arrays[.query], let k = arrays[.key] else { return nil }
@@ -54,7 +54,7 @@ public struct DumpHeads: Sendable {
 
   /// The group that query head `head` belongs to, and its place in it.
   /// Nil when the file lacks one of its members, or holds masks alone.
-  public func group(_ layer: Int, containing head: Int) -> (HeadGroup, slot: Int)? {
+  public func group(_ layer: LayerIndex, containing head: Int) -> (HeadGroup, slot: Int)? {
     let size = groupSize(layer)
     let first = head / size * size
     let members = (first..<first + size).compactMap { self.head(layer, $0) }
@@ -67,14 +67,16 @@ public struct DumpHeads: Sendable {
   /// `tile` are the sides of a block in tokens, from the file's metadata or told by flag. Ones are
   /// kept or skipped as the dump says; blocks that causality hides are invisible whatever the file
   /// has there. Nil for any other source.
-  public func storedTable(_ layer: Int, _ head: Int, tile: (rows: Int, keys: Int)) -> BlockTable? {
-    guard dump.kind == .mask, let blocks = dump.layers[layer].arrays[.blocks],
+  public func storedTable(_ layer: LayerIndex, _ head: Int, tile: (rows: Int, keys: Int))
+    -> BlockTable?
+  {
+    guard dump.kind == .mask, let blocks = dump.layers[layer.value].arrays[.blocks],
       head < blocks.shape[0]
     else { return nil }
     let map = blocks[head]
     let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
     let visibility = storedVisibility(layer, tile: tile)
-    let margins = dump.layers[layer].arrays[.margins].flatMap {
+    let margins = dump.layers[layer.value].arrays[.margins].flatMap {
       $0.shape == blocks.shape ? $0[head].floats() : nil
     }
     let values = map.floats()
@@ -100,8 +102,8 @@ public struct DumpHeads: Sendable {
   /// full would shift the diagonal. Where no offset is given and both sides can be the same number,
   /// query 0 stands at key 0, as in any prompt read at once; else as far on as it can, so that no
   /// block is taken for invisible that may be seen.
-  func storedVisibility(_ layer: Int, tile: (rows: Int, keys: Int)) -> Visibility {
-    let (rowTiles, keyTiles, _) = dump.layers[layer].positions
+  func storedVisibility(_ layer: LayerIndex, tile: (rows: Int, keys: Int)) -> Visibility {
+    let (rowTiles, keyTiles, _) = dump.layers[layer.value].positions
     let queries = rowTiles * tile.rows, keys = keyTiles * tile.keys
     let mayBeSquare = queries - tile.rows < keys && keys - tile.keys < queries
     return Visibility(

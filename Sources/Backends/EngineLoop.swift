@@ -96,8 +96,8 @@ package final class EngineLoop: @unchecked Sendable {
     }
     sink.tell(Standing(Frame(tokens: 0), stores))
     let watch = PromptWatch(store.queries) { layer, positions, revision in
-      store.publish(generator.state.caches, layers: layer..<layer + 1)
-      sink.tell(.reading(layer: layer + 1))
+      store.publish(generator.state.caches, layer: layer)
+      sink.tell(.reading(layer: layer.value + 1))
       sink.tell(Standing(Frame(tokens: positions.upperBound, revision: revision), [store]))
     }
     generator.observer = watch
@@ -105,7 +105,7 @@ package final class EngineLoop: @unchecked Sendable {
       generator.prefill(prompt, isCancelled: { !sink.stands(.readPrompt) })
     }
     generator.observer = store.queries
-    store.publish(generator.state.caches, layers: 0..<model.config.layers)
+    store.publish(generator.state.caches)
     sink.tell(.read(isWhole: isWhole))
     sink.tell(Standing(Frame(tokens: isWhole ? prompt.count : generator.state.count), stores))
   }
@@ -125,7 +125,7 @@ package final class EngineLoop: @unchecked Sendable {
         guard clock.now - start < Self.slice, sink.stands(order) else { break }
       }
     }
-    store.publish(generator.state.caches, layers: 0..<model.config.layers)
+    store.publish(generator.state.caches)
     let seconds = (clock.now - start) / .seconds(1)
     sink.tell(standing(tokensPerSecond: count > 0 ? Double(count) / max(seconds, 1e-9) : nil))
   }
@@ -242,7 +242,7 @@ package final class EngineLoop: @unchecked Sendable {
       // The last shared token is read again, with the new attention, for the logits of the first
       // new one.
       fresh.feed(parent.steps(fork - 1..<fork)[0].token)
-      store.publish(fresh.state.caches, layers: 0..<model.config.layers)
+      store.publish(fresh.state.caches)
       generators.append(fresh)
       stores.append(store)
       attending.append(choice)
@@ -260,21 +260,21 @@ package final class EngineLoop: @unchecked Sendable {
 /// Records queries, and tells after every layer how far the prompt has come.
 private final class PromptWatch: ForwardObserver {
   private let record: QueryRecord
-  private let tell: (Int, Range<Int>, Int) -> Void
+  private let tell: (LayerIndex, Range<Int>, Int) -> Void
   private var revision = 0
 
   /// `tell` hears a layer's index, the positions it is done with, and a number that grows.
-  init(_ record: QueryRecord, _ tell: @escaping (Int, Range<Int>, Int) -> Void) {
+  init(_ record: QueryRecord, _ tell: @escaping (LayerIndex, Range<Int>, Int) -> Void) {
     (self.record, self.tell) = (record, tell)
   }
 
   /// `rows` is `[positions][heads * headDim]`, after rotation.
-  func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
+  func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     record.queries(layer, positions, rows)
   }
 
   /// One layer is done with some positions: all before them are, too.
-  func finished(_ layer: Int, _ positions: Range<Int>) {
+  func finished(_ layer: LayerIndex, _ positions: Range<Int>) {
     revision += 1
     tell(layer, positions, revision)
   }

@@ -62,7 +62,7 @@ public final class FileBackend: Backend {
       name: dump.path.split(separator: "/").last.map(String.init) ?? dump.path,
       kind: dump.kind.rawValue,
       model: dump.model, layers: heads.layers,
-      heads: dump.layers.indices.map(heads.heads).max() ?? 0,
+      heads: heads.layers.layerIndices.map(heads.heads).max() ?? 0,
       kvHeads: heads.kvHeads(0), queries: queries, keys: keys,
       headDim: dump.layers[0].arrays[.query]?.shape[2] ?? 0,
       visibility: tile.map { heads.storedVisibility(0, tile: ($0.rows, $0.keys)) }
@@ -100,8 +100,9 @@ public final class FileBackend: Backend {
     guard let id = question.head else {
       return .unavailable("this is a saved dump: nothing was decoded step by step")
     }
-    guard id.layer < heads.layers.count, id.head < heads.heads(id.layer) else {
-      return .unavailable("layer \(id.layer) has no head \(id.head)")
+    guard heads.layers.has(id.layer) else { return .unavailable("there is no such layer") }
+    guard (0..<heads.heads(id.layer)).contains(id.head) else {
+      return .unavailable("layer \(heads.layers[id.layer]) has no head \(id.head)")
     }
     guard let place = place(id, at: .whole) else { return try computeFromMask(question, id) }
     return try store.answer(question, place)
@@ -118,13 +119,13 @@ public final class FileBackend: Backend {
 
   /// A head in its surroundings. Throws `Missing` where the file has only a part of them.
   private func subject(_ id: HeadID, _ scope: Subject.Scope) throws -> Subject {
-    func all(_ layer: Int) throws -> [Head] {
+    func all(_ layer: LayerIndex) throws -> [Head] {
       let list = (0..<heads.heads(layer)).compactMap { heads.head(layer, $0) }
       guard list.count == heads.heads(layer) else { throw Missing(.layer) }
       return list
     }
     let size = heads.groupSize(id.layer)
-    let (layers, numbers, focus): ([[Head]], [Int], (Int, Int))
+    let (layers, numbers, focus): ([[Head]], [LayerNumber], (LayerIndex, Int))
     switch scope {
     case .head:
       guard let head = heads.head(id.layer, id.head) else { throw Missing(.queryKey) }
@@ -140,7 +141,7 @@ public final class FileBackend: Backend {
       )
     case .model:
       (layers, numbers, focus) = (
-        try heads.layers.indices.map(all), heads.layers, (id.layer, id.head)
+        try heads.layers.layerIndices.map(all), heads.layers, (id.layer, id.head)
       )
     }
     let dump = heads.dump

@@ -10,7 +10,7 @@ import Tensors
 /// printed so.
 public struct HeadReport: Sendable {
   /// Layer number, as the file calls it.
-  public let layer: Int
+  public let layer: LayerNumber
   /// Query head within its layer.
   public let head: Int
   /// Everything the method said; without fields unless they were asked for.
@@ -43,8 +43,8 @@ public struct HeadReport: Sendable {
 public struct ReportRequest: Sendable {
   /// The method and its knobs.
   public var setting: MethodSetting
-  /// Indices into the dump's layers; nil means all.
-  public var layers: [Int]?
+  /// Those of the dump to report on; nil means all.
+  public var layers: [LayerIndex]?
   /// Head numbers within a layer; nil means all, and those that a layer has not got are passed
   /// over.
   public var heads: [Int]?
@@ -71,7 +71,7 @@ extension FileBackend {
   public func report(_ request: ReportRequest, each: (HeadReport) throws -> Void) throws {
     // A wrong setting is said before anything is computed.
     let method = try store.registry.make(request.setting), card = type(of: method).card
-    for layer in request.layers ?? Array(heads.layers.indices) {
+    for layer in request.layers ?? heads.layers.layerIndices {
       let chosen =
         request.heads.map { $0.filter { $0 < heads.heads(layer) } } ?? Array(0..<heads.heads(layer))
       for head in chosen.sorted() {

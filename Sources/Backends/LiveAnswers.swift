@@ -8,15 +8,15 @@ import Tensors
 ///
 /// Every frame is a head of its own, so that an answer never changes after it was given.
 struct LiveAnswers: Sendable {
-  /// Layers of the model.
-  let layers: Int
+  /// Layers of the model, by number.
+  let layers: [LayerNumber]
   /// Query heads of each layer.
   let heads: Int
   /// Keeps what methods said, one entry a frame.
   private let findings = FindingStore()
 
   /// Answers nothing beyond these.
-  init(layers: Int, heads: Int) { (self.layers, self.heads) = (layers, heads) }
+  init(layers: [LayerNumber], heads: Int) { (self.layers, self.heads) = (layers, heads) }
 
   /// On a compute thread. Throws `CancellationError`; what is not recorded is `.unavailable` with
   /// the reason.
@@ -26,7 +26,7 @@ struct LiveAnswers: Sendable {
     case .detail: return .detail(detail(frame, store))
     default: break
     }
-    guard let id = question.head, (0..<layers).contains(id.layer), (0..<heads).contains(id.head)
+    guard let id = question.head, layers.has(id.layer), (0..<heads).contains(id.head)
     else { return .unavailable("there is no such head") }
     let known = store.available(id.layer, tokens: frame.tokens)
     if known != 0..<frame.tokens { return try partial(question, id, frame, store, known) }
@@ -47,12 +47,14 @@ struct LiveAnswers: Sendable {
       case .group:
         guard let (group, slot) = self.group(id, frame, store) else { throw Missing(.layer) }
         return Subject(
-          layers: [group.heads], numbers: [id.layer], focus: (0, slot), groupSize: store.groupSize)
+          layers: [group.heads], numbers: [layers[id.layer]], focus: (0, slot),
+          groupSize: store.groupSize)
       case .layer, .model:
         let layer = (0..<heads).compactMap { store.head(id.layer, $0, tokens: frame.tokens) }
         guard layer.count == heads else { throw Missing(.layer) }
         return Subject(
-          layers: [layer], numbers: [id.layer], focus: (0, id.head), groupSize: store.groupSize)
+          layers: [layer], numbers: [layers[id.layer]], focus: (0, id.head),
+          groupSize: store.groupSize)
       }
     }
   }
@@ -133,22 +135,23 @@ struct LiveAnswers: Sendable {
   /// What one step did, by layer and head. The sinks are computed here and not recorded: one row of
   /// every head, whose queries may be gone.
   private func detail(_ frame: Frame, _ store: BranchStore) -> StepDetail {
-    var sink = [Float](repeating: .nan, count: layers * heads)
+    var sink = [Float](repeating: .nan, count: layers.count * heads)
     let size = store.groupSize, position = frame.tokens - 1
-    for layer in 0..<layers where store.available(layer, tokens: frame.tokens).contains(position) {
+    for layer in layers.layerIndices
+    where store.available(layer, tokens: frame.tokens).contains(position) {
       for kv in 0..<heads / size {
         guard let group = store.group(layer, kv: kv, tokens: frame.tokens) else { continue }
         for (slot, head) in group.heads.enumerated() {
           guard let row = head.row(head.queries - 1) else { continue }
           PatternRows(row, precision: .float).withRows(0..<1) { _, p, _ in
-            sink[layer * heads + kv * size + slot] = p.first ?? .nan
+            sink[layer.value * heads + kv * size + slot] = p.first ?? .nan
           }
         }
       }
     }
     let counts = store.counts(position)
     return StepDetail(
-      layers: layers, heads: heads, visible: counts?.visible ?? [], skipped: counts?.skipped ?? [],
-      sink: sink)
+      layers: layers.count, heads: heads, visible: counts?.visible ?? [],
+      skipped: counts?.skipped ?? [], sink: sink)
   }
 }

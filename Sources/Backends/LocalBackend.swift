@@ -82,11 +82,11 @@ public final class LocalBackend: Backend {
     status.attention = options.attention
     let name = model.path.split(separator: "/").last.map(String.init) ?? model.path
     description = SourceDescription(
-      name: name, kind: "live", model: config.name, layers: Array(0..<config.layers),
+      name: name, kind: "live", model: config.name, layers: config.layerNumbers,
       heads: config.heads, kvHeads: config.kvHeads, queries: 1, keys: 1, headDim: config.headDim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
       live: status, methods: Registry.standard.cards)
-    answers = LiveAnswers(layers: config.layers, heads: config.heads)
+    answers = LiveAnswers(layers: config.layerNumbers, heads: config.heads)
     state = Mutex(State(control, status))
     loop = try EngineLoop(model, prompt: prompt, options)
   }

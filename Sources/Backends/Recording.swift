@@ -29,7 +29,7 @@ struct Recording {
   func write(to path: String) throws -> Int {
     guard
       stores.allSatisfy({ store in
-        (0..<model.layers).allSatisfy {
+        model.layerNumbers.layerIndices.allSatisfy {
           store.available($0, tokens: store.count) == 0..<store.count
         }
       })
@@ -52,7 +52,8 @@ struct Recording {
   /// Queries, keys and values `[heads, positions, headDim]` of every layer, and the token ids.
   private func arrays(_ store: BranchStore, _ positions: Range<Int>) -> [ArrayToWrite] {
     var out: [ArrayToWrite] = []
-    for layer in 0..<model.layers {
+    let layers = model.layerNumbers
+    for layer in layers.layerIndices {
       let queries = (0..<model.heads).compactMap {
         store.queries.tensor(layer, head: $0, positions)
       }
@@ -61,7 +62,7 @@ struct Recording {
         guard !heads.isEmpty else { return }
         out.append(
           ArrayToWrite(
-            "layers.\(layer).\(name)", floats: heads.flatMap { $0.floats() },
+            "layers.\(layers[layer]).\(name)", floats: heads.flatMap { $0.floats() },
             shape: [heads.count, positions.count, model.headDim], half: true))
       }
       add("q", queries)

@@ -41,11 +41,11 @@ public final class ReplayBackend: Backend {
     let shape = reader.shape
     description = SourceDescription(
       name: path.split(separator: "/").last.map(String.init) ?? path, kind: "recording",
-      model: reader.modelName, layers: Array(0..<shape.layers), heads: shape.heads,
+      model: reader.modelName, layers: .counted(shape.layers), heads: shape.heads,
       kvHeads: shape.kvHeads, queries: 1, keys: 1, headDim: shape.dim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
       live: status, methods: Registry.standard.cards)
-    answers = LiveAnswers(layers: shape.layers, heads: shape.heads)
+    answers = LiveAnswers(layers: description.layers, heads: shape.heads)
     feed.tell(.live(status))
   }
 
@@ -156,7 +156,7 @@ struct RecordingReader {
   func stores() throws(FormatError) -> [BranchStore] {
     var writers: [BranchWriter] = []
     // What the head claims is allocated only once the arrays that would fill it are there.
-    for layer in 0..<shape.layers {
+    for layer in [LayerNumber].counted(shape.layers) {
       for (name, heads) in [("q", shape.heads), ("k", shape.kvHeads), ("v", shape.kvHeads)] {
         try BranchWriter.check(
           stream.parts[0], "layers.\(layer).\(name)", [heads, promptTokens, shape.dim], 0,
@@ -257,7 +257,7 @@ private final class BranchWriter {
   }
 
   /// Lets questions and branches see what the caches hold.
-  func publish() { store.publish(caches, layers: 0..<shape.layers) }
+  func publish() { store.publish(caches) }
 
   /// Takes in the arrays of some positions, which follow those that are there. Throws `FormatError`
   /// for one that is missing or has another shape.
@@ -265,10 +265,12 @@ private final class BranchWriter {
     throws(FormatError)
   {
     let start = caches[0][0].count
-    for layer in 0..<shape.layers {
-      let q = try array(part, "layers.\(layer).q", shape.heads, positions, index, path)
-      let k = try array(part, "layers.\(layer).k", shape.kvHeads, positions, index, path)
-      let v = try array(part, "layers.\(layer).v", shape.kvHeads, positions, index, path)
+    let layers = [LayerNumber].counted(shape.layers)
+    for layer in layers.layerIndices {
+      let name = "layers.\(layers[layer])"
+      let q = try array(part, "\(name).q", shape.heads, positions, index, path)
+      let k = try array(part, "\(name).k", shape.kvHeads, positions, index, path)
+      let v = try array(part, "\(name).v", shape.kvHeads, positions, index, path)
       // [heads, positions, dim] becomes [positions, heads, dim]
       let rows = q.permuted([1, 0, 2]).floats()
       store.queries.queries(layer, start..<start + positions, rows)
@@ -277,7 +279,7 @@ private final class BranchWriter {
         keys.withUnsafeBufferPointer { keys in
           values.withUnsafeBufferPointer { values in
             for p in 0..<positions {
-              caches[layer][kv].append(
+              caches[layer.value][kv].append(
                 key: keys.baseAddress! + p * shape.dim, value: values.baseAddress! + p * shape.dim)
             }
           }

@@ -24,16 +24,17 @@ public struct SyntheticBackend: Backend {
   ) {
     store = FindingStore(registry)
     var heads: [HeadID: Head] = [:]
-    for layer in 0..<layers {
+    let numbers = (0..<layers).map { LayerNumber($0 * 4) }
+    for layer in numbers.layerIndices {
       for head in 0..<count {
-        let scores = Self.scores(tokens: tokens, kind: layer * count + head)
+        let scores = Self.scores(tokens: tokens, kind: layer.value * count + head)
         heads[HeadID(layer: layer, head: head)] = Head(
           scores: Tensor(scores, shape: [tokens, tokens]), causal: true)
       }
     }
     self.heads = heads
     var about = SourceDescription(
-      name: name, kind: "scores", model: "synthetic", layers: (0..<layers).map { $0 * 4 },
+      name: name, kind: "scores", model: "synthetic", layers: numbers,
       heads: count, kvHeads: count,
       queries: tokens, keys: tokens, headDim: 0,
       visibility: Visibility(causal: true, queries: tokens, keys: tokens),
@@ -80,13 +81,14 @@ public struct SyntheticBackend: Backend {
     guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {
       return .unavailable("there is no such head")
     }
-    return try await ComputeThreads.shared.value { [store, heads] in
+    return try await ComputeThreads.shared.value { [store, heads, description] in
       try store.answer(
         question,
         FindingStore.Place(id: id, frame: frame, head: head) { scope in
           guard scope == .layer || scope == .model else { return Subject(head) }
           let layer = heads.keys.filter { $0.layer == id.layer }.sorted().compactMap { heads[$0] }
-          return Subject(layers: [layer], numbers: [id.layer], focus: (0, id.head))
+          return Subject(
+            layers: [layer], numbers: [description.number(of: id.layer)], focus: (0, id.head))
         })
     }
   }

@@ -33,7 +33,7 @@ extension LanguageModel {
       normalise(s.x, layer.attentionNorm, into: s.normed)
       project(layer, state)
       rotate(layer, s)
-      observer?.queries(index, here, s.query)
+      observer?.queries(LayerIndex(index), here, s.query)
       for kv in 0..<config.kvHeads {
         let at = kv * config.headDim
         state.caches[index][kv].append(key: s.key + at, value: s.value + at)
@@ -45,7 +45,7 @@ extension LanguageModel {
       normalise(s.x, layer.hiddenNorm, into: s.normed)
       feedForward(layer, state)
       as_add(isa, s.x, s.mixed, Int32(width))
-      observer?.finished(index, here)
+      observer?.finished(LayerIndex(index), here)
     }
     normalise(s.x, weights.norm, into: s.normed)
     if state.logits.count != config.vocabulary {

@@ -131,7 +131,7 @@ private final class BlockPass: @unchecked Sendable {
           state.caches[index][kv].append(key: key[r] + at, value: value[r] + at)
         }
       }
-      query.withRows { observer?.queries(index, positions, $0) }
+      query.withRows { observer?.queries(LayerIndex(index), positions, $0) }
       guard attend(index) else { return forget(index + 1) }
       multiply([(layer.output, mixed, layer.outputBias)], normed)
       tell(mixed, source: 2 * index + 1)
@@ -143,7 +143,7 @@ private final class BlockPass: @unchecked Sendable {
       multiply([(layer.down, mixed, [])], gate)
       tell(mixed, source: 2 * index + 2)
       each { [self] r in as_add(model.isa, x[r], mixed[r], Int32(width)) }
-      observer?.finished(index, positions)
+      observer?.finished(LayerIndex(index), positions)
     }
     state.append(tokens)
     return true

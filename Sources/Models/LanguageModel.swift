@@ -91,9 +91,9 @@ public struct AttentionPlan: Sendable {
 /// model waits for it. Pointers are good until it returns.
 public protocol ForwardObserver: AnyObject {
   /// Queries after rotation: `positions.count` rows of `[heads, headDim]`.
-  func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
+  func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
   /// A layer is done for these positions.
-  func finished(_ layer: Int, _ positions: Range<Int>)
+  func finished(_ layer: LayerIndex, _ positions: Range<Int>)
   /// Asks for `residual`, which costs a copy of the activations.
   var wantsResiduals: Bool { get }
   /// What a source adds to the residual stream: the embedding (0), then attention (1, 3, ..)

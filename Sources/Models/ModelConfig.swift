@@ -1,3 +1,4 @@
+public import Attention
 import Formats
 
 /// The shape of a transformer, from a GGUF file's metadata.
@@ -16,6 +17,8 @@ public struct ModelConfig: Sendable {
   public let name: String
   /// Transformer blocks.
   public let layers: Int
+  /// The numbers of its layers: from 0, none left out.
+  public var layerNumbers: [LayerNumber] { .counted(layers) }
   /// Elements of the residual stream.
   public let width: Int
   /// Query heads of a layer.

@@ -1,3 +1,4 @@
+public import Attention
 import Kernels
 import Synchronization
 public import Tensors
@@ -30,7 +31,7 @@ public final class QueryRecord: ForwardObserver, Sendable {
   /// Records the given layers, or all, in at most `budget` bytes (and never fewer than 64
   /// positions).
   public convenience init(
-    _ config: ModelConfig, layers: Set<Int>? = nil, budget: Int = standardBudget,
+    _ config: ModelConfig, layers: Set<LayerIndex>? = nil, budget: Int = standardBudget,
     exact: Bool = false
   ) {
     self.init(
@@ -40,8 +41,8 @@ public final class QueryRecord: ForwardObserver, Sendable {
 
   /// The same from bare sizes: `number` layers of `heads` queries of `dim` elements.
   public init(
-    layers number: Int, heads: Int, dim: Int, only chosen: Set<Int>? = nil, budget: Int = .max,
-    exact: Bool = false
+    layers number: Int, heads: Int, dim: Int, only chosen: Set<LayerIndex>? = nil,
+    budget: Int = .max, exact: Bool = false
   ) {
     (self.heads, self.dim, self.exact) = (heads, dim, exact)
     let width = heads * dim, bytes = exact ? 4 : 2
@@ -49,7 +50,7 @@ public final class QueryRecord: ForwardObserver, Sendable {
     mostPositions = most
     layers = Mutex(
       (0..<number).map { layer in
-        chosen?.contains(layer) ?? true
+        chosen?.contains(LayerIndex(layer)) ?? true
           ? Layer(
             storage: RowStorage(width: width, capacity: min(256, most), exact: exact), first: 0,
             count: 0)
@@ -82,18 +83,18 @@ public final class QueryRecord: ForwardObserver, Sendable {
 
   /// Takes queries in; a position that comes again, after going back, replaces the old one
   /// and all behind it.
-  public func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
-    guard var held = layers.withLock({ $0[layer] }) else { return }
+  public func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
+    guard var held = layers.withLock({ $0[layer.value] }) else { return }
     let end = positions.lowerBound - held.first
     if end + positions.count > held.storage.capacity { held = larger(held, end, positions.count) }
     let at = positions.lowerBound - held.first
     held.storage.write(at, rows, count: positions.count)
     held.count = at + positions.count
-    layers.withLock { [held] in $0[layer] = held }
+    layers.withLock { [held] in $0[layer.value] = held }
   }
 
   /// Nothing to do: a layer's queries are complete when they come.
-  public func finished(_ layer: Int, _ positions: Range<Int>) {}
+  public func finished(_ layer: LayerIndex, _ positions: Range<Int>) {}
 
   /// Storage with room for `more` rows behind `end`. Doubles until the budget, then drops the
   /// older half at once, so that the copying is paid once in many tokens.
@@ -108,17 +109,17 @@ public final class QueryRecord: ForwardObserver, Sendable {
   }
 
   /// Positions of a layer that are recorded.
-  public func positions(_ layer: Int) -> Range<Int> {
+  public func positions(_ layer: LayerIndex) -> Range<Int> {
     layers.withLock { layers in
-      guard let held = layers[layer] else { return 0..<0 }
+      guard let held = layers[layer.value] else { return 0..<0 }
       return held.first..<held.first + held.count
     }
   }
 
   /// Queries `[positions, dim]` of one head, float16 or, when exact, float32; nothing is copied. Nil for positions that are
   /// not recorded.
-  public func tensor(_ layer: Int, head: Int, _ positions: Range<Int>) -> Tensor? {
-    guard let held = layers.withLock({ $0[layer] }), positions.lowerBound >= held.first,
+  public func tensor(_ layer: LayerIndex, head: Int, _ positions: Range<Int>) -> Tensor? {
+    guard let held = layers.withLock({ $0[layer.value] }), positions.lowerBound >= held.first,
       positions.upperBound <= held.first + held.count
     else { return nil }
     let width = heads * dim

@@ -1,3 +1,4 @@
+public import Attention
 public import Tensors
 
 /// Records queries as another observer does, and what every source adds to the residual
@@ -22,12 +23,14 @@ public final class ResidualRecord: ForwardObserver {
   public var wantsResiduals: Bool { true }
 
   /// Passed on.
-  public func queries(_ layer: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
+  public func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     inner.queries(layer, positions, rows)
   }
 
   /// Passed on.
-  public func finished(_ layer: Int, _ positions: Range<Int>) { inner.finished(layer, positions) }
+  public func finished(_ layer: LayerIndex, _ positions: Range<Int>) {
+    inner.finished(layer, positions)
+  }
 
   /// Keeps a source's rows; positions that come again replace those before.
   public func residual(_ source: Int, _ positions: Range<Int>, _ new: UnsafePointer<Float>) {

@@ -34,15 +34,15 @@ extension Backend {
 /// One query head, by its place in `SourceDescription.layers` and its head number, and by which of
 /// several files opened together it is in.
 public struct HeadID: Sendable, Hashable, Comparable {
-  /// Index into `SourceDescription.layers`, not the layer's own number.
-  public var layer: Int
+  /// Of the layer in `SourceDescription.layers`.
+  public var layer: LayerIndex
   /// Query head within its layer.
   public var head: Int
   /// Which of the files opened together; 0 for a single one.
   public var source: Int
 
   /// Nothing is checked: a backend says what it does not hold.
-  public init(layer: Int, head: Int, source: Int = 0) {
+  public init(layer: LayerIndex, head: Int, source: Int = 0) {
     (self.layer, self.head, self.source) = (layer, head, source)
   }
 
@@ -64,7 +64,7 @@ public struct SourceDescription: Sendable, Equatable {
   /// The model it came from, where that is known.
   public var model: String?
   /// Layer numbers, ascending.
-  public var layers: [Int]
+  public var layers: [LayerNumber]
   /// Query heads of each layer.
   public var heads: Int
   /// Key and value heads of each layer; divides `heads`.
@@ -100,9 +100,9 @@ public struct SourceDescription: Sendable, Equatable {
   public var others: [SourceDescription] = []
 
   public init(
-    name: String, kind: String, model: String?, layers: [Int], heads: Int, kvHeads: Int,
-    queries: Int, keys: Int,
-    headDim: Int, visibility: Visibility, tokens: [String], hasValues: Bool,
+    name: String, kind: String, model: String?, layers: [LayerNumber], heads: Int, kvHeads: Int,
+    queries: Int, keys: Int, headDim: Int, visibility: Visibility, tokens: [String],
+    hasValues: Bool,
     storedTile: TileSpec? = nil,
     guesses: [String] = [], live: LiveStatus? = nil, methods: [MethodCard] = []
   ) {
@@ -133,9 +133,21 @@ public struct SourceDescription: Sendable, Equatable {
       && a.others == b.others
   }
 
+  /// What the file or model calls the layer at an index; traps when there is none.
+  public func number(of index: LayerIndex) -> LayerNumber { layers[index] }
+
+  /// Where the layer of a number is among those of this source; nil when it is not there.
+  public func index(of number: LayerNumber) -> LayerIndex? { layers.index(of: number) }
+
+  /// All layer numbers in one line, for a sentence: `0, 12, 18`.
+  public var layerNames: String { layers.map(\.description).joined(separator: ", ") }
+
+  /// Where a screen begins unless told otherwise: the layer in the middle.
+  public var middleLayer: LayerIndex { LayerIndex(layers.count / 2) }
+
   /// Every head of this source, layer by layer.
   public var allHeads: [HeadID] {
-    layers.indices.flatMap { layer in
+    layers.layerIndices.flatMap { layer in
       (0..<heads).map { HeadID(layer: layer, head: $0, source: index) }
     }
   }

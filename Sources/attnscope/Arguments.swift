@@ -263,6 +263,14 @@ struct NumberList: ExpressibleByArgument {
     self.numbers = numbers
   }
 
+  /// The places of its numbers among those of some layers, in the order in which they were typed,
+  /// and the number that is missing: a single one, or the first where none is there.
+  func layers(among layers: [LayerNumber]) -> (indices: [LayerIndex], missing: LayerNumber?) {
+    let indices = numbers.compactMap { layers.index(of: LayerNumber($0)) }
+    let missing = numbers.first { single.contains($0) && layers.index(of: LayerNumber($0)) == nil }
+    return (indices, (missing ?? (indices.isEmpty ? numbers[0] : nil)).map { LayerNumber($0) })
+  }
+
   /// The numbers as one range without gaps below `count`; nil when they are none.
   func range(below count: Int) -> Range<Int>? {
     guard let low = numbers.min(), let high = numbers.max(), high < count else { return nil }
@@ -272,6 +280,7 @@ struct NumberList: ExpressibleByArgument {
 }
 
 extension DumpKind: ExpressibleByArgument {}
+extension LayerNumber: ExpressibleByArgument {}
 extension Vote: ExpressibleByArgument {}
 extension Order: ExpressibleByArgument {}
 extension Criterion: ExpressibleByArgument {}
@@ -280,24 +289,15 @@ extension Screening: ExpressibleByArgument {}
 extension SourceDescription {
   /// The place of a layer number, or a sentence that names those there are. Throws
   /// `mismatch`; `file` is only for that sentence.
-  func layerIndex(_ number: Int, file: String) throws(FormatError) -> Int {
-    if let index = layers.firstIndex(of: number) { return index }
-    let known = layers.map(String.init).joined(separator: ", ")
-    throw FormatError(.mismatch, "has no layer \(number); it has \(known)", file: file)
+  func layerIndex(_ number: LayerNumber, file: String) throws(FormatError) -> LayerIndex {
+    if let index = index(of: number) { return index }
+    throw FormatError(.mismatch, "has no layer \(number); it has \(layerNames)", file: file)
   }
 
-  /// Places of all numbers of a list. Every single number must be there; of a range those
-  /// that are. Throws `mismatch` when one is missing, or all.
-  func layerIndices(_ list: NumberList, file: String) throws(FormatError) -> [Int] {
-    var indices: [Int] = []
-    for number in list.numbers {
-      if let index = layers.firstIndex(of: number) {
-        indices.append(index)
-      } else if list.single.contains(number) {
-        _ = try layerIndex(number, file: file)
-      }
-    }
-    if indices.isEmpty { _ = try layerIndex(list.numbers[0], file: file) }
+  /// Places of all numbers of a list. Throws `mismatch` when one is missing, or all.
+  func layerIndices(_ list: NumberList, file: String) throws(FormatError) -> [LayerIndex] {
+    let (indices, missing) = list.layers(among: layers)
+    if let missing { _ = try layerIndex(missing, file: file) }
     return indices
   }
 

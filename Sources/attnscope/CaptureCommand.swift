@@ -75,7 +75,7 @@ struct CaptureCommand: ParsableCommand {
     let range = try queryRange(tokens.count)
     tokens = Array(tokens.prefix(range.upperBound))
     try model.check(prompt: tokens)
-    let chosen = try layerNumbers(model)
+    let chosen = Array(Set(try model.layers(layers))).sorted()
     let record = QueryRecord(
       model.config, layers: Set(chosen), budget: .max, exact: dtype == .f32)
     let state = RunState(model)
@@ -115,16 +115,21 @@ struct CaptureCommand: ParsableCommand {
     return range
   }
 
-  /// The layers to save, ascending and once each. Throws `ModelError` for a number the model
-  /// does not have.
-  private func layerNumbers(_ model: LanguageModel) throws -> [Int] {
-    let all = model.config.layers
-    guard let numbers = layers?.numbers else { return Array(0..<all) }
-    if let wrong = numbers.first(where: { $0 >= all }) {
+}
+
+extension LanguageModel {
+  /// The places of all numbers of a list, or of all layers. Throws `ModelError` when one is missing,
+  /// or all.
+  func layers(_ list: NumberList?) throws(ModelError) -> [LayerIndex] {
+    let numbers = config.layerNumbers
+    guard let list else { return numbers.layerIndices }
+    let (indices, missing) = list.layers(among: numbers)
+    if let missing {
       throw ModelError(
-        .badSetting, "there is no layer \(wrong); layers are 0 to \(all - 1)", place: model.path)
+        .badSetting, "there is no layer \(missing); layers are 0 to \(config.layers - 1)",
+        place: path)
     }
-    return Array(Set(numbers)).sorted()
+    return indices
   }
 }
 
@@ -143,10 +148,10 @@ struct CapturedDump {
 
   /// The arrays of some layers: queries of a range, keys and values from the start to its end
   /// (a query sees no later ones), and `token_ids` of the keys.
-  func arrays(_ layers: [Int], _ queries: Range<Int>, _ kinds: Set<String>, half: Bool)
+  func arrays(_ layers: [LayerIndex], _ queries: Range<Int>, _ kinds: Set<String>, half: Bool)
     -> [ArrayToWrite]
   {
-    let config = model.config, keys = queries.upperBound
+    let config = model.config, keys = queries.upperBound, numbers = config.layerNumbers
     var out: [ArrayToWrite] = []
     for layer in layers {
       /// One array of all heads, unless its kind was not asked for.
@@ -154,13 +159,13 @@ struct CapturedDump {
         guard kinds.contains(name) else { return }
         out.append(
           ArrayToWrite(
-            "layers.\(layer).\(name)", floats: heads.flatMap { $0.floats() },
+            "layers.\(numbers[layer]).\(name)", floats: heads.flatMap { $0.floats() },
             shape: [heads.count, rows, config.headDim], half: half))
       }
       add(
         "q",
         (0..<config.heads).compactMap { record.tensor(layer, head: $0, queries) }, queries.count)
-      let caches = state.caches[layer].map { $0.snapshot.prefix(keys) }
+      let caches = state.caches[layer.value].map { $0.snapshot.prefix(keys) }
       add("k", caches.map(\.keyRows), keys)
       add("v", caches.map(\.valueRows), keys)
     }

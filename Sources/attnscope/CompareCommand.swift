@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Backends
 import Canvas
 import Formats
@@ -23,7 +24,7 @@ struct CompareCommand: AsyncParsableCommand {
   @Argument(help: "The second side.") var right: String
   @OptionGroup var tiles: TileArguments
   /// As the file calls it; nil: the middle one.
-  @Option(help: "Layer number, where a side names none.") var layer: Int?
+  @Option(help: "Layer number, where a side names none.") var layer: LayerNumber?
   /// Nil: 0.
   @Option(help: "Head number, where a side names none.") var head: Int?
   @Flag(help: "Print JSON.") var json = false
@@ -67,7 +68,7 @@ struct CompareCommand: AsyncParsableCommand {
     view.spec = about.storedTile ?? tiles.spec(queries: about.queries)
     let sources = [about] + about.others
     view.head.layer =
-      try layer.map { try about.layerIndex($0, file: first.path) } ?? about.layers.count / 2
+      try layer.map { try about.layerIndex($0, file: first.path) } ?? about.middleLayer
     view.head.head = try about.checkedHead(head ?? 0, file: first.path)
     do {
       if !sides.0.words.isEmpty {

@@ -24,7 +24,7 @@ struct FieldFile {
   /// What the heads of an array have in common.
   private struct Key: Hashable {
     /// As the file calls it.
-    let layer: Int
+    let layer: LayerNumber
     /// Id of the method, without knobs.
     let method: String
     /// Of the finding.
@@ -93,7 +93,7 @@ struct FieldFile {
   }
 
   /// The order of the file.
-  private static func order(_ key: Key) -> (Int, String, String) {
+  private static func order(_ key: Key) -> (LayerNumber, String, String) {
     (key.layer, key.method, key.name)
   }
 

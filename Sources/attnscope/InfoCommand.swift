@@ -34,7 +34,7 @@ struct InfoCommand: ParsableCommand {
       ("file", .string(dump.path)), ("format", .string(dump.format)),
       ("kind", .string(dump.kind.rawValue)),
       ("model", .optional(dump.model, JSON.string)),
-      ("layers", .array(about.layers.map(JSON.integer))),
+      ("layers", .array(about.layers.map { .integer($0.value) })),
       ("heads", .integer(about.heads)), ("kv_heads", .integer(about.kvHeads)),
       ("q", .integer(about.queries)),
       ("k", .integer(about.keys)),
@@ -56,7 +56,7 @@ struct InfoCommand: ParsableCommand {
       "file      \(dump.path)", "format    \(dump.format)",
       "holds     \(dump.kind.words)\(about.hasValues || dump.kind != .qkv ? "" : " (without V: no output error)")",
       "model     \(dump.model ?? "not named")",
-      "layers    \(about.layers.map(String.init).joined(separator: ", "))",
+      "layers    \(about.layerNames)",
       "heads     \(about.heads) query heads over \(about.kvHeads) KV heads"
         + (about.headDim > 0 ? ", dim \(about.headDim)" : ""),
       "size      \(about.queries) queries x \(about.keys) keys"

@@ -262,7 +262,7 @@ struct LessonRun {
         selection.view = .tokens
         selection.lambda = choice.lambda
         selection.spec = choice.prefill
-        selection.head.layer = model.config.layers / 2
+        selection.head.layer = backend.describe().middleLayer
       }, whenReady: { backend.start() })
     await backend.finish()
   }

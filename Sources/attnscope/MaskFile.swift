@@ -17,7 +17,7 @@ struct MaskFile {
   /// For the tile and the metadata.
   private let report: Report
   /// By layer number.
-  private var layers: [Int: Layer] = [:]
+  private var layers: [LayerNumber: Layer] = [:]
 
   /// One layer as far as its heads have been added, in the order of heads.
   private struct Layer {

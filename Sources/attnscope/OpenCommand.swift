@@ -71,7 +71,7 @@ struct OpenCommand: AsyncParsableCommand {
   @OptionGroup var tiles: TileArguments
   @OptionGroup var terminal: TerminalArguments
   /// As the file calls it; nil: the middle one.
-  @Option(help: "Layer number to begin with.") var layer: Int?
+  @Option(help: "Layer number to begin with.") var layer: LayerNumber?
   /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number to begin with.") var head: Int?
   @Option(help: "The view to begin with: map, heads, blocks, sinks, tokens or compare.")
@@ -245,7 +245,8 @@ private struct Start: Sendable {
   init(_ dump: Dump, _ about: SourceDescription, _ command: OpenCommand, isSample: Bool) throws {
     spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
     lambda = command.tiles.chosenLambda.map { max(0, $0) }
-    var layer = about.layers.count > 1 ? about.layers.count / 2 : 0
+    var layer = about.middleLayer
+    // The sample opens on a head of which BLASST prunes a good part.
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
     // The sample opens on a head of which BLASST prunes a good part.
     head = HeadID(

@@ -28,7 +28,7 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
-  @Option(help: "Layer number (default: the middle one).") var layer: Int?
+  @Option(help: "Layer number (default: the middle one).") var layer: LayerNumber?
   /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number.") var head: Int?
   @Option(help: "map, heads, blocks (or method), sinks (or scores), row, curve or compare.")
@@ -147,7 +147,7 @@ struct RenderCommand: AsyncParsableCommand {
   private func selection(_ about: SourceDescription) throws -> Viewpoint {
     var selection = Viewpoint(about)
     selection.head.layer =
-      try layer.map { try about.layerIndex($0, file: about.name) } ?? about.layers.count / 2
+      try layer.map { try about.layerIndex($0, file: about.name) } ?? about.middleLayer
     selection.head.head = try about.checkedHead(
       head ?? (dump.isSample ? Sample.head : 0), file: about.name)
     selection.spec = about.storedTile ?? tiles.spec(queries: about.queries)

@@ -112,7 +112,8 @@ extension Report {
       return (finding.name, .optional(value.flatMap { $0.isFinite ? $0 : nil }, JSON.number))
     }
     return .object([
-      ("layer", .integer(head.layer)), ("head", .integer(head.head)), ("phase", .string(phase)),
+      ("layer", .integer(head.layer.value)), ("head", .integer(head.head)),
+      ("phase", .string(phase)),
       ("visible_blocks", .optional(head.count("visible_blocks"), JSON.integer)),
       ("skipped_blocks", .optional(head.count("skipped_blocks"), JSON.integer)),
       ("decided_by_bound", .optional(head.count("decided_by_bound"), JSON.integer)),

@@ -186,7 +186,7 @@ struct RunCommand: AsyncParsableCommand {
         selection.view = .tokens
         selection.lambda = choice.lambda
         selection.spec = choice.prefill
-        selection.head = HeadID(layer: model.config.layers / 2, head: 0)
+        selection.head = HeadID(layer: backend.describe().middleLayer, head: 0)
       }, whenReady: { backend.start() })
     await backend.finish()
   }

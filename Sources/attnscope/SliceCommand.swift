@@ -48,7 +48,8 @@ struct SliceCommand: ParsableCommand {
         .unsupported, "holds block masks alone, which slice does not cut", file: dump.path)
     }
     let chosen =
-      try layers.map { try about.layerIndices($0, file: dump.path) } ?? Array(about.layers.indices)
+      try layers.map { try about.layerIndices($0, file: dump.path) }
+      ?? about.layers.layerIndices
     let heads = try self.heads.map {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
     }
@@ -65,7 +66,7 @@ struct SliceCommand: ParsableCommand {
     var arrays: [ArrayToWrite] = []
     for index in chosen {
       let cut = LayerCut(
-        dump.layers[index], queries: queries, keys: keys, heads: heads, file: dump.path)
+        dump.layers[index.value], queries: queries, keys: keys, heads: heads, file: dump.path)
       arrays += try cut.arrays(half: half)
     }
     if let ids = dump.tokenIDs, ids.count >= keys.upperBound {

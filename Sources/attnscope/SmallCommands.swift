@@ -69,8 +69,9 @@ struct DoctorCommand: AsyncParsableCommand {
   /// a second. Throws when the sample is not there.
   private static func traffic() async throws -> String {
     let dump = try Dump.open(try Sample.path())
-    let grid = try await Still.grid(FileBackend(dump), width: 120, height: 40) {
-      $0.head = HeadID(layer: dump.layers.count / 2, head: Sample.head)
+    let backend = FileBackend(dump)
+    let grid = try await Still.grid(backend, width: 120, height: 40) {
+      $0.head = HeadID(layer: backend.describe().middleLayer, head: Sample.head)
     }
     let rate = NCursesTerminal.standardRate
     let kilobytes = Double(grid.ansi.utf8.count) / 1000

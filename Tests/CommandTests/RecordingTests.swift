@@ -75,6 +75,28 @@ extension ProgramTests {
       #expect(none.status == 1 && none.error.contains("has no layer 9"))
     }
 
+    /// Calibration left out what it could not find, and printed a table of nothing.
+    @Test(arguments: ["calibrate", "capture"]) func aLayerThatIsMissingIsNamed(_ verb: String)
+      throws
+    {
+      try Program.scratch { folder in
+        let model = try Self.tiny(in: folder)
+        func run(_ layers: String) throws -> Program.Result {
+          let out = verb == "capture" ? ["-o", folder + "/\(layers).safetensors"] : []
+          return try Program.run(
+            [verb, "--model", model, "--prompt", "the and in the", "--layers", layers] + out)
+        }
+        let missing = try run("0,9")
+        #expect(
+          missing.status == 1 && missing.error.contains("no layer 9; layers are 0 to 1"),
+          "\(missing)")
+        #expect(try run("5-9").error.contains("no layer 5"))
+        // Of a range those that are there.
+        let some = try run("1-9")
+        #expect(some.status == 0, "\(some.error)")
+      }
+    }
+
     /// f32 is what was computed: rounded, it is f16, and it is not rounded.
     @Test func captureWritesWhatWasComputed() throws {
       try Program.scratch { folder in

@@ -27,7 +27,7 @@ import Testing
       for layer in 0..<TinyModel.layers {
         for head in 0..<TinyModel.heads {
           let cache = state.caches[layer][head * TinyModel.kvHeads / TinyModel.heads].snapshot
-          let query = try #require(record.tensor(layer, head: head, 0..<640))
+          let query = try #require(record.tensor(LayerIndex(layer), head: head, 0..<640))
           let whole = HeadGroup([Head(query: query, key: cache.keyRows, value: nil, causal: true)])
           let pass = TilePass(whole, keysPerTile: keys, precision: .double)
           let table = try #require(pass.tables(spec))[0]

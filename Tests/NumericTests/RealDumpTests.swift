@@ -89,7 +89,7 @@ enum Real {
     let spec = TileSpec(rows: 128, keys: 128)
     for (lambda, least) in [(0.01, 0.85), (0.1, 0.9)] {
       var (skipped, decided) = (0, 0)
-      for layer in heads.layers.indices {
+      for layer in heads.layers.layerIndices {
         for number in 0..<heads.heads(layer) {
           let head = try #require(heads.head(layer, number))
           let pass = TilePass(
@@ -97,7 +97,7 @@ enum Real {
           let plain = try #require(pass.forward(spec, .blasst(lambda: lambda)))[0]
           let screened = try #require(
             pass.forward(spec, .blasst(lambda: lambda), screen: .int8))[0]
-          #expect(plain.mask == screened.mask, "layer \(layer) head \(number)")
+          #expect(plain.mask == screened.mask, "layer \(heads.layers[layer]) head \(number)")
           #expect(plain.values.map(\.bitPattern) == screened.values.map(\.bitPattern))
           skipped += plain.mask.verdicts.filter { $0 == .skipped }.count
           decided += screened.decidedByBound
@@ -162,7 +162,7 @@ enum Real {
     var best = Double.infinity
     for _ in 0..<3 {
       let start = ContinuousClock.now
-      for layer in heads.layers.indices {
+      for layer in heads.layers.layerIndices {
         for first in stride(from: 0, to: heads.heads(layer), by: heads.groupSize(layer)) {
           let group = try #require(heads.group(layer, containing: first)).0
           _ = try #require(TilePass(group, keysPerTile: 128).tables(TileSpec(rows: 128, keys: 128)))

@@ -57,7 +57,7 @@ struct AttentionBench {
     let spec = Self.spec
     return [1e-3, 1e-2, 1e-1].map { lambda in
       var (skipped, decided) = (0, 0)
-      for layer in heads.layers.indices {
+      for layer in heads.layers.layerIndices {
         for number in 0..<heads.heads(layer) {
           guard let head = heads.head(layer, number), head.value != nil, head.queries > 1,
             let output = pass(head).forward(spec, .blasst(lambda: lambda), screen: .int8)?[0]

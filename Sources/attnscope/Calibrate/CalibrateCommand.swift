@@ -162,7 +162,7 @@ struct CalibrateCommand: ParsableCommand {
     }
     let used = Array(tokens.prefix(wanted))
     try model.check(prompt: used)
-    return ModelSource(model, tokens: used, layers: layers?.numbers)
+    return ModelSource(model, tokens: used, layers: try model.layers(layers))
   }
 
   /// Lengths in ascending order, each once; by default a quarter, a half and all of the

@@ -27,13 +27,13 @@ struct DumpSource: CalibrationSource {
   /// Views of the mapped file.
   private let heads: DumpHeads
   /// The first query head of every group.
-  private let places: [(layer: Int, head: Int)]
+  private let places: [(layer: LayerIndex, head: Int)]
 
-  /// `layers` are places in the dump, not layer numbers.
-  init(_ dump: Dump, layers: [Int]?) {
+  /// All layers unless given.
+  init(_ dump: Dump, layers: [LayerIndex]?) {
     let heads = DumpHeads(dump)
     self.heads = heads
-    places = (layers ?? Array(heads.layers.indices)).flatMap { layer in
+    places = (layers ?? heads.layers.layerIndices).flatMap { layer in
       stride(from: 0, to: heads.heads(layer), by: heads.groupSize(layer)).map { (layer, $0) }
     }
   }
@@ -68,17 +68,16 @@ final class ModelSource: CalibrationSource {
   /// Token numbers of the whole text.
   private let text: [Int]
   /// Indices of the layers that are looked at.
-  private let layers: [Int]
+  private let layers: [LayerIndex]
   /// Caches after the dense pass.
   private let state: RunState
   /// Queries as they were computed, in float32.
   private let record: QueryRecord
 
   /// Reads the text at once: this is where the time goes.
-  init(_ model: LanguageModel, tokens: [Int], layers: [Int]?) {
-    (self.model, text) = (model, tokens)
-    self.layers = (layers ?? Array(0..<model.config.layers)).filter { $0 < model.config.layers }
-    record = QueryRecord(model.config, layers: Set(self.layers), budget: .max, exact: true)
+  init(_ model: LanguageModel, tokens: [Int], layers: [LayerIndex]) {
+    (self.model, self.layers, text) = (model, layers, tokens)
+    record = QueryRecord(model.config, layers: Set(layers), budget: .max, exact: true)
     state = RunState(model)
     model.prefill(tokens, state, Self.plan(.dense), observer: record)
   }
@@ -95,7 +94,7 @@ final class ModelSource: CalibrationSource {
   func group(_ index: Int) throws -> HeadGroup {
     let shared = model.config.kvHeads, size = model.config.heads / shared
     let layer = layers[index / shared], kv = index % shared
-    let keys = state.caches[layer][kv].snapshot
+    let keys = state.caches[layer.value][kv].snapshot
     return HeadGroup(
       (kv * size..<(kv + 1) * size).map { head in
         Head(query: record.tensor(layer, head: head, 0..<text.count)!, cached: keys)
