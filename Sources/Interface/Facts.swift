@@ -103,7 +103,7 @@ package struct Facts {
   private func setting(_ name: String) -> Double? {
     let viewpoint = look.viewpoint
     switch name {
-    case "layer": return Double(look.layerNumber)
+    case "layer": return Double(look.layerNumber.value)
     case "head": return Double(viewpoint.head.head)
     case "file": return Double(viewpoint.head.source + 1)
     case "lambda": return viewpoint.lambda
@@ -111,8 +111,8 @@ package struct Facts {
     case "tile.keys": return Double(viewpoint.spec.keys)
     case "splits": return Double(viewpoint.spec.splits)
     case "other.layer":
-      return Double(
-        look.sources[look.counterpart.head.source].layers[look.counterpart.head.layer])
+      let other = look.counterpart.head
+      return Double(look.sources[other.source].number(of: other.layer).value)
     case "other.head": return Double(look.counterpart.head.head)
     default: return nil
     }

@@ -91,7 +91,7 @@ struct FindingView {
     case .query: look.viewpoint.query / axis.span
     case .token: look.viewpoint.key
     case .head: look.viewpoint.head.head
-    case .layer: look.viewpoint.head.layer
+    case .layer: look.viewpoint.head.layer.value
     default: nil
     }
   }

@@ -8,7 +8,7 @@ extension Look {
   var counterpart: Counterpart {
     if let other = viewpoint.other, sources.indices.contains(other.head.source) {
       let about = sources[other.head.source]
-      if other.head.layer < about.layers.count, other.head.head < about.heads { return other }
+      if about.layers.has(other.head.layer), other.head.head < about.heads { return other }
     }
     var head = viewpoint.head
     if sources.count > 1 {

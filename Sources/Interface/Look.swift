@@ -139,7 +139,7 @@ struct Look: Sendable {
   var lambda: Lambda { (try? Lambda(viewpoint.lambda)) ?? (try! Lambda(1)) }
 
   /// The layer as the file calls it.
-  var layerNumber: Int { source.layers[viewpoint.head.layer] }
+  var layerNumber: LayerNumber { source.number(of: viewpoint.head.layer) }
 
   /// The text of a key's token; queries are keys too, shifted by the offset.
   func token(_ key: Int) -> String? {

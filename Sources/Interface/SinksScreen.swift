@@ -41,7 +41,7 @@ struct SinksScreen {
     let columns = max(1, (inner.width - 5) / wide)
     let firstHead = max(0, look.viewpoint.head.head - columns + 1)
     let rows = max(1, min(look.source.layers.count, inner.height - 2))
-    let firstLayer = max(0, look.viewpoint.head.layer - rows + 1)
+    let firstLayer = max(0, look.viewpoint.head.layer.value - rows + 1)
     for head in firstHead..<min(look.source.heads, firstHead + columns) {
       grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
     }
@@ -51,7 +51,8 @@ struct SinksScreen {
       for head in firstHead..<min(look.source.heads, firstHead + columns) {
         let place = Rect(x: inner.x + 5 + (head - firstHead) * wide, y: y, width: wide, height: 1)
         drawHead(
-          HeadID(layer: layer, head: head, source: look.source.index), in: place, on: &grid)
+          HeadID(layer: LayerIndex(layer), head: head, source: look.source.index), in: place,
+          on: &grid)
       }
     }
     let left = inner.height - 1 - rows

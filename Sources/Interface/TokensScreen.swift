@@ -239,7 +239,8 @@ struct StepPanel {
       on: &grid)
     let known = detail.sink.filter { !$0.isNaN }
     guard !known.isEmpty else { return }
-    let mine = detail.sink[look.viewpoint.head.layer * detail.heads + look.viewpoint.head.head]
+    let here = look.viewpoint.head
+    let mine = detail.sink[here.layer.value * detail.heads + here.head]
     let mean = known.reduce(0, +) / Float(known.count)
     lines.field(
       "sink",

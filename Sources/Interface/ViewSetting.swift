@@ -74,10 +74,9 @@ public struct ViewSetting: Sendable {
     ViewSetting(name: "layer", values: "a layer number of the file") { view, sources in
       "\(about(view, sources).layers[view.head.layer])"
     } set: { (view, text, sources) throws(SettingError) in
-      let layers = about(view, sources).layers
-      guard let number = Int(text), let index = layers.firstIndex(of: number) else {
-        throw SettingError(
-          "this file has layers \(layers.map(String.init).joined(separator: ", ")), not '\(text)'")
+      let about = about(view, sources)
+      guard let number = Int(text), let index = about.index(of: LayerNumber(number)) else {
+        throw SettingError("this file has layers \(about.layerNames), not '\(text)'")
       }
       view.head.layer = index
     },
@@ -290,9 +289,9 @@ extension Viewpoint {
     guard sources.indices.contains(index), index != head.source else { return }
     let old = sources[head.source], new = sources[index]
     let wasAll = window.keys.count == old.keys && window.queries.count == old.queries
-    let layer = old.layers.indices.contains(head.layer) ? old.layers[head.layer] : 0
+    let layer = old.layers.has(head.layer) ? old.number(of: head.layer) : 0
     head.source = index
-    head.layer = new.layers.firstIndex(of: layer) ?? min(head.layer, new.layers.count - 1)
+    head.layer = new.index(of: layer) ?? min(head.layer, LayerIndex(new.layers.count - 1))
     head.head = min(head.head, new.heads - 1)
     query = min(query, new.queries - 1)
     key = min(key, new.keys - 1)

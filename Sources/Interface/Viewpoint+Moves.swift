@@ -1,4 +1,5 @@
 import Analysis
+import Attention
 import Canvas
 import Sessions
 
@@ -152,10 +153,10 @@ extension Viewpoint {
 
   /// Another layer, the same head.
   mutating func stepLayer(_ step: Int, in source: SourceDescription) -> String? {
-    let wanted = head.layer + step
-    head.layer = min(max(wanted, 0), source.layers.count - 1)
-    guard wanted != head.layer else { return nil }
-    return "This file has layers \(source.layers.map(String.init).joined(separator: ", "))."
+    let wanted = head.layer.value + step
+    head.layer = LayerIndex(min(max(wanted, 0), source.layers.count - 1))
+    guard wanted != head.layer.value else { return nil }
+    return "This file has layers \(source.layerNames)."
   }
 
   /// Through layers and heads as a matrix.
@@ -166,13 +167,13 @@ extension Viewpoint {
     switch action {
     case .left: head.head -= count
     case .right: head.head += count
-    case .up: head.layer -= count
-    case .down: head.layer += count
+    case .up: head.layer.value -= count
+    case .down: head.layer.value += count
     case .pageUp, .home: (head.layer, head.head) = (0, 0)
-    default: (head.layer, head.head) = (source.layers.count - 1, source.heads - 1)
+    default: (head.layer.value, head.head) = (source.layers.count - 1, source.heads - 1)
     }
     head.head = min(max(head.head, 0), source.heads - 1)
-    head.layer = min(max(head.layer, 0), source.layers.count - 1)
+    head.layer = min(max(head.layer, 0), LayerIndex(source.layers.count - 1))
     return head == before ? "There are no more heads this way." : nil
   }
 

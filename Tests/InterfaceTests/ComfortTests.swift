@@ -131,7 +131,7 @@ import Testing
   static func head(_ random: inout Seeded, of sources: [SourceDescription]) -> HeadID {
     let source = Int.random(in: 0..<sources.count, using: &random), about = sources[source]
     return HeadID(
-      layer: Int.random(in: 0..<about.layers.count, using: &random),
+      layer: about.layers.layerIndices.randomElement(using: &random)!,
       head: Int.random(in: 0..<about.heads, using: &random), source: source)
   }
 
@@ -278,7 +278,7 @@ import Testing
       _ = ViewState.read(String(bytes), into: &view, Self.sources)
       let chosen = view
       let about = Self.sources[view.head.source]
-      #expect(about.layers.indices.contains(view.head.layer) && view.head.head < about.heads)
+      #expect(about.layers.has(view.head.layer) && view.head.head < about.heads)
       #expect(view.window.queries.upperBound <= about.queries && !view.window.keys.isEmpty)
       _ = try await Still.grid(backend, width: 100, height: 30) { $0 = chosen }
     }

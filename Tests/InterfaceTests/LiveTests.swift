@@ -133,13 +133,13 @@ import Testing
       #expect(detail.visible.reduce(0, +) == Int32(steps[0].visibleBlocks))
       #expect(steps[0].visibleBlocks == 2 * 2 * 4 && detail.sink.allSatisfy { $0 > 0 && $0 < 1 })
       var skipped = 0
-      for layer in 0..<2 {
+      for layer: LayerIndex in [0, 1] {
         for head in 0..<4 {
           let question = Question.table(
             HeadID(layer: layer, head: head), TableRequest(Self.choice.decode, .row(155)))
           guard case .table(let table) = try await backend.answer(question, at: Frame(tokens: 156))
           else {
-            Issue.record("no table of layer \(layer), head \(head)")
+            Issue.record("no table of layer \(layer.value), head \(head)")
             continue
           }
           skipped += table.skippedBlocks(try Lambda(0.01))
@@ -278,7 +278,7 @@ import Testing
       // By the definition, from the queries and keys of the step after lambda was changed.
       let step = try #require(trunk.last)
       var skipped = 0, visible = 0
-      for layer in 0..<2 {
+      for layer: LayerIndex in [0, 1] {
         for head in 0..<4 {
           let question = Question.table(
             HeadID(layer: layer, head: head), TableRequest(decode, .row(step.position)))

@@ -87,7 +87,7 @@ struct SinksFigure {
       let y = 66 + Double(layer) * high
       sheet.text("L\(look.source.layers[layer])", 58, y + high / 2 + 4, size: 10, .end, ink.dim)
       for head in 0..<heads {
-        let id = HeadID(layer: layer, head: head, source: look.source.index)
+        let id = HeadID(layer: LayerIndex(layer), head: head, source: look.source.index)
         if layer == 0 {
           sheet.text(
             "\(head)", 66 + (Double(head) + 0.5) * wide, 58, size: 10, .middle, ink.dim)
