@@ -45,8 +45,8 @@ public struct ReportRequest: Sendable {
   public var setting: MethodSetting
   /// Those of the dump to report on; nil means all.
   public var layers: [LayerIndex]?
-  /// Head numbers within a layer; nil means all, and those that a layer has not got are passed
-  /// over.
+  /// Head numbers within a layer, each reported once; nil means all, and those that a layer has not
+  /// got are passed over.
   public var heads: [Int]?
   /// Entropy, sink and label of every head, which cost another sweep over its rows.
   public var wantsSummary = true
@@ -74,7 +74,7 @@ extension FileBackend {
     for layer in request.layers ?? heads.layers.layerIndices {
       let chosen =
         request.heads.map { $0.filter { $0 < heads.heads(layer) } } ?? Array(0..<heads.heads(layer))
-      for head in chosen.sorted() {
+      for head in Set(chosen).sorted() {
         let id = HeadID(layer: layer, head: head)
         guard let place = place(id, at: .whole) else {
           try each(try storedReport(id, request))

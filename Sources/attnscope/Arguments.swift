@@ -263,10 +263,12 @@ struct NumberList: ExpressibleByArgument {
     self.numbers = numbers
   }
 
-  /// The places of its numbers among those of some layers, in the order in which they were typed,
-  /// and the number that is missing: a single one, or the first where none is there.
+  /// The places of its numbers among those of some layers, each once and in the order in which they
+  /// were typed, and the number that is missing: a single one, or the first where none is there.
   func layers(among layers: [LayerNumber]) -> (indices: [LayerIndex], missing: LayerNumber?) {
-    let indices = numbers.compactMap { layers.index(of: LayerNumber($0)) }
+    var seen: Set<Int> = []
+    let indices = numbers.filter { seen.insert($0).inserted }
+      .compactMap { layers.index(of: LayerNumber($0)) }
     let missing = numbers.first { single.contains($0) && layers.index(of: LayerNumber($0)) == nil }
     return (indices, (missing ?? (indices.isEmpty ? numbers[0] : nil)).map { LayerNumber($0) })
   }

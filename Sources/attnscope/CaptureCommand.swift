@@ -75,7 +75,7 @@ struct CaptureCommand: ParsableCommand {
     let range = try queryRange(tokens.count)
     tokens = Array(tokens.prefix(range.upperBound))
     try model.check(prompt: tokens)
-    let chosen = Array(Set(try model.layers(layers))).sorted()
+    let chosen = try model.layers(layers).sorted()
     let record = QueryRecord(
       model.config, layers: Set(chosen), budget: .max, exact: dtype == .f32)
     let state = RunState(model)

@@ -66,6 +66,22 @@ extension ProgramTests {
       }
     }
 
+    /// Twice asked for is reported once; a file of masks had more heads than the dump.
+    @Test func aLayerThatIsTypedTwiceIsOne() throws {
+      try Program.scratch { folder in
+        let path = folder + "/m.safetensors"
+        func report(_ layers: String, _ heads: String) throws -> String {
+          try Program.run(
+            "report", Program.sample, "--layers", layers, "--heads", heads, "--tile", "128x64",
+            "--masks", path, "--force"
+          ).output
+        }
+        #expect(try report("12,0-12", "1,0-1") == report("12,0", "0,1"))
+        let about = try json(Program.run("info", path, "--json").output)
+        #expect(about["heads"] as? Int == 2 && about["layers"] as? [Int] == [0, 12])
+      }
+    }
+
     @Test func masksAndOutputsAreWritten() throws {
       try Program.scratch { folder in
         let path = folder + "/m.safetensors"
