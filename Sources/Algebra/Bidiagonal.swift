@@ -10,31 +10,20 @@ struct Bidiagonal {
   /// (m n² - n³ / 3) multiplications.
   init(_ matrix: Matrix) {
     precondition(matrix.rows >= matrix.columns, "a matrix at least as high as wide")
-    let (m, n) = (matrix.rows, matrix.columns)
+    let n = matrix.columns
     var d = [Double](repeating: 0, count: n), e = [Double](repeating: 0, count: max(n - 1, 0))
-    var work = matrix.elements
-    var column = [Double](repeating: 0, count: m), product = [Double](repeating: 0, count: n)
-    work.withUnsafeMutableBufferPointer { work in
-      column.withUnsafeMutableBufferPointer { column in
-        product.withUnsafeMutableBufferPointer { product in
-          for k in 0..<n {
-            let a = work.baseAddress! + k * n + k
-            let v = column.baseAddress!, w = product.baseAddress!
-            let (beta, tau) = reflectColumn(a, stride: n, v, m - k, w, n - k - 1)
-            d[k] = beta
-            guard k + 1 < n else { continue }
+    reflectColumns(of: matrix) { k, a, v, w, height, made in
+      d[k] = made.beta
+      guard k + 1 < n else { return }
             // The first row is done at once, as it says how to reflect from the right; the others
             // take both in one go.
-            addScaled(a + 1, -tau, w, n - k - 1)
-            let (edge, turn) = reflect(a + 1, n - k - 1)
-            e[k] = edge
-            for i in 1..<m - k {
-              let row = a + i * n + 1
-              addScaled(row, -tau * v[i], w, n - k - 1)
-              addScaled(row, -turn * dot(row, a + 1, n - k - 1), a + 1, n - k - 1)
-            }
-          }
-        }
+      addScaled(a + 1, -made.tau, w, n - k - 1)
+      let (edge, turn) = reflect(a + 1, n - k - 1)
+      e[k] = edge
+      for i in 1..<height {
+        let row = a + i * n + 1
+        addScaled(row, -made.tau * v[i], w, n - k - 1)
+        addScaled(row, -turn * dot(row, a + 1, n - k - 1), a + 1, n - k - 1)
       }
     }
     (diagonal, above) = (d, e)
@@ -46,36 +35,42 @@ struct Bidiagonal {
 
 /// The reflection of the column of `height` elements that begins at `a`, its v `[height]`, and w =
 /// v^T of the `width` columns right of it, `[width]`; rows lie `stride` apart.
-func reflectColumn(
-  _ a: UnsafePointer<Double>, stride: Int, _ v: UnsafeMutablePointer<Double>, _ height: Int,
-  _ w: UnsafeMutablePointer<Double>, _ width: Int
-) -> (beta: Double, tau: Double) {
-  for i in 0..<height { v[i] = a[i * stride] }
-  let made = reflect(v, height)
-  for j in 0..<width { w[j] = 0 }
-  addProduct(w, v, a + 1, stride: stride, depth: height, width)
-  return made
-}
-
-/// R of A = Q R by reflections: `[m][n]`, m >= n, gives `[n][n]`; m n² - n³ / 3 multiplications.
-func upperFactor(_ matrix: Matrix) -> Matrix {
+private func reflectColumns(
+  of matrix: Matrix,
+  _ body: (
+    _ k: Int, _ a: UnsafeMutablePointer<Double>, _ v: UnsafeMutablePointer<Double>,
+    _ w: UnsafeMutablePointer<Double>, _ height: Int, _ made: (beta: Double, tau: Double)
+  ) -> Void
+) {
   let (m, n) = (matrix.rows, matrix.columns)
-  precondition(m >= n, "a matrix at least as high as wide")
-  var result = Matrix(rows: n, columns: n), work = matrix.elements
+  var work = matrix.elements
   var column = [Double](repeating: 0, count: m), product = [Double](repeating: 0, count: n)
   work.withUnsafeMutableBufferPointer { work in
     column.withUnsafeMutableBufferPointer { column in
       product.withUnsafeMutableBufferPointer { product in
         for k in 0..<n {
-          let a = work.baseAddress! + k * n + k
+          let a = work.baseAddress! + k * n + k, height = m - k, width = n - k - 1
           let v = column.baseAddress!, w = product.baseAddress!
-          let (beta, tau) = reflectColumn(a, stride: n, v, m - k, w, n - k - 1)
-          for i in 0..<m - k { addScaled(a + i * n + 1, -tau * v[i], w, n - k - 1) }
-          result[k, k] = beta
-          for j in k + 1..<n { result[k, j] = a[j - k] }
+          for i in 0..<height { v[i] = a[i * n] }
+          let made = reflect(v, height)
+          for j in 0..<width { w[j] = 0 }
+          addProduct(w, v, a + 1, stride: n, depth: height, width)
+          body(k, a, v, w, height, made)
         }
       }
     }
+  }
+}
+
+/// R of A = Q R by reflections: `[m][n]`, m >= n, gives `[n][n]`; m n² - n³ / 3 multiplications.
+func upperFactor(_ matrix: Matrix) -> Matrix {
+  let n = matrix.columns
+  precondition(matrix.rows >= n, "a matrix at least as high as wide")
+  var result = Matrix(rows: n, columns: n)
+  reflectColumns(of: matrix) { k, a, v, w, height, made in
+    for i in 0..<height { addScaled(a + i * n + 1, -made.tau * v[i], w, n - k - 1) }
+    result[k, k] = made.beta
+    for j in k + 1..<n { result[k, j] = a[j - k] }
   }
   return result
 }

@@ -246,7 +246,6 @@ private struct Start: Sendable {
     spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
     lambda = command.tiles.chosenLambda.map { max(0, $0) }
     var layer = about.middleLayer
-    // The sample opens on a head of which BLASST prunes a good part.
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
     // The sample opens on a head of which BLASST prunes a good part.
     head = HeadID(
