@@ -70,8 +70,16 @@ public struct Knob<Value>: Sendable {
   public let facts: KnobFacts
   let read: @Sendable (KnobValue) -> Value
 
-  private init(_ facts: KnobFacts, _ read: @escaping @Sendable (KnobValue) -> Value) {
-    (self.facts, self.read) = (facts, read)
+  /// `read` gets values that the range accepts.
+  private init(
+    _ name: String, _ help: String, _ range: KnobFacts.Range, _ standard: KnobValue,
+    _ step: KnobStep, _ isMain: Bool, _ aliases: [String],
+    _ read: @escaping @Sendable (KnobValue) -> Value
+  ) {
+    facts = KnobFacts(
+      name: name, help: help, range: range, standard: standard, step: step, isMain: isMain,
+      aliases: aliases)
+    self.read = read
   }
 }
 
@@ -82,11 +90,9 @@ extension Knob where Value == Double {
     step: KnobStep = .add(0.05), isMain: Bool = false,
     aliases: [String] = []
   ) {
-    self.init(
-      KnobFacts(
-        name: name, help: help, range: .number(range), standard: .number(standard), step: step,
-        isMain: isMain, aliases: aliases)
-    ) { if case .number(let x) = $0 { x } else { standard } }
+    self.init(name, help, .number(range), .number(standard), step, isMain, aliases) {
+      if case .number(let x) = $0 { x } else { standard }
+    }
   }
 }
 
@@ -97,11 +103,9 @@ extension Knob where Value == Int {
     step: KnobStep = .add(1), isMain: Bool = false,
     aliases: [String] = []
   ) {
-    self.init(
-      KnobFacts(
-        name: name, help: help, range: .integer(range), standard: .number(Double(standard)),
-        step: step, isMain: isMain, aliases: aliases)
-    ) { if case .number(let x) = $0 { Int(x) } else { standard } }
+    self.init(name, help, .integer(range), .number(Double(standard)), step, isMain, aliases) {
+      if case .number(let x) = $0 { Int(x) } else { standard }
+    }
   }
 }
 
@@ -111,10 +115,7 @@ extension Knob where Value == Bool {
     _ name: String, _ help: String, standard: Bool, isMain: Bool = false, aliases: [String] = []
   ) {
     self.init(
-      KnobFacts(
-        name: name, help: help, range: .words(["false", "true"]),
-        standard: .word(standard ? "true" : "false"), step: .words, isMain: isMain, aliases: aliases
-      )
+      name, help, .words(["false", "true"]), .word("\(standard)"), .words, isMain, aliases
     ) { if case .word(let text) = $0 { text == "true" } else { standard } }
   }
 }
@@ -127,9 +128,8 @@ where Value: RawRepresentable & CaseIterable & Sendable, Value.RawValue == Strin
     aliases: [String] = []
   ) {
     self.init(
-      KnobFacts(
-        name: name, help: help, range: .words(Value.allCases.map(\.rawValue)),
-        standard: .word(standard.rawValue), step: .words, isMain: isMain, aliases: aliases)
+      name, help, .words(Value.allCases.map(\.rawValue)), .word(standard.rawValue), .words, isMain,
+      aliases
     ) { if case .word(let text) = $0 { Value(rawValue: text) ?? standard } else { standard } }
   }
 }
