@@ -15,8 +15,8 @@ struct Bidiagonal {
     reflectColumns(of: matrix) { k, a, v, w, height, made in
       d[k] = made.beta
       guard k + 1 < n else { return }
-            // The first row is done at once, as it says how to reflect from the right; the others
-            // take both in one go.
+      // The first row is done at once, as it says how to reflect from the right; the others
+      // take both in one go.
       addScaled(a + 1, -made.tau, w, n - k - 1)
       let (edge, turn) = reflect(a + 1, n - k - 1)
       e[k] = edge
@@ -33,8 +33,11 @@ struct Bidiagonal {
   init(diagonal: [Double], above: [Double]) { (self.diagonal, self.above) = (diagonal, above) }
 }
 
-/// The reflection of the column of `height` elements that begins at `a`, its v `[height]`, and w =
-/// v^T of the `width` columns right of it, `[width]`; rows lie `stride` apart.
+/// Reflects one column after another of a copy of a matrix `[m][n]`, m >= n.
+///
+/// `body` gets the column's number k; where its part of `height` = m - k elements begins, in rows
+/// of n; the reflection's v `[height]`; and w = v^T A `[n - k - 1]` of the columns right of it,
+/// which it brings up to date itself.
 private func reflectColumns(
   of matrix: Matrix,
   _ body: (
