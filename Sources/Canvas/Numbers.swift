@@ -43,6 +43,30 @@ public enum Numbers {
     return sign + padded.dropLast(digits) + "." + padded.suffix(digits)
   }
 
+  /// The numbers of a column, each as `format` writes it but with as many decimals as the one that
+  /// has most: points stand under one another.
+  ///
+  /// Example: `column([0.891, 0.0312, nil])` is `0.8910`, `0.0312`, `-`. What is no plain decimal (a
+  /// power of ten, a per cent, an exact 0) stays as it is; nil cannot be known.
+  public static func column(_ values: [Double?], as format: (Double) -> String = short) -> [String]
+  {
+    let texts = values.map { $0.map(format) ?? "-" }
+    let digits = zip(values, texts).compactMap { $0 == 0 ? nil : decimals($1) }.max() ?? 0
+    return zip(values, texts).map { value, text in
+      guard let value, value != 0, decimals(text) != nil else { return text }
+      return fixed(value, digits)
+    }
+  }
+
+  /// Digits behind the point of a plain decimal; nil for any other text.
+  private static func decimals(_ text: String) -> Int? {
+    let parts = text.drop { $0 == "-" }.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count <= 2,
+      parts.allSatisfy({ !$0.isEmpty && $0.allSatisfy { $0.isASCII && $0.isNumber } })
+    else { return nil }
+    return parts.count == 2 ? parts[1].count : 0
+  }
+
   /// As many digits as `width` characters hold, two at least: for cells of a matrix.
   public static func brief(_ x: Double, _ width: Int) -> String {
     guard x.isFinite else { return short(x) }

@@ -1,34 +1,66 @@
 /// Named columns and rows of cells: one value for every printer of columns, whatever the form.
 ///
 /// Example: `Table(["layer", "head"], rows: [["12", "6"]]).text`. Numbers stand to the right, words
-/// (`leftAligned`) to the left.
+/// (`leftAligned`) to the left. A row may end early: its last cell then runs on over the columns
+/// that are left, and makes none of them wider. `Numbers.column` gives the numbers of a column one
+/// number of digits.
 ///
-/// The catch: the text and markdown forms line columns up by the widest cell, so that they need all
-/// rows at once; `csv` does not.
+/// The catch: the text form lines columns up by the widest cell, so that it needs all rows at once;
+/// `csv` does not.
 public struct Table: Sendable {
   /// Headings, from the left.
   public var columns: [String]
   /// Columns whose cells begin at the left.
   public var leftAligned: Set<String>
-  /// `[rows][columns]`
+  /// `[rows][columns]`, or fewer cells where a row ends early.
   public var rows: [[String]]
+  /// Blanks before every line of the text.
+  public var indent = 0
+  /// Blanks between two columns of the text.
+  public var gap = 2
+  /// The headings are a line of the text.
+  private let hasHeading: Bool
 
-  /// As many cells in every row as there are columns.
-  public init(_ columns: [String], leftAligned: Set<String> = [], rows: [[String]] = []) {
+  /// At most as many cells in every row as there are columns.
+  public init(
+    _ columns: [String], leftAligned: Set<String> = [], rows: [[String]] = [], indent: Int = 0
+  ) {
     (self.columns, self.leftAligned, self.rows) = (columns, leftAligned, rows)
+    (self.indent, hasHeading) = (indent, true)
   }
 
-  /// Aligned columns, for a person; a line a row, the last without its end.
+  /// Words in columns without a heading, such as names and what stands behind them.
+  ///
+  /// Example: `Table(listing: [["file", path], ["heads", "9"]], gap: 3).text`. Every row has the
+  /// same number of cells, or ends early.
+  public init(listing rows: [[String]], indent: Int = 0, gap: Int = 2) {
+    columns = (0..<(rows.map(\.count).max() ?? 0)).map { "\($0 + 1)" }
+    (leftAligned, self.rows, hasHeading) = (Set(columns), rows, false)
+    (self.indent, self.gap) = (indent, gap)
+  }
+
+  /// Aligned columns, for a person; a line a row, the last without its end, none with blanks there.
   public var text: String {
-    let lines = [columns] + rows.map { $0.map(Printable.text) }
-    let widths = columns.indices.map { column in lines.map { Width.of($0[column]) }.max() ?? 0 }
-    return lines.map { cells in
-      let padded = cells.indices.map { index -> String in
-        let pad = String(repeating: " ", count: widths[index] - Width.of(cells[index]))
-        return leftAligned.contains(columns[index]) ? cells[index] + pad : pad + cells[index]
-      }
-      return padded.joined(separator: "  ")
-    }.joined(separator: "\n")
+    let lines = ((hasHeading ? [columns] : []) + rows).map { $0.map(Printable.text) }
+    let widths = columns.indices.map { column in
+      lines.map { line in
+        let isWhole = line.count == columns.count || column < line.count - 1
+        return isWhole ? Width.of(line[column]) : 0
+      }.max() ?? 0
+    }
+    return lines.map { line($0, widths) }.joined(separator: "\n")
+  }
+
+  /// A line of the text. A last cell that begins at the left, or runs on, is not filled up.
+  private func line(_ cells: [String], _ widths: [Int]) -> String {
+    let padded = cells.indices.map { index -> String in
+      let isLast = index == cells.count - 1, runsOn = isLast && cells.count < columns.count
+      let pad = String(repeating: " ", count: max(0, widths[index] - Width.of(cells[index])))
+      guard runsOn || leftAligned.contains(columns[index]) else { return pad + cells[index] }
+      return cells[index] + (isLast ? "" : pad)
+    }
+    return String(repeating: " ", count: indent)
+      + padded.joined(separator: String(repeating: " ", count: gap))
   }
 
   /// A table of GitHub Flavored Markdown, with its heading.

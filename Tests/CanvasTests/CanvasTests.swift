@@ -96,6 +96,50 @@ import Testing
     #expect(Numbers.threshold(value) == text)
   }
 
+  /// Points stand under one another, and no digit is made up: zeros behind the point are of the value.
+  @Test(arguments: [
+    ([0.891, 0.03121, 0.006], ["0.8910", "0.0312", "0.0060"]),
+    ([0.5713, 0.02345, nil], ["0.5713", "0.0235", "-"]), ([0, 12.345], ["0", "12.3"]),
+    ([0.1263, 1.0712, 2e-5], ["0.1263", "1.0712", "2.0e-5"]), ([3, 250], ["3.00", "250.00"]),
+    ([.nan, -1.5], ["NaN", "-1.50"]), ([], []),
+  ]) func aColumnHasOneNumberOfDigits(_ values: [Double?], _ texts: [String]) {
+    #expect(Numbers.column(values) == texts)
+  }
+
+  @Test func aColumnOfPerCentsStaysAsItIs() {
+    #expect(Numbers.column([0.1, 0.25], as: Numbers.percent) == ["10.0 %", "25.0 %"])
+  }
+
+  @Test func numbersStandRightAndWordsLeft() {
+    let table = Table(
+      ["n", "word", "x"], leftAligned: ["word"],
+      rows: [["100", "漢", "1"], ["7", "longer", "22"]])
+    #expect(
+      table.text.split(separator: "\n") == [
+        "  n  word     x", "100  漢       1", "  7  longer  22",
+      ])
+    #expect(table.csv == "100,漢,1\n7,longer,22" && table.csvHeading == "n,word,x")
+  }
+
+  /// What runs on makes no column wider, and no line ends in blanks.
+  @Test func aRowMayEndEarly() {
+    let table = Table(
+      listing: [
+        ["", "L1", "L2"], ["pruned", "1.0 %", "2.0 %"], ["moved", "a long sentence"], ["x"],
+      ])
+    #expect(
+      table.text.split(separator: "\n") == [
+        "        L1     L2", "pruned  1.0 %  2.0 %", "moved   a long sentence", "x",
+      ])
+  }
+
+  @Test func aListingHasNoHeading() {
+    #expect(
+      Table(listing: [["a", "1\u{1b}[2J"], ["long", "2"]], indent: 2, gap: 3).text
+        == "  a      1\u{fffd}[2J\n  long   2")
+    #expect(Table(listing: []).text == "" && Table(["a", "b"]).text == "a  b")
+  }
+
   @Test func fixedRoundsHalfAway() {
     #expect(
       Numbers.fixed(-0.04, 1) == "0.0" && Numbers.fixed(2.25, 1) == "2.3"
