@@ -243,15 +243,7 @@ public struct ComparisonTable {
 
   /// Aligned columns, a line a row.
   public var text: String {
-    let lines = [Row(name: "", left: left, right: right)] + rows
-    let names = lines.map { Width.of($0.name) }.max() ?? 0
-    let lefts = lines.filter { $0.right != nil }.map { Width.of($0.left) }.max() ?? 0
-    func padded(_ text: String, _ width: Int) -> String {
-      text + String(repeating: " ", count: max(0, width - Width.of(text)))
-    }
-    return lines.map { row in
-      let text = Printable.text(padded(row.name, names) + "  " + padded(row.left, lefts))
-      return text + (row.right.map { "  " + Printable.text($0) } ?? "") + "\n"
-    }.joined()
+    let cells = rows.map { [$0.name, $0.left] + ($0.right.map { [$0] } ?? []) }
+    return Table(listing: [["", left, right]] + cells).text + "\n"
   }
 }

@@ -48,31 +48,31 @@ struct InfoCommand: ParsableCommand {
     ])
   }
 
-  /// Names in a column, then what they say; made printable at the end, since tokens and model
-  /// names come from the file.
+  /// Names in a column, then what they say.
   private static func text(_ dump: Dump, _ backend: FileBackend) -> String {
     let about = backend.describe()
-    var lines = [
-      "file      \(dump.path)", "format    \(dump.format)",
-      "holds     \(dump.kind.words)\(about.hasValues || dump.kind != .qkv ? "" : " (without V: no output error)")",
-      "model     \(dump.model ?? "not named")",
-      "layers    \(about.layerNames)",
-      "heads     \(about.heads) query heads over \(about.kvHeads) KV heads"
-        + (about.headDim > 0 ? ", dim \(about.headDim)" : ""),
-      "size      \(about.queries) queries x \(about.keys) keys"
-        + (dump.causal
-          ? ", causal, query 0 at position \(about.visibility.offset)"
-          : ", every query sees every key"),
-      "tokens    \(about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined())",
+    let isWithoutValues = dump.kind == .qkv && !about.hasValues
+    let dim = about.headDim > 0 ? ", dim \(about.headDim)" : ""
+    let seen =
+      dump.causal
+      ? "causal, query 0 at position \(about.visibility.offset)" : "every query sees every key"
+    let types = dump.elementTypes.map(\.rawValue).joined(separator: ", ")
+    let rounded = dump.isRounded ? ", read as F32: what float32 does not hold is rounded away" : ""
+    var rows: [[String]] = [
+      ["file", dump.path], ["format", dump.format],
+      ["holds", dump.kind.words + (isWithoutValues ? " (without V: no output error)" : "")],
+      ["model", dump.model ?? "not named"],
+      ["layers", about.layerNames],
+      ["heads", "\(about.heads) query heads over \(about.kvHeads) KV heads\(dim)"],
+      ["size", "\(about.queries) queries x \(about.keys) keys, \(seen)"],
+      ["tokens", about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined()],
+      ["numbers", types + rounded],
     ]
-    lines.append(
-      "numbers   \(dump.elementTypes.map(\.rawValue).joined(separator: ", "))"
-        + (dump.isRounded ? ", read as F32: what float32 does not hold is rounded away" : ""))
     if let tile = about.storedTile {
-      lines.append("blocks    \(tile.rows)x\(tile.keys) query rows x keys")
+      rows.append(["blocks", "\(tile.rows)x\(tile.keys) query rows x keys"])
     }
-    lines += about.guesses.isEmpty ? ["guesses   none"] : about.guesses.map { "guess     \($0)" }
-    lines += dump.remarks.map { "note      \($0)" }
-    return lines.map(Printable.text).joined(separator: "\n")
+    rows += about.guesses.isEmpty ? [["guesses", "none"]] : about.guesses.map { ["guess", $0] }
+    rows += dump.remarks.map { ["note", $0] }
+    return Table(listing: rows, gap: 3).text
   }
 }

@@ -72,11 +72,10 @@ struct LessonCommand: AsyncParsableCommand {
     /// Facts with their kinds, then settings with their values.
     func run() {
       print("Facts of a check; start.NAME is the value when the step began:")
-      for (name, kind) in Fact.kinds.sorted(by: { $0.key < $1.key }) {
-        print("  \(name)  \(kind.rawValue)")
-      }
+      let facts = Fact.kinds.sorted { $0.key < $1.key }.map { [$0.key, $0.value.rawValue] }
+      print(Table(listing: facts, indent: 2).text)
       print("Settings of show:")
-      for setting in ViewSetting.all { print("  \(setting.name)  \(setting.values)") }
+      print(Table(listing: ViewSetting.all.map { [$0.name, $0.values] }, indent: 2).text)
       print("needs: \(Lesson.Need.allCases.map(\.rawValue).joined(separator: " or "))")
     }
   }

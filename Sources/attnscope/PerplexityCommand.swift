@@ -108,20 +108,19 @@ struct PerplexityCommand: ParsableCommand {
 
   /// Aligned columns; the last is the price in nats.
   private func table(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
-    var lines = [
-      "\(Printable.text(model.config.name)), \(model.precision.rawValue), \(tokens) tokens in windows of \(min(size, tokens))",
-      "lambda      sparsity   nll        perplexity   nll - dense",
-    ]
-    for row in rows {
-      let name = row.lambda == 0 ? "dense" : Numbers.threshold(row.lambda)
-      let cells = [
-        (name, 12), (Numbers.percent(row.counts.sparsity), 11), (Numbers.fixed(row.nll, 4), 11),
-        (Numbers.fixed(exp(row.nll), 3), 13), (Numbers.fixed(row.nll - rows[0].nll, 4), 0),
-      ]
-      lines.append(
-        cells.map { $0.0 + String(repeating: " ", count: max(0, $0.1 - $0.0.count)) }.joined())
-    }
-    return lines.joined(separator: "\n")
+    let about =
+      "\(model.config.name), \(model.precision.rawValue), \(tokens) tokens in windows of \(min(size, tokens))"
+    let names = Numbers.column(rows.map { $0.lambda }, as: Numbers.threshold)
+    let table = Table(
+      ["lambda", "sparsity", "nll", "perplexity", "nll - dense"],
+      rows: zip(names, rows).map { name, row in
+        [
+          row.lambda == 0 ? "dense" : name, Numbers.percent(row.counts.sparsity),
+          Numbers.fixed(row.nll, 4), Numbers.fixed(exp(row.nll), 3),
+          Numbers.fixed(row.nll - rows[0].nll, 4),
+        ]
+      })
+    return Printable.text(about) + "\n" + table.text
   }
 
   /// The same numbers at full precision.

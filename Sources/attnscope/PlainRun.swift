@@ -167,16 +167,17 @@ struct RunSummary {
         "; pruned \(counts.totalSkipped) of \(counts.totalVisible) blocks, \(Numbers.percent(counts.sparsity))"
     }
     var lines = [
-      "prefill  \(speed(promptTokens, promptSeconds))\(pruned(prefill))",
-      "decode   \(speed(decoded, decodeSeconds))\(pruned(decode))",
+      ["prefill", "\(speed(promptTokens, promptSeconds))\(pruned(prefill))"],
+      ["decode", "\(speed(decoded, decodeSeconds))\(pruned(decode))"],
     ]
     if !divergences.isEmpty {
       let mean = divergences.reduce(0, +) / Double(divergences.count)
-      lines.append(
-        "shadow   KL(dense || this) mean \(Numbers.short(mean)) worst \(Numbers.short(divergences.max()!)) nats; same most likely token in \(agreements) of \(divergences.count)"
-      )
+      lines.append([
+        "shadow",
+        "KL(dense || this) mean \(Numbers.short(mean)) worst \(Numbers.short(divergences.max()!)) nats; same most likely token in \(agreements) of \(divergences.count)",
+      ])
     }
-    lines.append("ended    \(end)")
-    return lines.joined(separator: "\n")
+    lines.append(["ended", end])
+    return Table(listing: lines).text
   }
 }

@@ -85,11 +85,12 @@ struct PlainSession {
 
   /// Made from the key table, as the help of the screen is.
   private static var help: String {
-    let actions = KeyTable.bindings.map { "\($0.keys.first?.name ?? "")  \($0.name)" }
-    let commands = KeyTable.commands.map { "\($0.text)  \($0.what)" }
-    return
-      (["Views: map, heads, blocks, sinks, tokens, compare.", "Actions, by key or by name:"]
-      + actions + ["Commands:"] + commands).joined(separator: "\n")
+    let actions = KeyTable.bindings.map { [$0.keys.first?.name ?? "", $0.name] }
+    let commands = KeyTable.commands.map { [$0.text, $0.what] }
+    return [
+      "Views: map, heads, blocks, sinks, tokens, compare.", "Actions, by key or by name:",
+      Table(listing: actions).text, "Commands:", Table(listing: commands).text,
+    ].joined(separator: "\n")
   }
 }
 

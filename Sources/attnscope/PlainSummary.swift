@@ -71,17 +71,17 @@ struct ReplaySummary {
 
   /// A line for the recording and one for each of its branches.
   var text: String {
-    var lines = [
+    let heading =
       "recording of \(about.model ?? "a model"), \(about.layers.count) layers, \(about.heads) heads"
-    ]
-    guard let live = about.live else { return Printable.text(lines[0]) }
-    for branch in live.branches {
+    guard let live = about.live else { return Printable.text(heading) }
+    let branches = live.branches.map { branch in
       let origin = branch.parent.map { ", left branch \($0) at token \(branch.fork)" } ?? ""
-      lines.append(
-        "branch \(branch.id)  \(live.lengths[branch.id]) tokens, \(live.promptTokens) of the prompt, \(branch.attention)\(origin)"
-      )
+      return [
+        "branch \(branch.id)",
+        "\(live.lengths[branch.id]) tokens, \(live.promptTokens) of the prompt, \(branch.attention)\(origin)",
+      ]
     }
-    if !live.note.isEmpty { lines.append(live.note) }
-    return lines.map(Printable.text).joined(separator: "\n")
+    return [Printable.text(heading), Table(listing: branches).text, Printable.text(live.note)]
+      .filter { !$0.isEmpty }.joined(separator: "\n")
   }
 }

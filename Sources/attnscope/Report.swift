@@ -198,10 +198,11 @@ extension Report {
 // MARK: Columns
 
 extension Report {
-  /// Numbers that have columns of their own, and short names for them.
-  private static let known: [(name: String, column: String)] = [
-    ("visible_blocks", "visible"), ("skipped_blocks", "skipped"), ("sparsity", "sparsity"),
-    ("dropped_mean", "dropped"), ("dropped_max", "worst"), ("error", "error"),
+  /// Numbers that have columns of their own, short names for them, and what they are written as.
+  private static let known: [(name: String, column: String, unit: Unit)] = [
+    ("visible_blocks", "visible", .blocks), ("skipped_blocks", "skipped", .blocks),
+    ("sparsity", "sparsity", .share), ("dropped_mean", "dropped", .none),
+    ("dropped_max", "worst", .none), ("error", "error", .none),
   ]
   /// Numbers beside those above, in the order they appear. A table of the block-table method
   /// leaves them out: --json has them.
@@ -219,7 +220,7 @@ extension Report {
   }
 
   /// Columns that at least one head fills.
-  private var shown: [(name: String, column: String)] {
+  private var shown: [(name: String, column: String, unit: Unit)] {
     Self.known.filter { item in heads.contains { $0.findings[item.name] != nil } }
   }
 
@@ -228,43 +229,39 @@ extension Report {
     "entropy", "eff.keys", "sink", "on", "pattern", "recall",
   ]
 
-  /// Rounded cells, one row a head.
+  /// Rounded cells, one row a head; the numbers of a column have one number of digits.
   private var table: Table {
     let (shown, extras) = (shown, extras)
+    let columns =
+      shown.map { cells($0.name, $0.unit) } + extras.map { cells($0.name, $0.unit) }
     return Table(
       ["layer", "head"] + shown.map(\.column) + extras.map(\.name) + Self.summaryColumns,
       leftAligned: ["on", "pattern"],
-      rows: heads.map { cells($0, shown.map(\.name), extras) })
+      rows: heads.indices.map { row in
+        place(heads[row]) + columns.map { $0[row] } + summaryCells(heads[row])
+      })
   }
 
-  /// A row. `!` behind the head's number says that something is odd about its values; the
-  /// badges below tell what. An error that cannot be known for want of V says so.
-  private func cells(
-    _ head: HeadReport, _ shown: [String], _ extras: [(name: String, unit: Unit)]
-  ) -> [String] {
-    var cells = [
-      "\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")",
-    ]
-    for name in shown {
-      guard let value = head.number(name) else {
-        let isForValues = name == "error" && !about.hasValues && dump.kind != .mask
-        cells.append(isForValues ? "needs V" : "-")
-        continue
-      }
-      switch name {
-      case "visible_blocks", "skipped_blocks": cells.append("\(Int(value))")
-      case "sparsity": cells.append(Numbers.percent(value))
-      default: cells.append(Numbers.short(value))
-      }
+  /// The numbers of a name, a cell a head; an error that cannot be known for want of V says so.
+  private func cells(_ name: String, _ unit: Unit) -> [String] {
+    let isForValues = name == "error" && !about.hasValues && dump.kind != .mask
+    let cells = Numbers.column(heads.map { $0.number(name) }) { FindingText.number($0, unit) }
+    return zip(heads, cells).map { head, cell in
+      isForValues && head.number(name) == nil ? "needs V" : cell
     }
-    for (name, unit) in extras {
-      cells.append(head.number(name).map { FindingText.number($0, unit) } ?? "-")
-    }
-    guard let summary = head.summary else {
-      return cells + Self.summaryColumns.map { _ in "-" }
-    }
+  }
+
+  /// Where a row is. `!` behind the head's number says that something is odd about its values; the
+  /// badges below tell what.
+  private func place(_ head: HeadReport) -> [String] {
+    ["\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")"]
+  }
+
+  /// What is known of the head itself.
+  private func summaryCells(_ head: HeadReport) -> [String] {
+    guard let summary = head.summary else { return Self.summaryColumns.map { _ in "-" } }
     let sink = token(summary.sink.position).map { " \"\($0)\"" } ?? ""
-    return cells + [
+    return [
       summary.sign + Numbers.fixed(summary.entropy, 2),
       summary.sign + Numbers.fixed(summary.effectiveTokens, 1),
       summary.sign + Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",

@@ -28,9 +28,11 @@ struct MethodsCommand: ParsableCommand {
     }
     for card in cards {
       print("\(card.id)\n  \(card.title): \(card.idea)\n  \(card.source)")
-      for knob in card.knobs {
-        print("  --knob \(knob.name)=\(knob.standard)  (\(knob.rangeText)) \(knob.help)")
+      guard !card.knobs.isEmpty else { continue }
+      let knobs = card.knobs.map {
+        ["--knob \($0.name)=\($0.standard)", "(\($0.rangeText))", $0.help]
       }
+      print(Table(listing: knobs, indent: 2).text)
     }
   }
 
@@ -98,9 +100,6 @@ struct DoctorCommand: AsyncParsableCommand {
             ? ModelArguments.bundled : "not here: samples/get-model.sh brings it"
         ),
       ]
-    let width = facts.map(\.0.count).max() ?? 0
-    for (name, verdict) in facts {
-      print(name + String(repeating: " ", count: width - name.count + 2) + Printable.text(verdict))
-    }
+    print(Table(listing: facts.map { [$0.0, $0.1] }).text)
   }
 }

@@ -57,11 +57,7 @@ struct BenchFigure {
 
   /// Aligned lines of one suite.
   static func table(_ figures: [BenchFigure]) -> String {
-    let names = figures.map { "\($0.suite): \($0.name), \($0.metric)" }
-    let width = names.map(\.count).max() ?? 0
-    return zip(names, figures).map { name, figure in
-      name + String(repeating: " ", count: width - name.count + 2) + figure.text
-    }.joined(separator: "\n")
+    Table(listing: figures.map { ["\($0.suite): \($0.name), \($0.metric)", $0.text] }).text
   }
 
   /// The figure without its name: median, spread, share of the ceiling, ratio to the

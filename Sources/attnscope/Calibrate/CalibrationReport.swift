@@ -80,19 +80,22 @@ struct CalibrationReport {
   var text: String {
     var lines = [Printable.text(name)]
     for phase in phases { lines += text(phase) }
-    for (phase, fit) in fits { lines += ["\(phase.rawValue)  " + Self.text(fit)] }
+    if !fits.isEmpty {
+      lines.append(Table(listing: fits.map { [$0.phase.rawValue, Self.text($0.fit)] }).text)
+    }
     if !prices.isEmpty {
-      lines += [
-        "model, last \(prices[0].tokens) tokens, prefill pruned",
-        Self.row(["target", "lambda", "KL", "perplexity", "dense", "same top token"]),
-      ]
-      lines += prices.map {
-        Self.row([
-          Numbers.percent($0.target), Numbers.threshold($0.lambda), Numbers.short($0.divergence),
-          Numbers.fixed(exp($0.sparse), 3), Numbers.fixed(exp($0.dense), 3),
-          Numbers.percent($0.agreement),
-        ])
-      }
+      let costs = Numbers.column(prices.map { $0.divergence })
+      let lambdas = Numbers.column(prices.map { $0.lambda }, as: Numbers.threshold)
+      let table = Table(
+        ["target", "lambda", "KL", "perplexity", "dense", "same top token"],
+        rows: prices.indices.map { i in
+          [
+            Numbers.percent(prices[i].target), lambdas[i], costs[i],
+            Numbers.fixed(exp(prices[i].sparse), 3), Numbers.fixed(exp(prices[i].dense), 3),
+            Numbers.percent(prices[i].agreement),
+          ]
+        }, indent: 2)
+      lines += ["model, last \(prices[0].tokens) tokens, prefill pruned", table.text]
     }
     return lines.joined(separator: "\n")
   }
@@ -100,48 +103,50 @@ struct CalibrationReport {
   /// One phase's lines.
   private func text(_ phase: PhaseReport) -> [String] {
     let calibration = phase.calibration
-    let grid = [0.1, 0.3, 0.5, 0.7, 0.9]
-    var lines = ["", "\(calibration.phase.rawValue)  \(phase.spec)"]
-    lines.append(
-      Self.row(["length", "blocks"] + grid.map { "λ at " + Numbers.percent($0) } + ["most at λ=1"]))
-    for curve in calibration.curves {
-      lines.append(
-        Self.row(
-          ["\(curve.length)", "\(curve.margins.count)"]
-            + grid.map { curve.lambda(for: $0).map(Numbers.threshold) ?? "-" }
-            + [Numbers.percent(curve.most)]))
+    return ["", "\(calibration.phase.rawValue)  \(phase.spec)", Self.lengths(calibration).text]
+      + (calibration.exponential.map { ["  " + Self.text($0)] } ?? [])
+      + [Self.targets(phase).text]
+  }
+
+  /// The lambda that each length needs for some sparsities.
+  private static func lengths(_ calibration: Calibration) -> Table {
+    let grid = [0.1, 0.3, 0.5, 0.7, 0.9], curves = calibration.curves
+    let lambdas = grid.map { share in
+      Numbers.column(curves.map { $0.lambda(for: share) }, as: Numbers.threshold)
     }
-    if let fit = calibration.exponential { lines.append("  " + Self.text(fit)) }
-    lines.append(
-      Self.row([
-        "target", "exact λ", "dropped", "worst", "error", "λ = a/L: a", "rmse", "a exp(bS)/L",
-      ]))
-    let length = Double(calibration.curves.last?.length ?? 1)
-    for target in phase.targets {
-      let fitted = calibration.exponential.map { $0.factor(target.target) / length }
-      lines.append(
-        Self.row([
-          Numbers.percent(target.target), target.lambda.map(Numbers.threshold) ?? "-",
-          target.dropped.map { Numbers.short($0.mean) } ?? "-",
-          target.dropped.map { Numbers.short($0.max) } ?? "-",
-          target.errorMean.map(Numbers.short) ?? "-",
-          target.inverse.map { Numbers.short($0.a) } ?? "-",
-          target.inverse.map { $0.points.count < 2 ? "1 length" : Numbers.scientific($0.rmse) }
-            ?? "-",
-          fitted.map { $0 > 1 ? "dense" : Numbers.threshold($0) } ?? "-",
-        ]))
-    }
-    return lines
+    return Table(
+      ["length", "blocks"] + grid.map { "λ at " + Numbers.percent($0) } + ["most at λ=1"],
+      rows: curves.indices.map { i in
+        ["\(curves[i].length)", "\(curves[i].margins.count)"] + lambdas.map { $0[i] }
+          + [Numbers.percent(curves[i].most)]
+      }, indent: 2)
+  }
+
+  /// What each target needs and costs; a fit above 1 is dense.
+  private static func targets(_ phase: PhaseReport) -> Table {
+    let targets = phase.targets, fit = phase.calibration.exponential
+    let length = Double(phase.calibration.curves.last?.length ?? 1)
+    let reached = targets.map { $0.lambda == nil ? nil : $0 }
+    let fitted = targets.map { target in fit.map { $0.factor(target.target) / length } }
+    let columns = [
+      targets.map { Numbers.percent($0.target) },
+      Numbers.column(targets.map(\.lambda), as: Numbers.threshold),
+      Numbers.column(reached.map { $0?.dropped?.mean }),
+      Numbers.column(reached.map { $0?.dropped?.max }),
+      Numbers.column(targets.map(\.errorMean)), Numbers.column(targets.map { $0.inverse?.a }),
+      targets.map { target in
+        target.inverse.map { $0.points.count < 2 ? "1 length" : Numbers.scientific($0.rmse) } ?? "-"
+      },
+      Numbers.column(fitted) { $0 > 1 ? "dense" : Numbers.threshold($0) },
+    ]
+    return Table(
+      ["target", "exact λ", "dropped", "worst", "error", "λ = a/L: a", "rmse", "a exp(bS)/L"],
+      rows: targets.indices.map { row in columns.map { $0[row] } }, indent: 2)
   }
 
   /// The fit with what it is worth: R squared, root mean square error and number of points.
   private static func text(_ fit: ExponentialFit) -> String {
     "λ = a exp(b S) / L: a = \(Numbers.fixed(fit.a, fit.a < 1 ? 4 : fit.a < 100 ? 3 : 1)), b = \(Numbers.fixed(fit.b, 3)); R² \(Numbers.fixed(fit.r2, 4)), rmse \(Numbers.short(fit.rmse)) over \(fit.points) points of 10 to 90 %"
-  }
-
-  /// Cells of 13 columns.
-  private static func row(_ cells: [String]) -> String {
-    "  " + cells.map { $0 + String(repeating: " ", count: max(1, 13 - $0.count)) }.joined()
   }
 
   // MARK: JSON
