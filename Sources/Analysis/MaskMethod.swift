@@ -103,7 +103,7 @@ public enum OutputNumbers {
       return
     }
     let tiles = (head.queries + spec.rows - 1) / spec.rows
-    let step = run.isWhole ? 1 : (head.isLong ? max(1, tiles / 64) : 1)
+    let step = run.sampling(head, tiles: tiles, rows: spec.rows)
     let pass = TilePass(
       group, keysPerTile: spec.keys, withValues: true, precision: run.precision,
       threads: run.threads)
@@ -122,8 +122,9 @@ public enum OutputNumbers {
       "error_cosine", cosine(dense[slot].values, sparse[slot].values, head.valueDim),
       title: "mean row cosine")
     if screen != .none {
+      // A count of the sample is none of the head.
       findings.number(
-        "decided_by_bound", Double(sparse[slot].decidedByBound), .blocks,
+        "decided_by_bound", step > 1 ? nil : Double(sparse[slot].decidedByBound), .blocks,
         title: "decided by the bound")
     }
     guard step == 1 else {

@@ -8,7 +8,8 @@ import Tensors
 /// entry, those that hold a kept one. recall: mass R of the dense row on kept entries, mean and
 /// worst row. KL(kept row || dense row) = -ln R, mean. oracle gap: recall of the best kept set of
 /// the same size in each row, minus R, mean. The kept row is renormalised. One sweep over the
-/// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many.
+/// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many: a number of
+/// skipped tiles is then not known.
 ///
 /// Example: `try MaskNumbers(head, set, MethodRun()).recallMean`. The catch: `recall` and `density`
 /// must be read together; keeping all gives recall 1.
@@ -30,8 +31,10 @@ public struct MaskNumbers: Sendable {
   public let divergence: Double?
   /// What the best choice of as many entries would recall more, mean over rows, in 0...1.
   public let oracleGap: Double
-  /// Tiles of 64x64: computed where they hold a kept entry.
+  /// Tiles of 64x64: computed where they hold a kept entry; invisible in rows not looked at.
   public let mask: BlockMask
+  /// Tiles of 64x64 with a visible entry, whether their rows were looked at or not.
+  public let visibleBlocks: Int
   /// Rows looked at; nil when all were.
   public let sampledRows: Int?
 
@@ -68,14 +71,19 @@ public struct MaskNumbers: Sendable {
     mask = BlockMask(
       spec: TileSpec(rows: Self.tile, keys: Self.tile), rowTiles: tiles, keyTiles: wide,
       verdicts: verdicts)
+    visibleBlocks = (0..<tiles).reduce(0) { count, row in
+      let last = min((row + 1) * Self.tile, head.queries) - 1
+      let seen = min(head.visibility.limit(row: last), head.keys)
+      return count + (max(seen, 0) + Self.tile - 1) / Self.tile
+    }
     sampledRows = step > 1 ? sum.rows : nil
   }
 
   /// Adds them to findings, under the names that all masks share.
   public func add(to findings: inout Findings) {
-    findings.number("sparsity", 1 - tileDensity, .share)
-    findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
-    findings.number("skipped_blocks", Double(mask.skippedBlocks), .blocks)
+    findings.blockNumbers(
+      visible: visibleBlocks, skipped: sampledRows == nil ? mask.skippedBlocks : nil,
+      sparsity: 1 - tileDensity)
     findings.dropped(dropped)
     findings.number("density", density, .share, title: "density of entries")
     findings.number("tile_density", tileDensity, .share, title: "density of 64x64 tiles")
@@ -85,13 +93,6 @@ public struct MaskNumbers: Sendable {
     findings.number("oracle_gap", oracleGap, .share, title: "oracle gap")
     if let sampledRows { findings.note("numbers from \(sampledRows) rows, evenly spread") }
   }
-}
-
-extension BlockMask {
-  /// Blocks that some row may see.
-  public var visibleBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .invisible ? 0 : 1) } }
-  /// Blocks that some row may see and that were skipped.
-  public var skippedBlocks: Int { verdicts.reduce(0) { $0 + ($1 == .skipped ? 1 : 0) } }
 }
 
 /// Sums over a tile of rows.

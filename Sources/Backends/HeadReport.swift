@@ -116,9 +116,7 @@ extension FileBackend {
     let lambda = try Lambda(try capability.read(setting, table.queries).lambda)
     let mask = table.mask(lambda)
     var findings = Findings()
-    findings.number("sparsity", table.sparsity(lambda), .share)
-    findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
-    findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
+    findings.blockNumbers(table, lambda)
     findings.dropped(table.droppedMass(lambda))
     for name in ["error", "error_max"] { findings.number(name, nil) }
     findings.field(

@@ -35,8 +35,12 @@ struct PlainSummary {
       try backend.report(ReportRequest(setting)) { head in
         done += 1
         if isLong { say("\(done) of \(about.allHeads.count) heads") }
-        var line =
-          "Layer \(head.layer) head \(head.head): \(Numbers.percent(head.number("sparsity") ?? 0)) of \(head.count("visible_blocks") ?? 0) blocks pruned"
+        var line = "Layer \(head.layer) head \(head.head): "
+        if let share = head.number("sparsity"), let visible = head.count("visible_blocks") {
+          line += "\(Numbers.percent(share)) of \(visible) blocks pruned"
+        } else {
+          line += "pruned blocks are not known"
+        }
         if let dropped = head.droppedMass {
           line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average"
         }

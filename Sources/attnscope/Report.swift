@@ -55,15 +55,26 @@ struct Report {
 
   // MARK: Totals
 
-  /// Adds up a count over all heads that have it.
-  private func sum(_ name: String) -> Int { heads.reduce(0) { $0 + ($1.count(name) ?? 0) } }
+  /// Adds up a count over all heads; nil where it is not known of one of them.
+  private func sum(_ name: String) -> Int? {
+    let counts = heads.compactMap { $0.count(name) }
+    return counts.isEmpty || counts.count < heads.count ? nil : counts.reduce(0, +)
+  }
   /// Blocks that some row sees, of all heads.
-  private var visible: Int { sum("visible_blocks") }
+  private var visible: Int? { sum("visible_blocks") }
   /// Of them, those that were skipped.
-  private var skipped: Int { sum("skipped_blocks") }
-  /// Skipped over visible blocks of all heads together, nil when no block is visible.
+  private var skipped: Int? { sum("skipped_blocks") }
+  /// Skipped over visible blocks of all heads together; where a share of a sample stands for one,
+  /// the shares by their visible blocks. Nil when no block is visible.
   private var sparsity: Double? {
-    visible == 0 ? nil : Double(skipped) / Double(visible)
+    guard let visible, visible > 0 else { return nil }
+    if let skipped { return Double(skipped) / Double(visible) }
+    let shares = heads.compactMap { head in
+      head.number("sparsity").flatMap { share in
+        head.number("visible_blocks").map { share * $0 }
+      }
+    }
+    return shares.count < heads.count ? nil : shares.reduce(0, +) / Double(visible)
   }
 
   /// Rows that entropies and sinks were read from, where not from all.
@@ -187,7 +198,8 @@ extension Report {
       ])
     }
     return .object([
-      ("visible_blocks", .integer(visible)), ("skipped_blocks", .integer(skipped)),
+      ("visible_blocks", .optional(visible, JSON.integer)),
+      ("skipped_blocks", .optional(skipped, JSON.integer)),
       ("sparsity", .optional(sparsity, JSON.number)),
       ("dropped_mass", Self.json(dropped: lost)),
       ("output_error", error), ("sink_rate", rates),
@@ -284,9 +296,14 @@ extension Report {
 
   /// Totals in a sentence, then what the method remarked.
   private var footer: String {
-    guard let sparsity else { return notes.map { "note: \($0)" }.joined(separator: "\n") }
+    guard let sparsity, let visible else {
+      return notes.map { "note: \($0)" }.joined(separator: "\n")
+    }
+    let share = Numbers.percent(sparsity)
+    // Of a sample of rows the share is known and the number is not.
     var line =
-      "total: \(skipped) of \(visible) visible blocks skipped, \(Numbers.percent(sparsity))"
+      skipped.map { "total: \($0) of \(visible) visible blocks skipped, \(share)" }
+      ?? "total: about \(share) of \(visible) visible blocks skipped"
     let decided = heads.compactMap { $0.count("decided_by_bound") }
     if !decided.isEmpty {
       line += "; the int8 bound decided \(decided.reduce(0, +)) of them without their scores"

@@ -167,6 +167,19 @@ extension ProgramTests {
           (try JSONSerialization.jsonObject(with: Data(report.output.utf8))
           as? [String: Any])?["heads"] as? [[String: Any]]
         #expect(heads?.count == 1)
+        let total = try json(report.output)["total"] as? [String: Any] ?? [:]
+        for part in [try #require(heads?.first), total] {
+          switch more.last {
+          case nil:
+            #expect(
+              part["visible_blocks"] as? Int == 157 * 158 / 2 && part["skipped_blocks"] is Int)
+          case "lean": #expect(part["visible_blocks"] is NSNull && part["sparsity"] is NSNull)
+          default:
+            // Of a sample of rows the share is known; how many blocks are skipped is not.
+            #expect(part["visible_blocks"] as? Int == 313 * 314 / 2)
+            #expect(part["skipped_blocks"] is NSNull && part["sparsity"] is Double)
+          }
+        }
         let refused = try Program.run("report", path, "--method", "lucid")
         #expect(
           refused.status == 1 && refused.error.contains("needs a shorter text"), "\(refused.error)")

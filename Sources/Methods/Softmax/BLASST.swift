@@ -159,9 +159,7 @@ public struct BLASST: EngineMethod {
   /// What the table says at this lambda, in shares and blocks of its own tile. These replace the
   /// numbers of 64x64 tiles that every mask has.
   private func numbers(_ table: BlockTable, _ lambda: Lambda, _ findings: inout Findings) {
-    findings.number("sparsity", table.sparsity(lambda), .share)
-    findings.number("visible_blocks", Double(table.visibleBlocks), .blocks)
-    findings.number("skipped_blocks", Double(table.skippedBlocks(lambda)), .blocks)
+    findings.blockNumbers(table, lambda)
     findings.dropped(table.droppedMass(lambda))
   }
 

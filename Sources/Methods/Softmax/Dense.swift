@@ -42,9 +42,7 @@ public struct Dense: EngineMethod {
       return head.visibility.limit(row: last) > index % wide * spec.keys ? .computed : .invisible
     }
     let mask = BlockMask(spec: spec, rowTiles: high, keyTiles: wide, verdicts: verdicts)
-    findings.number("sparsity", 0, .share)
-    findings.number("visible_blocks", Double(mask.visibleBlocks), .blocks)
-    findings.number("skipped_blocks", 0, .blocks)
+    findings.blockNumbers(visible: mask.visibleBlocks, skipped: 0)
     findings.dropped(DroppedMass(mean: 0, max: 0))
     for name in ["density", "tile_density", "recall_mean", "recall_min"] {
       findings.number(name, 1, .share)
