@@ -58,6 +58,9 @@ public struct KnobFacts: Sendable, Hashable {
   public let isMain: Bool
   /// Other names that are understood: a paper's letter for it.
   public let aliases: [String]
+  /// What it does depends on whether other knobs were given: `[` and `]` write down its standard
+  /// before they move another.
+  public internal(set) var isPinned = false
 }
 
 /// A knob with the type its method reads it as.
@@ -73,12 +76,12 @@ public struct Knob<Value>: Sendable {
   /// `read` gets values that the range accepts.
   private init(
     _ name: String, _ help: String, _ range: KnobFacts.Range, _ standard: KnobValue,
-    _ step: KnobStep, _ isMain: Bool, _ aliases: [String],
+    _ step: KnobStep, _ isMain: Bool, _ aliases: [String], isPinned: Bool = false,
     _ read: @escaping @Sendable (KnobValue) -> Value
   ) {
     facts = KnobFacts(
       name: name, help: help, range: range, standard: standard, step: step, isMain: isMain,
-      aliases: aliases)
+      aliases: aliases, isPinned: isPinned)
     self.read = read
   }
 }
@@ -125,11 +128,11 @@ where Value: RawRepresentable & CaseIterable & Sendable, Value.RawValue == Strin
   /// One of the words of an enumeration.
   public init(
     _ name: String, _ help: String, standard: Value, isMain: Bool = false,
-    aliases: [String] = []
+    aliases: [String] = [], isPinned: Bool = false
   ) {
     self.init(
       name, help, .words(Value.allCases.map(\.rawValue)), .word(standard.rawValue), .words, isMain,
-      aliases
+      aliases, isPinned: isPinned
     ) { if case .word(let text) = $0 { Value(rawValue: text) ?? standard } else { standard } }
   }
 }

@@ -140,6 +140,14 @@ public struct MethodCard: Sendable {
     return all
   }
 
+  /// The knobs of a setting as `[` and `]` take them up: where nothing is given, pinned knobs at
+  /// their standard, so that giving another changes that one and nothing else.
+  public func pinned(_ setting: MethodSetting) -> Knobs {
+    guard knobs(of: setting).isEmpty else { return setting.knobs }
+    let pinned = knobs.filter(\.isPinned).map { ($0.name, $0.standard) }
+    return Knobs(uniqueKeysWithValues: pinned)
+  }
+
   /// The knob that `[` and `]` move.
   public var mainKnob: KnobFacts? { knobs.first { $0.isMain } ?? knobs.first }
 }

@@ -20,8 +20,8 @@ extension Model {
   }
 
   /// `[` and `]` of a method without a table: its main knob, a step at a time.
-  /// A default budget that scales with the prompt is pinned by the first step, or moving another
-  /// knob would change it as well.
+  /// Knobs that the card pins are written down by the first step, or moving another would change
+  /// them as well.
   mutating func stepKnob(_ steps: Int) {
     guard var setting = viewpoint.method, let card = source.card(setting.id),
       let knob = card.mainKnob
@@ -35,12 +35,7 @@ extension Model {
       message = "\(knob.name) \(value) is as far as it goes (\(knob.rangeText))."
       return
     }
-    // A number that is given is meant as it is; what is stepped stays what it was, scaled or not.
-    if setting.knobs["budget"] == nil, setting.knobs.isEmpty,
-      let budget = card.knob("budget")
-    {
-      setting.knobs["budget"] = budget.standard
-    }
+    setting.knobs = card.pinned(setting)
     setting.knobs[knob.name] = next
     viewpoint.method = setting
     message = "\(knob.name) = \(next): \(knob.help)."

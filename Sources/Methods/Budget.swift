@@ -25,7 +25,7 @@ struct Budget {
   static let knob = Knob(
     "budget",
     "the paper's numbers as they are, or scaled from its length to this map; a number that is given is meant as it is",
-    standard: Mode.scaled)
+    standard: Mode.scaled, isPinned: true)
 
   /// What is in force, after it was asked which knobs were given.
   private let mode: Mode

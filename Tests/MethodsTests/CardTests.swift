@@ -208,6 +208,28 @@ import Testing
     #expect(findings.field("patches")?.field.rows.count == 5)
   }
 
+  // MARK: Knobs
+
+  /// `[` and `]` move one knob: what else was in force, scaled to the map or not, stays.
+  @Test func steppingMovesOneKnobAlone() throws {
+    let cards = Registry.standard.cards.filter { $0.knobs.contains(where: \.isPinned) }
+    #expect(cards.count >= 4)
+    for card in cards {
+      let fresh = MethodSetting(card.id), knob = try #require(card.mainKnob)
+      let pinned = card.pinned(fresh)
+      #expect(!pinned.isEmpty && card.pinned(MethodSetting(card.id, pinned)) == pinned)
+      let subject = Subject(Self.head(6, n: 200))
+      let before = try Self.examine("\(fresh)", subject)
+      // The main knob at its standard, given: without the pin its number would be meant as it is.
+      var stepped = MethodSetting(card.id, pinned)
+      stepped.knobs[knob.name] = knob.standard
+      let after = try Self.examine("\(stepped)", subject)
+      #expect(after["density"]?.number == before["density"]?.number, "\(stepped)")
+      let given = MethodSetting(card.id, [knob.name: knob.standard])
+      #expect(card.pinned(given) == given.knobs)
+    }
+  }
+
   /// A constant on all logits moves the score by it and leaves the pattern alone: from a pattern it cannot be told.
   @Test func fiqaNeedsLogits() throws {
     let scores = (0..<64).map { Float($0 % 7) - 3 }
