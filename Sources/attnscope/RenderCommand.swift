@@ -6,6 +6,7 @@ import Canvas
 import Formats
 import Glibc
 public import Interface
+import Methods
 import Sessions
 
 /// `attnscope render FILE --layer 12 --head 6 -o map.svg --data map.csv`: a figure without a
@@ -28,6 +29,10 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
+  @Option(
+    help: ArgumentHelp(
+      "A method, ID[:knob=value,..]; `attnscope methods` lists them.", valueName: "method"))
+  var method: String?
   @Option(help: "Layer number (default: the middle one).") var layer: LayerNumber?
   /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number.") var head: Int?
@@ -78,6 +83,9 @@ struct RenderCommand: AsyncParsableCommand {
     }
     for text in set where !text.contains("=") {
       throw ValidationError("--set \(text) is not name=value.")
+    }
+    if method != nil, set.contains(where: { $0.hasPrefix("method=") }) {
+      throw ValidationError("Give the method by --method or by --set method=, not by both.")
     }
   }
 
@@ -142,8 +150,9 @@ struct RenderCommand: AsyncParsableCommand {
   /// The view to draw, by the same settings as on the screen.
   ///
   /// Flags with names of their own are settings like the others and come last, so they win over
-  /// `--set`. Throws `ValidationError` for a setting that does not exist or does not fit, and
-  /// `mismatch` for a layer or a head that is not there.
+  /// `--set`; the method comes first, since a field is one of its own. Throws `ValidationError` for
+  /// a setting that does not exist or does not fit, `KnobError` for a method, and `mismatch` for a
+  /// layer or a head that is not there.
   private func selection(_ about: SourceDescription) throws -> Viewpoint {
     var selection = Viewpoint(about)
     selection.head.layer =
@@ -156,7 +165,14 @@ struct RenderCommand: AsyncParsableCommand {
     // On a terminal a figure is dark unless told otherwise.
     if [.txt, .ansi].contains(chosen), theme == .light { selection.light = false }
     selection.view = view.view
-    var settings = set.map { text in
+    var settings: [(String, String)] = []
+    if let method {
+      // By the rules of `report`; the view then reads the same text.
+      _ = try Registry.standard.setting(
+        method, knobs: [], tiles, queries: about.queries, spec: about.storedTile)
+      settings.append(("method", method))
+    }
+    settings += set.map { text in
       let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       return (String(parts[0]), String(parts[1]))
     }

@@ -208,5 +208,32 @@ extension ProgramTests {
       let result = try Program.run(["render", Program.sample] + arguments)
       #expect(result.status == 2 && result.error.contains(word), "\(result.error)")
     }
+
+    /// The same text as behind `report --method`, and the same picture as by `--set method=`.
+    @Test func renderTakesAMethod() throws {
+      let common = [
+        "render", Program.sample, "--view", "method", "--format", "txt", "--layer", "12", "--head",
+        "6",
+      ]
+      let flag = try Program.run(common + ["--method", "lucid:strength=0.5"])
+      let set = try Program.run(common + ["--set", "method=lucid:strength=0.5"])
+      #expect(flag.status == 0 && flag.output == set.output, "\(flag.error)")
+      let standard = try Program.run(common + ["--method", "lucid"])
+      #expect(standard.output != flag.output)
+      for (more, status, words) in [
+        (["--method", "magic"], Int32(1), "no method"),
+        (["--method", "lucid:strength=9"], 1, "outside"),
+        (["--method", "lucid:strength"], 1, "knob=value"),
+        (["--method", "lucid", "--tile", "64x64"], 2, "--tile, --vote and --order"),
+        (["--method", "lucid", "--set", "method=dense"], 2, "not by both"),
+      ] {
+        let result = try Program.run(common + more)
+        let reported = try Program.run(["report", Program.sample, "--layers", "12"] + more)
+        #expect(
+          result.status == status && result.error.contains(words) && result.output.isEmpty,
+          "\(more): \(result)")
+        if !more.contains("--set") { #expect(result.error.prefix(60) == reported.error.prefix(60)) }
+      }
+    }
   }
 }
