@@ -52,20 +52,42 @@ public struct TokenFacts: Sendable, Hashable {
   /// Rows and columns of an image whose patches are tokens; nil when there is none.
   public var grid: Grid?
 
-  /// The rows and columns of an image's patches.
-  public struct Grid: Sendable, Hashable {
+  /// The rows and columns of an image's patches, which are tokens one after another.
+  ///
+  /// Example: `Grid("24x24@5")?.tokens(of: 600)` is 5..<581. One text form everywhere.
+  public struct Grid: Sendable, Hashable, CustomStringConvertible {
     /// Patches from top to bottom.
     public let rows: Int
     /// Patches from left to right.
     public let columns: Int
+    /// The token of the first patch; nil where the patches are the last tokens, behind class and
+    /// register tokens.
+    public let first: Int?
 
-    /// Both at least 1.
-    public init(rows: Int, columns: Int) { (self.rows, self.columns) = (rows, columns) }
+    /// Both sides at least 1, `first` at least 0.
+    public init(rows: Int, columns: Int, first: Int? = nil) {
+      (self.rows, self.columns, self.first) = (rows, columns, first)
+    }
 
-    /// Reads `24x24`; nil for anything else.
+    /// Reads `24x24` and `24x24@5`; nil for anything else.
     public init?(_ text: String) {
-      guard let sides = TileSpec.sides(text) else { return nil }
-      self.init(rows: sides.rows, columns: sides.keys)
+      let parts = text.split(separator: "@", omittingEmptySubsequences: false).map(String.init)
+      guard let sides = TileSpec.sides(parts[0]), parts.count <= 2 else { return nil }
+      let first = parts.count == 2 ? Int(parts[1]) : nil
+      guard parts.count == 1 || (0...1 << 30).contains(first ?? -1) else { return nil }
+      self.init(rows: sides.rows, columns: sides.keys, first: first)
+    }
+
+    /// The text form.
+    public var description: String { "\(rows)x\(columns)" + (first.map { "@\($0)" } ?? "") }
+
+    /// How many patches there are.
+    public var patches: Int { rows * columns }
+
+    /// The tokens that are patches, of `count`; nil where there are not so many.
+    public func tokens(of count: Int) -> Range<Int>? {
+      let start = first ?? count - patches
+      return start >= 0 && start + patches <= count ? start..<start + patches : nil
     }
   }
 

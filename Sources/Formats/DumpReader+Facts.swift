@@ -116,7 +116,7 @@ extension DumpReader {
     var tokens = metadata.tokens
     var source = path
     if let file = options.tokens {
-      tokens = try Self.readTokens(file)
+      tokens = try readTexts(file)
       source = file
     }
     guard let tokens else { return nil }
@@ -128,24 +128,26 @@ extension DumpReader {
     }
     return tokens
   }
+}
 
-  /// One token a line, or a JSON array of strings. Throws `tooLarge` from 256 MiB on and
-  /// `malformed` when it begins like JSON and is no array of strings.
-  private static func readTokens(_ path: String) throws(FormatError) -> [String] {
-    let file = try MappedFile(path)
-    guard file.bytes.count < 256 << 20 else {
-      throw FormatError(.tooLarge, "too large for a list of tokens (256 MiB at most)", file: path)
-    }
-    if file.bytes.first == UInt8(ascii: "[") {
-      guard let list = try? JSONDecoder().decode([String].self, from: Data(file.bytes)) else {
-        throw FormatError(.malformed, "starts like JSON but is not an array of strings", file: path)
-      }
-      return list
-    }
-    return file.bytes.text(0..<file.bytes.count).split(
-      separator: "\n", omittingEmptySubsequences: false
-    ).map(String.init)
+/// One text a line, or a JSON array of strings: what is said of tokens in a file of its own.
+///
+/// Throws `tooLarge` from 256 MiB on, `malformed` when it begins like JSON and is no array of
+/// strings, and what opening the file throws. The catch: an empty line is an empty text.
+public func readTexts(_ path: String) throws(FormatError) -> [String] {
+  let file = try MappedFile(path)
+  guard file.bytes.count < 256 << 20 else {
+    throw FormatError(.tooLarge, "too large for a list of tokens (256 MiB at most)", file: path)
   }
+  if file.bytes.first == UInt8(ascii: "[") {
+    guard let list = try? JSONDecoder().decode([String].self, from: Data(file.bytes)) else {
+      throw FormatError(.malformed, "starts like JSON but is not an array of strings", file: path)
+    }
+    return list
+  }
+  return file.bytes.text(0..<file.bytes.count).split(
+    separator: "\n", omittingEmptySubsequences: false
+  ).map(String.init)
 }
 
 /// The file's name without its folders: messages have no room for more.

@@ -128,14 +128,6 @@ struct DumpArguments: ParsableArguments {
   func backend(_ dump: Dump) -> FileBackend { FileBackend(dump, tables: .standard) }
 }
 
-/// The texts of tokens, for files that do not hold them. Apart from `DumpArguments`, because
-/// some commands never print a text.
-struct TokenArguments: ParsableArguments {
-  /// A path; nil: the texts in the file, if it has any.
-  @Option(help: ArgumentHelp("Token texts: one a line, or a JSON array.", valueName: "file"))
-  var tokens: String?
-}
-
 /// The flags that say how blocks are decided.
 ///
 /// Example: `--lambda 0.01 --tile hopper --vote group`. What is not said depends on the phase: a

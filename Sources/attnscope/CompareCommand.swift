@@ -22,6 +22,7 @@ struct CompareCommand: AsyncParsableCommand {
 
   @Argument(help: "The first side.") var left: String
   @Argument(help: "The second side.") var right: String
+  @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   /// As the file calls it; nil: the middle one.
   @Option(help: "Layer number, where a side names none.") var layer: LayerNumber?
@@ -55,10 +56,12 @@ struct CompareCommand: AsyncParsableCommand {
   /// prints. Throws `ValidationError` when both sides come out the same.
   func run() async throws {
     let sides = (Side(left), Side(right))
-    let first = try Dump.open(try sides.0.file ?? Sample.path())
-    var parts = [FileBackend(first, tables: .standard)]
+    var options = DumpOptions()
+    options.tokens = texts.tokens
+    let first = try Dump.open(try sides.0.file ?? Sample.path(), options: options)
+    var parts = [try texts.backend(first)]
     if let file = sides.1.file, file != sides.0.file {
-      parts.append(FileBackend(try Dump.open(file), tables: .standard))
+      parts.append(try texts.backend(try Dump.open(file, options: options)))
     }
     let backend = SeveralBackends(parts)
     let about = backend.describe()

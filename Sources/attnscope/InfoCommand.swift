@@ -22,7 +22,7 @@ struct InfoCommand: ParsableCommand {
   /// One block of text, or one object, for each file.
   func run() throws {
     for dump in try self.dump.open(texts) {
-      let backend = self.dump.backend(dump)
+      let backend = try texts.backend(dump)
       print(json ? Self.json(dump, backend).text(pretty: true) : Self.text(dump, backend))
     }
   }
@@ -43,9 +43,27 @@ struct InfoCommand: ParsableCommand {
       ("rounded_to", dump.isRounded ? .string("F32") : .null),
       ("causal", .bool(dump.causal)), ("query_offset", .integer(about.visibility.offset)),
       ("has_v", .bool(about.hasValues)), ("tokens", .integer(about.tokens.count)),
+      (
+        "image_grid",
+        .optional(about.facts.grid) { .array([.integer($0.rows), .integer($0.columns)]) }
+      ),
+      (
+        "image_first_token",
+        .optional(about.facts.grid?.tokens(of: about.keys)?.lowerBound, JSON.integer)
+      ),
+      ("roles", roles(about.facts)),
       ("guesses", .array(about.guesses.map(JSON.string))),
       ("notes", .array(dump.remarks.map(JSON.string))),
     ])
+  }
+
+  /// How many tokens have each role; null where no roles are known.
+  private static func roles(_ facts: TokenFacts) -> JSON {
+    guard !facts.roles.isEmpty else { return .null }
+    return .object(
+      TokenFacts.Role.allCases.map { role in
+        (role.rawValue, .integer(facts.roles.count { $0 == role }))
+      })
   }
 
   /// Names in a column, then what they say.
@@ -68,6 +86,7 @@ struct InfoCommand: ParsableCommand {
       ["tokens", about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined()],
       ["numbers", types + rounded],
     ]
+    rows += about.facts.listing(of: about.keys)
     if let tile = about.storedTile {
       rows.append(["blocks", "\(tile.rows)x\(tile.keys) query rows x keys"])
     }

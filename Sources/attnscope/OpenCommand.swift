@@ -108,13 +108,17 @@ struct OpenCommand: AsyncParsableCommand {
   /// to be opened next, nil when the user left. Throws what opening throws.
   private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
     if let file = files.first, files.count == 1, SafetensorsStream.isRecording(file) {
+      guard !isFirst || (texts.grid == nil && texts.roles == nil) else {
+        throw ValidationError("--grid and --roles are of dumps, and this is a recording.")
+      }
       return try await replay(file)
     }
     var named = dump
     named.files = files
     if !isFirst { (named.query, named.key, named.value) = (nil, nil, nil) }
-    let dumps = try named.open(texts)
-    let parts = dumps.map(named.backend)
+    // What was said of the tokens is about the files that were named beside it.
+    let dumps = try named.open(isFirst ? texts : nil)
+    let parts = try dumps.map(isFirst ? texts.backend : named.backend)
     let start = try Start(
       dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
     let wrong = saved?.problems(parts.map { $0.describe() }) ?? []

@@ -99,7 +99,7 @@ struct RenderCommand: AsyncParsableCommand {
   /// computed. Throws what opening, computing and writing throw.
   func run() async throws {
     for file in [output, data].compactMap({ $0 }) { try checkWritable(file, force: force) }
-    let parts = try dump.open(texts).map(dump.backend)
+    let parts = try dump.open(texts).map(texts.backend)
     let backend = SeveralBackends(parts)
     let selection = try selection(backend.describe())
     let format = chosen ?? .ansi

@@ -74,7 +74,7 @@ struct ReportCommand: ParsableCommand {
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
     var file = fields.map { FieldFile(path: $0) }
     for dump in try self.dump.open(texts) {
-      let backend = self.dump.backend(dump)
+      let backend = try texts.backend(dump)
       for guess in backend.describe().guesses where !json {
         say(Printable.text("\(dump.path): \(guess)"))
       }

@@ -208,6 +208,24 @@ import Testing
     #expect(findings.field("patches")?.field.rows.count == 5)
   }
 
+  /// The patches are the last tokens, or those from the first one that is told on.
+  @Test(arguments: [("3x4", 28), ("3x4@5", 5), ("3x4@28", 28)])
+  func fiqaDrawsThePatches(_ text: String, _ first: Int) throws {
+    let grid = try #require(TokenFacts.Grid(text))
+    #expect(grid.description == text)
+    let subject = Subject(Self.head(4), tokens: TokenFacts(grid: grid))
+    let findings = try Self.examine("attn-fiqa", subject)
+    let said = try #require(findings.series("received"))
+    let image = try #require(findings.field("patches")).field
+    for row in 0..<3 {
+      let start = first + 4 * row
+      #expect(try image.row(row) == Array(said[start..<start + 4]))
+    }
+    let wide = try Self.examine(
+      "attn-fiqa", Subject(Self.head(4), tokens: TokenFacts(grid: .init("3x4@29"))))
+    #expect(wide.field("patches") == nil && wide.notes.contains { $0.contains("3x4@29") })
+  }
+
   // MARK: Knobs
 
   /// `[` and `]` move one knob: what else was in force, scaled to the map or not, stays.

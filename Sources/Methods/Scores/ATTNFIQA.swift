@@ -75,17 +75,15 @@ public struct ATTNFIQA: AttentionMethod {
   /// grid of more patches than tokens becomes a note.
   private func addGrid(_ values: [Float], _ grid: TokenFacts.Grid?, _ findings: inout Findings) {
     guard let grid else { return }
-    let patches = grid.rows * grid.columns
-    guard patches <= values.count else {
-      findings.note("the grid \(grid.rows)x\(grid.columns) has more patches than tokens")
+    guard let patches = grid.tokens(of: values.count) else {
+      findings.note("the grid \(grid) has more patches than there are tokens")
       return
     }
-    // Class and register tokens stand before the patches.
     findings.field(
       "patches",
       WholeField(
         rows: Axis(.row, grid.rows), columns: Axis(.column, grid.columns),
-        values: Array(values.suffix(patches))), .signed, title: "received, on the image")
+        values: Array(values[patches])), .signed, title: "received, on the image")
   }
 }
 
