@@ -29,7 +29,8 @@ extension MaskMethod {
   /// Kept entries, outputs and shared numbers. Throws `Missing`, `CancellationError`.
   /// Also throws what `keep` throws. Without `run.wantsNumbers` only the field `kept` is there.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    var aside = Aside()
+    var aside = Aside(), run = run
+    run.tokens = subject.tokens
     let head = subject.head
     let set = try keep(head, run, &aside)
     var findings = Findings()

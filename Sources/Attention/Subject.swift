@@ -187,6 +187,8 @@ public struct MethodRun: Sendable {
   public var pattern: @Sendable (Head) -> PatternRows
   /// Long heads are read whole, not by a sample: for files.
   public var isWhole = false
+  /// What is known of the tokens of the subject, for methods that see a head alone.
+  public var tokens = TokenFacts()
   /// A table of the head that is there already, for a tile and a lambda; asked before one is
   /// computed.
   public var table: @Sendable (TileSpec, Double) throws -> BlockTable?

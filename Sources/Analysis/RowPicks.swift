@@ -1,0 +1,170 @@
+public import Attention
+import Tensors
+
+/// Kept keys that are picked row by row, or tile by tile, on all threads.
+///
+/// Example: `try RowPicks.rows(head, run) { row, p, limit in TopPicks.largest(8, of: p[..<limit]) }`
+/// keeps the eight heaviest keys of every row. The catch: `pick` runs on several threads at once and
+/// gets rows in no order. Memory: the runs it returns.
+public enum RowPicks {
+  /// Rows of the dense pattern that one thread takes at a time.
+  private static let chunk = 16
+
+  /// `pick` gets a query row, its pattern `[keys]` and how many keys it sees; what it returns is
+  /// kept. Throws `CancellationError`. Cost: the pattern.
+  public static func rows(
+    _ head: Head, _ run: MethodRun,
+    _ pick: @escaping @Sendable (Int, UnsafeBufferPointer<Float>, Int) -> [Range<Int>]
+  ) throws -> KeyRanges {
+    let pattern = run.pattern(head)
+    return KeyRanges(
+      try spread(head.queries, by: chunk, run) { rows in
+        var picks: [[Range<Int>]] = []
+        pattern.withRows(rows) { row, p, _ in
+          picks.append(pick(row, p, head.visibility.limit(row: row)))
+        }
+        return picks
+      })
+  }
+
+  /// The same without a pattern: for methods that decide from Q and K alone. Throws
+  /// `CancellationError`.
+  public static func rows(
+    _ queries: Int, _ run: MethodRun, _ pick: @escaping @Sendable (Int) -> [Range<Int>]
+  ) throws -> KeyRanges {
+    KeyRanges(try spread(queries, by: chunk, run) { rows in rows.map(pick) })
+  }
+
+  /// `body` for chunks of `0..<count`, its results joined in order. Throws `CancellationError`.
+  public static func spread<Value: Sendable>(
+    _ count: Int, by chunk: Int, _ run: MethodRun,
+    _ body: @escaping @Sendable (Range<Int>) -> [Value]
+  ) throws -> [Value] {
+    let parts = Gathered<[Value]>()
+    run.threads.forEach(0..<(count + chunk - 1) / chunk, isCancelled: run.isCancelled) { item in
+      parts.add(item, body(item * chunk..<min((item + 1) * chunk, count)))
+    }
+    try run.checkCancellation()
+    return parts.inOrder.flatMap { $0 }
+  }
+}
+
+/// The largest entries of a row.
+public enum TopPicks {
+  /// Indices of the `count` largest, ties to the lower index, ascending. Cost one selection, not a
+  /// sort of the row.
+  public static func largest(_ count: Int, of row: UnsafeBufferPointer<Float>) -> [Int] {
+    guard count < row.count else { return Array(row.indices) }
+    guard count > 0 else { return [] }
+    var heap = [Entry](), rest = 0
+    heap.reserveCapacity(count)
+    // The least of the chosen on top: a later equal value never replaces an earlier one.
+    while rest < count {
+      heap.append(Entry(value: row[rest], index: rest))
+      rest += 1
+    }
+    for start in stride(from: count / 2 - 1, through: 0, by: -1) { sink(&heap, start) }
+    for index in rest..<row.count where row[index] > heap[0].value {
+      heap[0] = Entry(value: row[index], index: index)
+      sink(&heap, 0)
+    }
+    return heap.map(\.index).sorted()
+  }
+
+  /// The smallest number of largest entries whose sum reaches `share` of the row's own sum,
+  /// ascending indices; at least one. Cost a sort of the row.
+  public static func mass(_ share: Double, of row: UnsafeBufferPointer<Float>) -> [Int] {
+    let total = row.reduce(0.0) { $0 + Double($1) }
+    let order = row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
+    var sum = 0.0, count = 0
+    for index in order {
+      guard count == 0 || sum < share * total else { break }
+      sum += Double(row[index])
+      count += 1
+    }
+    return order.prefix(count).sorted()
+  }
+
+  /// Ascending indices as runs of neighbours.
+  public static func runs(_ indices: [Int]) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for index in indices {
+      if let last = runs.last, last.upperBound == index {
+        runs[runs.count - 1] = last.lowerBound..<index + 1
+      } else {
+        runs.append(index..<index + 1)
+      }
+    }
+    return runs
+  }
+
+  private struct Entry {
+    let value: Float
+    let index: Int
+
+    /// Leaves before the other: smaller, or as large and later.
+    func isLess(_ other: Entry) -> Bool {
+      value != other.value ? value < other.value : index > other.index
+    }
+  }
+
+  private static func sink(_ heap: inout [Entry], _ start: Int) {
+    var at = start
+    while true {
+      var least = at
+      for child in [2 * at + 1, 2 * at + 2] where child < heap.count {
+        if heap[child].isLess(heap[least]) { least = child }
+      }
+      guard least != at else { return }
+      heap.swapAt(at, least)
+      at = least
+    }
+  }
+}
+
+/// Dense attention pooled to square blocks: what an oracle of blocks looks at.
+public struct BlockMass: Sendable {
+  /// What a block says of its entries.
+  public enum Pooling: Sendable {
+    /// Their sum.
+    case sum
+    /// The largest.
+    case max
+  }
+
+  /// Query blocks.
+  public let high: Int
+  /// Key blocks.
+  public let wide: Int
+  /// `[high * wide]`, a row of blocks after the other.
+  public let values: [Double]
+
+  /// Blocks of `size` tokens on a side. Throws `CancellationError`. Cost: the pattern.
+  public init(_ head: Head, size: Int, _ pooling: Pooling, _ run: MethodRun) throws {
+    high = (head.queries + size - 1) / size
+    wide = (head.keys + size - 1) / size
+    let pattern = run.pattern(head), wide = wide
+    values = try RowPicks.spread(high, by: 1, run) { blocks in
+      blocks.flatMap { block -> [Double] in
+        var sums = [Double](repeating: 0, count: wide)
+        let rows = block * size..<Swift.min((block + 1) * size, head.queries)
+        pattern.withRows(rows) { row, p, _ in
+          for key in 0..<head.visibility.limit(row: row) {
+            switch pooling {
+            case .sum: sums[key / size] += Double(p[key])
+            case .max: sums[key / size] = Swift.max(sums[key / size], Double(p[key]))
+            }
+          }
+        }
+        return sums
+      }
+    }
+  }
+
+  /// A row of blocks, as far as its last query sees: `[visible key blocks]`.
+  public func row(_ block: Int, _ head: Head, size: Int) -> [Double] {
+    let last = Swift.min((block + 1) * size, head.queries) - 1
+    let seen = (head.visibility.limit(row: last) + size - 1) / size
+    return Array(values[block * wide..<block * wide + seen])
+  }
+}

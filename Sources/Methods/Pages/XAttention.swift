@@ -1,0 +1,113 @@
+public import Analysis
+public import Attention
+import Tensors
+
+/// XAttention: blocks weighed by sums along antidiagonals of the scores.
+///
+/// Queries and keys are taken `stride` at a time: query group a is the concatenation of its rows in
+/// reversed order, key group b that of its rows in order, so that their product sums the scores of
+/// an antidiagonal of an S x S square. P = softmax over key groups of these sums / S, causal by
+/// groups. A block of B x B tokens weighs the sum of its groups; every query block keeps the fewest
+/// key blocks that hold a share `threshold` of its weight. Paper: Xu et al., "XAttention", ICML
+/// 2025, arXiv 2503.16428 (B = 128, S = 8 or 16, threshold 0.9). A group at the ragged end counts
+/// the rows it has. Findings: those of every mask and the field `score` `[query blocks, key
+/// blocks]`. Needs Q and K. Cost (n / S)² products of length S d, that is n² d / S.
+public struct XAttention: MaskMethod {
+  static let threshold = Knob(
+    "threshold", "share of a query block's weight to keep", 0...1, standard: 0.9,
+    step: .add(0.05), isMain: true, aliases: ["tau", "p"])
+  static let stride = Knob(
+    "stride", "rows that are summed along an antidiagonal", 1...256, standard: 16,
+    step: .multiply(2), aliases: ["S"])
+  static let block = Knob(
+    "block", "tokens of a block", 1...4096, standard: 128, step: .multiply(2), aliases: ["B"])
+
+  public static let card = MethodCard(
+    id: "xattention", title: "XAttention", family: "search",
+    idea: "Weigh a block by its antidiagonals: each crosses every vertical and slash line.",
+    source: "Xu et al., XAttention, ICML 2025, arXiv 2503.16428", needs: [.queryKey],
+    knobs: [threshold.facts, stride.facts, block.facts, Budget.knob.facts], mainField: "kept",
+    mainNumber: "recall_mean", denseKnobs: ["threshold": .number(1)])
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
+    let budget = Budget(knobs, of: ["stride", "block"], keys: head.keys, reference: 16 * 1024)
+    let size = budget.block(knobs[Self.block])
+    let step = min(budget.block(knobs[Self.stride]), size), share = knobs[Self.threshold]
+    budget.note(["block": size, "stride": step], &aside)
+    let groups = AntidiagonalScores(head, query.floats(), key.floats(), stride: step)
+    let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
+    let perBlock = size / step
+    let rows = try RowPicks.spread(high, by: 1, run) { blocks -> [[Double]] in
+      blocks.map { a in
+        var sums = [Double](repeating: 0, count: wide)
+        for group in a * perBlock..<min((a + 1) * perBlock, groups.high) {
+          for (b, p) in groups.row(group).enumerated() { sums[b / perBlock] += p }
+        }
+        return sums
+      }
+    }
+    aside.selection = groups.products
+    aside.findings.field(
+      "score",
+      WholeField(
+        rows: Axis(.block, high, span: size, tokens: head.queries),
+        columns: Axis(.block, wide, span: size, tokens: head.keys),
+        values: rows.flatMap { $0.map { Float($0) / Float(perBlock) } }),
+      .weights, title: "antidiagonal score of a block")
+    return BlockPicks.set(head, size: size) { a, seen in
+      share >= 1
+        ? Array(0..<seen) : BlockPicks.cumulative(share, of: Array(rows[a].prefix(seen)))
+    }
+  }
+}
+
+/// Softmax of the antidiagonal sums, a group of queries at a time.
+struct AntidiagonalScores: Sendable {
+  /// Groups of queries, and of keys.
+  let high: Int
+  let wide: Int
+  private let head: Head
+  private let stride: Int
+  private let query: [Float]
+  private let key: [Float]
+
+  /// Query `[queries * dim]`, key `[keys * dim]`; `stride` rows a group.
+  init(_ head: Head, _ query: [Float], _ key: [Float], stride: Int) {
+    (self.head, self.query, self.key, self.stride) = (head, query, key, stride)
+    high = (head.queries + stride - 1) / stride
+    wide = (head.keys + stride - 1) / stride
+  }
+
+  /// Query-key products that all groups take together: one a row of each square.
+  var products: Int {
+    (0..<high).reduce(0) { $0 + visible($1) * stride }
+  }
+
+  /// Key groups that the last query of a group sees.
+  private func visible(_ group: Int) -> Int {
+    let last = min((group + 1) * stride, head.queries) - 1
+    return (head.visibility.limit(row: last) + stride - 1) / stride
+  }
+
+  /// `[visible key groups]`, sums to 1.
+  func row(_ group: Int) -> [Double] {
+    let dim = head.dim
+    let scores = (0..<visible(group)).map { other -> Double in
+      var sum = 0.0
+      for r in 0..<stride {
+        let i = group * stride + stride - 1 - r, j = other * stride + r
+        guard i < head.queries, j < head.keys else { continue }
+        for c in 0..<dim { sum += Double(query[i * dim + c]) * Double(key[j * dim + c]) }
+      }
+      return sum * head.scale / Double(stride)
+    }
+    return FlexSearch.softmax(scores)
+  }
+}
