@@ -14,6 +14,12 @@ public protocol MaskMethod: EngineMethod {
   func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet
 }
 
+/// A mask that depends on the rows before: a cache that evicts, a vote at the end of a prompt.
+///
+/// It is replayed over the rows of a dump. An engine that gives one row at a time has no such
+/// history, so that the registry does not hand these to one.
+public protocol ReplayedMask: MaskMethod {}
+
 /// What a mask method says beside its mask.
 public struct Aside: Sendable {
   /// What is added after the shared findings, and over those of the same name.

@@ -1,3 +1,4 @@
+import Analysis
 public import Attention
 
 /// Every method there is: one line each. Nothing registers itself, and no other room names a
@@ -48,6 +49,11 @@ public struct Registry: Sendable {
     Quest.self,
     MoBA.self,
     DuoAttention.self,
+    SnapKV.self,
+    H2O.self,
+    TOVA.self,
+    KeyNorm.self,
+    KeyDiff.self,
     TopK.self,
     TopP.self,
     BlockTopK.self,
@@ -81,13 +87,15 @@ public struct Registry: Sendable {
   /// A method that an engine can run. Throws what `make` throws, and `KnobError` for methods that
   /// only describe attention, naming those that can.
   public func makeEngine(_ setting: MethodSetting) throws(KnobError) -> any EngineMethod {
-    guard let method = try make(setting) as? any EngineMethod else {
-      let able = methods.filter { $0 is any EngineMethod.Type }.map { $0.card.id }
-      throw KnobError(
-        "\(setting.id) describes attention and cannot run in the engine; these can: \(able.joined(separator: ", "))"
-      )
-    }
-    return method
+    let method = try make(setting)
+    if let engine = method as? any EngineMethod, !(method is any ReplayedMask) { return engine }
+    let able = methods.filter { $0 is any EngineMethod.Type && !($0 is any ReplayedMask.Type) }
+    let why =
+      method is any ReplayedMask
+      ? "depends on the rows before and is replayed over a dump" : "describes attention"
+    throw KnobError(
+      "\(setting.id) \(why): it cannot run in the engine; these can: \(able.map { $0.card.id }.joined(separator: ", "))"
+    )
   }
 
   /// The sentence for an id that is not there.

@@ -1,0 +1,91 @@
+import Analysis
+import Attention
+import Tensors
+
+/// A cache of bounded size, replayed row by row: what is evicted is gone for every later query.
+///
+/// At each query the new keys come in, the query attends to what is alive, and then keys leave until
+/// the cache fits. The kept row is what was alive when the query attended, its own key included, so
+/// that it holds one key more than the cache. Weights are those of the dense row renormalised over
+/// the living, as a model that never saw the others would compute them from these Q and K; what it
+/// would have computed in later layers is not known from a dump.
+struct Eviction {
+  /// Whom the cache loses next, of the living; `protected` ones stay.
+  protocol Policy {
+    /// Sees the weights `[living]` of a query on the living, which are ascending keys.
+    mutating func see(_ living: [Int], _ weights: [Double])
+    /// The index into `living` of who goes, among the first `open` of them.
+    mutating func victim(_ living: [Int], open: Int) -> Int
+  }
+
+  /// Keys that the cache holds.
+  let size: Int
+  /// The last so many keys that are never evicted.
+  let recent: Int
+
+  /// The kept rows. Throws `CancellationError`. Cost: the pattern, and `size` steps a row.
+  func replay(_ head: Head, _ policy: inout some Policy, _ run: MethodRun) throws -> KeyRanges {
+    var living: [Int] = [], next = 0, rows: [[Range<Int>]] = []
+    let pattern = run.pattern(head)
+    for start in stride(from: 0, to: head.queries, by: 64) {
+      try run.checkCancellation()
+      pattern.withRows(start..<min(start + 64, head.queries)) { row, p, _ in
+        let limit = head.visibility.limit(row: row)
+        living += next..<max(next, limit)
+        next = max(next, limit)
+        let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
+        policy.see(living, living.map { mass > 0 ? Double(p[$0]) / mass : 0 })
+        rows.append(TopPicks.runs(living))
+        while living.count > size {
+          let open = living.firstIndex { $0 >= next - recent } ?? living.count
+          // Where the protected ones alone are too many, the oldest of them goes.
+          living.remove(at: open == 0 ? 0 : policy.victim(living, open: open))
+        }
+      }
+    }
+    return KeyRanges(rows)
+  }
+
+  /// The kept set, and what the policies report alike: living keys by query, rows lived by key, and
+  /// how many of the first four keys are alive at the end.
+  func keep(
+    _ head: Head, _ policy: inout some Policy, _ run: MethodRun, _ aside: inout Aside
+  ) throws -> KeptSet {
+    let ranges = try replay(head, &policy, run)
+    var lived = [Float](repeating: 0, count: head.keys), alive: [Float] = []
+    for row in 0..<head.queries {
+      let runs = ranges.runs(row: row)
+      alive.append(Float(runs.reduce(0) { $0 + $1.count }))
+      for run in runs { for key in run { lived[key] += 1 } }
+    }
+    aside.findings.series(
+      "alive", Axis(.query, head.queries), alive, .count, title: "keys alive, by query")
+    aside.findings.series(
+      "lived", Axis(.key, head.keys), lived, .count, title: "queries that a key lived for")
+    let last = ranges.runs(row: head.queries - 1)
+    let first = (0..<min(4, head.keys)).filter { key in last.contains { $0.contains(key) } }
+    aside.findings.number(
+      "first_kept", Double(first.count), .count, title: "of the first four keys alive at the end")
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    set.keep(ranges)
+    return set
+  }
+
+  /// The cache's size, which every policy has.
+  static let knob = Knob(
+    "cache", "keys that the cache holds", 1...1 << 30, standard: 2048, step: .multiply(2),
+    isMain: true, aliases: ["size"])
+
+  /// Nothing is evicted where the cache holds all.
+  static let dense: Knobs = ["cache": .number(Double(1 << 30))]
+
+  /// The size in force, which the note names. Sizes are scaled from 16k tokens.
+  static func size(_ knobs: CheckedKnobs, _ head: Head, _ aside: inout Aside) -> (
+    size: Int, budget: Budget
+  ) {
+    let budget = Budget(knobs, of: ["cache"], keys: head.keys, reference: 16 * 1024)
+    let size = budget.tokens(knobs[knob])
+    budget.note(["cache": size], &aside)
+    return (size, budget)
+  }
+}

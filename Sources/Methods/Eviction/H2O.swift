@@ -1,0 +1,53 @@
+public import Analysis
+public import Attention
+
+/// H2O, heavy hitters: keys that gathered the most attention so far stay, and the last ones.
+///
+/// Every key sums the weights it got from the queries it lived to see. When the cache is full the
+/// key with the smallest sum goes, the last `recent` share of the cache excepted; ties to the lower
+/// key. Paper: Zhang et al., "H2O", NeurIPS 2023, arXiv 2306.14048 (half heavy, half recent). A key
+/// that came late had less time to gather: that is the method's known bias. Findings: those of every
+/// mask, `alive`, `lived`, `first_kept`, and the series `gathered` along keys. Cost n cache.
+public struct H2O: ReplayedMask {
+  static let recent = Knob(
+    "recent", "share of the cache for the last keys", 0...1, standard: 0.5, step: .add(0.1))
+
+  public static let card = MethodCard(
+    id: "h2o", title: "H2O", family: "eviction",
+    idea: "Evict the key that gathered the least attention so far, never the last ones.",
+    source: "Zhang et al., H2O, NeurIPS 2023, arXiv 2306.14048",
+    knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts], mainField: "kept",
+    mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    let size = Eviction.size(knobs, head, &aside).size
+    var policy = Gathered(keys: head.keys)
+    let recent = Int((Double(size) * knobs[Self.recent]).rounded())
+    let set = try Eviction(size: size, recent: recent).keep(head, &policy, run, &aside)
+    aside.findings.series(
+      "gathered", Axis(.key, head.keys), policy.sums.map(Float.init), .none,
+      title: "attention a key gathered")
+    return set
+  }
+
+  /// Sums of weights by key.
+  private struct Gathered: Eviction.Policy {
+    var sums: [Double]
+
+    init(keys: Int) { sums = [Double](repeating: 0, count: keys) }
+
+    mutating func see(_ living: [Int], _ weights: [Double]) {
+      for (key, weight) in zip(living, weights) { sums[key] += weight }
+    }
+
+    func victim(_ living: [Int], open: Int) -> Int {
+      (0..<open).min { sums[living[$0]] < sums[living[$1]] } ?? 0
+    }
+  }
+}

@@ -1,0 +1,130 @@
+public import Analysis
+public import Attention
+import Tensors
+
+/// Key norms: keys of small length are looked at, so that long ones go.
+///
+/// When the cache is full the key with the largest ||k|| goes, the last `recent` excepted; ties to
+/// the lower key. It needs no attention weights at all. Paper: Devoto et al., "A Simple and
+/// Effective L2 Norm-Based Strategy for KV Cache Compression", EMNLP 2024, arXiv 2406.11430; it
+/// leaves the first layers alone, where the relation does not hold. Findings: those of every mask,
+/// `alive`, `lived`, `first_kept`, and the series `norm` along keys. Needs Q and K. Cost n cache.
+public struct KeyNorm: ReplayedMask {
+  static let recent = Knob("recent", "last keys that stay", 0...1 << 30, standard: 0)
+
+  public static let card = MethodCard(
+    id: "key-norm", title: "Key norms", family: "eviction",
+    idea: "Evict the longest key: short ones are those that are looked at.",
+    source: "Devoto et al., L2 Norm-Based KV Cache Compression, 2024, arXiv 2406.11430",
+    needs: [.queryKey], knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts],
+    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
+    let size = Eviction.size(knobs, head, &aside).size
+    var policy = Longest(norms: KeyVectors(key).norms)
+    aside.findings.series(
+      "norm", Axis(.key, head.keys), policy.norms.map(Float.init), .none, title: "length of a key")
+    return try Eviction(size: size, recent: knobs[Self.recent]).keep(head, &policy, run, &aside)
+  }
+
+  private struct Longest: Eviction.Policy {
+    let norms: [Double]
+
+    func see(_ living: [Int], _ weights: [Double]) {}
+
+    func victim(_ living: [Int], open: Int) -> Int {
+      (0..<open).min { norms[living[$0]] > norms[living[$1]] } ?? 0
+    }
+  }
+}
+
+/// KeyDiff: keys that are like the others go, keys that stand apart stay.
+///
+/// The anchor is the mean of the living keys, each divided by its length; when the cache is full
+/// the key whose cosine with the anchor is largest goes, the last `recent` excepted; ties to the
+/// lower key. Paper: Park et al., "KeyDiff", 2025, arXiv 2504.15364. The paper evicts after blocks
+/// of tokens; here after each. Findings: those of every mask, `alive`, `lived`, `first_kept`. Needs
+/// Q and K. Cost n cache d.
+public struct KeyDiff: ReplayedMask {
+  static let recent = Knob("recent", "last keys that stay", 0...1 << 30, standard: 0)
+
+  public static let card = MethodCard(
+    id: "keydiff", title: "KeyDiff", family: "eviction",
+    idea: "Evict the key that is most like the mean of all: those that stand apart stay.",
+    source: "Park et al., KeyDiff, 2025, arXiv 2504.15364", needs: [.queryKey],
+    knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts], mainField: "kept",
+    mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
+    let size = Eviction.size(knobs, head, &aside).size
+    var policy = Likeness(units: KeyVectors(key).units)
+    return try Eviction(size: size, recent: knobs[Self.recent]).keep(head, &policy, run, &aside)
+  }
+
+  /// The anchor follows the living: sums of their unit vectors.
+  private struct Likeness: Eviction.Policy {
+    let units: [[Double]]
+    private var sum: [Double]
+    private var last = -1
+
+    init(units: [[Double]]) {
+      self.units = units
+      sum = [Double](repeating: 0, count: units.first?.count ?? 0)
+    }
+
+    mutating func see(_ living: [Int], _ weights: [Double]) {
+      for key in living where key > last {
+        for c in sum.indices { sum[c] += units[key][c] }
+      }
+      last = max(last, living.last ?? -1)
+    }
+
+    mutating func victim(_ living: [Int], open: Int) -> Int {
+      // All cosines share the anchor's length.
+      func likeness(_ index: Int) -> Double {
+        let unit = units[living[index]]
+        return sum.indices.reduce(0) { $0 + unit[$1] * sum[$1] }
+      }
+      let all = (0..<open).map(likeness)
+      let index = all.indices.min { all[$0] > all[$1] } ?? 0
+      for c in sum.indices { sum[c] -= units[living[index]][c] }
+      return index
+    }
+  }
+}
+
+/// Keys in double precision.
+struct KeyVectors {
+  /// `[keys][d]`
+  let rows: [[Double]]
+
+  /// K `[keys, d]`.
+  init(_ key: Tensor) {
+    let dim = key.shape[1], values = key.floats()
+    rows = (0..<key.shape[0]).map { row in
+      values[row * dim..<(row + 1) * dim].map(Double.init)
+    }
+  }
+
+  /// `[keys]`
+  var norms: [Double] { rows.map { $0.reduce(0) { $0 + $1 * $1 }.squareRoot() } }
+
+  /// `[keys][d]`, of length 1; a key of zeros stays zeros.
+  var units: [[Double]] {
+    zip(rows, norms).map { row, norm in norm > 0 ? row.map { $0 / norm } : row }
+  }
+}

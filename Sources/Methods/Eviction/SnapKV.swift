@@ -1,0 +1,75 @@
+public import Analysis
+public import Attention
+
+/// SnapKV: at the end of the prompt its last queries vote which keys the answer may see.
+///
+/// The last `window` queries of the prompt sum their weights by key; sums are pooled by the largest
+/// of `kernel` neighbours, so that what stands beside a chosen key comes along. The
+/// `cache - window` best keys before the window are kept, and the window. The prompt itself is read
+/// dense; every later query sees the kept ones and what came after. Paper: Li et al., "SnapKV",
+/// NeurIPS 2024, arXiv 2404.14469 (window 32, kernel 7, cache 2048). `prompt` says where the prompt
+/// ends; 0 is the middle of the keys, since a saved prompt has no answer. Findings: those of every
+/// mask (over all rows, the dense ones too), `answer_recall` (over the rows after the prompt) and
+/// the series `votes` along keys. Cost window n.
+public struct SnapKV: ReplayedMask {
+  static let window = Knob(
+    "window", "last queries of the prompt that vote", 1...1 << 20, standard: 32,
+    step: .multiply(2))
+  static let kernel = Knob("kernel", "neighbours that votes are pooled over", 1...1024, standard: 7)
+  static let prompt = Knob(
+    "prompt", "tokens of the prompt; 0 is half of the keys", 0...1 << 30, standard: 0,
+    step: .add(16))
+
+  public static let card = MethodCard(
+    id: "snapkv", title: "SnapKV", family: "eviction",
+    idea: "The prompt's last queries vote once which of its keys the answer may see.",
+    source: "Li et al., SnapKV, NeurIPS 2024, arXiv 2404.14469",
+    knobs: [
+      Eviction.knob.facts, window.facts, kernel.facts, prompt.facts, Budget.knob.facts,
+    ], mainField: "kept", mainNumber: "answer_recall", denseKnobs: Eviction.dense)
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    let size = Eviction.size(knobs, head, &aside).size
+    let wanted = knobs[Self.prompt] > 0 ? knobs[Self.prompt] : head.keys / 2
+    let prompt = min(max(wanted, 1), head.keys)
+    // Rows of the prompt; a head that begins behind it has none, and votes with its first rows.
+    let rows = min(max(prompt - head.visibility.offset, 1), head.queries)
+    let window = min(knobs[Self.window], rows, size)
+    var votes = [Double](repeating: 0, count: prompt)
+    let pattern = run.pattern(head)
+    pattern.withRows(rows - window..<rows) { _, p, _ in
+      for key in 0..<prompt { votes[key] += Double(p[key]) }
+    }
+    try run.checkCancellation()
+    let first = max(0, prompt - window), reach = knobs[Self.kernel] / 2
+    let pooled = (0..<first).map { key in
+      votes[max(0, key - reach)..<min(first, key + reach + 1)].max() ?? 0
+    }
+    let chosen = Shapes.top(max(0, size - window), of: pooled).sorted()
+    let answer = TopPicks.runs(chosen) + [first..<head.keys]
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    set.keep(KeyRanges((0..<head.queries).map { $0 < rows ? [0..<head.keys] : answer }))
+    aside.selection = window * prompt
+    aside.findings.series(
+      "votes", Axis(.key, prompt), votes.map(Float.init), .none, title: "votes for a key")
+    aside.findings.number(
+      "answer_recall", recall(set, pattern, rows..<head.queries), .share,
+      title: "recall after the prompt")
+    return set
+  }
+
+  /// Mean mass of rows on what is kept; nil where there are none.
+  private func recall(_ set: KeptSet, _ pattern: PatternRows, _ rows: Range<Int>) -> Double? {
+    var sum = 0.0
+    pattern.withRows(rows) { row, p, _ in
+      sum += min(1, set.mass(of: p, row: row, pattern.head.visibility).0)
+    }
+    return rows.isEmpty ? nil : sum / Double(rows.count)
+  }
+}

@@ -1,0 +1,43 @@
+public import Analysis
+public import Attention
+
+/// TOVA, token omission via attention: the key that the newest query looks at least goes.
+///
+/// No sums and no protected keys: when the cache is full, the smallest weight of the current row
+/// decides; ties to the lower key. Paper: Oren et al., "Transformers are Multi-State RNNs", EMNLP
+/// 2024, arXiv 2401.06104. The paper averages the weights over the heads of a layer; here each head
+/// decides for itself. Findings: those of every mask, `alive`, `lived`, `first_kept`. Cost n cache.
+public struct TOVA: ReplayedMask {
+  public static let card = MethodCard(
+    id: "tova", title: "TOVA", family: "eviction",
+    idea: "Evict the key that the newest query looks at least.",
+    source: "Oren et al., Transformers are Multi-State RNNs, 2024, arXiv 2401.06104",
+    knobs: [Eviction.knob.facts, Budget.knob.facts],
+    fidelity: .proxy("each head decides alone; the paper averages a layer's heads"),
+    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+
+  private let knobs: CheckedKnobs
+
+  public init(knobs: Knobs) throws(KnobError) {
+    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    let size = Eviction.size(knobs, head, &aside).size
+    var policy = Newest()
+    return try Eviction(size: size, recent: 0).keep(head, &policy, run, &aside)
+  }
+
+  /// The weights of the newest row, which lose an entry with every victim.
+  private struct Newest: Eviction.Policy {
+    var weights: [Double] = []
+
+    mutating func see(_ living: [Int], _ weights: [Double]) { self.weights = weights }
+
+    mutating func victim(_ living: [Int], open: Int) -> Int {
+      let index = (0..<open).min { weights[$0] < weights[$1] } ?? 0
+      weights.remove(at: index)
+      return index
+    }
+  }
+}
