@@ -17,7 +17,7 @@ public struct BlockTopK: MaskMethod {
   public static let card = MethodCard(
     id: "block-top-k", title: "Block top-k (oracle)", family: "oracle",
     idea: "Keep the k heaviest key blocks of every query block: the most that k blocks recall.",
-    source: "the yardstick of block-sparse masks",
+    source: "the yardstick of block-sparse masks; as in SeerAttention, 2024, arXiv 2410.13276",
     knobs: [count.facts, block.facts], mainField: "kept", mainNumber: "recall_mean",
     denseKnobs: ["k": .number(Double(1 << 30))])
 
@@ -54,7 +54,7 @@ public struct BlockTopP: MaskMethod {
   public static let card = MethodCard(
     id: "block-top-p", title: "Block top-p (oracle)", family: "oracle",
     idea: "Keep the fewest key blocks of every query block that hold a share p of its mass.",
-    source: "the yardstick of masks that choose blocks by cumulative mass",
+    source: "the yardstick of masks by cumulative mass; as in FlexPrefill, 2025, arXiv 2502.20766",
     knobs: [mass.facts, block.facts], mainField: "kept", mainNumber: "density",
     denseKnobs: ["p": .number(1)])
 

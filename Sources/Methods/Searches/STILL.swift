@@ -5,7 +5,7 @@ import Tensors
 
 /// STILL: tokens that look hard at themselves stay exact, the others go into a linear state.
 ///
-/// p = the weight of token t on itself, in a softmax over the last `W` keys. Saliency of the paper:
+/// p = the weight of token t on itself, in a softmax over the last `window` = W keys. Saliency of the paper:
 /// (1 - p) ln(1 - p) + p ln(p / e), e = 1e-8; of the released code: ln((W + 1) / W)
 /// + (1 - p) ln(1 - p) + p ln(W p), which falls below p = 1 / (W + 1) and rises above. In every
 /// chunk the `ratio` most salient tokens (at least one) are salient. A query of chunk c sees chunks
@@ -21,8 +21,9 @@ public struct STILL: MaskMethod {
   enum Variant: String, Sendable, CaseIterable { case code, paper }
 
   static let window = Knob(
-    "W", "keys of the softmax that a token's own weight is taken in", 1...1 << 16, standard: 64,
-    step: .multiply(2), aliases: ["window"])
+    "window", "keys of the softmax that a token's own weight is taken in", 1...1 << 16,
+    standard: 64,
+    step: .multiply(2), aliases: ["W"])
   static let chunk = Knob(
     "chunk", "tokens of a chunk", 1...1 << 16, standard: 64, step: .multiply(2))
   static let ratio = Knob(
@@ -47,9 +48,9 @@ public struct STILL: MaskMethod {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
-    let budget = Budget(knobs, of: ["W", "chunk"], keys: head.keys, reference: 1024)
+    let budget = Budget(knobs, of: ["window", "chunk"], keys: head.keys, reference: 1024)
     let size = budget.block(knobs[Self.chunk]), window = budget.block(knobs[Self.window])
-    budget.note(["chunk": size, "W": window], &aside)
+    budget.note(["chunk": size, "window": window], &aside)
     let saliency = try Self.saliency(
       head, query.floats(), key.floats(), window: window, knobs[Self.variant], run)
     let salient = chosen(saliency, size)
