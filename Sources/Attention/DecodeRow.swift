@@ -112,7 +112,10 @@ public final class DecodeRow {
       let j = spec.order == .ascending ? step : tiles - 1 - step
       let start = j * spec.keys, count = min(spec.keys, keys.count - start)
       let ld = (count + 15) / 16 * 16
-      if step > 0, let screened, isBelow(screened, start, count, unit.count, threshold) {
+      // A panel that is not full has no bound yet.
+      if step > 0, let screened, start + count <= keys.count / 16 * 16,
+        isBelow(screened, start, count, unit.count, threshold)
+      {
         dropped += 1
         decided += 1
         continue

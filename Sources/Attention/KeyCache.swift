@@ -81,8 +81,8 @@ public struct CachedKeys: Sendable {
     CachedKeys(memory: memory, count: min(count, self.count))
   }
 
-  /// These keys in int8, made when first asked for and extended as the cache grows. At most 32 rows
-  /// can be screened at once.
+  /// These keys in int8, made when first asked for and extended as the cache grows: whole panels of
+  /// 16 alone, for the last one goes on being filled. At most 32 rows can be screened at once.
   func screened() -> ScreenedKeys { storage.screened(count) }
 
   public var dim: Int { memory.dim }
@@ -137,11 +137,11 @@ final class KeyStorage: @unchecked Sendable {
     precondition(count <= there, "\(count) of \(there) positions")
   }
 
-  /// Quantised keys that hold the first `count` positions.
+  /// Quantised keys that hold the full panels of the first `count` positions.
   func screened(_ count: Int) -> ScreenedKeys {
     screen.withLock { screen in
       let keys = screen ?? ScreenedKeys(groups: capacity / 16, dim: dim, isa: as_best_isa())
-      keys.extend(panels, to: (count + 15) / 16, isLastFull: count % 16 == 0)
+      keys.extend(panels, to: count / 16)
       screen = keys
       return keys
     }

@@ -4,13 +4,14 @@ import Tensors
 /// Keys of a pass quantised to int8, for the bound that skips blocks before their scores are known
 /// (screen.h says why that is sound).
 ///
-/// `@unchecked Sendable`: one thread writes, by `init` and `extend`; readers stay below what was
-/// written before.
+/// `@unchecked Sendable`: a group is written once, by `init` or by an `extend` under the lock of
+/// the cache that keeps these, and readers stay below what was written before they got them.
 final class ScreenedKeys: @unchecked Sendable {
-  /// The arrays as the kernels take them; owned and freed here.
+  /// The arrays as the kernels take them; owned and freed here. The struct itself changes only
+  /// before it is first handed out.
   private(set) var raw: as_screen
   private let isa: as_isa
-  /// Groups of 16 keys that are quantised for good.
+  /// Groups of 16 keys that are quantised.
   private(set) var filled = 0
   private var isCentred = false
 
@@ -60,16 +61,17 @@ final class ScreenedKeys: @unchecked Sendable {
     for floats in [raw.scale, raw.residual, raw.norm, raw.centre] { floats!.deallocate() }
   }
 
-  /// Quantises panels up to `groups`, from the first that is not; a last panel that was not full is
-  /// done again.
-  func extend(_ panels: UnsafePointer<Float>, to groups: Int, isLastFull: Bool) {
+  /// Quantises panels up to `groups`, from the first that is not. All their lanes must hold keys: a
+  /// panel that others read is never done again.
+  func extend(_ panels: UnsafePointer<Float>, to groups: Int) {
     guard groups > filled else { return }
     if !isCentred {
-      setCentre(panels, 16 * groups - (isLastFull ? 0 : 15))
+      setCentre(panels, 16 * groups)
       isCentred = true
     }
-    as_screen_keys(isa, panels, Int32(filled), Int32(groups - filled), &raw)
-    filled = isLastFull ? groups : groups - 1
+    var arrays = raw
+    as_screen_keys(isa, panels, Int32(filled), Int32(groups - filled), &arrays)
+    filled = groups
   }
 
   /// All keys of a pass, quantised on all threads.

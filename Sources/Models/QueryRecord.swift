@@ -85,8 +85,13 @@ public final class QueryRecord: ForwardObserver, Sendable {
   /// and all behind it.
   public func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     guard var held = layers.withLock({ $0[layer.value] }) else { return }
+    // A branch may begin before the first position whose queries were kept.
+    if positions.lowerBound < held.first { (held.first, held.count) = (positions.lowerBound, 0) }
     let end = positions.lowerBound - held.first
-    if end + positions.count > held.storage.capacity { held = larger(held, end, positions.count) }
+    // Rows that were told of may be read at this moment: those that replace them lie elsewhere.
+    if end < held.storage.rows || end + positions.count > held.storage.capacity {
+      held = larger(held, end, positions.count)
+    }
     let at = positions.lowerBound - held.first
     held.storage.write(at, rows, count: positions.count)
     held.count = at + positions.count
@@ -96,8 +101,8 @@ public final class QueryRecord: ForwardObserver, Sendable {
   /// Nothing to do: a layer's queries are complete when they come.
   public func finished(_ layer: LayerIndex, _ positions: Range<Int>) {}
 
-  /// Storage with room for `more` rows behind `end`. Doubles until the budget, then drops the
-  /// older half at once, so that the copying is paid once in many tokens.
+  /// Other storage with the rows before `end` and room for `more` behind. Doubles until the budget,
+  /// then drops the older half at once, so that the copying is paid once in many tokens.
   private func larger(_ held: Layer, _ end: Int, _ more: Int) -> Layer {
     let drop = end + more > mostPositions ? min(end, (end + more) / 2) : 0
     let kept = end - drop
@@ -151,6 +156,9 @@ private final class RowStorage: @unchecked Sendable {
 
   private var rowBytes: Int { (exact ? 4 : 2) * width }
 
+  /// Rows that are written.
+  var rows: Int { written.load(ordering: .relaxed) }
+
   func write(_ row: Int, _ rows: UnsafePointer<Float>, count: Int) {
     let to = base + row * rowBytes
     if exact {
@@ -158,8 +166,7 @@ private final class RowStorage: @unchecked Sendable {
     } else {
       as_float_to_half(rows, count * width, to.assumingMemoryBound(to: UInt16.self))
     }
-    // A prompt that was stopped and is read again writes rows once more, the same ones.
-    written.store(max(written.load(ordering: .relaxed), row + count), ordering: .releasing)
+    written.store(row + count, ordering: .releasing)
   }
 
   /// The bytes, in which this thread sees the first `rows` rows as they were written.

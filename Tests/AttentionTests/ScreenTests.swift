@@ -1,6 +1,7 @@
 import Attention
 import Glibc
 import Support
+import Synchronization
 import Tensors
 import Testing
 
@@ -103,6 +104,50 @@ import Testing
       }
     }
     #expect(decided > 0, "the bound never decided: nothing was tested")
+  }
+
+  /// Readers attend to what they were given while the cache goes on growing under them, by keys that are ever larger: the
+  /// bits are those of a cache of their own.
+  @Test func decodingWhileTheCacheGrows() throws {
+    let dim = 32, most = 400
+    var random = Seeded(5)
+    let keys = (0..<most).map { step -> [Float] in
+      let size: Float = step % 50 == 0 ? 8 : Float(1 + step / 100)
+      return (0..<dim).map { _ -> Float in random.normal() * size }
+    }
+    let query = (0..<2 * dim).map { _ -> Float in random.normal() }
+    let shown = Mutex<CachedKeys?>(nil), wrong = Mutex<[Int]>([]), looks = Atomic<Int>(0)
+    ComputeThreads(count: 3).forEach(0..<3, isCancelled: { false }) { item in
+      guard item > 0 else {
+        let cache = KeyCache(dim: dim, valueDim: dim, capacity: 64)
+        for key in keys {
+          cache.append(key: key, value: key)
+          let snapshot = cache.snapshot
+          shown.withLock { $0 = snapshot }
+        }
+        return
+      }
+      let own = KeyCache(dim: dim, valueDim: dim, capacity: 64)
+      let row = DecodeRow(heads: 2, dim: dim), spec = TileSpec(rows: 1, keys: 16, vote: .group)
+      var (one, other) = ([Float](repeating: 0, count: 2 * dim), [Float]())
+      other = one
+      let end = ContinuousClock.now + .seconds(60)
+      var seen = 0
+      while seen < most, ContinuousClock.now < end {
+        guard let snapshot = shown.withLock({ $0 }) else { continue }
+        seen = snapshot.count
+        while own.count < seen { own.append(key: keys[own.count], value: keys[own.count]) }
+        _ = row.blasst(query, snapshot, spec, lambda: 0.1, screen: .int8, into: &one)
+        let skipped = row.skipped
+        _ = row.blasst(query, own.snapshot, spec, lambda: 0.1, into: &other)
+        if one.map(\.bitPattern) != other.map(\.bitPattern) || skipped != row.skipped {
+          wrong.withLock { [seen] in $0.append(seen) }
+        }
+        looks.add(1, ordering: .relaxed)
+      }
+    }
+    #expect(wrong.withLock { $0 }.isEmpty)
+    #expect(looks.load(ordering: .relaxed) >= 2)
   }
 
   /// Wider heads than the bound's kernels hold are decided by their scores alone, with the same results.

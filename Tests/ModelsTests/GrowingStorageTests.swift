@@ -74,4 +74,29 @@ import Testing
       return rows.floats() == positions.flatMap(Self.row).map { Float(Float16($0)) }
     }
   }
+
+  /// A position that comes again takes another place than the one that somebody may be reading.
+  @Test func rowsThatWereHandedOutStayAsTheyWere() throws {
+    let record = QueryRecord(layers: 1, heads: 1, dim: Self.dim, exact: true)
+    record.queries(0, 0..<10, (0..<10).flatMap(Self.row))
+    let before = try #require(record.tensor(0, head: 0, 0..<10))
+    record.queries(0, 5..<7, (105..<107).flatMap(Self.row))
+    #expect(before.floats() == (0..<10).flatMap(Self.row))
+    #expect(record.positions(0) == 0..<7)
+    let after = try #require(record.tensor(0, head: 0, 0..<7))
+    #expect(after.floats() == (Array(0..<5) + [105, 106]).flatMap(Self.row))
+  }
+
+  /// A branch may begin before the first position whose queries were kept.
+  @Test func positionsBeforeThoseThatWereKeptBeginAnew() throws {
+    let record = QueryRecord(layers: 1, heads: 1, dim: Self.dim, budget: 0, exact: true)
+    for position in 0..<100 { record.queries(0, position..<position + 1, Self.row(position)) }
+    #expect(record.positions(0).lowerBound > 10)
+    let branch = QueryRecord(copying: record, count: 10)
+    branch.queries(0, 9..<10, Self.row(9))
+    branch.queries(0, 10..<11, Self.row(10))
+    #expect(branch.positions(0) == 9..<11)
+    let rows = try #require(branch.tensor(0, head: 0, 9..<11))
+    #expect(rows.floats() == [9, 10].flatMap(Self.row))
+  }
 }
