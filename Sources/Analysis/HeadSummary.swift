@@ -24,6 +24,11 @@ public struct HeadSummary: Sendable {
   public let quality: Quality
   /// How many rows entropy, sink and importance were read from; nil when from all. The label says for itself.
   public let sampledRows: Int?
+  /// The keys that take most mass, heaviest first and equal ones in their own order: the first
+  /// `mostHeaviest` of all.
+  public let heaviest: [Int]
+  /// Mass of all keys before each, `[keys + 1]`: any run of keys is a difference.
+  private let massBefore: [Double]
 
   /// Put before a number that was read from part of the rows.
   public var sign: String { sampledRows == nil ? "" : "~" }
@@ -33,12 +38,39 @@ public struct HeadSummary: Sendable {
 
   /// The key that takes most mass per row, and its mean share of a row in 0...1.
   public var sink: (position: Int, mass: Double) {
-    let best = columnMass.indices.max { columnMass[$0] < columnMass[$1] } ?? 0
-    return (best, columnMass.isEmpty ? 0 : Double(columnMass[best]))
+    heaviest.first.map { ($0, Double(columnMass[$0])) } ?? (0, 0)
+  }
+
+  /// Mean share of a row that a run of keys takes; traps outside the keys.
+  public func mass(_ keys: Range<Int>) -> Double {
+    massBefore[keys.upperBound] - massBefore[keys.lowerBound]
   }
 
   /// Rows and keys of `truncatedImportance`.
   public static let publishedRows = 64
+  /// Keys of `heaviest`: more than a screen has lines.
+  public static let mostHeaviest = 512
+
+  /// Orders the keys by their mass, once for all who draw them.
+  init(
+    importance: [Float], columnMass: [Float], truncatedImportance: Float?, entropy: Double,
+    label: PatternLabel, quality: Quality, sampledRows: Int?
+  ) {
+    (self.importance, self.columnMass) = (importance, columnMass)
+    (self.truncatedImportance, self.entropy, self.label) = (truncatedImportance, entropy, label)
+    (self.quality, self.sampledRows) = (quality, sampledRows)
+    // What is not a number takes no place from what is one.
+    let known = columnMass.map { $0.isNaN ? -1 : $0 }
+    let order = known.indices.sorted { known[$0] != known[$1] ? known[$0] > known[$1] : $0 < $1 }
+    heaviest = Array(order.prefix(Self.mostHeaviest))
+    var sum = 0.0
+    massBefore =
+      [0]
+      + columnMass.map {
+        sum += Double($0)
+        return sum
+      }
+  }
 }
 
 /// What is odd about the numbers of a head; shown as a badge, never a reason to refuse.

@@ -4,6 +4,8 @@ public enum Unit: String, Sendable, Hashable, CaseIterable {
   case none
   /// Of 1: written as a per cent on the screen.
   case share
+  /// A knob's value: written as short as it is, like the knob.
+  case setting
   /// Natural units of information, and scores before softmax.
   case nats, logits
   /// Whole numbers of things.
@@ -17,7 +19,7 @@ public enum Unit: String, Sendable, Hashable, CaseIterable {
   public var isWhole: Bool {
     switch self {
     case .tokens, .blocks, .entries, .count, .tiles, .bytes, .products: true
-    case .none, .share, .nats, .logits, .keys: false
+    case .none, .share, .setting, .nats, .logits, .keys: false
     }
   }
 }

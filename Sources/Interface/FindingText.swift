@@ -10,6 +10,7 @@ public enum FindingText {
   public static func number(_ value: Double?, _ unit: Unit) -> String {
     guard let value else { return "-" }
     if unit == .share { return Numbers.percent(value) }
+    if unit == .setting { return KnobValue.number(value).description }
     if unit.isWhole, value.isFinite, abs(value) < 1e15 { return Numbers.fixed(value, 0) }
     return Numbers.short(value)
   }
@@ -18,7 +19,7 @@ public enum FindingText {
   public static func measured(_ value: Double?, _ unit: Unit) -> String {
     let text = number(value, unit)
     switch unit {
-    case .none, .share, .count: return text
+    case .none, .share, .setting, .count: return text
     default: return value == nil ? text : "\(text) \(unit.rawValue)"
     }
   }

@@ -213,10 +213,7 @@ public struct PlainText {
   /// The heaviest keys, and the first token's share in every head.
   private var sinks: [String] {
     guard let summary = look.summary(look.viewpoint.head) else { return [pattern] }
-    let order = summary.columnMass.indices.sorted {
-      summary.columnMass[$0] > summary.columnMass[$1]
-    }
-    let keys = order.prefix(8).map {
+    let keys = summary.heaviest.prefix(8).map {
       "\(named($0)) \(Numbers.percent(Double(summary.columnMass[$0])))"
     }
     let heads = look.source.allHeads.compactMap { head in

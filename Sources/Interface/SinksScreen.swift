@@ -229,30 +229,27 @@ struct SinksScreen {
       "mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim,
       limit: inner.width)
     let strip = Rect(x: inner.x, y: inner.y + 1, width: inner.width, height: 2)
-    Sparkline(pooled(summary.columnMass, strip.width), style: paint.accent, unicode: paint.unicode)
+    Sparkline(pooled(summary, strip.width), style: paint.accent, unicode: paint.unicode)
       .draw(in: strip, on: &grid)
     grid.put("0", inner.x, inner.y + 3, paint.dim)
     grid.put(endingAt: inner.maxX, "\(summary.columnMass.count - 1)", inner.y + 3, paint.dim)
-    let order = summary.columnMass.indices.sorted {
-      summary.columnMass[$0] > summary.columnMass[$1]
-    }
-    for (line, key) in order.prefix(max(0, inner.height - 4)).enumerated() {
+    for (line, key) in summary.heaviest.prefix(max(0, inner.height - 4)).enumerated() {
       let y = inner.y + 4 + line, mass = Double(summary.columnMass[key])
       grid.put(endingAt: inner.x + 7, Numbers.percent(mass), y)
       grid.put(endingAt: inner.x + 13, "\(key)", y, paint.dim)
       grid.put("\"\(look.token(key) ?? "")\"", inner.x + 14, y, limit: 12)
       let bar = Rect(x: inner.x + 27, y: y, width: max(0, inner.width - 27), height: 1)
       Bar(
-        mass / max(Double(summary.columnMass[order[0]]), 1e-9), style: paint.accent,
+        mass / max(summary.sink.mass, 1e-9), style: paint.accent,
         unicode: paint.unicode
       ).draw(in: bar, on: &grid)
     }
   }
 
   /// Square roots of sums, relative to the largest: small masses stay visible beside a sink.
-  private func pooled(_ mass: [Float], _ width: Int) -> [Double] {
-    let edges = PooledMap.edges(0..<mass.count, cells: width)
-    let sums = zip(edges, edges.dropFirst()).map { a, b in Double(mass[a..<b].reduce(0, +)) }
+  private func pooled(_ summary: HeadSummary, _ width: Int) -> [Double] {
+    let edges = PooledMap.edges(0..<summary.columnMass.count, cells: width)
+    let sums = zip(edges, edges.dropFirst()).map { a, b in summary.mass(a..<b) }
     let top = sums.max() ?? 0
     return sums.map { top > 0 ? ($0 / top).squareRoot() : 0 }
   }

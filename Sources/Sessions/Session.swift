@@ -119,7 +119,7 @@ extension Answer {
     case .picture(let map): 8 * map.max.count + 256
     case .findings(let findings): findings.bytes + 256
     case .table(let table): 20 * table.margins.count + 256
-    case .summary(let summary): 8 * summary.importance.count + 1024
+    case .summary(let summary): 16 * summary.importance.count + 8192
     case .row(let row): 4 * row.count + 64
     case .steps(_, let steps): 512 * steps.count + 64
     case .detail(let detail): 12 * detail.sink.count + 64

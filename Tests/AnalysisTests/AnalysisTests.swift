@@ -24,6 +24,28 @@ import Testing
     #expect(abs(summary.importance[63] - 1.0 / 64) < 1e-6)
   }
 
+  @Test func theHeaviestKeysAreOrderedOnce() throws {
+    var random = Seeded(9)
+    let n = 700
+    let head = Head(
+      query: random.tensor([n, 8]), key: random.tensor([n, 8], scale: 2), value: nil, causal: true)
+    let summary = try #require(Summariser(head).summary())
+    let mass = summary.columnMass
+    let order = mass.indices.sorted { (a: Int, b: Int) -> Bool in
+      mass[a] != mass[b] ? mass[a] > mass[b] : a < b
+    }
+    #expect(summary.heaviest == Array(order.prefix(HeadSummary.mostHeaviest)))
+    #expect(summary.sink.position == order[0] && summary.sink.mass == Double(mass[order[0]]))
+    for keys in [0..<n, 0..<0, 3..<4, 100..<650] {
+      let sum = mass[keys].reduce(0.0) { $0 + Double($1) }
+      #expect(abs(summary.mass(keys) - sum) < 1e-9, "\(keys)")
+    }
+    // Equal masses keep the order of their keys.
+    let zeros = Head(scores: Tensor([0, 0, 0, 0], shape: [1, 4]), causal: true)
+    let even = try #require(Summariser(zeros).summary())
+    #expect(even.heaviest == [0, 1, 2, 3])
+  }
+
   @Test func allMassOnTheFirstTokenIsASink() throws {
     var scores = [Float](repeating: 0, count: 64 * 64)
     for i in 0..<64 { scores[i * 64] = 200 }

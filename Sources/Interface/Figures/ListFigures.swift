@@ -119,11 +119,8 @@ struct SinksFigure {
     let look = figure.look, ink = figure.ink
     sheet.text("Heaviest keys of \(figure.headName)", 66, top - 12, size: 11, bold: true)
     guard let summary = look.summary(look.viewpoint.head) else { return top }
-    let order = summary.columnMass.indices.sorted {
-      summary.columnMass[$0] > summary.columnMass[$1]
-    }
-    let most = Double(order.first.map { summary.columnMass[$0] } ?? 1)
-    for (line, key) in order.prefix(12).enumerated() {
+    let most = summary.sink.mass, keys = summary.heaviest.prefix(12)
+    for (line, key) in keys.enumerated() {
       let y = top + Double(line) * 18 + 10, mass = Double(summary.columnMass[key])
       let name = Sheet.clipped(look.token(key) ?? "", width: 90, size: 10)
       sheet.text("\(key)", 96, y, size: 10, .end, ink.dim)
@@ -135,7 +132,7 @@ struct SinksFigure {
       sheet.text(
         Numbers.percent(mass), 226 + room * mass / max(most, 1e-9), y, size: 10, ink.dim)
     }
-    return top + Double(min(12, order.count)) * 18
+    return top + Double(keys.count) * 18
   }
 }
 

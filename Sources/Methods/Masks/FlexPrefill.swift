@@ -220,7 +220,7 @@ struct FlexSearch {
   /// Adds the search to what the mask says: both distributions, their distance, the pattern taken.
   func report(isAware: Bool, tau: Double, gamma: Double, _ aside: inout Aside) {
     aside.findings.number("distance", distance, title: "D, estimate to truth")
-    aside.findings.number("tau", tau, title: "τ")
+    aside.findings.number("tau", tau, .setting, title: "τ")
     aside.findings.number(
       "query_aware", isAware ? 1 : 0, .count, title: "query-aware (1) or vertical-slash (0)")
     let blocks = Axis(.block, wide, span: size, tokens: head.keys)
