@@ -22,6 +22,9 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case model = "a model that runs (--model)"
   /// The model's own parameters, not only what it computed.
   case weights = "weights of the model"
+
+  /// Where it comes from when a source has not got it: a clause without a full stop, or empty.
+  var remedy: String { self == .residuals ? "capture --residuals" : "" }
 }
 
 /// Why a method has nothing to say: what it would need.
@@ -36,7 +39,8 @@ public struct Missing: Error, Sendable, Hashable, CustomStringConvertible {
 
   /// A clause that begins with `needs`, for a sentence about the method.
   public var description: String {
-    "needs \(need.rawValue)" + (hint.isEmpty ? "" : ": \(hint)")
+    let hint = hint.isEmpty ? need.remedy : hint
+    return "needs \(need.rawValue)" + (hint.isEmpty ? "" : ": \(hint)")
   }
 }
 

@@ -19,6 +19,8 @@ package final class BranchStore: Sendable {
   let branch: Branch
   /// Query rows of every layer, as far as the budget goes.
   let queries: QueryRecord
+  /// What every sublayer added to the residual stream; nil where nobody tells it.
+  let residuals: ResidualRecord?
   /// Query heads of a layer.
   private let heads: Int
   /// Key and value heads of a layer; divides `heads`.
@@ -37,17 +39,26 @@ package final class BranchStore: Sendable {
     var text = UTF8Stream()
   }
 
-  /// An empty branch; `queries` is written by the engine as the observer of its passes.
-  init(_ branch: Branch, layers: Int, heads: Int, kvHeads: Int, queries: QueryRecord) {
+  /// An empty branch; `observer` hears of the engine's passes.
+  init(
+    _ branch: Branch, layers: Int, heads: Int, kvHeads: Int, queries: QueryRecord,
+    residuals: ResidualRecord? = nil
+  ) {
     (self.branch, self.queries, self.heads, self.kvHeads) = (branch, queries, heads, kvHeads)
+    self.residuals = residuals
     state = Mutex(State(keys: [[CachedKeys]](repeating: [], count: layers)))
   }
 
-  /// A branch that begins with the first `count` tokens of another.
+  /// A branch that begins with the first `count` tokens of another; the last of them is read again,
+  /// and the residual stream goes on from it.
   init(_ branch: Branch, copying other: BranchStore, count: Int) {
     self.branch = branch
     (heads, kvHeads) = (other.heads, other.kvHeads)
-    queries = QueryRecord(copying: other.queries, count: count)
+    let queries = QueryRecord(copying: other.queries, count: count)
+    self.queries = queries
+    residuals = other.residuals.map {
+      ResidualRecord(copying: $0, beside: queries, count: count - 1)
+    }
     let old = other.state.withLock { $0 }
     state = Mutex(
       State(
@@ -55,6 +66,10 @@ package final class BranchStore: Sendable {
         keys: old.keys.map { layer in layer.map { $0.prefix(count) } }))
   }
 
+  /// What the engine tells of its passes.
+  var observer: any ForwardObserver {
+    if let residuals { residuals } else { queries }
+  }
   /// Query heads that share a KV head.
   var groupSize: Int { heads / kvHeads }
   /// Tokens of the branch.

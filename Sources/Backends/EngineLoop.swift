@@ -46,11 +46,14 @@ package final class EngineLoop: @unchecked Sendable {
       dense: options.hasShadow ? try Self.dense(options.attention).plan() : nil)
     generators = [generator]
     let branch = Branch(id: 0, parent: nil, fork: 0, attention: options.attention.description)
+    let queries = QueryRecord(model.config, budget: options.queryBudget)
+    let residuals =
+      options.residualBudget > 0
+      ? ResidualRecord(model.config, beside: queries, budget: options.residualBudget) : nil
     stores = [
       BranchStore(
         branch, layers: model.config.layers, heads: model.config.heads,
-        kvHeads: model.config.kvHeads,
-        queries: QueryRecord(model.config, budget: options.queryBudget))
+        kvHeads: model.config.kvHeads, queries: queries, residuals: residuals)
     ]
   }
 
@@ -95,7 +98,7 @@ package final class EngineLoop: @unchecked Sendable {
       store.append(step, bytes: model.tokenizer.bytes(token), counts: nil)
     }
     sink.tell(Standing(Frame(tokens: 0), stores))
-    let watch = PromptWatch(store.queries) { layer, positions, revision in
+    let watch = PromptWatch(store.observer) { layer, positions, revision in
       store.publish(generator.state.caches, layer: layer)
       sink.tell(.reading(layer: layer.value + 1))
       sink.tell(Standing(Frame(tokens: positions.upperBound, revision: revision), [store]))
@@ -104,7 +107,7 @@ package final class EngineLoop: @unchecked Sendable {
     let isWhole = withExtendedLifetime(watch) {
       generator.prefill(prompt, isCancelled: { !sink.stands(.readPrompt) })
     }
-    generator.observer = store.queries
+    generator.observer = store.observer
     store.publish(generator.state.caches)
     sink.tell(.read(isWhole: isWhole))
     sink.tell(Standing(Frame(tokens: isWhole ? prompt.count : generator.state.count), stores))
@@ -238,7 +241,7 @@ package final class EngineLoop: @unchecked Sendable {
       let fresh = Generator(
         branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
       let store = BranchStore(branch, copying: parent, count: fork)
-      fresh.observer = store.queries
+      fresh.observer = store.observer
       // The last shared token is read again, with the new attention, for the logits of the first
       // new one.
       fresh.feed(parent.steps(fork - 1..<fork)[0].token)
@@ -257,20 +260,26 @@ package final class EngineLoop: @unchecked Sendable {
   }
 }
 
-/// Records queries, and tells after every layer how far the prompt has come.
+/// Passes everything on, and tells after every layer how far the prompt has come.
 private final class PromptWatch: ForwardObserver {
-  private let record: QueryRecord
+  private let record: any ForwardObserver
   private let tell: (LayerIndex, Range<Int>, Int) -> Void
   private var revision = 0
 
   /// `tell` hears a layer's index, the positions it is done with, and a number that grows.
-  init(_ record: QueryRecord, _ tell: @escaping (LayerIndex, Range<Int>, Int) -> Void) {
+  init(_ record: any ForwardObserver, _ tell: @escaping (LayerIndex, Range<Int>, Int) -> Void) {
     (self.record, self.tell) = (record, tell)
   }
 
   /// `rows` is `[positions][heads * headDim]`, after rotation.
   func queries(_ layer: LayerIndex, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
     record.queries(layer, positions, rows)
+  }
+
+  var wantsResiduals: Bool { record.wantsResiduals }
+
+  func residual(_ source: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>) {
+    record.residual(source, positions, rows)
   }
 
   /// One layer is done with some positions: all before them are, too.

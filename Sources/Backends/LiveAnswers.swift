@@ -1,5 +1,6 @@
 import Analysis
 import Attention
+import Methods
 import Models
 import Sessions
 import Tensors
@@ -13,10 +14,13 @@ struct LiveAnswers: Sendable {
   /// Query heads of each layer.
   let heads: Int
   /// Keeps what methods said, one entry a frame.
-  private let findings = FindingStore()
+  private let findings: FindingStore
 
-  /// Answers nothing beyond these.
-  init(layers: [LayerNumber], heads: Int) { (self.layers, self.heads) = (layers, heads) }
+  /// Answers nothing beyond these; `registry` is what methods are looked up in.
+  init(layers: [LayerNumber], heads: Int, registry: Registry = .standard) {
+    (self.layers, self.heads) = (layers, heads)
+    findings = FindingStore(registry)
+  }
 
   /// On a compute thread. Throws `CancellationError`; what is not recorded is `.unavailable` with
   /// the reason.
@@ -37,11 +41,12 @@ struct LiveAnswers: Sendable {
   }
 
   /// The head of a frame, and its surroundings from the same store. A method that asks for the
-  /// whole model gets the layer alone.
+  /// whole model gets the layers that are there.
   private func place(_ id: HeadID, _ frame: Frame, _ head: Head, _ store: BranchStore)
     -> FindingStore.Place
   {
     FindingStore.Place(id: id, frame: frame, head: head) { scope in
+      let (places, slot): ([LayerIndex], Int)
       switch scope {
       case .head: return Subject(head)
       case .group:
@@ -49,14 +54,31 @@ struct LiveAnswers: Sendable {
         return Subject(
           layers: [group.heads], numbers: [layers[id.layer]], focus: (0, slot),
           groupSize: store.groupSize)
-      case .layer, .model:
-        let layer = (0..<heads).compactMap { store.head(id.layer, $0, tokens: frame.tokens) }
-        guard layer.count == heads else { throw Missing(.layer) }
-        return Subject(
-          layers: [layer], numbers: [layers[id.layer]], focus: (0, id.head),
-          groupSize: store.groupSize)
+      case .layer: (places, slot) = ([id.layer], 0)
+      case .model:
+        places = layers.layerIndices.filter {
+          store.available($0, tokens: frame.tokens) == 0..<frame.tokens
+        }
+        slot = places.firstIndex(of: id.layer) ?? 0
       }
+      let all = places.map { layer in
+        (0..<heads).compactMap { store.head(layer, $0, tokens: frame.tokens) }
+      }
+      guard !all.isEmpty, all.allSatisfy({ $0.count == heads }) else { throw Missing(.layer) }
+      return Subject(
+        layers: all, numbers: places.map { layers[$0] }, focus: (slot, id.head),
+        groupSize: store.groupSize
+      ) { need, _ in try Self.array(need, frame, store) }
     }
+  }
+
+  /// What a card asks for beyond Q, K, V. Throws `Missing`.
+  private static func array(_ need: Need, _ frame: Frame, _ store: BranchStore) throws -> Tensor {
+    guard need == .residuals, let residuals = store.residuals else { throw Missing(need) }
+    guard let tensor = residuals.tensor(tokens: frame.tokens) else {
+      throw Missing(need, hint: "the text is too long to keep them; capture --residuals")
+    }
+    return tensor
   }
 
   /// The query heads that share the head's keys, and its place among them.

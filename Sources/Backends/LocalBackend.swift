@@ -71,7 +71,10 @@ public final class LocalBackend: Backend {
 
   /// Reads nothing yet. The prompt must have tokens and fit the context. Throws `ModelError` for
   /// one that does not, and `KnobError` for an attention that an engine cannot run.
-  public init(_ model: LanguageModel, prompt: [Int], _ options: Options) throws {
+  /// `registry` is what methods are looked up in.
+  public init(
+    _ model: LanguageModel, prompt: [Int], _ options: Options, registry: Registry = .standard
+  ) throws {
     let config = model.config
     try model.check(prompt: prompt)
     let control = RunControl(
@@ -81,12 +84,16 @@ public final class LocalBackend: Backend {
       hasShadow: options.hasShadow)
     status.attention = options.attention
     let name = model.path.split(separator: "/").last.map(String.init) ?? model.path
-    description = SourceDescription(
+    var about = SourceDescription(
       name: name, kind: "live", model: config.name, layers: config.layerNumbers,
       heads: config.heads, kvHeads: config.kvHeads, queries: 1, keys: 1, headDim: config.headDim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
-      live: status, methods: Registry.standard.cards)
-    answers = LiveAnswers(layers: config.layerNumbers, heads: config.heads)
+      live: status, methods: registry.cards)
+    about.holds = [.queryKey, .logits, .values, .layer]
+    if options.residualBudget > 0 { about.holds.insert(.residuals) }
+    description = about
+    answers = LiveAnswers(
+      layers: config.layerNumbers, heads: config.heads, registry: registry)
     state = Mutex(State(control, status))
     loop = try EngineLoop(model, prompt: prompt, options)
   }

@@ -16,16 +16,18 @@ public struct RunOptions: Sendable {
   public var startsPaused: Bool
   /// Bytes of queries to keep, for each branch; beyond it the oldest are let go.
   public var queryBudget: Int
+  /// Bytes of the residual stream to keep, of each branch; 0 keeps none.
+  public var residualBudget: Int
 
   /// Sets what is given; the rest runs on at once, without a shadow, to the end of the context.
   public init(
     attention: AttentionChoice, sampler: SamplerSettings = .init(), maxTokens: Int = .max,
     hasShadow: Bool = false, startsPaused: Bool = false,
-    queryBudget: Int = QueryRecord.standardBudget
+    queryBudget: Int = QueryRecord.standardBudget,
+    residualBudget: Int = ResidualRecord.standardBudget
   ) {
     (self.attention, self.sampler, self.maxTokens) = (attention, sampler, maxTokens)
-    (self.hasShadow, self.startsPaused, self.queryBudget) = (
-      hasShadow, startsPaused, queryBudget
-    )
+    (self.hasShadow, self.startsPaused) = (hasShadow, startsPaused)
+    (self.queryBudget, self.residualBudget) = (queryBudget, residualBudget)
   }
 }

@@ -204,7 +204,7 @@ extension Model {
     guard let card = source.card(id) else { return say("There is no method \"\(id)\".") }
     let effects = settingCommand("method", id) ?? []
     message = "\(card.title): \(card.idea)"
-    if let need = look.unmet(card) { message = "\(card.title) needs \(need.rawValue)." }
+    if let need = look.unmet(card) { message = "\(card.title) \(Missing(need))." }
     return effects
   }
 

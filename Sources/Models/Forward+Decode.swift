@@ -29,6 +29,8 @@ extension LanguageModel {
     let width = config.width
     weights.embedding.floats(row: token, into: s.x)
     rope.fill(position, cos: s.cos, sin: s.sin)
+    let residuals = observer.flatMap { $0.wantsResiduals ? $0 : nil }
+    residuals?.residual(0, here, s.x)
     for (index, layer) in weights.layers.enumerated() {
       normalise(s.x, layer.attentionNorm, into: s.normed)
       project(layer, state)
@@ -40,10 +42,12 @@ extension LanguageModel {
       }
       attend(index, state, plan.decode)
       multiply(layer.output, s.normed, into: s.mixed, state, bias: layer.outputBias)
+      residuals?.residual(2 * index + 1, here, s.mixed)
       as_add(isa, s.x, s.mixed, Int32(width))
 
       normalise(s.x, layer.hiddenNorm, into: s.normed)
       feedForward(layer, state)
+      residuals?.residual(2 * index + 2, here, s.mixed)
       as_add(isa, s.x, s.mixed, Int32(width))
       observer?.finished(LayerIndex(index), here)
     }

@@ -97,7 +97,7 @@ public protocol ForwardObserver: AnyObject {
   /// Asks for `residual`, which costs a copy of the activations.
   var wantsResiduals: Bool { get }
   /// What a source adds to the residual stream: the embedding (0), then attention (1, 3, ..)
-  /// and MLP (2, 4, ..) of each layer: `positions.count` rows of `[width]`. In prefill alone.
+  /// and MLP (2, 4, ..) of each layer: `positions.count` rows of `[width]`.
   func residual(_ source: Int, _ positions: Range<Int>, _ rows: UnsafePointer<Float>)
 }
 

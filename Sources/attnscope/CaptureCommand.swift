@@ -84,8 +84,7 @@ struct CaptureCommand: ParsableCommand {
     model.prefill(tokens, state, plan, observer: stream ?? record)
     let dump = CapturedDump(model: model, state: state, record: record, tokens: tokens)
     var saved = dump.arrays(chosen, range, Set(arrays.map { "\($0)" }), half: dtype == .f16)
-    if let stream {
-      let tensor = stream.tensor
+    if let tensor = stream?.tensor(tokens: tokens.count) {
       saved.append(
         ArrayToWrite(
           "residuals", floats: tensor.floats(), shape: tensor.shape.axes, half: dtype == .f16))
