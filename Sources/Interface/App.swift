@@ -24,6 +24,10 @@ public actor App {
   /// A file to open once this app has ended.
   public private(set) var next: String?
   private var running: [Question: Task<Void, Never>] = [:]
+  /// The last of the effects that touch files; each waits for the one before it.
+  private var carrying: Task<Void, Never>?
+  private var exports: [Int: Task<Void, Never>] = [:]
+  private var exportsBegun = 0
 
   /// What is on the screen may be asked side by side; the rest one at a time.
   private static let mostForeground = 3
@@ -51,7 +55,8 @@ public actor App {
   /// From anywhere, before `run` as well.
   public func say(_ text: String) { inbox.add(.said(text)) }
 
-  /// Until the user quits or the terminal goes away. The terminal stays open: close it after this.
+  /// Until the user quits or the terminal goes away, and what is being written is written. The
+  /// terminal stays open: close it after this.
   public func run() async {
     let events = terminal.events, inbox = inbox
     let listener = Task {
@@ -75,8 +80,11 @@ public actor App {
     listener.cancel()
     follower.cancel()
     metering?.cancel()
-    for task in running.values { task.cancel() }
+    for task in Array(running.values) + Array(exports.values) { task.cancel() }
     await session.cancelAll()
+    await carrying?.value
+    // An export that still asks is given up; one that writes is waited for.
+    for task in exports.values { await task.value }
   }
 
   /// Carries out effects in their order. What takes time becomes a task that reports back as a
@@ -95,28 +103,34 @@ public actor App {
         running = [:]
       case .export(let path): export(path)
       case .send(let command): backend.send(command)
-      case .reopen(let path):
-        // Said here rather than after the screen has gone: a name that cannot be read leaves
-        // everything as it is.
-        if let why = surroundings.carry(effect) {
-          model.message = why
-        } else {
-          next = path
-          model.isQuitting = true
-        }
-      case .progress, .keepMarks, .saveState, .tell:
-        if let said = surroundings.carry(effect) { model.message = said }
+      case .leave(let path): next = path
+      case .reopen, .progress, .keepMarks, .saveState, .tell: carry(effect)
       }
     }
     meter()
   }
 
+  /// Files are touched while the screen goes on, one after the other in the order of their effects;
+  /// what came of it is a message.
+  private func carry(_ effect: Effect) {
+    carrying = Task { [before = carrying, inbox, surroundings] in
+      await before?.value
+      if let said = await surroundings.carry(effect) {
+        inbox.add(.said(said))
+      } else if case .reopen(let path) = effect {
+        inbox.add(.canOpen(path: path))
+      }
+    }
+  }
+
   /// Draws the model of this moment, whatever is looked at while the answers come.
   private func export(_ path: String) {
     let model = model, frame = model.frame
-    Task { [session, inbox, surroundings] in
+    exportsBegun += 1
+    exports[exportsBegun] = Task { [session, inbox, surroundings, number = exportsBegun] in
       let said = await surroundings.export(path, model) { try await session.ask($0, at: frame) }
       inbox.add(.said(said))
+      exports[number] = nil
     }
   }
 

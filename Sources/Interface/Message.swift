@@ -18,6 +18,8 @@ public enum Message: Sendable {
   case digitIsOver(Int)
   /// An effect has something to say.
   case said(String)
+  /// The file that is to take this one's place can be read.
+  case canOpen(path: String)
   /// Bytes that the terminal has been sent so far, and when, in seconds.
   case sent(bytes: Int, at: Double)
 }
@@ -42,8 +44,10 @@ public enum Effect: Sendable, Equatable {
   case keepMarks([Bookmark])
   /// Write a text that reopens this view.
   case saveState(path: String, text: String)
-  /// Close this source and open another file.
+  /// See whether a file can be read, and if so open it in place of this source: `canOpen` comes.
   case reopen(path: String)
+  /// What to open once this app has ended.
+  case leave(for: String)
   /// Say something to the presenter's second terminal.
   case tell(String)
 }

@@ -30,8 +30,9 @@ public struct Surroundings: Sendable {
       _, _, _ in "Export is off."
     }
   /// Carries out `progress`, `keepMarks`, `saveState`, `tell` and the first half of `reopen` (can
-  /// the file be read?); returns a sentence when there is something to say.
-  public var carry: @Sendable (Effect) -> String? = { _ in nil }
+  /// the file be read?); returns a sentence when there is something to say. One at a time, and never
+  /// on the screen's actor: it may take as long as a disk takes.
+  public var carry: @Sendable (Effect) async -> String? = { _ in nil }
   /// Gets a line for every message and answer; nil logs nothing.
   public var log: (@Sendable (String) -> Void)?
   /// How many bytes the terminal has been sent.
@@ -56,6 +57,7 @@ extension Message {
       "progress \(question.name) \(Numbers.fixed(100 * share, 0)) %"
     case .digitIsOver: "digit over"
     case .said(let text): "said \(text)"
+    case .canOpen(let path): "can open \(path)"
     case .sent(let bytes, _): "sent \(bytes) bytes"
     }
   }

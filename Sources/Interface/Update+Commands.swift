@@ -161,7 +161,7 @@ extension Model {
     case "open":
       guard !value.isEmpty else { return say("Give it a file: open dump.safetensors.") }
       guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
-      return [.reopen(path: value)]
+      return reopen(value)
     case "recent" where value.isEmpty:
       guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
       guard !recent.isEmpty else { return say("No file was opened before this one.") }
@@ -172,6 +172,12 @@ extension Model {
       return say(meter == nil ? "Bytes are not shown." : "Bytes a second stand on the top line.")
     default: return nil
     }
+  }
+
+  /// Another file in this one's place, once it is seen that it can be read.
+  private mutating func reopen(_ path: String) -> [Effect] {
+    message = "Opening \(path)…"
+    return [.reopen(path: path)]
   }
 
   /// Any setting of a view by its name; nil when there is none of this name.
@@ -191,7 +197,7 @@ extension Model {
   private mutating func choose(_ name: String, from list: Prompt.List) -> [Effect] {
     switch list {
     case .marks: return goToMark(name)
-    case .recent: return [.reopen(path: name)]
+    case .recent: return reopen(name)
     case .library:
       let id = name.split(separator: " ").first.map(String.init) ?? name
       return choose(method: id)

@@ -25,6 +25,9 @@ extension Model {
       take(progress: question, Working(share: share, seconds: seconds))
     case .digitIsOver(let number): prompt.digitIsOver(number)
     case .said(let text): self.message = text
+    case .canOpen(let path):
+      isQuitting = true
+      return [.cancelWork, .leave(for: path)]
     case .sent(let bytes, let seconds): meter?.take(bytes, at: seconds)
     case .event(let event): return take(event)
     }

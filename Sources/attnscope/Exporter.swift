@@ -142,7 +142,7 @@ enum Exporter {
       if format == .txt || format == .ansi {
         let grid = view(model)
         let text = format == .ansi ? grid.ansi : grid.lines.joined(separator: "\n") + "\n"
-        try writeText(text, to: path, force: false)
+        try await ComputeThreads.shared.value { try writeText(text, to: path, force: false) }
       } else {
         try checkWritable(path, force: false)
         var figure = Figure(model, isDark: !model.viewpoint.light)

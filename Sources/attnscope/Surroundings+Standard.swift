@@ -4,6 +4,7 @@ import Glibc
 import Interface
 import NCursesTerminal
 import Synchronization
+import Tensors
 
 extension Surroundings {
   /// The user's own: config, bookmarks of a source, recent files, and files that are written
@@ -21,13 +22,15 @@ extension Surroundings {
     all.export = Exporter.write
     all.log = terminal.log.map(Log.init).map { log in { log.write($0) } }
     all.carry = { effect in
-      switch effect {
-      case .progress(let lesson, let step, let done):
-        Desk.keep(lesson: lesson, step: step, done: done)
-      case .keepMarks(let marks): Desk.keep(marks, of: source)
-      case .saveState(let path, let text): Self.save(text, path)
-      case .reopen(let path): Self.cannotOpen(path)
-      default: nil
+      await Disk.value {
+        switch effect {
+        case .progress(let lesson, let step, let done):
+          Desk.keep(lesson: lesson, step: step, done: done)
+        case .keepMarks(let marks): Desk.keep(marks, of: source)
+        case .saveState(let path, let text): Self.save(text, path)
+        case .reopen(let path): Self.cannotOpen(path)
+        default: nil
+        }
       }
     }
     return all
@@ -59,10 +62,20 @@ extension Surroundings {
   mutating func tell(to notes: NotesServer) {
     let others = carry
     carry = { effect in
-      guard case .tell(let text) = effect else { return others(effect) }
+      guard case .tell(let text) = effect else { return await others(effect) }
       notes.tell(text)
       return nil
     }
+  }
+}
+
+/// The thread that touches files while a screen is open: neither the screen nor Swift's pool of
+/// threads, which may have a single one, waits for a disk.
+private enum Disk {
+  private static let thread = ComputeThreads(count: 1)
+
+  static func value<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
+    await Task(executorPreference: thread) { body() }.value
   }
 }
 

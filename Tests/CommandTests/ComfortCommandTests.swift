@@ -182,7 +182,7 @@ extension ProgramTests {
         let open = try PseudoTerminal([Program.path, Program.sample], environment: environment)
         open.sees("exact")
         open.send(":mark x\r")
-        open.sees("Bookmarked for this session only")
+        open.redraws("Bookmarked for this session only")
         open.send("q")
         #expect(open.end() == 0)
       }

@@ -319,11 +319,11 @@ import Testing
     await pilot.model("the second view by name") { $0.viewpoint == second }
     pilot.command("go nowhere")
     await pilot.sees("There is no bookmark \"nowhere\"; ' lists them.")
+    await pilot.quit()
     let kept = carried.all.compactMap { effect in
       if case .keepMarks(let marks) = effect { marks.map(\.name) } else { nil }
     }
     #expect(kept == [["L0-H1-map"], ["L0-H1-map", "the sinks of layer 4"]])
-    await pilot.quit()
   }
 
   @Test func aBookmarkOfAnotherFileSaysSo() async {
@@ -350,6 +350,7 @@ import Testing
     pilot.command("state /x/v.attnscope")
     pilot.command("state")
     await pilot.sees("Give it a file: state view.attnscope.")
+    await pilot.until("the state carried") { _ in !carried.all.isEmpty }
     let saved = carried.all.compactMap { effect in
       if case .saveState("/x/v.attnscope", let text) = effect { text } else { nil }
     }
