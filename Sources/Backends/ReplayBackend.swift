@@ -39,12 +39,15 @@ public final class ReplayBackend: Backend {
       isReplay: true,
       hasShadow: stores.contains { $0.steps(0..<$0.count).contains { $0.divergence != nil } })
     let shape = reader.shape
-    description = SourceDescription(
+    let tokens = stores[0].count
+    var about = SourceDescription(
       name: path.split(separator: "/").last.map(String.init) ?? path, kind: "recording",
       model: reader.modelName, layers: .counted(shape.layers), heads: shape.heads,
-      kvHeads: shape.kvHeads, queries: 1, keys: 1, headDim: shape.dim,
-      visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
-      live: status, methods: Registry.standard.cards)
+      kvHeads: shape.kvHeads, queries: tokens, keys: tokens, headDim: shape.dim,
+      visibility: Visibility(causal: true, queries: tokens, keys: tokens), tokens: [],
+      hasValues: true, live: status, methods: Registry.standard.cards)
+    (about.path, about.holds) = (path, [.queryKey, .logits, .values, .layer])
+    description = about
     answers = LiveAnswers(layers: description.layers, heads: shape.heads)
     feed.tell(.live(status))
   }

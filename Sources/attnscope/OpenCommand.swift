@@ -111,7 +111,7 @@ struct OpenCommand: AsyncParsableCommand {
       guard !isFirst || (texts.grid == nil && texts.roles == nil) else {
         throw ValidationError("--grid and --roles are of dumps, and this is a recording.")
       }
-      return try await replay(file)
+      return try await replay(file, saved)
     }
     var named = dump
     named.files = files
@@ -145,7 +145,7 @@ struct OpenCommand: AsyncParsableCommand {
     let surroundings = Surroundings.standard(terminal, source: dumps[0].path)
     return try await Screen.run(
       backend, terminal, surroundings, begin: { begin(&$0, start, saved, parts) },
-      note: wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first)
+      note: Self.note(wrong))
   }
 
   /// The first view: the start's head, the config file, flags of tile and lambda, the saved
@@ -163,32 +163,43 @@ struct OpenCommand: AsyncParsableCommand {
   }
 
   /// A recording, on the screen or as a summary; returns the file to be opened next. Reading a long
-  /// one takes a moment, so it is said. Throws what reading it throws.
-  private func replay(_ file: String) async throws -> String? {
+  /// one takes a moment, so it is said. The first view is that of its newest token, then what flags,
+  /// the saved state and `--view` say, each over what came before. Throws what reading throws.
+  private func replay(_ file: String, _ saved: SavedState?) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file), about = backend.describe()
     let place = HeadID(
       layer: try layer.map { try about.layerIndex($0, file: file) } ?? 0,
       head: try about.checkedHead(head ?? 0, file: file))
-    let kind = ViewKind.allCases.first { $0.title.lowercased() == view } ?? .tokens
+    let kind = view.flatMap { ViewKind(word: $0) }
     // As it was decoded, unless told otherwise.
     let lambda = max(0, tiles.chosenLambda ?? backend.lambda ?? tiles.lambda)
     let spec = tiles.spec(queries: 2)
     let begin: @Sendable (inout Viewpoint) -> Void = { selection in
-      (selection.view, selection.head) = (kind, place)
+      (selection.view, selection.head) = (.tokens, place)
       (selection.lambda, selection.spec) = (lambda, spec)
+      saved?.apply(to: &selection, about)
+      if let kind { selection.view = kind }
     }
-    if plain {
+    let wrong = saved?.problems([about]) ?? []
+    guard !plain, isatty(0) == 1, isatty(1) == 1 else {
+      for text in wrong { say(Printable.text(text)) }
+      guard plain else {
+        print(ReplaySummary(backend).text)
+        return nil
+      }
       try await PlainSession(backend, begin: begin).run()
-      return nil
-    }
-    guard isatty(0) == 1, isatty(1) == 1 else {
-      print(ReplaySummary(backend).text)
       return nil
     }
     Desk.remember(file)
     return try await Screen.run(
-      backend, terminal, Surroundings.standard(terminal, source: file), begin: begin)
+      backend, terminal, Surroundings.standard(terminal, source: file), begin: begin,
+      note: Self.note(wrong))
+  }
+
+  /// The first of what is wrong with a state file, for a line of the screen.
+  private static func note(_ wrong: [String]) -> String? {
+    wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first
   }
 }
 

@@ -97,6 +97,42 @@ extension ProgramTests {
       }
     }
 
+    /// A state goes with the recording that it names, and with one that is named beside it.
+    @Test func aStateIsAppliedToARecording() async throws {
+      let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      let file = folder + "/run.safetensors", state = folder + "/v.attnscope"
+      try await Self.record(to: file, in: folder)
+      // The screen writes it where it is looked at, and says how to come back.
+      let terminal = try PseudoTerminal([Program.path, file, "--view", "map", "--layer", "1"])
+      terminal.sees("Under the cursor")
+      terminal.send(":lambda 0.25\r")
+      terminal.redraws("λ=0.25")
+      terminal.send(":cursor 11,5\r:state \(state)\r")
+      terminal.redraws("Written to")
+      terminal.send("q")
+      #expect(terminal.end() == 0)
+      let text = try String(contentsOfFile: state, encoding: .utf8)
+      #expect(text.contains("source \(file)\n") && text.contains("cursor 11,5"), "\(text)")
+      for arguments in [["--state", state], [file, "--state", state]] {
+        let plain = try Program.run(["open"] + arguments + ["--plain"])
+        #expect(plain.status == 0, "\(plain.error)")
+        for text in [
+          "of run.safetensors, the map.", "Layer 1 head", "Lambda is 0.25",
+          "The cursor is on query 11",
+        ] { #expect(plain.output.contains(text), "\(text) is not in\n\(plain.output)") }
+      }
+      // What does not fit is named, and the rest holds.
+      try "layer 77\nview heads\nlambda 0.5\n".write(
+        toFile: state, atomically: true, encoding: .utf8)
+      let wrong = try Program.run("open", file, "--state", state, "--plain")
+      #expect(wrong.error.contains("The state file, line 1: this file has layers 0, 1"))
+      #expect(wrong.output.contains("lambda 0.5"), "\(wrong.output)")
+      let missing = try Program.run("open", file, "--state", folder + "/none", "--plain")
+      #expect(missing.status == 1 && missing.error.contains("no such file"), "\(missing.error)")
+    }
+
     /// f32 is what was computed: rounded, it is f16, and it is not rounded.
     @Test func captureWritesWhatWasComputed() throws {
       try Program.scratch { folder in
