@@ -129,7 +129,9 @@ int guard_drain(void) {
     for (ssize_t i = 0; i < n; i++) switch (bytes[i]) {
         case 'w': result |= CN_RESIZED; break;
         case 'z': result |= CN_SUSPEND; break;
-        case 'i': result |= CN_INTERRUPTED; break;
+        case 'i':
+          result |= result & CN_INTERRUPTED ? CN_INTERRUPTED_AGAIN : CN_INTERRUPTED;
+          break;
         default: result |= CN_WOKEN;
       }
   return result;

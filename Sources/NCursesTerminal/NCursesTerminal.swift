@@ -146,6 +146,7 @@ public final class NCursesTerminal: Terminal {
       }
       if happened & CN_SUSPEND != 0 { suspend(&shown) }
       if happened & CN_INTERRUPTED != 0 { input.yield(.interrupt) }
+      if happened & CN_INTERRUPTED_AGAIN != 0 { input.yield(.interrupt) }
       if happened & CN_INPUT != 0, !readKeys(&shown) {
         input.yield(.hangup)
         // The terminal is gone: wait to be closed, without spinning on a descriptor that is always

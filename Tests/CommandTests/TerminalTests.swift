@@ -36,6 +36,35 @@ extension ProgramTests {
       expectWhole(terminal, "Ctrl-C")
     }
 
+    /// A signal from elsewhere is a Ctrl-C: one says how to leave, two leave.
+    @Test func twoInterruptsFromElsewhere() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      kill(terminal.child, SIGINT)
+      terminal.sees("Nothing to stop")
+      kill(terminal.child, SIGINT)
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "two signals")
+    }
+
+    /// Two that come while the screen is busy are two, though it hears of them at once.
+    @Test func twoInterruptsAtOnce() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      // Nobody reads what it draws: sooner or later it waits in the middle of a frame.
+      for _ in 0..<40 {
+        terminal.send("\u{c}")
+        usleep(50_000)
+      }
+      usleep(300_000)
+      for _ in 0..<2 {
+        kill(terminal.child, SIGINT)
+        usleep(200_000)
+      }
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "two signals at once")
+    }
+
     @Test(arguments: [SIGTERM, SIGHUP, SIGSEGV, SIGQUIT, SIGABRT, SIGBUS]) func signals(
       _ signal: Int32
     ) throws {

@@ -19,8 +19,12 @@ typedef struct {
 /// Attributes of a cell, bits.
 enum { CN_BOLD = 1, CN_DIM = 2, CN_REVERSE = 4, CN_UNDERLINE = 8 };
 
-/// What a wait ended with, bits.
-enum { CN_INPUT = 1, CN_WOKEN = 2, CN_RESIZED = 4, CN_SUSPEND = 8, CN_INTERRUPTED = 16 };
+/// What a wait ended with, bits. Interrupts count: of those that came together the second is told,
+/// too.
+enum {
+  CN_INPUT = 1, CN_WOKEN = 2, CN_RESIZED = 4, CN_SUSPEND = 8,
+  CN_INTERRUPTED = 16, CN_INTERRUPTED_AGAIN = 32
+};
 
 /// Keys that are no scalar; from 2^24 on, so that no scalar can be mistaken for one.
 enum {
