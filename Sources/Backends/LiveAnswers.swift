@@ -66,7 +66,7 @@ struct LiveAnswers: Sendable {
       }
       guard !all.isEmpty, all.allSatisfy({ $0.count == heads }) else { throw Missing(.layer) }
       return Subject(
-        layers: all, numbers: places.map { layers[$0] }, focus: (slot, id.head),
+        layers: all, numbers: places.map { layers[$0] }, focus: (LayerIndex(slot), id.head),
         groupSize: store.groupSize
       ) { need, _ in try Self.array(need, frame, store) }
     }

@@ -53,7 +53,9 @@ public final class ResidualRecord: ForwardObserver, Sendable {
   }
 
   /// Passed on.
-  public func finished(_ layer: LayerIndex, _ positions: Range<Int>) { inner.finished(layer, positions) }
+  public func finished(_ layer: LayerIndex, _ positions: Range<Int>) {
+    inner.finished(layer, positions)
+  }
 
   /// Keeps a source's rows; positions that come again replace those before and all behind them.
   public func residual(_ source: Int, _ positions: Range<Int>, _ new: UnsafePointer<Float>) {
