@@ -20,7 +20,7 @@ private struct Wide: AttentionMethod {
     var findings = Findings()
     findings.number("layers", Double(subject.layers.count), .count)
     findings.number("heads", Double(subject.layers.map(\.count).min() ?? 0), .count)
-    findings.number("focus", Double(subject.numbers[subject.focus.layer]), .count)
+    findings.number("focus", Double(subject.numbers[subject.focus.layer].value), .count)
     findings.number("rows", Double(subject.head.queries), .count)
     return findings
   }

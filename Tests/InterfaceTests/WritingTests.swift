@@ -1,3 +1,4 @@
+import Attention
 import Backends
 import Canvas
 import Interface
