@@ -31,10 +31,12 @@ public struct SparsityCurve: Sendable {
     self.margins = margins.filter { !$0.isNaN }.sorted()
   }
 
-  /// The first `length` queries and keys of causal prefill tables: the prompt cut off there, exactly.
+  /// The first `length` queries and keys of causal prefill tables: the prompt cut off there,
+  /// exactly.
   ///
-  /// A length that takes in all queries takes in the ragged last row of tiles too; a shorter one is rounded down to a
-  /// multiple of the tile's rows, as the rows of a tile vote together, and `length` says what it became.
+  /// A length that takes in all queries takes in the ragged last row of tiles too; a shorter one is
+  /// rounded down to a multiple of the tile's rows, as the rows of a tile vote together, and
+  /// `length` says what it became.
   public init(prefill tables: [BlockTable], length: Int) {
     let table = tables[0], rows = table.spec.rows
     let isWhole = length >= table.queries
@@ -253,8 +255,8 @@ public struct HeadCalibration: Sendable {
       lengths.sorted().map { SparsityCurve(prefill: [table], length: $0) })
   }
 
-  /// Whether its first rows are those of a shorter prompt: as many queries as keys, and the first tile of rows does not
-  /// see the last keys.
+  /// Whether its first rows are those of a shorter prompt: as many queries as keys, and the first
+  /// tile of rows does not see the last keys.
   private static func isCausal(_ table: BlockTable) -> Bool {
     table.queries == table.keys && table.margins[table.keyTiles - 1].isNaN
   }

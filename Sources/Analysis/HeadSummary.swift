@@ -22,7 +22,8 @@ public struct HeadSummary: Sendable {
   public let label: PatternLabel
   /// What is odd about the head's numbers.
   public let quality: Quality
-  /// How many rows entropy, sink and importance were read from; nil when from all. The label says for itself.
+  /// How many rows entropy, sink and importance were read from; nil when from all. The label says
+  /// for itself.
   public let sampledRows: Int?
   /// The keys that take most mass, heaviest first and equal ones in their own order: the first
   /// `mostHeaviest` of all.

@@ -8,8 +8,8 @@ import Tensors
 /// entry, those that hold a kept one. recall: mass R of the dense row on kept entries, mean and
 /// worst row. KL(kept row || dense row) = -ln R, mean. oracle gap: recall of the best kept set of
 /// the same size in each row, minus R, mean. The kept row is renormalised. One sweep over the
-/// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many: a number of
-/// skipped tiles is then not known.
+/// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many: a
+/// number of skipped tiles is then not known.
 ///
 /// Example: `try MaskNumbers(head, set, MethodRun()).recallMean`. The catch: `recall` and `density`
 /// must be read together; keeping all gives recall 1.

@@ -3,20 +3,23 @@ import Tensors
 
 /// The shape of a head, with every candidate's recall at equal density beside the winner.
 ///
-/// A head is labelled by the shape that recalls most of its mass when each may keep the same share of the visible
-/// entries. Diffuse: neither one shape nor a union of them, of the same size, reaches `wanted`. Hybrid: no single
-/// shape reaches it, their union does. Shapes are those of MInference 1.0 (arXiv 2407.02490), found online as
-/// the method finds them.
+/// A head is labelled by the shape that recalls most of its mass when each may keep the same share
+/// of the visible entries. Diffuse: neither one shape nor a union of them, of the same size,
+/// reaches `wanted`. Hybrid: no single shape reaches it, their union does. Shapes are those of
+/// MInference 1.0 (arXiv 2407.02490), found online as the method finds them.
 ///
-/// The rule of equal density: a candidate keeps `budget` of the entries that the rows looked at see, counted one by one,
-/// never more, and less only by what no further part of it fits into. A-shape: with 0, 1, 4, 16, 64 and 256 first columns
-/// the window as wide as fits, then further columns. Vertical-slash: 0, 25, 50, 75 and 100 % for columns, the rest for
-/// diagonals, the heaviest first; one that is too large is passed over. Block-sparse: the largest block of which two fit a
-/// query block, its half and its quarter, but none smaller than 4; the best block of every query block, then the second of
-/// every one, and so on. Unions: each shape with the same part of the budget, as large as their overlap allows.
+/// The rule of equal density: a candidate keeps `budget` of the entries that the rows looked at
+/// see, counted one by one, never more, and less only by what no further part of it fits into.
+/// A-shape: with 0, 1, 4, 16, 64 and 256 first columns the window as wide as fits, then further
+/// columns. Vertical-slash: 0, 25, 50, 75 and 100 % for columns, the rest for diagonals, the
+/// heaviest first; one that is too large is passed over. Block-sparse: the largest block of which
+/// two fit a query block, its half and its quarter, but none smaller than 4; the best block of
+/// every query block, then the second of every one, and so on. Unions: each shape with the same
+/// part of the budget, as large as their overlap allows.
 ///
-/// Each shape stands with the best of its candidates. Of shapes that recall as much to `tie`, the simplest is named, in this
-/// order: an A-shape is a vertical-slash too, and either can be covered by blocks.
+/// Each shape stands with the best of its candidates. Of shapes that recall as much to `tie`, the
+/// simplest is named, in this order: an A-shape is a vertical-slash too, and either can be covered
+/// by blocks.
 public struct PatternLabel: Sendable, Equatable {
   /// The shapes; raw values are what screens and reports write.
   public enum Name: String, Sendable, CaseIterable {
@@ -116,7 +119,8 @@ struct Labeller {
       sampledRows: sampled.count < head.queries ? sampled.count : nil)
   }
 
-  /// The first that recalls as much as the best one, to a tie, and as much as is wanted if the best does.
+  /// The first that recalls as much as the best one, to a tie, and as much as is wanted if the best
+  /// does.
   private static func simplest(_ candidates: [PatternLabel.Candidate]) -> PatternLabel.Candidate {
     let best = candidates.max { $0.recall < $1.recall }!
     return candidates.first {

@@ -3,9 +3,9 @@ import Tensors
 
 /// Kept keys that are picked row by row, or tile by tile, on all threads.
 ///
-/// Example: `try RowPicks.rows(head, run) { row, p, limit in TopPicks.largest(8, of: p[..<limit]) }`
-/// keeps the eight heaviest keys of every row. The catch: `pick` runs on several threads at once and
-/// gets rows in no order. Memory: the runs it returns.
+/// Example: `try RowPicks.rows(head, run) { row, p, limit in TopPicks.largest(8, of: p[..<limit])
+/// }` keeps the eight heaviest keys of every row. The catch: `pick` runs on several threads at once
+/// and gets rows in no order. Memory: the runs it returns.
 public enum RowPicks {
   /// Rows of the dense pattern that one thread takes at a time.
   private static let chunk = 16

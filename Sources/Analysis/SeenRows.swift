@@ -2,8 +2,9 @@ import Attention
 
 /// The rows that a label is tried on, and how many of their entries a shape takes.
 ///
-/// A row sees its first `limit` keys and stands at `position`; entries that it does not see are never counted. Positions
-/// before the first key count as the first, as in `KeptSet`; rows that share one see the same.
+/// A row sees its first `limit` keys and stands at `position`; entries that it does not see are
+/// never counted. Positions before the first key count as the first, as in `KeptSet`; rows that
+/// share one see the same.
 struct SeenRows {
   let rows: [Int]
   private let limits: [Int]
@@ -22,7 +23,8 @@ struct SeenRows {
     limits = rows.map { visibility.limit(row: $0) }
     positions = rows.map { min(max(visibility.position(row: $0), 0), most) }
     var standing = [(rows: Int, limit: Int)](repeating: (0, 0), count: most + 1)
-    // Each row adds one over a run of keys, and over runs of distances: steps up and down, summed in the end.
+    // Each row adds one over a run of keys, and over runs of distances: steps up and down, summed
+    // in the end.
     var keys = [Int](repeating: 0, count: head.keys + 1)
     var distances = [Int](repeating: 0, count: most + 2)
     for (limit, position) in zip(limits, positions) where limit > 0 {
@@ -73,7 +75,8 @@ struct SeenRows {
     distances.reduce(viewers[column]) { $0 - crossings(column, $1) }
   }
 
-  /// Entries of a column that lie at a distance: one below the diagonal and one above, but for rows that share a position.
+  /// Entries of a column that lie at a distance: one below the diagonal and one above, but for rows
+  /// that share a position.
   private func crossings(_ column: Int, _ distance: Int) -> Int {
     func at(_ position: Int) -> Int {
       standing.indices.contains(position) && standing[position].limit > column

@@ -1,7 +1,7 @@
 import Attention
 
-/// The kept sets that a head is tried with: each shape at several splits of the same number of entries, filled as nearly as
-/// whole columns, diagonals and blocks allow and never beyond.
+/// The kept sets that a head is tried with: each shape at several splits of the same number of
+/// entries, filled as nearly as whole columns, diagonals and blocks allow and never beyond.
 struct ShapeChoices {
   typealias Choice = (name: PatternLabel.Name, detail: String, set: KeptSet)
 
@@ -16,7 +16,8 @@ struct ShapeChoices {
 
   /// Columns or diagonals that are passed over before no more are tried.
   private static let mostMisses = 64
-  /// Smaller blocks are hardly more than single entries, chosen one by one: every head would be block-sparse.
+  /// Smaller blocks are hardly more than single entries, chosen one by one: every head would be
+  /// block-sparse.
   private static let leastBlock = 4
 
   init(_ head: Head, _ pattern: PatternRows, _ rows: SeenRows, budget: Int) {
@@ -32,7 +33,8 @@ struct ShapeChoices {
     }
   }
 
-  /// A-shape with 0, 1, 4, 16... first columns, vertical-slash with five splits, block-sparse with up to three sizes.
+  /// A-shape with 0, 1, 4, 16... first columns, vertical-slash with five splits, block-sparse with
+  /// up to three sizes.
   var candidates: [Choice] {
     var choices: [Choice] = []
     for initial in [0, 1, 4, 16, 64, 256]
@@ -45,7 +47,8 @@ struct ShapeChoices {
     return choices + ranked.map { blockSparse($0.size, $0.blocks, budget) }
   }
 
-  /// Unions of the shapes, each with an equal part of the budget: as large a part as their overlap leaves room for.
+  /// Unions of the shapes, each with an equal part of the budget: as large a part as their overlap
+  /// leaves room for.
   func unions(blockSize: Int) -> [Choice] {
     let blocks = ranked.first { $0.size == blockSize } ?? ranked[0]
     func two(_ part: Int) -> KeptSet {
@@ -80,7 +83,8 @@ struct ShapeChoices {
     )
   }
 
-  /// Columns, the heaviest first, up to their share; then diagonals, the heaviest first, as many as fit; then columns again.
+  /// Columns, the heaviest first, up to their share; then diagonals, the heaviest first, as many as
+  /// fit; then columns again.
   private func verticalSlash(columns share: Double, _ budget: Int) -> Choice {
     var mine = Int(Double(budget) * share), left = budget
     var verticals: [Int] = []
@@ -115,8 +119,8 @@ struct ShapeChoices {
     )
   }
 
-  /// Every query block's best key block, then every one's second, and so on, from the last query block up; a block that no
-  /// longer fits is passed over.
+  /// Every query block's best key block, then every one's second, and so on, from the last query
+  /// block up; a block that no longer fits is passed over.
   private func blockSparse(_ size: Int, _ ranked: [[Int]], _ budget: Int) -> Choice {
     let wide = (head.keys + size - 1) / size
     var blocks = [UInt8](repeating: 0, count: wide * ranked.count)

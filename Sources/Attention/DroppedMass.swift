@@ -1,5 +1,5 @@
-/// Softmax mass that a method leaves out: what skipped blocks, or entries that are not kept, hold of
-/// the dense pattern, before what is left is renormalised.
+/// Softmax mass that a method leaves out: what skipped blocks, or entries that are not kept, hold
+/// of the dense pattern, before what is left is renormalised.
 ///
 /// Both are shares in 0...1 of a query row's attention. Where masses cannot be known (only a mask
 /// was stored, no row sees anything) there is nil in its place, never 0.

@@ -15,7 +15,8 @@ public enum InstructionSet: Int32, Sendable, CaseIterable {
   /// The widest that this machine has and the environment allows.
   public static let best = InstructionSet(rawValue: Int32(as_best_isa().rawValue))!
 
-  /// What is wrong with `ATTNSCOPE_ISA`, as a sentence; nil when it says nothing, or names a set that is there.
+  /// What is wrong with `ATTNSCOPE_ISA`, as a sentence; nil when it says nothing, or names a set
+  /// that is there.
   public static var refusal: String? {
     guard let wanted = as_wanted_isa().map({ String(cString: $0) }) else { return nil }
     func list(_ sets: [InstructionSet]) -> String { sets.map(\.name).joined(separator: ", ") }

@@ -114,11 +114,12 @@ public struct CachedKeys: Sendable {
 
 /// The memory of a key cache at one capacity.
 ///
-/// `@unchecked Sendable`: one thread writes, and writes a position once. `written` tells how many are there: it is stored
-/// with release after their floats, and every reader begins with an acquire load of it (`CachedKeys.storage`) and uses
-/// positions below its own count only. A panel holds 16 positions side by side, so kernels also load the lanes beyond the
-/// count, perhaps while they are written. What those hold is never used: their scores are masked before any maximum or sum
-/// is taken, a bound over a panel only grows by them, and an aligned float is loaded whole.
+/// `@unchecked Sendable`: one thread writes, and writes a position once. `written` tells how many
+/// are there: it is stored with release after their floats, and every reader begins with an acquire
+/// load of it (`CachedKeys.storage`) and uses positions below its own count only. A panel holds 16
+/// positions side by side, so kernels also load the lanes beyond the count, perhaps while they are
+/// written. What those hold is never used: their scores are masked before any maximum or sum is
+/// taken, a bound over a panel only grows by them, and an aligned float is loaded whole.
 final class KeyStorage: @unchecked Sendable {
   let dim: Int
   let valueDim: Int

@@ -85,7 +85,8 @@ public enum Shapes {
     return set
   }
 
-  /// Per query block the key blocks that it sees, `[query blocks][visible key blocks]`, the largest mean-pooled score first.
+  /// Per query block the key blocks that it sees, `[query blocks][visible key blocks]`, the largest
+  /// mean-pooled score first.
   public static func rankedBlocks(_ head: Head, size: Int) -> [[Int]] {
     let scores = pooledScores(head, size: size)
     let wide = (head.keys + size - 1) / size
@@ -124,7 +125,8 @@ public enum Shapes {
     }
   }
 
-  /// Mean of each block of `size` rows, `[blocks * dim]`; a ragged last block averages its real rows.
+  /// Mean of each block of `size` rows, `[blocks * dim]`; a ragged last block averages its real
+  /// rows.
   private static func pooled(_ rows: Tensor, size: Int) -> [Double] {
     stride(from: 0, to: rows.shape[0], by: size).flatMap { start in
       let part = rows.slice(axis: 0, start..<min(start + size, rows.shape[0]))

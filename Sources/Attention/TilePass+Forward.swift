@@ -31,8 +31,8 @@ extension TilePass {
   /// over kept sets.
   ///
   /// With `every` 2 and more only the last of so many row tiles is computed; the others have no
-  /// rows in `values` and are unseen. Needs V (`withValues: true`). With lambda <= 0 no block can be skipped and the
-  /// arithmetic is that of dense attention, bit for bit. Nil when cancelled.
+  /// rows in `values` and are unseen. Needs V (`withValues: true`). With lambda <= 0 no block can
+  /// be skipped and the arithmetic is that of dense attention, bit for bit. Nil when cancelled.
   /// Cost O(queries * keys * d / 2) for the scores, which are never saved, and about as much again
   /// for the values of blocks that are computed.
   public func forward(
@@ -81,7 +81,8 @@ extension TilePass {
 }
 
 extension TilePass {
-  /// Where the rows of each tile stand in an output, and how many rows it has: tiles that are left out take no room.
+  /// Where the rows of each tile stand in an output, and how many rows it has: tiles that are left
+  /// out take no room.
   fileprivate static func places(_ tiles: Int, _ rows: Int, _ queries: Int, every step: Int) -> (
     starts: [Int], last: Int
   ) {

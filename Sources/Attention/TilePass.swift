@@ -4,11 +4,13 @@ public import Tensors
 /// The fast path: a head group with its keys packed for the kernels, ready to be walked tile by
 /// tile.
 ///
-/// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head. Checked against
-/// `ReferenceAttention`. Scores are float32 while the norms promise an error below `floatError`, and float64 beyond
-/// that (and for stored maps), so that a decision is wrong only where the margin is within rounding of ln(lambda).
-/// Queries, keys and maps are float32 numbers in any case, whatever their file holds.
-/// Cost O(queries * keys * d / 2) when causal; memory O(keys * d) for the packed keys, O(tile) for everything else.
+/// Example: `TilePass(group, keysPerTile: 128).tables(spec)` gives one `BlockTable` per query head.
+/// Checked against
+/// `ReferenceAttention`. Scores are float32 while the norms promise an error below `floatError`,
+/// and float64 beyond that (and for stored maps), so that a decision is wrong only where the margin
+/// is within rounding of ln(lambda). Queries, keys and maps are float32 numbers in any case,
+/// whatever their file holds. Cost O(queries * keys * d / 2) when causal; memory O(keys * d) for
+/// the packed keys, O(tile) for everything else.
 ///
 /// `@unchecked Sendable`: written by `init`, read-only after.
 public final class TilePass: @unchecked Sendable {
@@ -40,8 +42,9 @@ public final class TilePass: @unchecked Sendable {
 
   /// |scale| |q| |k| above this is computed in double, if the precision is automatic.
   ///
-  /// Below it scores, margins and outputs (of values of about 1) are within `floatError` of double precision: the error of
-  /// a float32 dot product grows with the score; outputs were within 3e-5 at 60, 7e-5 at 150 and 1.3e-4 at 250.
+  /// Below it scores, margins and outputs (of values of about 1) are within `floatError` of double
+  /// precision: the error of a float32 dot product grows with the score; outputs were within 3e-5
+  /// at 60, 7e-5 at 150 and 1.3e-4 at 250.
   package static let floatBound = 256.0
   package static let floatError = 2e-4
 

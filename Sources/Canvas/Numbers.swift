@@ -10,7 +10,8 @@ public enum Numbers {
     return fixed(x, magnitude >= 10 ? 1 : (magnitude >= 1 ? 2 : 4))
   }
 
-  /// A threshold: `0.01`, `0.0178`, `0.5`, and `1.0e-4` below 0.001; three digits, none of them a zero at the end.
+  /// A threshold: `0.01`, `0.0178`, `0.5`, and `1.0e-4` below 0.001; three digits, none of them a
+  /// zero at the end.
   public static func threshold(_ x: Double) -> String {
     guard x.isFinite, x >= 0.001, x < 1 else { return x == 1 ? "1" : short(x) }
     let digits = x >= 0.1 ? 3 : (x >= 0.01 ? 4 : 5)
@@ -29,7 +30,8 @@ public enum Numbers {
     return (x < 0 ? "-" : "") + fixed(mantissa, 1) + "e\(exponent)"
   }
 
-  /// `digits` decimals, rounded half away from zero; with a power of ten where that is no number of an integer's size.
+  /// `digits` decimals, rounded half away from zero; with a power of ten where that is no number of
+  /// an integer's size.
   public static func fixed(_ x: Double, _ digits: Int) -> String {
     guard x.isFinite, abs(x) < 1e15 else { return x.isFinite ? scientific(x) : short(x) }
     var scale = 1.0
@@ -46,8 +48,8 @@ public enum Numbers {
   /// The numbers of a column, each as `format` writes it but with as many decimals as the one that
   /// has most: points stand under one another.
   ///
-  /// Example: `column([0.891, 0.0312, nil])` is `0.8910`, `0.0312`, `-`. What is no plain decimal (a
-  /// power of ten, a per cent, an exact 0) stays as it is; nil cannot be known.
+  /// Example: `column([0.891, 0.0312, nil])` is `0.8910`, `0.0312`, `-`. What is no plain decimal
+  /// (a power of ten, a per cent, an exact 0) stays as it is; nil cannot be known.
   public static func column(_ values: [Double?], as format: (Double) -> String = short) -> [String]
   {
     let texts = values.map { $0.map(format) ?? "-" }

@@ -4,7 +4,8 @@ import Sessions
 
 /// The numbers of view 6 for programs: shares from 0 to 1, entropy in nats, and nothing rounded.
 ///
-/// Every comparison has the same rows in the same order; what cannot be known of a side is `.unknown` there.
+/// Every comparison has the same rows in the same order; what cannot be known of a side is
+/// `.unknown` there.
 public struct ComparisonNumbers {
   public enum Value: Sendable, Equatable {
     case number(Double)

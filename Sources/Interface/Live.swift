@@ -13,8 +13,8 @@ public struct Live: Sendable {
   /// The newest token is looked at as it comes.
   public private(set) var isFollowing = true
 
-  /// As the source describes itself before its first status. A recording is whole from the start: it
-  /// is looked at from its end.
+  /// As the source describes itself before its first status. A recording is whole from the start:
+  /// it is looked at from its end.
   init(_ status: LiveStatus) {
     self.status = status
     if status.isReplay { frame = status.frame }

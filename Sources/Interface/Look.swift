@@ -120,8 +120,8 @@ struct Look: Sendable {
         step?.tile ?? decodeSpec, lambda: tableLambda, .row(max(0, source.queries - 1))))
   }
 
-  /// The tile that single tokens are decided with: as the run was begun while the tile of prompts is the one it was begun
-  /// with, else at the preset in use.
+  /// The tile that single tokens are decided with: as the run was begun while the tile of prompts
+  /// is the one it was begun with, else at the preset in use.
   var decodeSpec: TileSpec {
     if let begun = source.live?.attention, begun.prefill == viewpoint.spec { return begun.decode }
     let preset = TilePreset.all.first { $0.prefill == viewpoint.spec }

@@ -4,9 +4,9 @@ public import Sessions
 /// The whole state of the screen: a value. It changes only in `update`.
 ///
 /// Its parts are split by how long they live and by who changes them: `known` by answers,
-/// `viewpoint` with its `history` by the user, `live` by the source, `lesson` step by step, `prompt`
-/// by every key. Each has an update of its own, and gives back what else follows; only what takes
-/// several of them stands in extensions of Model. Screens and questions read its `look`.
+/// `viewpoint` with its `history` by the user, `live` by the source, `lesson` step by step,
+/// `prompt` by every key. Each has an update of its own, and gives back what else follows; only
+/// what takes several of them stands in extensions of Model. Screens and questions read its `look`.
 ///
 /// Example: `var model = Model(backend.describe(), width: 80, height: 24)`, then `update(&model,
 /// .event(.key(.right)))` and `view(model)`. Answers are kept here by question, so that drawing

@@ -4,8 +4,9 @@ import Canvas
 import Analysis
 public import Sessions
 
-/// What the screen would like to know, most urgent first: a pure function of the model's look. The app
-/// asks what is missing and cancels what is no longer wanted, so no request has to be remembered.
+/// What the screen would like to know, most urgent first: a pure function of the model's look. The
+/// app asks what is missing and cancels what is no longer wanted, so no request has to be
+/// remembered.
 ///
 /// Example: `Needs(model).foreground.filter { !model.isKnown($0) }` is what there is to ask. The
 /// catch: it is made anew after every message, so it must stay cheap: it lists questions and

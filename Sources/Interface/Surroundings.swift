@@ -30,8 +30,8 @@ public struct Surroundings: Sendable {
       _, _, _ in "Export is off."
     }
   /// Carries out `progress`, `keepMarks`, `saveState`, `tell` and the first half of `reopen` (can
-  /// the file be read?); returns a sentence when there is something to say. One at a time, and never
-  /// on the screen's actor: it may take as long as a disk takes.
+  /// the file be read?); returns a sentence when there is something to say. One at a time, and
+  /// never on the screen's actor: it may take as long as a disk takes.
   public var carry: @Sendable (Effect) async -> String? = { _ in nil }
   /// Gets a line for every message and answer; nil logs nothing.
   public var log: (@Sendable (String) -> Void)?

@@ -1,8 +1,8 @@
 import Attention
 import Sessions
 
-/// The tile that blocks are counted in, as keys and commands change it. Each change gives a sentence
-/// for the caption where there is something to say.
+/// The tile that blocks are counted in, as keys and commands change it. Each change gives a
+/// sentence for the caption where there is something to say.
 extension Viewpoint {
   /// Changes tile, vote, order, criterion or splits, unless they are given by the file or make too
   /// many blocks: then, and where splits are more than there are tiles, it says so.

@@ -4,10 +4,10 @@ public import Tensors
 
 /// A prompt through the model, a block of positions at a time.
 ///
-/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the first-level cache while all
-/// positions of the block pass over it; nothing of a layer's weights is kept. Attention is the method's, over the
-/// block's queries and all keys so far; a block holds whole tiles of it, so that they lie where they would in one large
-/// pass.
+/// Each weight matrix is unpacked sixteen rows at a time into a panel that stays in the first-level
+/// cache while all positions of the block pass over it; nothing of a layer's weights is kept.
+/// Attention is the method's, over the block's queries and all keys so far; a block holds whole
+/// tiles of it, so that they lie where they would in one large pass.
 extension LanguageModel {
   /// Positions of a block at most, unless one tile has more rows.
   public static let block = 512
@@ -15,7 +15,8 @@ extension LanguageModel {
   /// Positions of a block of whole tiles.
   static func block(of rows: Int) -> Int { max(rows, block / rows * rows) }
 
-  /// Feeds tokens; the logits of the last stay in the state. `everyLogit` is called with each position's logits, in order.
+  /// Feeds tokens; the logits of the last stay in the state. `everyLogit` is called with each
+  /// position's logits, in order.
   ///
   /// False when cancelled: whole blocks before that are in the state, the rest is not. Tokens
   /// beyond the context are the caller's mistake.

@@ -134,7 +134,8 @@ struct Facts {
     }
   }
 
-  /// A number that is computed with; nil when the file does not say. Throws for anything outside `range`.
+  /// A number that is computed with; nil when the file does not say. Throws for anything outside
+  /// `range`.
   func number(_ key: String, in range: ClosedRange<Double>) throws(ModelError) -> Double? {
     guard gguf.metadata[key] != nil else { return nil }
     if let x = number(key), range.contains(x) { return x }

@@ -3,11 +3,12 @@ import Kernels
 import Synchronization
 public import Tensors
 
-/// Queries of a run after rotation: with the keys in the cache, any row of any head can be computed again, so no row is
-/// ever stored.
+/// Queries of a run after rotation: with the keys in the cache, any row of any head can be computed
+/// again, so no row is ever stored.
 ///
-/// Half floats, for looking; `exact` keeps them as they were computed, in twice the memory. Memory: `bytesPerPosition` for
-/// each position, up to `budget`; beyond it the oldest half is let go. Written by the engine's thread, read by any.
+/// Half floats, for looking; `exact` keeps them as they were computed, in twice the memory. Memory:
+/// `bytesPerPosition` for each position, up to `budget`; beyond it the oldest half is let go.
+/// Written by the engine's thread, read by any.
 public final class QueryRecord: ForwardObserver, Sendable {
   /// Bytes that a record takes at most unless told otherwise: 512 MiB.
   public static let standardBudget = 512 << 20
@@ -121,8 +122,8 @@ public final class QueryRecord: ForwardObserver, Sendable {
     }
   }
 
-  /// Queries `[positions, dim]` of one head, float16 or, when exact, float32; nothing is copied. Nil for positions that are
-  /// not recorded.
+  /// Queries `[positions, dim]` of one head, float16 or, when exact, float32; nothing is copied.
+  /// Nil for positions that are not recorded.
   public func tensor(_ layer: LayerIndex, head: Int, _ positions: Range<Int>) -> Tensor? {
     guard let held = layers.withLock({ $0[layer.value] }), positions.lowerBound >= held.first,
       positions.upperBound <= held.first + held.count

@@ -8,7 +8,8 @@ public import Tensors
 /// up to `budget`; a longer text is not kept at all, for a method that weighs layers against each
 /// other wants every token from the first on. Written by the engine's thread, read by any.
 ///
-/// Example: `model.prefill(tokens, state, plan, observer: record)`, then `record.tensor(tokens: 64)`.
+/// Example: `model.prefill(tokens, state, plan, observer: record)`, then `record.tensor(tokens:
+/// 64)`.
 public final class ResidualRecord: ForwardObserver, Sendable {
   /// Bytes that a record takes at most unless told otherwise: 256 MiB.
   public static let standardBudget = 256 << 20

@@ -13,14 +13,16 @@ public struct RopeConfig: Sendable {
     case none
     /// Positions divided by `factor` (position interpolation, 2023, arXiv 2306.15595).
     case linear(factor: Double)
-    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv 2309.00071).
+    /// Low frequencies interpolated, high ones kept, and scores sharpened (YaRN, 2023, arXiv
+    /// 2309.00071).
     case yarn(Yarn)
     /// Llama 3: wavelengths longer than the original context are stretched, shorter ones kept.
     case llama3(factor: Double, low: Double, high: Double, original: Int)
   }
 
-  /// How YaRN stretches. Frequencies become f / factor (1 - m) + f m with m = extrapolation * ramp, where the ramp falls
-  /// from 1 at `betaFast` turns within the original context to 0 at `betaSlow`; cosines and sines are multiplied by
+  /// How YaRN stretches. Frequencies become f / factor (1 - m) + f m with m = extrapolation * ramp,
+  /// where the ramp falls from 1 at `betaFast` turns within the original context to 0 at
+  /// `betaSlow`; cosines and sines are multiplied by
   /// `attention`.
   public struct Yarn: Sendable, Equatable {
     public let factor: Double
@@ -82,8 +84,9 @@ public struct RopeConfig: Sendable {
     }
   }
 
-  /// The factor on cosines and sines is the file's (`attention_factor` of a configuration, written as `yarn_attn_factor`),
-  /// or 0.1 ln(factor) + 1, of which a model with a multiplier on the logarithm divides a part out. A further
+  /// The factor on cosines and sines is the file's (`attention_factor` of a configuration, written
+  /// as `yarn_attn_factor`), or 0.1 ln(factor) + 1, of which a model with a multiplier on the
+  /// logarithm divides a part out. A further
   /// `attn_factor` comes on top.
   private static func yarn(
     _ facts: Facts, _ key: String, factor: Double, original: Int

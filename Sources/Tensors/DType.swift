@@ -2,8 +2,9 @@ package import Kernels
 
 /// The element type of a stored array.
 ///
-/// Example: `DType.float16.byteWidth == 2`. The catch: a dtype only says how bytes on disk become float32 numbers, from
-/// which everything is computed, in float32 or float64; of the wider types that rounds.
+/// Example: `DType.float16.byteWidth == 2`. The catch: a dtype only says how bytes on disk become
+/// float32 numbers, from which everything is computed, in float32 or float64; of the wider types
+/// that rounds.
 public enum DType: String, Sendable, CaseIterable {
   case float64 = "F64"
   case float32 = "F32"

@@ -117,8 +117,8 @@ struct CaptureCommand: ParsableCommand {
 }
 
 extension LanguageModel {
-  /// The places of all numbers of a list, or of all layers. Throws `ModelError` when one is missing,
-  /// or all.
+  /// The places of all numbers of a list, or of all layers. Throws `ModelError` when one is
+  /// missing, or all.
   func layers(_ list: NumberList?) throws(ModelError) -> [LayerIndex] {
     let numbers = config.layerNumbers
     guard let list else { return numbers.layerIndices }

@@ -163,8 +163,9 @@ struct OpenCommand: AsyncParsableCommand {
   }
 
   /// A recording, on the screen or as a summary; returns the file to be opened next. Reading a long
-  /// one takes a moment, so it is said. The first view is that of its newest token, then what flags,
-  /// the saved state and `--view` say, each over what came before. Throws what reading throws.
+  /// one takes a moment, so it is said. The first view is that of its newest token, then what
+  /// flags, the saved state and `--view` say, each over what came before. Throws what reading
+  /// throws.
   private func replay(_ file: String, _ saved: SavedState?) async throws -> String? {
     if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
     let backend = try ReplayBackend(file), about = backend.describe()

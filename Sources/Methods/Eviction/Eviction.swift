@@ -4,11 +4,11 @@ import Tensors
 
 /// A cache of bounded size, replayed row by row: what is evicted is gone for every later query.
 ///
-/// At each query the new keys come in, the query attends to what is alive, and then keys leave until
-/// the cache fits. The kept row is what was alive when the query attended, its own key included, so
-/// that it holds one key more than the cache. Weights are those of the dense row renormalised over
-/// the living, as a model that never saw the others would compute them from these Q and K; what it
-/// would have computed in later layers is not known from a dump.
+/// At each query the new keys come in, the query attends to what is alive, and then keys leave
+/// until the cache fits. The kept row is what was alive when the query attended, its own key
+/// included, so that it holds one key more than the cache. Weights are those of the dense row
+/// renormalised over the living, as a model that never saw the others would compute them from these
+/// Q and K; what it would have computed in later layers is not known from a dump.
 struct Eviction {
   /// Whom the cache loses next, of the living; `protected` ones stay.
   protocol Policy {

@@ -6,8 +6,8 @@ public import Attention
 /// Every key sums the weights it got from the queries it lived to see. When the cache is full the
 /// key with the smallest sum goes, the last `recent` share of the cache excepted; ties to the lower
 /// key. Paper: Zhang et al., "H2O", NeurIPS 2023, arXiv 2306.14048 (half heavy, half recent). A key
-/// that came late had less time to gather: that is the method's known bias. Findings: those of every
-/// mask, `alive`, `lived`, `first_kept`, and the series `gathered` along keys. Cost n cache.
+/// that came late had less time to gather: that is the method's known bias. Findings: those of
+/// every mask, `alive`, `lived`, `first_kept`, and the series `gathered` along keys. Cost n cache.
 public struct H2O: ReplayedMask {
   static let recent = Knob(
     "recent", "share of the cache for the last keys", 0...1, standard: 0.5, step: .add(0.1))

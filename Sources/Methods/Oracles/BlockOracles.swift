@@ -3,10 +3,11 @@ public import Attention
 
 /// Oracle of blocks: in every row of blocks the k key blocks that hold the most dense mass.
 ///
-/// What a block-sparse kernel could recall at best with k blocks of B tokens a query block. A block is weighed by the sum of
-/// its entries of the dense pattern; ties go to the lower block. Not causal beyond what the rows see: the diagonal block is
-/// not forced, and a row whose block keeps only later keys keeps its own first visible block. Decided from the whole pattern
-/// (selection overhead 100 %). Cost n² d.
+/// What a block-sparse kernel could recall at best with k blocks of B tokens a query block. A block
+/// is weighed by the sum of its entries of the dense pattern; ties go to the lower block. Not
+/// causal beyond what the rows see: the diagonal block is not forced, and a row whose block keeps
+/// only later keys keeps its own first visible block. Decided from the whole pattern (selection
+/// overhead 100 %). Cost n² d.
 public struct BlockTopK: MaskMethod {
   static let count = Knob(
     "k", "key blocks kept a query block", 1...1 << 30, standard: 8, step: .multiply(2),
@@ -39,10 +40,12 @@ public struct BlockTopK: MaskMethod {
   }
 }
 
-/// Oracle of blocks by mass: in every row of blocks the fewest key blocks that hold a share p of its dense mass.
+/// Oracle of blocks by mass: in every row of blocks the fewest key blocks that hold a share p of
+/// its dense mass.
 ///
-/// The yardstick of methods that choose blocks by cumulative mass. Blocks are weighed by the sum of their entries, ties go to
-/// the lower block. Decided from the whole pattern (selection overhead 100 %). Findings: those of every mask and the series
+/// The yardstick of methods that choose blocks by cumulative mass. Blocks are weighed by the sum of
+/// their entries, ties go to the lower block. Decided from the whole pattern (selection overhead
+/// 100 %). Findings: those of every mask and the series
 /// `picks` (blocks kept, by query block). Cost n² d.
 public struct BlockTopP: MaskMethod {
   static let mass = Knob(
@@ -86,17 +89,19 @@ public struct BlockTopP: MaskMethod {
 
 /// What methods that choose key blocks of query blocks share.
 enum BlockPicks {
-  /// The kept set of chosen blocks. `choose` gets a row's scores `[visible key blocks]` and says which of them are kept.
+  /// The kept set of chosen blocks. `choose` gets a row's scores `[visible key blocks]` and says
+  /// which of them are kept.
   static func set(
     _ head: Head, _ scores: BlockMass, size: Int, _ choose: ([Double]) -> [Int]
   ) -> KeptSet {
     set(head, size: size) { a, _ in choose(scores.row(a, head, size: size)) }
   }
 
-  /// The kept set of chosen blocks. `choose` gets a query block and how many key blocks its last row sees.
+  /// The kept set of chosen blocks. `choose` gets a query block and how many key blocks its last
+  /// row sees.
   ///
-  /// Rows at the upper edge of a query block may see none of the chosen blocks: the last block that they see is then kept
-  /// for them alone, since softmax over nothing is not defined.
+  /// Rows at the upper edge of a query block may see none of the chosen blocks: the last block that
+  /// they see is then kept for them alone, since softmax over nothing is not defined.
   static func set(_ head: Head, size: Int, _ choose: (Int, Int) -> [Int]) -> KeptSet {
     let high = (head.queries + size - 1) / size, wide = (head.keys + size - 1) / size
     var blocks = [UInt8](repeating: 0, count: high * wide)
@@ -112,7 +117,8 @@ enum BlockPicks {
     return set
   }
 
-  /// Runs for the rows that see no chosen block, their last visible block; nil when there is no such row.
+  /// Runs for the rows that see no chosen block, their last visible block; nil when there is no
+  /// such row.
   private static func blindRows(_ head: Head, _ blocks: [UInt8], wide: Int, size: Int)
     -> KeyRanges?
   {
@@ -128,7 +134,8 @@ enum BlockPicks {
     return any ? KeyRanges(rows) : nil
   }
 
-  /// The fewest indices, largest value first and ties to the lower, that hold `share` of the sum; at least one.
+  /// The fewest indices, largest value first and ties to the lower, that hold `share` of the sum;
+  /// at least one.
   static func cumulative(_ share: Double, of values: [Double]) -> [Int] {
     let total = values.reduce(0, +)
     var sum = 0.0, chosen: [Int] = []

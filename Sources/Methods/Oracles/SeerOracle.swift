@@ -1,13 +1,15 @@
 public import Analysis
 public import Attention
 
-/// SeerAttention's teacher: the max-pooled dense map that its gate is trained to predict, read as a mask.
+/// SeerAttention's teacher: the max-pooled dense map that its gate is trained to predict, read as a
+/// mask.
 ///
-/// A block's score is the largest entry of the dense pattern inside it, each row of blocks divided by its sum. Keep the k
-/// blocks with the largest scores of every query block, or every block whose score is at least `threshold` where that is
-/// above 0. Paper: Gao et al., "SeerAttention", 2024, arXiv 2410.13276. The trained gate itself needs its weights; this is
-/// what it would say if it had learned everything. Decided from the whole pattern. Findings: those of every mask and the
-/// field `pooled` `[query blocks, key blocks]`. Cost n² d.
+/// A block's score is the largest entry of the dense pattern inside it, each row of blocks divided
+/// by its sum. Keep the k blocks with the largest scores of every query block, or every block whose
+/// score is at least `threshold` where that is above 0. Paper: Gao et al., "SeerAttention", 2024,
+/// arXiv 2410.13276. The trained gate itself needs its weights; this is what it would say if it had
+/// learned everything. Decided from the whole pattern. Findings: those of every mask and the field
+/// `pooled` `[query blocks, key blocks]`. Cost n² d.
 public struct SeerOracle: MaskMethod {
   static let count = Knob(
     "k", "key blocks kept a query block", 1...1 << 30, standard: 8, step: .multiply(2),

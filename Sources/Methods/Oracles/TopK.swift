@@ -3,10 +3,11 @@ public import Attention
 
 /// Oracle top-k: the k heaviest entries of every dense row.
 ///
-/// Nothing can recall more with k entries a row, so that every mask's oracle gap is its distance to this one at its own row
-/// sizes. It reads the whole dense pattern to decide, which a kernel could not: a yardstick, not a way to save work. The
-/// selection overhead is therefore 100 %. Ties go to the lower key; a row that sees fewer than k keys keeps them all.
-/// Findings: those of every mask. Cost n² d for the pattern, n² log k for the choice.
+/// Nothing can recall more with k entries a row, so that every mask's oracle gap is its distance to
+/// this one at its own row sizes. It reads the whole dense pattern to decide, which a kernel could
+/// not: a yardstick, not a way to save work. The selection overhead is therefore 100 %. Ties go to
+/// the lower key; a row that sees fewer than k keys keeps them all. Findings: those of every mask.
+/// Cost n² d for the pattern, n² log k for the choice.
 public struct TopK: MaskMethod {
   static let count = Knob(
     "k", "entries kept a row", 1...1 << 30, standard: 64, step: .multiply(2), isMain: true,

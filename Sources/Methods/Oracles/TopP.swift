@@ -3,9 +3,10 @@ public import Attention
 
 /// Oracle top-p: in every dense row the fewest entries whose mass reaches p.
 ///
-/// The number of entries follows the row: one for a row that looks at a sink alone, many for a flat one. Decided from the whole dense pattern (selection overhead 100 %): a yardstick. Ties go to the
-/// lower key. Findings: those of every mask, `picks` (entries kept, by query) and `picks_mean`. Cost n² d for the pattern, a
-/// sort of every row.
+/// The number of entries follows the row: one for a row that looks at a sink alone, many for a flat
+/// one. Decided from the whole dense pattern (selection overhead 100 %): a yardstick. Ties go to
+/// the lower key. Findings: those of every mask, `picks` (entries kept, by query) and `picks_mean`.
+/// Cost n² d for the pattern, a sort of every row.
 public struct TopP: MaskMethod {
   static let mass = Knob(
     "p", "mass to reach in every row", 0...1, standard: 0.95, step: .add(0.01), isMain: true,

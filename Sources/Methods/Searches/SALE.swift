@@ -7,16 +7,17 @@ import Tensors
 /// 1. Queries and keys lose their mean over all tokens, and are rounded to integers -7...7 with a
 /// step max|x| / 7 for each token (`token`) or each group of tokens that a warp shares (`warp`, the
 /// released code); `exact` leaves them unrounded. mean(q) . k is added again. 2. Over the first key
-/// block (sink) and the last ones (local) the true scores give each row its maximum m and its sum l.
+/// block (sink) and the last ones (local) the true scores give each row its maximum m and its sum
+/// l.
 /// 3. A key block stays where an estimate reaches m + ln(theta l) in any pair of its tile. Local is
-/// at least `local` tokens and so many that what lies between is a multiple of `seg`. Paper: Xiao et
-/// al., "SALE", 2025, arXiv 2505.24179 (card S3). In `exact` no entry of weight theta or more is
-/// ever dropped, since the reference sum is a part of softmax's own. `fallback`: maps of 1024 tokens
-/// or less stay dense, as released.
+/// at least `local` tokens and so many that what lies between is a multiple of `seg`. Paper: Xiao
+/// et al., "SALE", 2025, arXiv 2505.24179 (card S3). In `exact` no entry of weight theta or more is
+/// ever dropped, since the reference sum is a part of softmax's own. `fallback`: maps of 1024
+/// tokens or less stay dense, as released.
 ///
 /// Findings: those of every mask, `false_drops` (entries of weight theta or more in dropped tiles),
-/// and `correlation` of estimated and true scores, over a sample of rows. Needs Q and K. Cost n² / 2
-/// products of 4 bits.
+/// and `correlation` of estimated and true scores, over a sample of rows. Needs Q and K. Cost n² /
+/// 2 products of 4 bits.
 public struct SALE: MaskMethod {
   enum Scores: String, Sendable, CaseIterable { case warp, token, exact }
 
@@ -118,7 +119,8 @@ struct FourBits: Sendable {
     return (rows.enumerated().map { Double($1) - mean[$0 % dim] }, mean)
   }
 
-  /// Steps `[rows]` and whole numbers `[rows * dim]` in -7...7; `group` says which rows share a step.
+  /// Steps `[rows]` and whole numbers `[rows * dim]` in -7...7; `group` says which rows share a
+  /// step.
   private static func rounded(
     _ rows: [Double], _ dim: Int, _ mode: SALE.Scores, _ group: (Int) -> Int
   ) -> ([Double], [Double]) {

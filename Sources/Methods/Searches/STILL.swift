@@ -5,8 +5,8 @@ import Tensors
 
 /// STILL: tokens that look hard at themselves stay exact, the others go into a linear state.
 ///
-/// p = the weight of token t on itself, in a softmax over the last `window` = W keys. Saliency of the paper:
-/// (1 - p) ln(1 - p) + p ln(p / e), e = 1e-8; of the released code: ln((W + 1) / W)
+/// p = the weight of token t on itself, in a softmax over the last `window` = W keys. Saliency of
+/// the paper: (1 - p) ln(1 - p) + p ln(p / e), e = 1e-8; of the released code: ln((W + 1) / W)
 /// + (1 - p) ln(1 - p) + p ln(W p), which falls below p = 1 / (W + 1) and rises above. In every
 /// chunk the `ratio` most salient tokens (at least one) are salient. A query of chunk c sees chunks
 /// c and c - 1 whole, and of earlier ones the salient tokens; the others enter a linear state two

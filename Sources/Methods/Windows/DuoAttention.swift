@@ -5,11 +5,11 @@ public import Attention
 ///
 /// The paper learns a gate a head by optimisation on synthetic retrieval; without that gate the
 /// class is read off the head itself: the mean mass that its rows place on keys which are neither
-/// among the `sinks` first nor the `window` last, its *distant mass*. At `threshold` or more the head
-/// is a retrieval head and keeps all, below it it keeps sinks and window. Rows that see no distant
-/// key are left out of the mean. Paper: Xiao et al., "DuoAttention", ICLR 2025, arXiv 2410.10819
-/// (sinks 64, recent 256). Findings: those of every mask, `distant_mass`, `retrieval` (1 or 0) and
-/// the series `distant` along queries. Cost n² d for the pattern.
+/// among the `sinks` first nor the `window` last, its *distant mass*. At `threshold` or more the
+/// head is a retrieval head and keeps all, below it it keeps sinks and window. Rows that see no
+/// distant key are left out of the mean. Paper: Xiao et al., "DuoAttention", ICLR 2025, arXiv
+/// 2410.10819 (sinks 64, recent 256). Findings: those of every mask, `distant_mass`, `retrieval` (1
+/// or 0) and the series `distant` along queries. Cost n² d for the pattern.
 public struct DuoAttention: MaskMethod {
   static let threshold = Knob(
     "threshold", "distant mass from which a head retrieves", 0...1, standard: 0.1,

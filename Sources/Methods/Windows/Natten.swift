@@ -11,8 +11,8 @@ public import Attention
 /// a neighbour when it is one along both directions. Paper: Hassani et al., "Faster Neighborhood
 /// Attention", 2024, arXiv 2403.04690 (card S8). A window never shrinks at a border, it moves.
 ///
-/// Findings: those of every mask and the series `neighbours` (entries kept, by query). Needs an image
-/// grid for `plane=grid`. Cost n w.
+/// Findings: those of every mask and the series `neighbours` (entries kept, by query). Needs an
+/// image grid for `plane=grid`. Cost n w.
 public struct NATTEN: MaskMethod {
   enum Plane: String, Sendable, CaseIterable { case line, grid }
 
