@@ -20,6 +20,76 @@ import Testing
     zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
   }
 
+  // MARK: MInference
+
+  /// Check 3 of card S1: a planted column and a planted diagonal are what the online search adds to the forced ones.
+  @Test func plantedLinesAreTheOnesChosen() throws {
+    let n = 512
+    var logits = [Float](repeating: 0, count: n * n)
+    for i in 0..<n {
+      if i >= 200 { logits[i * n + 200] = 8 }
+      if i >= 150 { logits[i * n + i - 150] = 8 }
+    }
+    let head = Head(scores: Tensor(logits, shape: [n, n]), causal: true)
+    let found = try Self.examine("minference-vs:v=31,s=101", head)
+    for i in [20, 300, 511] {
+      let wanted = (0...i).filter { $0 < 30 || $0 == 200 || i - $0 < 100 || i - $0 == 150 }
+      #expect(try Self.kept(found, i) == wanted, "query \(i)")
+    }
+    #expect(abs((found["density"]?.number ?? 0) - 0.447) < 5e-4)
+    #expect(abs((found["recall_mean"]?.number ?? 0) - 0.974) < 5e-4)
+    #expect(found["columns_kept"]?.number == 31 && found["offsets_kept"]?.number == 101)
+    guard
+      case .series(_, let slashes, _)? = found.all.first(where: { $0.name == "offsets" })?.content
+    else { throw Missing(.queryKey) }
+    #expect(abs(slashes[150] - 29.6) < 0.05 && abs(slashes.reduce(0, +) - 64) < 1e-3)
+    let origin = try #require(found.field("origin")).field.row(350)
+    #expect(origin[200] == 3 && origin[10] == 1 && origin[300] == 2 && origin[120] == 0)
+    #expect(origin[351].isNaN)
+  }
+
+  /// Check 4: a column that the last 64 rows do not look at is missed.
+  @Test func aColumnThatIsNotSeenAtTheEndIsMissed() throws {
+    let n = 512
+    var logits = [Float](repeating: 0, count: n * n)
+    for i in 200..<400 { logits[i * n + 200] = 8 }
+    let head = Head(scores: Tensor(logits, shape: [n, n]), causal: true)
+    let found = try Self.examine("minference-vs:v=31,s=101", head)
+    #expect(try !Self.kept(found, 390).contains(200))
+  }
+
+  /// The kernel's cover, walked key by key.
+  @Test(arguments: PackTests.cases.filter(\.causal)) func theKernelsCover(_ input: PackTests.Case)
+    throws
+  {
+    let knobs = "v=6,s=9,forced_v=2,forced_s=3,floor_v=1,floor_s=1,L=16"
+    let entries = try Self.examine("minference-vs:\(knobs)", input.head)
+    let kernel = try Self.examine("minference-vs-kernel:\(knobs),block=8", input.head)
+    // Columns and diagonals, read off what each entry was chosen by in the row that sees most.
+    let origin = try #require(entries.field("origin")).field.row(input.queries - 1)
+    let columns = origin.indices.filter { Int(origin[$0]) & 1 == 1 }
+    let offsets = origin.indices.filter { Int(origin[$0]) & 2 == 2 }.map { input.keys - 1 - $0 }
+    for start in stride(from: 0, to: input.queries, by: 8) {
+      let m0 = input.position(start)
+      var covered = Set(columns), from = -1, to = -1
+      for offset in offsets.sorted(by: >) where offset < m0 + 8 {
+        let end = max(m0 + 8 - offset, 8)
+        if to < 0 || end > to + 8 {
+          covered.formUnion(max(from, 0)..<max(to, 0))
+          (from, to) = (end - 8, end)
+        } else if end > to {
+          to += 8
+        }
+      }
+      covered.formUnion(max(from, 0)..<max(to, 0))
+      for i in start..<min(start + 8, input.queries) {
+        let wanted = covered.filter { $0 < input.limit(i) }.sorted()
+        #expect(try Self.kept(kernel, i) == wanted, "\(input), query \(i)")
+        #expect(Set(wanted).isSuperset(of: try Self.kept(entries, i)))
+      }
+    }
+  }
+
   // MARK: HiP
 
   /// Sixteen keys of width 1, of which some are 1, and queries of 1: checks 3 and 4 of the card.

@@ -36,7 +36,8 @@ public struct BlockSparse: MaskMethod {
     source: "Jiang et al., MInference 1.0, 2024, arXiv 2407.02490",
     knobs: [count.facts, block.facts, Budget.knob.facts], mainField: "kept",
     mainNumber: "recall_mean",
-    denseKnobs: ["count": .number(Double(1 << 30)), "budget": .word("paper")])
+    denseKnobs: ["count": .number(Double(1 << 30)), "budget": .word("paper")],
+    variants: ["minference-block": [:]])
 
   private let knobs: CheckedKnobs
 
