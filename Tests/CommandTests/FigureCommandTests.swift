@@ -209,6 +209,20 @@ extension ProgramTests {
       #expect(result.status == 2 && result.error.contains(word), "\(result.error)")
     }
 
+    /// A map says whose blocks are crossed out, and nothing of a lambda that had no part in it.
+    @Test func aMapNamesTheMethodInForce() throws {
+      let result = try Program.run(
+        "render", Program.sample, "--layer", "12", "--head", "6", "--method", "quest:pages=4",
+        "--format", "svg")
+      #expect(result.status == 0, "\(result.error)")
+      for word in ["block skipped by Quest", "method quest:pages=4"] {
+        #expect(result.output.contains(word), "no \(word)")
+      }
+      for word in ["BLASST", "λ =", "tile 128x128"] {
+        #expect(!result.output.contains(word), "\(word)")
+      }
+    }
+
     /// The same text as behind `report --method`, and the same picture as by `--set method=`.
     @Test func renderTakesAMethod() throws {
       let common = [

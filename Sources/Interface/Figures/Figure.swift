@@ -157,13 +157,17 @@ public struct Figure: Sendable {
   /// File and head.
   var title: String { "\(look.source.name), \(headName)" }
 
-  /// Everything that a reader needs to make the figure again.
-  func caption(_ parts: [String] = []) -> String {
+  /// Everything that a reader needs to make the figure again. `byTable`: its blocks are those of
+  /// lambda and tile; otherwise the method in force is what they need.
+  func caption(_ parts: [String] = [], byTable: Bool = true) -> String {
     let viewpoint = look.viewpoint
     var words = ["File \(look.source.name)"]
     if let name = look.source.model { words.append("model \(name)") }
     words.append("\(look.source.queries) queries by \(look.source.keys) keys")
     words += parts
+    if !byTable, let setting = viewpoint.method {
+      return (words + ["method \(setting)"]).joined(separator: "; ") + "."
+    }
     let spec = viewpoint.spec
     words.append(
       "λ = \(MapScreen.lambdaText(viewpoint.lambda)), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), order \(spec.order.rawValue)"

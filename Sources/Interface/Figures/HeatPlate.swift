@@ -188,7 +188,7 @@ struct MapFigure {
     ) { viewpoint.colors.tone(Float($0), ink) }
     var y = area.maxY + below + 22
     y = legend(&sheet, left, y)
-    let caption = figure.caption([figure.headName, figure.looks])
+    let caption = figure.caption([figure.headName, figure.looks], byTable: look.isByTable)
     y = sheet.paragraph(caption + " " + figure.outcome, left, y, width: figure.width - left - 20)
     return figure.page(
       sheet, height: y + 8, title: "Attention map: \(figure.title)",
@@ -219,8 +219,9 @@ struct MapFigure {
     ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0)) }
     let name = look.mapField.name
     let title = look.findings(viewpoint.head)?[name]?.title ?? name
-    let words = "\(look.methodInForce?.description ?? ""): \(title). "
-    let caption = words + figure.caption([figure.headName, figure.looks]) + " " + figure.outcome
+    let caption =
+      "\(title). " + figure.caption([figure.headName, figure.looks], byTable: look.isByTable) + " "
+      + figure.outcome
     let y = sheet.paragraph(
       caption, area.x, area.maxY + below + 22, width: figure.width - area.x - 20)
     return figure.page(
@@ -236,8 +237,9 @@ struct MapFigure {
         .crosses(
           [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,
           halo: ink.halo, id: "legend-cross"))
-      sheet.text("block skipped by BLASST", x + 17, y, size: 10.5, ink.dim)
-      x += 17 + Strokes.width("block skipped by BLASST", size: 10.5, bold: false) + 22
+      let words = "block skipped by \(figure.look.card?.title ?? "the file's own mask")"
+      sheet.text(words, x + 17, y, size: 10.5, ink.dim)
+      x += 17 + Strokes.width(words, size: 10.5, bold: false) + 22
     }
     if figure.look.source.visibility.causal {
       sheet.rect(
