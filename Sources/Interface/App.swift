@@ -69,7 +69,7 @@ public actor App {
     schedule()
     terminal.present(view(model))
     for await _ in inbox.signal {
-      for message in inbox.take() {
+      for message in inbox.take() where !model.isQuitting {
         surroundings.log?(message.logLine)
         handle(update(&model, message))
       }

@@ -173,10 +173,7 @@ private struct SideNumbers {
 
   /// Lost mass: off the table, or as the method says it.
   private func dropped(_ part: KeyPath<DroppedMass, Double>) -> (String, Double?) {
-    let lost =
-      side.isByTable
-      ? side.table(head)?.droppedMass(side.lambda) : side.findings(head)?.droppedMass
-    let value = lost?[keyPath: part]
+    let value = side.droppedMass(head)?[keyPath: part]
     return (value.map(Numbers.short) ?? "-", value)
   }
 

@@ -32,10 +32,7 @@ public struct ComparisonNumbers {
     (left, right) = (comparison.left, comparison.right)
     let sides = [look.leftSide, look.rightSide]
     let tables = [sides[0].shownTable(sides[0].viewpoint.head), look.otherTable]
-    let lost = zip(sides, tables).map { side, table in
-      side.isByTable
-        ? table?.droppedMass(look.lambda) : side.findings(side.viewpoint.head)?.droppedMass
-    }
+    let lost = sides.map { $0.droppedMass($0.viewpoint.head) }
     let errors = sides.map { $0.number("error", $0.viewpoint.head) }
     let summaries = sides.map { $0.summary($0.viewpoint.head) }
     func row<T>(_ name: String, _ facts: [T?], _ value: (T) -> Value) -> Row {

@@ -65,8 +65,5 @@ extension Look {
   }
 
   /// The blocks of the right side: of its method, or of BLASST.
-  var otherTable: BlockTable? {
-    guard let method = counterpart.method else { return rightSide.table(counterpart.head) }
-    return blocks(counterpart.head, method)
-  }
+  var otherTable: BlockTable? { rightSide.shownTable(counterpart.head) }
 }

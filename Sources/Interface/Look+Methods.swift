@@ -38,6 +38,11 @@ extension Look {
     findings(head)?[name]?.number
   }
 
+  /// Lost mass of the method in force: off the table, or as the method says it.
+  func droppedMass(_ head: HeadID) -> DroppedMass? {
+    isByTable ? table(head)?.droppedMass(lambda) : findings(head)?.droppedMass
+  }
+
   /// What `[` and `]` move.
   var knobInForce: String { isByTable ? "lambda" : card?.mainKnob?.name ?? "knob" }
 

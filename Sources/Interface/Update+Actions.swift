@@ -89,6 +89,8 @@ extension Model {
   private mutating func travel(to view: Viewpoint?) -> Bool {
     guard let view else { return false }
     viewpoint = view
+    // The source of a run has another length at every frame, and frames are not undone.
+    if live != nil { viewpoint.follow(source, wasFit: false, wasNewest: false) }
     isStopped = false
     return true
   }

@@ -17,12 +17,11 @@ extension Model {
 
   /// Left becomes right and right becomes left, methods and tiles with them.
   mutating func swapSides() {
-    var other = look.counterpart
+    let other = look.counterpart
     let mine = Counterpart(
       viewpoint.head, method: viewpoint.method,
       spec: other.spec == nil ? nil : viewpoint.spec)
     if let spec = other.spec { viewpoint.spec = spec }
-    other.spec = nil
     if other.head.source != viewpoint.head.source {
       viewpoint.show(other.head.source, sources)
     }

@@ -106,6 +106,26 @@ import Testing
     }
   }
 
+  /// Undo takes a view back and not a frame: at an earlier one the view is made to fit what is there.
+  @Test func undoAtAnEarlierFrameFits() async throws {
+    try await Self.withBackend { backend in
+      let pilot = fly(backend)
+      await pilot.sees("paused")
+      pilot.press(" ")
+      await pilot.sees("79 of 80")
+      // Escape between them, or they were a count.
+      await pilot.pressAndWait([.character("1"), .escape, .character("5"), .escape])
+      await pilot.pressAndWait([Key](repeating: .left, count: 30))
+      await pilot.model("thirty tokens back") { $0.source.queries == 50 }
+      await pilot.pressAndWait([.character("u"), .character("u")])
+      let model = await pilot.settled("the view of before")
+      #expect(model.source.queries == 50)
+      #expect(model.viewpoint.window.queries.upperBound <= 50)
+      #expect(model.viewpoint.window.keys.upperBound <= 50 && model.viewpoint.query < 50)
+      await pilot.quit()
+    }
+  }
+
   @Test func whatIsAskedLaterIsWhatWasComputed() async throws {
     try await Self.withBackend(prompt: 150, most: 10, paused: false) { backend in
       let pilot = fly(backend)

@@ -237,7 +237,10 @@ struct MapFigure {
         .crosses(
           [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,
           halo: ink.halo, id: "legend-cross"))
-      let words = "block skipped by \(figure.look.card?.title ?? "the file's own mask")"
+      let look = figure.look
+      let isStored = look.isByTable && look.source.storedTile != nil
+      let words =
+        "block skipped by \(isStored ? "the file's mask" : look.card?.title ?? "the method")"
       sheet.text(words, x + 17, y, size: 10.5, ink.dim)
       x += 17 + Strokes.width(words, size: 10.5, bold: false) + 22
     }
