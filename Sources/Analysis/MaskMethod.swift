@@ -17,8 +17,13 @@ public protocol MaskMethod: EngineMethod {
 /// A mask that depends on the rows before: a cache that evicts, a vote at the end of a prompt.
 ///
 /// It is replayed over the rows of a dump. An engine that gives one row at a time has no such
-/// history, so that the registry does not hand these to one.
+/// history.
 public protocol ReplayedMask: MaskMethod {}
+
+extension ReplayedMask {
+  /// An engine gives no history.
+  public var engineRefusal: String? { "depends on the rows before and is replayed over a dump" }
+}
 
 /// What a mask method says beside its mask.
 public struct Aside: Sendable {
@@ -44,9 +49,8 @@ extension MaskMethod {
     guard run.wantsNumbers else { return findings }
     let numbers = try MaskNumbers(head, set, run)
     numbers.add(to: &findings)
-    let visible = (0..<head.queries).reduce(0) { $0 + head.visibility.limit(row: $1) }
     findings.number(
-      "selection", Double(aside.selection) / Double(max(visible, 1)), .share,
+      "selection", Double(aside.selection) / Double(max(head.visibleEntries, 1)), .share,
       title: "selection overhead")
     findings.field(
       "blocks", BlockField(numbers.mask, queries: head.queries, keys: head.keys),

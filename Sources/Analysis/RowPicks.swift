@@ -3,10 +3,19 @@ import Tensors
 
 /// Kept keys that are picked row by row, or tile by tile, on all threads.
 ///
-/// Example: `try RowPicks.rows(head, run) { row, p, limit in TopPicks.largest(8, of: p[..<limit])
-/// }` keeps the eight heaviest keys of every row. The catch: `pick` runs on several threads at once
+/// Example: `try RowPicks.rows(head, run) { _, p, limit in
+/// TopPicks.runs(TopPicks.largest(8, of: UnsafeBufferPointer(rebasing: p[..<limit]))) }` keeps the
+/// eight heaviest keys of every row. The catch: `pick` runs on several threads at once
 /// and gets rows in no order. Memory: the runs it returns.
 public enum RowPicks {
+  /// Throws `Missing` for long heads, whose rows together may pick more than memory holds.
+  public static func checkLength(_ head: Head) throws {
+    guard head.isLong else { return }
+    throw Missing(
+      .length,
+      hint: "every row picks its keys, up to \(Head.longEntries) entries of a map; `slice` cuts")
+  }
+
   /// Rows of the dense pattern that one thread takes at a time.
   private static let chunk = 16
 
@@ -71,9 +80,11 @@ public enum TopPicks {
     return heap.map(\.index).sorted()
   }
 
-  /// The smallest number of largest entries whose sum reaches `share` of the row's own sum,
-  /// ascending indices; at least one. Cost a sort of the row.
-  public static func mass(_ share: Double, of row: UnsafeBufferPointer<Float>) -> [Int] {
+  /// The smallest number of largest entries whose sum reaches `share` of the row's own sum, largest
+  /// first, ties to the lower index; at least one of a row that has any. Cost a sort.
+  public static func mass<Row: RandomAccessCollection<Value>, Value: BinaryFloatingPoint>(
+    _ share: Double, of row: Row
+  ) -> [Int] where Row.Index == Int {
     let total = row.reduce(0.0) { $0 + Double($1) }
     let order = row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
     var sum = 0.0, count = 0
@@ -82,7 +93,7 @@ public enum TopPicks {
       sum += Double(row[index])
       count += 1
     }
-    return order.prefix(count).sorted()
+    return Array(order.prefix(count))
   }
 
   /// Ascending indices as runs of neighbours.

@@ -28,6 +28,9 @@ public protocol EngineMethod: AttentionMethod {
   /// Query rows that are decided together: a prompt that is read in parts is cut between them, so
   /// that tiles lie where one large pass has them.
   var rowsTogether: Int { get }
+  /// Why this setting cannot decide rows as they come, in parts of a prompt and then one by one: a
+  /// clause after the method's name. Nil when it can.
+  var engineRefusal: String? { get }
   /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group
   /// has no V. Nil when the task was cancelled.
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
@@ -43,6 +46,9 @@ public protocol EngineMethod: AttentionMethod {
 extension EngineMethod {
   /// Every row for itself.
   public var rowsTogether: Int { 1 }
+
+  /// Nothing speaks against it.
+  public var engineRefusal: String? { nil }
 
   /// No shortcut.
   public func decode(

@@ -146,6 +146,11 @@ public struct Head: Sendable {
   /// tokens.
   public static let longEntries = 1 << 27
 
+  /// Entries that the queries see, one query after another; n (n + 1) / 2 of a causal square.
+  public var visibleEntries: Int {
+    (0..<queries).reduce(0) { $0 + visibility.limit(row: $1) }
+  }
+
   /// V `[keys, dv]`; nil for stored maps and where a source holds none.
   public var value: Tensor? {
     switch source {

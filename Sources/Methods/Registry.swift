@@ -1,4 +1,3 @@
-import Analysis
 public import Attention
 
 /// Every method there is: one line each. Nothing registers itself, and no other room names a
@@ -91,17 +90,16 @@ public struct Registry: Sendable {
   /// only describe attention, naming those that can.
   public func makeEngine(_ setting: MethodSetting) throws(KnobError) -> any EngineMethod {
     let method = try make(setting)
-    if let engine = method as? any EngineMethod, !(method is any ReplayedMask) { return engine }
-    let able = methods.filter { $0 is any EngineMethod.Type && !($0 is any ReplayedMask.Type) }
-    let why =
-      method is any ReplayedMask
-      ? "depends on the rows before and is replayed over a dump" : "describes attention"
-    throw KnobError(
-      "\(setting.id) \(why): it cannot run in the engine; these can: \(able.map { $0.card.id }.joined(separator: ", "))"
-    )
+    let engine = method as? any EngineMethod
+    if let engine, engine.engineRefusal == nil { return engine }
+    let able = methods.compactMap { $0 as? any EngineMethod.Type }.filter {
+      (try? $0.init(knobs: [:]))?.engineRefusal == nil
+    }
+    let names = able.map { $0.card.id }.joined(separator: ", ")
+    let why = engine?.engineRefusal ?? "describes attention"
+    throw KnobError("\(setting.id) \(why): it cannot run in the engine; these can: \(names)")
   }
 
-  /// The sentence for an id that is not there.
   private func unknown(_ id: String) -> KnobError {
     KnobError(
       "there is no method '\(id)'; there are \(cards.map(\.id).joined(separator: ", "))")

@@ -109,13 +109,19 @@ import Testing
     #expect(abs(try #require(found["answer_recall"]?.number) - recall) < 1e-5)
   }
 
-  /// What remembers the rows before is not handed to an engine, and says so.
-  @Test(arguments: ["h2o", "tova", "key-norm", "keydiff", "snapkv"])
-  func enginesAreNotHandedARow(_ id: String) throws {
+  /// What cannot decide rows as they come is not handed to an engine, and says why.
+  @Test(arguments: [
+    ("h2o", "rows before"), ("tova", "rows before"), ("key-norm", "rows before"),
+    ("keydiff", "rows before"), ("snapkv", "rows before"), ("still", "rows before"),
+    ("duoattention", "all rows of a head"), ("sale", "means over all tokens"),
+    ("tri-shape", "last rows"), ("xattention", "groups of queries"),
+    ("natten:plane=grid", "grid of an image"), ("lucid", "describes attention"),
+  ]) func enginesAreNotHandedARow(_ setting: String, _ why: String) throws {
     let error = try #require(throws: KnobError.self) {
-      _ = try Registry.standard.makeEngine(MethodSetting(id))
+      _ = try Registry.standard.makeEngine(MethodSetting(parsing: setting))
     }
-    #expect(error.description.contains("rows before") && error.description.contains("quest"))
-    _ = try Registry.standard.makeEngine(MethodSetting("quest"))
+    #expect(error.description.contains(why), "\(error)")
+    #expect(error.description.contains("quest") && error.description.contains("natten"))
+    for id in ["quest", "natten"] { _ = try Registry.standard.makeEngine(MethodSetting(id)) }
   }
 }

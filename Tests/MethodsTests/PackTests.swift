@@ -101,6 +101,34 @@ import Testing
     return chosen
   }
 
+  // MARK: Edges
+
+  /// Sides that do not divide each other, more queries than keys, windows shorter than a block: nothing traps, nothing unseen
+  /// is kept, and every row that sees a key keeps one.
+  @Test(arguments: [(64, 64), (70, 41), (9, 100), (1, 3)], [true, false])
+  func everyRowKeepsSomething(_ sides: (Int, Int), _ causal: Bool) throws {
+    let input = Case(seed: 77, queries: sides.0, keys: sides.1, causal: causal)
+    let settings = [
+      "xattention:block=10,stride=4", "xattention:block=24,stride=16", "xattention:threshold=0",
+      "hip:window=0,bq=32,mask_k=2,bk=2", "hip:window=5,bq=7,mask_k=3,bk=4",
+      "spargeattn:tau=0.1,theta=-1,query_block=16,block=8", "moba:k=1,block=7",
+      "quest:pages=1,page=7", "natten:window=1", "natten:window=5,stride=3,dilation=2",
+      "window:window=1", "top-k:k=1", "top-p:p=0", "block-top-k:k=1,block=9", "block-top-p:p=0",
+      "seer-oracle:threshold=1,block=9", "h2o:cache=1", "tova:cache=1", "key-norm:cache=1",
+      "keydiff:cache=1", "snapkv:cache=1,window=1", "still:chunk=8,window=4,ratio=0",
+      "sale:bq=16,bk=8,local=8,seg=8,theta=1,fallback=false",
+      "duoattention:sinks=0,window=1073741824", "minference-vs-kernel:v=1,s=1,block=7",
+    ]
+    for setting in settings {
+      let rows = try Self.kept(setting, input)
+      for i in 0..<input.queries {
+        let limit = max(0, input.limit(i)), held = rows[i].indices.filter { rows[i][$0] }
+        #expect(held.allSatisfy { $0 < limit }, "\(setting), \(input), query \(i)")
+        #expect(limit == 0 || !held.isEmpty, "\(setting), \(input), query \(i) keeps nothing")
+      }
+    }
+  }
+
   // MARK: Windows
 
   @Test(arguments: cases) func windows(_ input: Case) throws {
@@ -141,28 +169,37 @@ import Testing
       return "\(keys.first ?? -1)-\((keys.last ?? -1) + 1)"
     }
     #expect(got == wanted)
-    #expect(
-      rows.allSatisfy { row in row.filter { $0 }.count == Set(row.indices.filter { row[$0] }).count
-      })
+    // A row is one run.
+    for row in rows {
+      let keys = row.indices.filter { row[$0] }
+      #expect(keys.count == (keys.last ?? -1) - (keys.first ?? 0) + 1)
+    }
   }
 
-  @Test func nattenDilatedAndOnAGrid() throws {
+  @Test func nattenDilated() throws {
     let six = Case(seed: 9, queries: 6, keys: 6, causal: false)
     let dilated = try Self.kept("natten:window=3,dilation=2", six)
     for i in 0..<6 {
       #expect(dilated[i].indices.filter { dilated[i][$0] } == [i % 2, i % 2 + 2, i % 2 + 4])
     }
-    // A plane of 4 x 5 with a class token before it: rows times columns, of constant size.
-    let plane = Case(seed: 9, queries: 21, keys: 21, causal: false)
-    let grid = try Self.kept(
-      "natten:window=3,plane=grid", plane, TokenFacts(grid: .init(rows: 4, columns: 5)))
-    #expect(grid[0].allSatisfy { $0 })
+    #expect(throws: Missing.self) { try Self.kept("natten:window=3,plane=grid", six) }
+  }
+
+  /// A plane of 4 x 5 behind a class token, with so many tokens of text behind it: rows times columns, of constant size.
+  @Test(arguments: [0, 3]) func nattenOnAGrid(_ text: Int) throws {
+    let plane = Case(seed: 9, queries: 21 + text, keys: 21 + text, causal: false)
+    let facts = TokenFacts(grid: .init(rows: 4, columns: 5, first: text == 0 ? nil : 1))
+    let grid = try Self.kept("natten:window=3,plane=grid", plane, facts)
+    for token in [0] + Array(21..<21 + text) { #expect(grid[token].allSatisfy { $0 }) }
+    // A grid that would end behind the last token is none.
+    let beyond = TokenFacts(grid: .init(rows: 4, columns: 5, first: text + 2))
+    #expect(throws: Missing.self) { try Self.kept("natten:window=3,plane=grid", plane, beyond) }
     func start(_ x: Int, _ length: Int) -> Int { min(max(x - 1, 0), length - 3) }
     for y in 0..<4 {
       for x in 0..<5 {
         let row = grid[1 + y * 5 + x]
-        let wanted = (0..<21).map { key -> Bool in
-          guard key > 0 else { return true }
+        let wanted = (0..<21 + text).map { key -> Bool in
+          guard (1..<21).contains(key) else { return true }
           let (v, u) = ((key - 1) / 5, (key - 1) % 5)
           return (start(y, 4)..<start(y, 4) + 3).contains(v)
             && (start(x, 5)..<start(x, 5) + 3).contains(u)
@@ -170,7 +207,6 @@ import Testing
         #expect(row == wanted, "row \(y) column \(x)")
       }
     }
-    #expect(throws: Missing.self) { try Self.kept("natten:window=3,plane=grid", plane) }
   }
 
   // MARK: Oracles

@@ -190,7 +190,6 @@ import Testing
       #expect(try Self.kept(found, i) == (salient + Array(max(0, (c - 1) * 8)...i)).sorted())
     }
     #expect(abs((found["salient_share"]?.number ?? 0) - 0.25) < 1e-9)
-    #expect(found["linear_mass"]?.number == found["dropped_mean"]?.number.map { $0 })
   }
 
   // MARK: SALE

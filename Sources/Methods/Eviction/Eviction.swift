@@ -1,6 +1,5 @@
 import Analysis
 import Attention
-import Tensors
 
 /// A cache of bounded size, replayed row by row: what is evicted is gone for every later query.
 ///
@@ -12,6 +11,8 @@ import Tensors
 struct Eviction {
   /// Whom the cache loses next, of the living; `protected` ones stay.
   protocol Policy {
+    /// It decides by what queries look at; without, no row of the pattern is computed.
+    static var wantsWeights: Bool { get }
     /// Sees the weights `[living]` of a query on the living, which are ascending keys.
     mutating func see(_ living: [Int], _ weights: [Double])
     /// The index into `living` of who goes, among the first `open` of them.
@@ -23,23 +24,35 @@ struct Eviction {
   /// The last so many keys that are never evicted.
   let recent: Int
 
-  /// The kept rows. Throws `CancellationError`. Cost: the pattern, and `size` steps a row.
-  func replay(_ head: Head, _ policy: inout some Policy, _ run: MethodRun) throws -> KeyRanges {
+  /// The kept rows. Throws `Missing` for long heads, `CancellationError`. Cost: `size` steps a row,
+  /// and the pattern where the policy wants weights.
+  func replay<P: Policy>(_ head: Head, _ policy: inout P, _ run: MethodRun) throws -> KeyRanges {
+    try RowPicks.checkLength(head)
     var living: [Int] = [], next = 0, rows: [[Range<Int>]] = []
+    func step(_ row: Int, _ weights: ([Int]) -> [Double]) {
+      let limit = head.visibility.limit(row: row)
+      living += next..<max(next, limit)
+      next = max(next, limit)
+      policy.see(living, weights(living))
+      rows.append(TopPicks.runs(living))
+      while living.count > size {
+        let open = living.firstIndex { $0 >= next - recent } ?? living.count
+        // Where the protected ones alone are too many, the oldest of them goes.
+        living.remove(at: open == 0 ? 0 : policy.victim(living, open: open))
+      }
+    }
     let pattern = run.pattern(head)
     for start in stride(from: 0, to: head.queries, by: 64) {
       try run.checkCancellation()
-      pattern.withRows(start..<min(start + 64, head.queries)) { row, p, _ in
-        let limit = head.visibility.limit(row: row)
-        living += next..<max(next, limit)
-        next = max(next, limit)
-        let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
-        policy.see(living, living.map { mass > 0 ? Double(p[$0]) / mass : 0 })
-        rows.append(TopPicks.runs(living))
-        while living.count > size {
-          let open = living.firstIndex { $0 >= next - recent } ?? living.count
-          // Where the protected ones alone are too many, the oldest of them goes.
-          living.remove(at: open == 0 ? 0 : policy.victim(living, open: open))
+      let part = start..<min(start + 64, head.queries)
+      guard P.wantsWeights else {
+        for row in part { step(row) { _ in [] } }
+        continue
+      }
+      pattern.withRows(part) { row, p, _ in
+        step(row) { living in
+          let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
+          return living.map { mass > 0 ? Double(p[$0]) / mass : 0 }
         }
       }
     }
@@ -80,12 +93,10 @@ struct Eviction {
   static let dense: Knobs = ["cache": .number(Double(1 << 30))]
 
   /// The size in force, which the note names. Sizes are scaled from 16k tokens.
-  static func size(_ knobs: CheckedKnobs, _ head: Head, _ aside: inout Aside) -> (
-    size: Int, budget: Budget
-  ) {
+  static func size(_ knobs: CheckedKnobs, _ head: Head, _ aside: inout Aside) -> Int {
     let budget = Budget(knobs, of: ["cache"], keys: head.keys, reference: 16 * 1024)
     let size = budget.tokens(knobs[knob])
     budget.note(["cache": size], &aside)
-    return (size, budget)
+    return size
   }
 }

@@ -7,7 +7,8 @@ public import Attention
 /// key with the smallest sum goes, the last `recent` share of the cache excepted; ties to the lower
 /// key. Paper: Zhang et al., "H2O", NeurIPS 2023, arXiv 2306.14048 (half heavy, half recent). A key
 /// that came late had less time to gather: that is the method's known bias. Findings: those of
-/// every mask, `alive`, `lived`, `first_kept`, and the series `gathered` along keys. Cost n cache.
+/// every mask, `alive`, `lived`, `first_kept`, and the series `gathered` along keys. Cost n cache,
+/// and the pattern.
 public struct H2O: ReplayedMask {
   static let recent = Knob(
     "recent", "share of the cache for the last keys", 0...1, standard: 0.5, step: .add(0.1))
@@ -26,7 +27,7 @@ public struct H2O: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside).size
+    let size = Eviction.size(knobs, head, &aside)
     var policy = Gathered(keys: head.keys)
     let recent = Int((Double(size) * knobs[Self.recent]).rounded())
     let set = try Eviction(size: size, recent: recent).keep(head, &policy, run, &aside)
@@ -38,6 +39,7 @@ public struct H2O: ReplayedMask {
 
   /// Sums of weights by key.
   private struct Gathered: Eviction.Policy {
+    static let wantsWeights = true
     var sums: [Double]
 
     init(keys: Int) { sums = [Double](repeating: 0, count: keys) }

@@ -27,7 +27,7 @@ public struct KeyNorm: ReplayedMask {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
-    let size = Eviction.size(knobs, head, &aside).size
+    let size = Eviction.size(knobs, head, &aside)
     var policy = Longest(norms: KeyVectors(key).norms)
     aside.findings.series(
       "norm", Axis(.key, head.keys), policy.norms.map(Float.init), .none, title: "length of a key")
@@ -35,6 +35,7 @@ public struct KeyNorm: ReplayedMask {
   }
 
   private struct Longest: Eviction.Policy {
+    static let wantsWeights = false
     let norms: [Double]
 
     func see(_ living: [Int], _ weights: [Double]) {}
@@ -70,13 +71,14 @@ public struct KeyDiff: ReplayedMask {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
-    let size = Eviction.size(knobs, head, &aside).size
+    let size = Eviction.size(knobs, head, &aside)
     var policy = Likeness(units: KeyVectors(key).units)
     return try Eviction(size: size, recent: knobs[Self.recent]).keep(head, &policy, run, &aside)
   }
 
   /// The anchor follows the living: sums of their unit vectors.
   private struct Likeness: Eviction.Policy {
+    static let wantsWeights = false
     let units: [[Double]]
     private var sum: [Double]
     private var last = -1

@@ -10,7 +10,8 @@ public import Attention
 /// NeurIPS 2024, arXiv 2404.14469 (window 32, kernel 7, cache 2048). `prompt` says where the prompt
 /// ends; 0 is the middle of the keys, since a saved prompt has no answer. Findings: those of every
 /// mask (over all rows, the dense ones too), `answer_recall` (over the rows after the prompt) and
-/// the series `votes` along keys. Cost window n.
+/// the series `votes` along keys. Cost
+/// window n to decide.
 public struct SnapKV: ReplayedMask {
   static let window = Knob(
     "window", "last queries of the prompt that vote", 1...1 << 20, standard: 32,
@@ -35,7 +36,7 @@ public struct SnapKV: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside).size
+    let size = Eviction.size(knobs, head, &aside)
     let wanted = knobs[Self.prompt] > 0 ? knobs[Self.prompt] : head.keys / 2
     let prompt = min(max(wanted, 1), head.keys)
     // Rows of the prompt; a head that begins behind it has none, and votes with its first rows.
@@ -51,25 +52,37 @@ public struct SnapKV: ReplayedMask {
     let pooled = (0..<first).map { key in
       votes[max(0, key - reach)..<min(first, key + reach + 1)].max() ?? 0
     }
-    let chosen = Shapes.top(max(0, size - window), of: pooled).sorted()
-    let answer = TopPicks.runs(chosen) + [first..<head.keys]
+    let chosen = Shapes.top(max(0, size - window), of: pooled)
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(KeyRanges((0..<head.queries).map { $0 < rows ? [0..<head.keys] : answer }))
+    for key in chosen { set.columns[key] = 1 }
+    set.keep(columns: first..<head.keys)
+    set.keep(KeyRanges([[Range<Int>]](repeating: [0..<head.keys], count: rows)))
     aside.selection = window * prompt
     aside.findings.series(
       "votes", Axis(.key, prompt), votes.map(Float.init), .none, title: "votes for a key")
-    aside.findings.number(
-      "answer_recall", recall(set, pattern, rows..<head.queries), .share,
-      title: "recall after the prompt")
+    if run.wantsNumbers {
+      aside.findings.number(
+        "answer_recall", try recall(set, head, rows..<head.queries, run), .share,
+        title: "recall after the prompt")
+    }
     return set
   }
 
-  /// Mean mass of rows on what is kept; nil where there are none.
-  private func recall(_ set: KeptSet, _ pattern: PatternRows, _ rows: Range<Int>) -> Double? {
-    var sum = 0.0
-    pattern.withRows(rows) { row, p, _ in
-      sum += min(1, set.mass(of: p, row: row, pattern.head.visibility).0)
+  /// Mean mass of rows on what is kept, of long heads of a sample; nil where there are none.
+  private func recall(_ set: KeptSet, _ head: Head, _ rows: Range<Int>, _ run: MethodRun) throws
+    -> Double?
+  {
+    let pattern = run.pattern(head), step = run.sampling(head, tiles: head.queries, rows: 1)
+    let masses = try RowPicks.spread((rows.count + step - 1) / step, by: 16, run) { part in
+      var found: [Double] = []
+      for index in part {
+        let row = rows.lowerBound + index * step
+        pattern.withRows(row..<row + 1) { row, p, _ in
+          found.append(min(1, set.mass(of: p, row: row, head.visibility).0))
+        }
+      }
+      return found
     }
-    return rows.isEmpty ? nil : sum / Double(rows.count)
+    return masses.isEmpty ? nil : masses.reduce(0, +) / Double(masses.count)
   }
 }

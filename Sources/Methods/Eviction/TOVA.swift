@@ -6,7 +6,8 @@ public import Attention
 /// No sums and no protected keys: when the cache is full, the smallest weight of the current row
 /// decides; ties to the lower key. Paper: Oren et al., "Transformers are Multi-State RNNs", EMNLP
 /// 2024, arXiv 2401.06104. The paper averages the weights over the heads of a layer; here each head
-/// decides for itself. Findings: those of every mask, `alive`, `lived`, `first_kept`. Cost n cache.
+/// decides for itself. Findings: those of every mask, `alive`, `lived`, `first_kept`. Cost n cache,
+/// and the pattern.
 public struct TOVA: ReplayedMask {
   public static let card = MethodCard(
     id: "tova", title: "TOVA", family: "eviction",
@@ -23,13 +24,14 @@ public struct TOVA: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside).size
+    let size = Eviction.size(knobs, head, &aside)
     var policy = Newest()
     return try Eviction(size: size, recent: 0).keep(head, &policy, run, &aside)
   }
 
   /// The weights of the newest row, which lose an entry with every victim.
   private struct Newest: Eviction.Policy {
+    static let wantsWeights = true
     var weights: [Double] = []
 
     mutating func see(_ living: [Int], _ weights: [Double]) { self.weights = weights }

@@ -81,8 +81,8 @@ public struct VerticalSlash: MaskMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
-  /// The set of one head, and the two strips it was chosen by. The budgets are raised to the floors;
-  /// floors and forced counts are scaled like the budgets. Throws nothing.
+  /// The set of one head, and the two strips it was chosen by. The budgets are raised to the
+  /// floors; floors and forced counts are scaled like the budgets. Throws nothing.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(
       knobs,
@@ -163,7 +163,7 @@ struct OriginField: RowField {
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
     for row in range {
-      let limit = visibility.limit(row: row), position = visibility.position(row: row)
+      let limit = visibility.limit(row: row), position = max(visibility.position(row: row), 0)
       let flags = (0..<columns.count).map { key -> Float in
         guard key < limit else { return .nan }
         return Float(kept[key]) + (offsets.contains(abs(position - key)) ? 2 : 0)

@@ -155,11 +155,11 @@ struct FlexSearch {
     rows = seen.rows
     vertical = seen.columns.map { $0 / Double(max(seen.rows, 1)) }
     slash = seen.offsets.prefix(head.keys).map { $0 / Double(max(seen.rows, 1)) }
-    keyMeans = Self.means(key, size)
-    queryMeans = Self.means(query, size)
-    let last = Self.means(
+    keyMeans = Pooled.means(key, size)
+    queryMeans = Pooled.means(query, size)
+    let last = Pooled.means(
       query.slice(axis: 0, head.queries - seen.rows..<head.queries), max(seen.rows, 1))[0]
-    estimate = Self.softmax(keyMeans.map { Self.dot(last, $0) * head.scale })
+    estimate = Elementary.softmax(keyMeans.map { Pooled.dot(last, $0) * head.scale })
     truth = (0..<wide).map { [vertical, size, keys = head.keys] block in
       vertical[block * size..<min((block + 1) * size, keys)].reduce(0, +)
     }
@@ -195,7 +195,8 @@ struct FlexSearch {
     var mass = [Double](repeating: 0, count: high * wide)
     for a in 0..<high {
       let seen = (0..<wide).filter { isVisible(a, $0) }
-      let row = Self.softmax(seen.map { Self.dot(queryMeans[a], keyMeans[$0]) * head.scale })
+      let row = Elementary.softmax(
+        seen.map { Pooled.dot(queryMeans[a], keyMeans[$0]) * head.scale })
       for (b, p) in zip(seen, row) { mass[a * wide + b] = p }
     }
     if gamma >= 1 { return mass.indices.map { isVisible($0 / wide, $0 % wide) } }
@@ -248,33 +249,5 @@ struct FlexSearch {
     return Curve(
       x: "columns", y: "mass", points: points,
       marks: [Curve.Mark("cut", x: Double(cut), y: sums.isEmpty ? 0 : sums[cut - 1])])
-  }
-
-  // MARK: Small sums
-
-  /// Means over runs of `size` rows of `[rows, d]`: `[⌈rows / size⌉][d]`, the last over the rows it
-  /// has.
-  static func means(_ rows: Tensor, _ size: Int) -> [[Double]] {
-    let dim = rows.shape[1], values = rows.floats()
-    return stride(from: 0, to: rows.shape[0], by: size).map { start in
-      let end = min(start + size, rows.shape[0])
-      var mean = [Double](repeating: 0, count: dim)
-      for row in start..<end {
-        for x in 0..<dim { mean[x] += Double(values[row * dim + x]) }
-      }
-      return mean.map { $0 / Double(end - start) }
-    }
-  }
-
-  /// Σ a_x b_x, in order.
-  static func dot(_ a: [Double], _ b: [Double]) -> Double {
-    zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
-  }
-
-  /// Softmax of any finite scores; empty for none.
-  static func softmax(_ scores: [Double]) -> [Double] {
-    guard let top = scores.max() else { return [] }
-    let weights = scores.map { exponential($0 - top) }, sum = weights.reduce(0, +)
-    return weights.map { $0 / sum }
   }
 }

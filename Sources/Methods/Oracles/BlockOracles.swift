@@ -6,7 +6,7 @@ public import Attention
 /// What a block-sparse kernel could recall at best with k blocks of B tokens a query block. A block
 /// is weighed by the sum of its entries of the dense pattern; ties go to the lower block. Not
 /// causal beyond what the rows see: the diagonal block is not forced, and a row whose block keeps
-/// only later keys keeps its own first visible block. Decided from the whole pattern (selection
+/// only later keys keeps the last block that it sees. Decided from the whole pattern (selection
 /// overhead 100 %). Cost n² d.
 public struct BlockTopK: MaskMethod {
   static let count = Knob(
@@ -33,7 +33,7 @@ public struct BlockTopK: MaskMethod {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], count = knobs[Self.count]
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     return try BlockPicks.set(head, BlockMass(head, size: size, .sum, run), size: size) { row in
       Shapes.top(count, of: row)
     }
@@ -72,11 +72,11 @@ public struct BlockTopP: MaskMethod {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], mass = knobs[Self.mass]
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     let masses = try BlockMass(head, size: size, .sum, run)
     var picks: [Float] = []
     let set = BlockPicks.set(head, masses, size: size) { row in
-      let chosen = mass >= 1 ? Array(row.indices) : BlockPicks.cumulative(mass, of: row)
+      let chosen = mass >= 1 ? Array(row.indices) : TopPicks.mass(mass, of: row)
       picks.append(Float(chosen.count))
       return chosen
     }
@@ -132,18 +132,5 @@ enum BlockPicks {
       return [last * size..<limit]
     }
     return any ? KeyRanges(rows) : nil
-  }
-
-  /// The fewest indices, largest value first and ties to the lower, that hold `share` of the sum;
-  /// at least one.
-  static func cumulative(_ share: Double, of values: [Double]) -> [Int] {
-    let total = values.reduce(0, +)
-    var sum = 0.0, chosen: [Int] = []
-    for index in Shapes.top(values.count, of: values) {
-      guard chosen.isEmpty || sum < share * total else { break }
-      sum += values[index]
-      chosen.append(index)
-    }
-    return chosen
   }
 }

@@ -39,7 +39,7 @@ public struct SeerOracle: MaskMethod {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], count = knobs[Self.count], least = knobs[Self.threshold]
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     let pooled = try BlockMass(head, size: size, .max, run)
     var scores = [Float](repeating: .nan, count: pooled.high * pooled.wide)
     var row = 0

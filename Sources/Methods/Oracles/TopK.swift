@@ -27,21 +27,14 @@ public struct TopK: MaskMethod {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    try RowPicks.checkLength(head)
     let count = knobs[Self.count]
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     set.keep(
       try RowPicks.rows(head, run) { _, p, limit in
         TopPicks.runs(TopPicks.largest(count, of: UnsafeBufferPointer(rebasing: p[..<limit])))
       })
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     return set
-  }
-}
-
-/// What the oracles share.
-enum Oracle {
-  /// Entries that the rows of a head see: an oracle looks at all of them.
-  static func entries(_ head: Head) -> Int {
-    (0..<head.queries).reduce(0) { $0 + head.visibility.limit(row: $1) }
   }
 }

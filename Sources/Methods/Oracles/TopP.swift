@@ -26,12 +26,13 @@ public struct TopP: MaskMethod {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    try RowPicks.checkLength(head)
     let mass = knobs[Self.mass]
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     let ranges = try RowPicks.rows(head, run) { _, p, limit in
       // All of it means all of it, whatever float sums say.
       guard mass < 1 else { return [0..<limit] }
-      return TopPicks.runs(TopPicks.mass(mass, of: UnsafeBufferPointer(rebasing: p[..<limit])))
+      return TopPicks.runs(TopPicks.mass(mass, of: p[..<limit]).sorted())
     }
     set.keep(ranges)
     let picks = (0..<head.queries).map { ranges.runs(row: $0).reduce(0) { $0 + $1.count } }
@@ -41,7 +42,7 @@ public struct TopP: MaskMethod {
     aside.findings.number(
       "picks_mean", Double(picks.reduce(0, +)) / Double(max(picks.count, 1)), .count,
       title: "entries kept a row")
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     return set
   }
 }

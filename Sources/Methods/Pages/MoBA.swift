@@ -36,7 +36,7 @@ public struct MoBA: MaskMethod {
     let budget = Budget(knobs, of: ["k", "block"], keys: head.keys, reference: 32 * 1024)
     let size = budget.block(knobs[Self.block]), count = knobs[Self.count]
     budget.note(["block": size], &aside)
-    let means = FlexSearch.means(key, size), queries = query.floats(), dim = head.dim
+    let means = Pooled.means(key, size), queries = query.floats(), dim = head.dim
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     set.keep(
       try RowPicks.rows(head.queries, run) { row in

@@ -1,4 +1,3 @@
-import Algebra
 public import Analysis
 public import Attention
 import Tensors

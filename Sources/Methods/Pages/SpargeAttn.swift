@@ -1,3 +1,4 @@
+import Algebra
 public import Analysis
 public import Attention
 import Tensors
@@ -15,7 +16,7 @@ import Tensors
 /// kernel decides level 2 for groups of rows within a query block; here for the whole block.
 /// Findings: those of every mask, `level1_density` (blocks after level 1), `untrusted_queries`,
 /// `untrusted_keys`, and the series `similarity` along key blocks. Needs Q and K. Cost
-/// (n / block)² products, and n block d for the similarities.
+/// (n / block)² products to choose and n d for the similarities; level 2 scores what level 1 kept.
 public struct SpargeAttn: MaskMethod {
   static let tau = Knob(
     "tau", "share of a query block's estimated mass to keep", 0...1, standard: 0.9,
@@ -45,6 +46,9 @@ public struct SpargeAttn: MaskMethod {
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
+
+  /// As the knob says: a prompt is cut before its length is known.
+  public var rowsTogether: Int { knobs[Self.queryBlock] }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
@@ -85,8 +89,8 @@ struct SpargeSearch: Sendable {
     (self.head, self.tall, self.size) = (head, tall, size)
     (self.query, self.key) = (query.floats(), key.floats())
     (high, wide) = ((head.queries + tall - 1) / tall, (head.keys + size - 1) / size)
-    queryMeans = FlexSearch.means(query, tall)
-    keyMeans = FlexSearch.means(key, size)
+    queryMeans = Pooled.means(query, tall)
+    keyMeans = Pooled.means(key, size)
     keySimilarity = Self.similarity(self.key, head.dim, size)
     trustedKeys = keySimilarity.map { $0 >= theta }
     trustedQueries = Self.similarity(self.query, head.dim, tall).map { $0 >= theta }
@@ -124,13 +128,13 @@ struct SpargeSearch: Sendable {
         continue
       }
       let open = visible.filter { trustedKeys[$0] }
-      let p = FlexSearch.softmax(
-        open.map { FlexSearch.dot(queryMeans[a], keyMeans[$0]) * head.scale })
-      for index in BlockPicks.cumulative(tau, of: p) { kept[a * wide + open[index]] = 1 }
+      let p = Elementary.softmax(
+        open.map { Pooled.dot(queryMeans[a], keyMeans[$0]) * head.scale })
+      for index in TopPicks.mass(tau, of: p) { kept[a * wide + open[index]] = 1 }
       for b in visible where !trustedKeys[b] { kept[a * wide + b] = 1 }
       // The first rows of a query block see only blocks up to their own.
-      let first = head.visibility.limit(row: a * tall)
-      if first > 0, !(0...(first - 1) / size).contains(where: { kept[a * wide + $0] != 0 }) {
+      let first = max(1, head.visibility.limit(row: a * tall))
+      if !visible.isEmpty, !(0...(first - 1) / size).contains(where: { kept[a * wide + $0] != 0 }) {
         kept[a * wide + (first - 1) / size] = 1
       }
     }
@@ -172,8 +176,8 @@ struct SpargeSearch: Sendable {
 
   /// What was seen, as findings.
   func report(_ aside: inout Aside, afterLevel1 count: Int) {
-    aside.selection = (0..<high).reduce(0) { $0 + seen($1) }
     let visible = (0..<high).reduce(0) { $0 + seen($1) }
+    aside.selection = visible
     aside.findings.number(
       "level1_density", Double(count) / Double(max(visible, 1)), .share,
       title: "blocks kept by level 1")

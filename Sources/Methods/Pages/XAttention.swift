@@ -1,3 +1,4 @@
+import Algebra
 public import Analysis
 public import Attention
 import Tensors
@@ -35,11 +36,17 @@ public struct XAttention: MaskMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// Decoding has one query at a time, and a group has `stride` of them.
+  public var engineRefusal: String? { "sums scores of groups of queries, and decoding has one" }
+
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(knobs, of: ["stride", "block"], keys: head.keys, reference: 16 * 1024)
     let size = budget.block(knobs[Self.block])
-    let step = min(budget.block(knobs[Self.stride]), size), share = knobs[Self.threshold]
+    // Groups lie within blocks: the largest stride that divides one.
+    let wanted = min(budget.block(knobs[Self.stride]), size), share = knobs[Self.threshold]
+    let step = (1...wanted).last { size % $0 == 0 } ?? 1
+    if step < wanted { aside.findings.note("stride \(step), the largest that divides \(size)") }
     budget.note(["block": size, "stride": step], &aside)
     let groups = AntidiagonalScores(head, query.floats(), key.floats(), stride: step)
     let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
@@ -63,16 +70,15 @@ public struct XAttention: MaskMethod {
       .weights, title: "antidiagonal score of a block")
     return BlockPicks.set(head, size: size) { a, seen in
       share >= 1
-        ? Array(0..<seen) : BlockPicks.cumulative(share, of: Array(rows[a].prefix(seen)))
+        ? Array(0..<seen) : TopPicks.mass(share, of: Array(rows[a].prefix(seen)))
     }
   }
 }
 
 /// Softmax of the antidiagonal sums, a group of queries at a time.
 struct AntidiagonalScores: Sendable {
-  /// Groups of queries, and of keys.
+  /// Groups of queries.
   let high: Int
-  let wide: Int
   private let head: Head
   private let stride: Int
   private let query: [Float]
@@ -82,7 +88,6 @@ struct AntidiagonalScores: Sendable {
   init(_ head: Head, _ query: [Float], _ key: [Float], stride: Int) {
     (self.head, self.query, self.key, self.stride) = (head, query, key, stride)
     high = (head.queries + stride - 1) / stride
-    wide = (head.keys + stride - 1) / stride
   }
 
   /// Query-key products that all groups take together: one a row of each square.
@@ -108,6 +113,6 @@ struct AntidiagonalScores: Sendable {
       }
       return sum * head.scale / Double(stride)
     }
-    return FlexSearch.softmax(scores)
+    return Elementary.softmax(scores)
   }
 }

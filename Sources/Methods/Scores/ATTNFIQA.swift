@@ -72,11 +72,11 @@ public struct ATTNFIQA: AttentionMethod {
   }
 
   /// The received logits on the image, where the tokens are its patches; `values` is `[tokens]`. A
-  /// grid of more patches than tokens becomes a note.
+  /// grid that does not lie within them becomes a note.
   private func addGrid(_ values: [Float], _ grid: TokenFacts.Grid?, _ findings: inout Findings) {
     guard let grid else { return }
     guard let patches = grid.tokens(of: values.count) else {
-      findings.note("the grid \(grid) has more patches than there are tokens")
+      findings.note("the grid \(grid) does not lie within the \(values.count) tokens")
       return
     }
     findings.field(
@@ -126,9 +126,9 @@ struct LogitMeans: Sendable {
       throw Missing(.logits, hint: "the mean logit cannot be told from a stored pattern")
     }
     let dim = query.shape[1], q = query.floats(), k = key.floats()
-    let queryMean = FlexSearch.means(query, max(query.shape[0], 1))[0]
-    let keyMean = FlexSearch.means(key, max(key.shape[0], 1))[0]
-    mean = FlexSearch.dot(queryMean, keyMean) * head.scale
+    let queryMean = Pooled.means(query, max(query.shape[0], 1))[0]
+    let keyMean = Pooled.means(key, max(key.shape[0], 1))[0]
+    mean = Pooled.dot(queryMean, keyMean) * head.scale
     func against(_ rows: [Float], _ other: [Double]) -> [Double] {
       (0..<rows.count / dim).map { row in
         var sum = 0.0

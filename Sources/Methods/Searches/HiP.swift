@@ -144,6 +144,10 @@ struct HalvingSearch: Sendable {
       living = halves.enumerated().filter { best.contains($0.offset) }.map(\.element)
     }
     found.runs += living.map { keys(of: $0, searched) }
+    // Where the window is shorter than the block its first rows may see none of these: they have
+    // the first row's own key then.
+    let isSeen = found.runs.contains { !$0.isEmpty && $0.lowerBound <= start }
+    if head.visibility.causal, !isSeen { found.runs.append(start..<start + 1) }
     return found
   }
 

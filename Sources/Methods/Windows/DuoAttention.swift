@@ -34,25 +34,32 @@ public struct DuoAttention: MaskMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// A class is of a head and not of a row.
+  public var engineRefusal: String? { "reads all rows of a head to tell its class" }
+
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let budget = Budget(knobs, of: ["sinks", "window"], keys: head.keys, reference: 32 * 1024)
-    let sinks = budget.tokens(knobs[Self.sinks]), size = budget.tokens(knobs[Self.size])
+    let sinks = budget.tokens(knobs[Self.sinks]),
+      size = min(budget.tokens(knobs[Self.size]), head.keys)
     budget.note(["sinks": sinks, "window": size], &aside)
     let pattern = run.pattern(head)
     let masses = try RowPicks.spread(head.queries, by: 16, run) { rows -> [Float] in
       var found: [Float] = []
       pattern.withRows(rows) { row, p, _ in
-        let last = head.visibility.position(row: row) - size + 1
-        let near = head.visibility.causal ? head.visibility.limit(row: row) : head.keys
-        let far = (sinks..<max(sinks, min(last, near))).reduce(0.0) { $0 + Double(p[$1]) }
-        found.append(last > sinks ? Float(far) : .nan)
+        let at = head.visibility.position(row: row), limit = head.visibility.limit(row: row)
+        // Behind the window, and where the head is not causal before it as well.
+        let behind = sinks..<max(sinks, min(at - size + 1, limit))
+        let ahead = max(sinks, at + size)..<max(sinks, at + size, limit)
+        let far = behind.reduce(0.0) { $0 + Double(p[$1]) }
+        let mass = ahead.reduce(far) { $0 + Double(p[$1]) }
+        found.append(behind.isEmpty && ahead.isEmpty ? .nan : Float(mass))
       }
       return found
     }
     let seen = masses.filter { !$0.isNaN }
     let mean = seen.isEmpty ? nil : seen.reduce(0.0) { $0 + Double($1) } / Double(seen.count)
     let isRetrieval = (mean ?? 0) >= knobs[Self.threshold]
-    aside.selection = Oracle.entries(head)
+    aside.selection = head.visibleEntries
     aside.findings.number("distant_mass", mean, .share, title: "distant mass")
     aside.findings.number(
       "retrieval", isRetrieval ? 1 : 0, .count, title: "retrieval (1) or streaming (0)")

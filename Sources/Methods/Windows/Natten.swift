@@ -49,6 +49,11 @@ public struct NATTEN: MaskMethod {
     }
   }
 
+  /// An engine knows no grid.
+  public var engineRefusal: String? {
+    knobs[Self.plane] == .grid ? "with plane=grid needs the grid of an image" : nil
+  }
+
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let budget = Budget(knobs, of: ["window"], keys: head.keys, reference: 16 * 1024)
     let scaled = budget.tokens(knobs[Self.window])
@@ -71,29 +76,29 @@ public struct NATTEN: MaskMethod {
         length: length, window: window, stride: min(knobs[Self.stride], window),
         dilation: knobs[Self.dilation], causal: head.visibility.causal)
     }
-    func place(_ row: Int) -> Int {
+    @Sendable func place(_ row: Int) -> Int {
       min(max(head.visibility.position(row: row), 0), head.keys - 1)
     }
     guard knobs[Self.plane] == .grid else {
       let keys = line(head.keys)
-      return (0..<head.queries).map { TopPicks.runs(keys.of(place($0))) }
+      return try RowPicks.spread(head.queries, by: 64, run) { $0.map { keys.runs(place($0)) } }
     }
-    guard let grid = run.tokens.grid, grid.rows * grid.columns <= head.keys else {
+    guard let grid = run.tokens.grid, let patches = grid.tokens(of: head.keys) else {
       throw Missing(.imageGrid)
     }
-    // Class and register tokens stand before the patches; they see all and are seen by all.
-    let first = head.keys - grid.rows * grid.columns
+    // Tokens that are no patches (class, registers, text) see all and are seen by all.
+    let first = patches.lowerBound
     let down = line(grid.rows), across = line(grid.columns)
     return (0..<head.queries).map { row in
       let patch = place(row) - first
-      guard patch >= 0 else { return [0..<head.keys] }
-      let columns = TopPicks.runs(across.of(patch % grid.columns))
+      guard (0..<patches.count).contains(patch) else { return [0..<head.keys] }
+      let columns = across.runs(patch % grid.columns)
       let cells = down.of(patch / grid.columns).flatMap { y in
         columns.map {
           first + y * grid.columns + $0.lowerBound..<first + y * grid.columns + $0.upperBound
         }
       }
-      return [0..<first] + cells
+      return [0..<first] + cells + [patches.upperBound..<head.keys]
     }
   }
 }
@@ -110,6 +115,11 @@ struct Neighbours: Sendable {
   init(length: Int, window: Int, stride: Int, dilation: Int, causal: Bool) {
     (self.length, self.window, self.stride) = (length, window, stride)
     (self.dilation, self.causal) = (max(1, min(dilation, length)), causal)
+  }
+
+  /// Ascending indices as runs of neighbours.
+  func runs(_ place: Int) -> [Range<Int>] {
+    dilation == 1 ? [range(place, length)] : TopPicks.runs(of(place))
   }
 
   /// Ascending indices.

@@ -100,6 +100,9 @@ public struct TriShape: MaskMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// An engine reads a prompt in parts, and does not know its last rows.
+  public var engineRefusal: String? { "sees a prompt's last rows whole, and a part has none" }
+
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["initial", "local", "last"], keys: head.keys)
     let initial = min(budget.tokens(knobs[Self.initial]), head.keys)
