@@ -4,7 +4,7 @@
 /// lies among those that are there is its `LayerIndex`; a file of the layers 0, 12 and 18 has the
 /// indices 0, 1 and 2. The compiler refuses one for the other, and a list of numbers (those of a
 /// `SourceDescription`, say) makes one of the other.
-public struct LayerNumber: Hashable, Comparable, Sendable, Codable {
+public struct LayerNumber: Hashable, Comparable, Sendable {
   /// The number itself, at least 0.
   public let value: Int
 

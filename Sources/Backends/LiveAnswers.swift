@@ -59,12 +59,16 @@ struct LiveAnswers: Sendable {
         places = layers.layerIndices.filter {
           store.available($0, tokens: frame.tokens) == 0..<frame.tokens
         }
-        slot = places.firstIndex(of: id.layer) ?? 0
+        // Queries may be let go between two looks: the layer that was asked about, or none.
+        guard let at = places.firstIndex(of: id.layer) else { throw Missing(.layer) }
+        slot = at
       }
       let all = places.map { layer in
         (0..<heads).compactMap { store.head(layer, $0, tokens: frame.tokens) }
       }
-      guard !all.isEmpty, all.allSatisfy({ $0.count == heads }) else { throw Missing(.layer) }
+      guard !all.isEmpty,
+        all.allSatisfy({ $0.count == heads && $0.allSatisfy { $0.queries == frame.tokens } })
+      else { throw Missing(.layer) }
       return Subject(
         layers: all, numbers: places.map { layers[$0] }, focus: (LayerIndex(slot), id.head),
         groupSize: store.groupSize
@@ -76,7 +80,11 @@ struct LiveAnswers: Sendable {
   private static func array(_ need: Need, _ frame: Frame, _ store: BranchStore) throws -> Tensor {
     guard need == .residuals, let residuals = store.residuals else { throw Missing(need) }
     guard let tensor = residuals.tensor(tokens: frame.tokens) else {
-      throw Missing(need, hint: "the text is too long to keep them; capture --residuals")
+      throw Missing(
+        need,
+        hint: residuals.wantsResiduals
+          ? "the prompt is being read"
+          : "the text is too long to keep them; capture --residuals")
     }
     return tensor
   }

@@ -42,7 +42,10 @@ public final class ResidualRecord: ForwardObserver, Sendable {
     mostPositions = other.mostPositions
     let held = other.state.withLock { $0 }
     let kept = min(count, held.count)
-    state = Mutex(State(rows: held.rows?.copy(kept, capacity: max(kept, 256)), count: kept))
+    state = Mutex(
+      State(
+        rows: held.rows?.copy(
+          kept, capacity: max(kept, min(max(256, 2 * kept), other.mostPositions))), count: kept))
   }
 
   /// While the text is not too long.

@@ -113,7 +113,6 @@ struct CaptureCommand: ParsableCommand {
     }
     return range
   }
-
 }
 
 extension LanguageModel {

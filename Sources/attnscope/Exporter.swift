@@ -137,14 +137,14 @@ enum Exporter {
     guard let format = PictureFormat(path: wanted) else {
       return "The name ends in one of \(PictureFormat.list)."
     }
-    let path = free(wanted, format)
+    let path = await Disk.value { free(wanted, format) }
     do {
       if format == .txt || format == .ansi {
         let grid = view(model)
         let text = format == .ansi ? grid.ansi : grid.lines.joined(separator: "\n") + "\n"
-        try await ComputeThreads.shared.value { try writeText(text, to: path, force: false) }
+        try await Disk.value { try writeText(text, to: path, force: false) }
       } else {
-        try checkWritable(path, force: false)
+        try await Disk.value { try checkWritable(path, force: false) }
         var figure = Figure(model, isDark: !model.viewpoint.light)
         try await figure.complete(ask)
         let done = figure

@@ -71,11 +71,16 @@ extension Surroundings {
 
 /// The thread that touches files while a screen is open: neither the screen nor Swift's pool of
 /// threads, which may have a single one, waits for a disk.
-private enum Disk {
+enum Disk {
   private static let thread = ComputeThreads(count: 1)
 
   static func value<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
     await Task(executorPreference: thread) { body() }.value
+  }
+
+  /// Throws what `body` throws.
+  static func value<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+    try await Task(executorPreference: thread) { try body() }.value
   }
 }
 
