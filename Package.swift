@@ -40,10 +40,11 @@ let rooms: [(name: String, imports: [String])] = [
 let outside: [String: Target.Dependency] = [
   // Commands, flags, help and completions, with errors written for a person; Apple keeps it.
   "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser"),
-  // The priority queue of the tokenizers' merges: a binary heap is not what this project is about; Apple keeps it.
-  "HeapModule": .product(name: "HeapModule", package: "swift-collections"),
-  // exp, log, cos and their kin of Double under one name on every platform, for the algebra in double precision;
+  // The priority queue of the tokenizers' merges: a binary heap is not what this project is about;
   // Apple keeps it.
+  "HeapModule": .product(name: "HeapModule", package: "swift-collections"),
+  // exp, log, cos and their kin of Double under one name on every platform, for the algebra in
+  // double precision; Apple keeps it.
   "RealModule": .product(name: "RealModule", package: "swift-numerics"),
 ]
 
@@ -54,8 +55,8 @@ let swift: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-// The rooms that compute over every key of every query are optimised in debug builds too, or a debug
-// suite waits twenty times as long for the same numbers; assertions stay.
+// The rooms that compute over every key of every query are optimised in debug builds too, or a
+// debug suite waits twenty times as long for the same numbers; assertions stay.
 let computing: Set = [
   "Tensors", "Algebra", "Attention", "Models", "Analysis", "Methods", "Pictures",
 ]
@@ -63,15 +64,17 @@ let optimised: [SwiftSetting] = [
   .unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug))
 ]
 
-// ATTNSCOPE_STATIC=1 links these libraries from their archives, where the archives are, so that the program runs
-// on a machine without them (`samples/install.sh`). Without it, and where an archive is missing, they are shared.
+// ATTNSCOPE_STATIC=1 links these libraries from their archives, where the archives are, so that the
+// program runs on a machine without them (`samples/install.sh`). Without it, and where an archive
+// is missing, they are shared.
 let staticLinking = Context.environment["ATTNSCOPE_STATIC"] == "1"
 let archiveFolders = [
   "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib",
   "/usr/local/lib",
 ]
 
-// One library, then those its archive needs that a shared library would bring itself: `link("ncursesw", "tinfo")`.
+// One library, then those its archive needs that a shared library would bring itself:
+// `link("ncursesw", "tinfo")`.
 func link(_ name: String, _ needs: String...) -> [LinkerSetting] {
   let archives = ([name] + needs).map { "lib\($0).a" }
   let there = archives.allSatisfy { file in
@@ -97,8 +100,8 @@ func target(_ room: (name: String, imports: [String])) -> Target {
     return .target(
       name: room.name, linkerSettings: link("png", "z") + [.linkedLibrary("m")])
   case "CZlib":
-    // zlib, for deflated members of .npz files (np.savez_compressed); from the system. Its module map names no
-    // library: `Formats`, which alone imports it, does.
+    // zlib, for deflated members of .npz files (np.savez_compressed); from the system. Its module
+    // map names no library: `Formats`, which alone imports it, does.
     return .systemLibrary(name: room.name, providers: [.apt(["zlib1g-dev"])])
   case "Formats":
     return .target(

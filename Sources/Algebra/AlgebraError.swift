@@ -24,7 +24,10 @@ public enum AlgebraError: Error, Sendable, Equatable, CustomStringConvertible {
       "pivot \(pivot) of the triangular matrix is \(value): the system has no single solution; "
         + "add a ridge to the diagonal or leave that row out"
     case .notFinite(let row, let column):
-      "element (\(row), \(column)) is infinite or not a number; look for an overflow where it was made"
+      """
+      element (\(row), \(column)) is infinite or not a number; look for an overflow where it was \
+      made
+      """
     case .notConverged(let what, let steps):
       "\(what): not converged after \(steps) steps; look for elements of very different sizes"
     }

@@ -98,12 +98,18 @@ public struct Quality: Sendable, Equatable {
     var badges: [String] = []
     if nonFinite > 0 {
       badges.append(
-        "\(nonFinite) NaN or infinite values, first at \(firstNonFinite ?? "?"): numbers drawn from them are not reliable"
+        """
+        \(nonFinite) NaN or infinite values, first at \(firstNonFinite ?? "?"): numbers drawn from \
+        them are not reliable
+        """
       )
     }
     if rowsNotSummingToOne > 0 {
       badges.append(
-        "\(rowsNotSummingToOne) rows do not sum to 1, first row \(firstBadRow ?? 0): renormalised here"
+        """
+        \(rowsNotSummingToOne) rows do not sum to 1, first row \(firstBadRow ?? 0): renormalised \
+        here
+        """
       )
     }
     if paddingKeys > 0 {

@@ -33,7 +33,10 @@ extension MapMethod {
     let rows = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
     if !isWhole {
       findings.note(
-        "rows only: \(max(head.queries, head.keys)) tokens are more than \(card.wholeMap); numbers from \(rows.count) rows"
+        """
+        rows only: \(max(head.queries, head.keys)) tokens are more than \(card.wholeMap); numbers \
+        from \(rows.count) rows
+        """
       )
     }
     try MapNumbers(head, map, rows: rows, run).add(to: &findings)

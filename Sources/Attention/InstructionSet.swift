@@ -26,7 +26,10 @@ public enum InstructionSet: Int32, Sendable, CaseIterable {
     }
     return set.isAvailable
       ? nil
-      : "ATTNSCOPE_ISA is \(wanted), which this machine lacks; it has \(list(allCases.filter(\.isAvailable)))"
+      : """
+      ATTNSCOPE_ISA is \(wanted), which this machine lacks; it has \
+      \(list(allCases.filter(\.isAvailable)))
+      """
   }
 
   /// True when kernels for it were compiled in and this machine can run them.

@@ -162,6 +162,10 @@ public struct LambdaError: Error, CustomStringConvertible {
   public var description: String {
     value.isNaN
       ? "lambda is refused: it is not a number"
-      : "lambda \(value) is refused: above 1 a block could be skipped although it raises the running maximum, and deployed kernels differ on what that means; give a value in (0, 1], or 0 for dense"
+      : """
+      lambda \(value) is refused: above 1 a block could be skipped although it raises the running \
+      maximum, and deployed kernels differ on what that means; give a value in (0, 1], or 0 for \
+      dense
+      """
   }
 }

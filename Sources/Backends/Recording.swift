@@ -96,7 +96,8 @@ struct Recording {
       "kind": "step", "position": "\(position)", "token": "\(step.token)",
       "branch": "\(store.branch.id)",
       "step": String(
-        decoding: try JSONEncoder().encode(StoredStep(step, store.counts(position))), as: UTF8.self),
+        decoding: try JSONEncoder().encode(StoredStep(step, store.counts(position))),
+        as: UTF8.self),
     ]
   }
 }

@@ -90,7 +90,10 @@ public struct TableStore: Sendable {
     hash.add(k)
     let sight = head.visibility
     let facts =
-      "\(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1"
+      """
+      \(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \
+      \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1
+      """
     Array(facts.utf8).withUnsafeBytes { hash.add($0) }
     let digits = String(hash.value, radix: 16)
     return "\(folder)/\(String(repeating: "0", count: 16 - digits.count) + digits).table"

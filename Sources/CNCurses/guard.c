@@ -26,7 +26,8 @@ static const char restore[] =
     "\033[?1002l\033[?1000l\033[?1006l\033[?2026l\033[0m\033[?25h\033[?1l\033>\033[?1049l";
 
 /// Signals that end the program; SIGKILL cannot be caught and leaves the terminal as it is.
-static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGHUP, SIGTERM, SIGQUIT};
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL,  SIGTRAP, SIGABRT,
+                             SIGFPE,  SIGHUP, SIGTERM, SIGQUIT};
 enum { DEADLY = sizeof deadly / sizeof *deadly };
 /// Who handled them before us, in the same order.
 static struct sigaction before[DEADLY];
@@ -61,7 +62,9 @@ static void die(int signal_number) {
 /// One letter into the pipe; the screen's thread does the rest when poll wakes it.
 static void tell(int signal_number) {
   // Whoever is continued draws everything anew, as after a resize.
-  const char what = signal_number == SIGWINCH || signal_number == SIGCONT ? 'w' : (signal_number == SIGTSTP ? 'z' : 'i');
+  const char what = signal_number == SIGWINCH || signal_number == SIGCONT
+      ? 'w'
+      : (signal_number == SIGTSTP ? 'z' : 'i');
   (void)!write(pipes[1], &what, 1);
 }
 

@@ -77,9 +77,11 @@ int cn_start(const char *term, int mouse) {
   }
   define_key("\033[<", MOUSE_PREFIX);
   // Home and End as terminals send them that are not what TERM says.
-  for (const char *const *home = (const char *const[]){"\033[1~", "\033[7~", "\033[H", "\033OH", 0}; *home; home++)
+  for (const char *const *home = (const char *const[]){"\033[1~", "\033[7~", "\033[H", "\033OH", 0};
+       *home; home++)
     define_key(*home, KEY_HOME);
-  for (const char *const *end = (const char *const[]){"\033[4~", "\033[8~", "\033[F", "\033OF", 0}; *end; end++)
+  for (const char *const *end = (const char *const[]){"\033[4~", "\033[8~", "\033[F", "\033OF", 0};
+       *end; end++)
     define_key(*end, KEY_END);
   guard_mouse(1);
   return 0;
@@ -100,7 +102,8 @@ void cn_size(int *width, int *height) { getmaxyx(stdscr, *height, *width); }
 
 void cn_resize(void) {
   struct winsize size;
-  if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) resizeterm(size.ws_row, size.ws_col);
+  if (ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0)
+    resizeterm(size.ws_row, size.ws_col);
   clearok(curscr, TRUE);
 }
 
@@ -131,8 +134,8 @@ static int pair(int foreground, int background) {
 
 /// Our attribute bits as those of ncurses.
 static attr_t attributes(uint16_t bits) {
-  return (bits & CN_BOLD ? A_BOLD : 0) | (bits & CN_DIM ? A_DIM : 0) | (bits & CN_REVERSE ? A_REVERSE : 0) |
-         (bits & CN_UNDERLINE ? A_UNDERLINE : 0);
+  return (bits & CN_BOLD ? A_BOLD : 0) | (bits & CN_DIM ? A_DIM : 0) |
+      (bits & CN_REVERSE ? A_REVERSE : 0) | (bits & CN_UNDERLINE ? A_UNDERLINE : 0);
 }
 
 void cn_row(int y, const cn_cell *cells, int count) {
@@ -151,7 +154,8 @@ void cn_row(int y, const cn_cell *cells, int count) {
       glyph = ' ';
     } else if (glyph >= 0x80 || wanted == 2) {
       covered = wanted == 2 && wcwidth((wchar_t)glyph) == 2;
-      if (!covered && (wanted == 2 || wcwidth((wchar_t)glyph) != 1)) glyph = wanted == 2 ? ' ' : '?';
+      if (!covered && (wanted == 2 || wcwidth((wchar_t)glyph) != 1))
+        glyph = wanted == 2 ? ' ' : '?';
     } else {
       covered = 0;
     }

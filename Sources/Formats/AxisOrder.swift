@@ -25,7 +25,10 @@ struct AxisOrder {
     guard known, core == Set("qk") || core == Set("nd") else {
       throw FormatError(
         .unsupported,
-        "layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, bhqk, hqk, qk for maps",
+        """
+        layout '\(text)' is not known; use letters such as hnd, nhd, bhnd for q, k, v and lhqk, \
+        bhqk, hqk, qk for maps
+        """,
         file: file)
     }
   }

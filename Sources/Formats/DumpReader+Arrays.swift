@@ -70,7 +70,10 @@ extension DumpReader {
         guard item.entry.shape.rank == order.letters.count - 1, order.letters.first == "b" else {
           throw FormatError(
             .mismatch,
-            "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and layout \(order.text) needs \(order.letters.count); give --layout",
+            """
+            has \(item.entry.shape.rank) axes (\(item.entry.shape)) and layout \(order.text) needs \
+            \(order.letters.count); give --layout
+            """,
             file: path, place: "array \"\(item.entry.name)\"")
         }
         order = AxisOrder(String(order.letters.dropFirst()))
@@ -117,7 +120,10 @@ extension DumpReader {
   private func rank(_ item: Found, _ wanted: String) -> FormatError {
     FormatError(
       .mismatch,
-      "has \(item.entry.shape.rank) axes (\(item.entry.shape)) and \(wanted) are understood; reshape it or give --layout",
+      """
+      has \(item.entry.shape.rank) axes (\(item.entry.shape)) and \(wanted) are understood; \
+      reshape it or give --layout
+      """,
       file: path, place: "array \"\(item.entry.name)\"")
   }
 
@@ -132,7 +138,10 @@ extension DumpReader {
         guard tensor.shape[2] <= Int(AS_MOST_DIM) else {
           throw FormatError(
             .tooLarge,
-            "\(role.rawValue) heads are \(tensor.shape[2]) wide; \(AS_MOST_DIM) are the most (or give --layout)",
+            """
+            \(role.rawValue) heads are \(tensor.shape[2]) wide; \(AS_MOST_DIM) are the most (or \
+            give --layout)
+            """,
             file: path, place: place)
         }
       }
@@ -143,7 +152,10 @@ extension DumpReader {
           .tooLarge,
           tile == (1, 1)
             ? "a map of \(map) has too many positions; \(Self.mostPositions) a side are the most"
-            : "\(map) blocks of \(tile.rows)x\(tile.keys) make too many positions; \(Self.mostPositions) a side are the most (--mask-tile says the tile)",
+            : """
+            \(map) blocks of \(tile.rows)x\(tile.keys) make too many positions; \
+            \(Self.mostPositions) a side are the most (--mask-tile says the tile)
+            """,
           file: path, place: place)
       }
     }
@@ -165,7 +177,8 @@ extension DumpReader {
       guard k.shape[0] > 0, q.shape[0] % k.shape[0] == 0 else {
         throw FormatError(
           .mismatch,
-          "\(q.shape[0]) query heads cannot share \(k.shape[0]) key heads evenly (or give --layout)",
+          "\(q.shape[0]) query heads cannot share \(k.shape[0]) key heads evenly "
+            + "(or give --layout)",
           file: path, place: place)
       }
       if let v = layer.arrays[.value], v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] {
@@ -185,7 +198,10 @@ extension DumpReader {
     guard lengths.count == 1 else {
       throw FormatError(
         .mismatch,
-        "layers have different numbers of keys (\(lengths.sorted().map(String.init).joined(separator: ", "))); slice them apart",
+        """
+        layers have different numbers of keys \
+        (\(lengths.sorted().map(String.init).joined(separator: ", "))); slice them apart
+        """,
         file: path)
     }
   }

@@ -123,7 +123,10 @@ extension DumpReader {
     if tokens.count != keys, found[.blocks] == nil || found[.query] != nil {
       guesses.append(
         Guess(
-          "\(tokens.count) token texts for \(keys) keys in \(lastComponent(source)): matched from the start",
+          """
+          \(tokens.count) token texts for \(keys) keys in \(lastComponent(source)): matched from \
+          the start
+          """,
           flag: "--tokens"))
     }
     return tokens

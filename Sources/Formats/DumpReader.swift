@@ -106,7 +106,10 @@ struct DumpReader {
     guard entry.shape.rank >= 2 else {
       throw FormatError(
         .mismatch,
-        "a \(role.rawValue) array needs at least two axes (positions, head dim) and has shape \(entry.shape)",
+        """
+        a \(role.rawValue) array needs at least two axes (positions, head dim) and has shape \
+        \(entry.shape)
+        """,
         file: archive.path)
     }
     found[role, default: []].append(Found(entry: entry, archive: archive, layer: layer, hint: nil))
@@ -179,7 +182,10 @@ struct DumpReader {
     }
     throw FormatError(
       .mismatch,
-      "holds no attention that is recognised (arrays: \(names.isEmpty ? "none" : names)); name them layers.0.q, layers.0.k, layers.0.v or attention",
+      """
+      holds no attention that is recognised (arrays: \(names.isEmpty ? "none" : names)); name them \
+      layers.0.q, layers.0.k, layers.0.v or attention
+      """,
       file: path)
   }
 

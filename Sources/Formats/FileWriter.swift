@@ -126,7 +126,10 @@ private struct Destination {
     guard force else {
       throw FormatError(
         .exists,
-        "this is a link to \"\(end)\", where nothing is; choose another name, or add --force to write there",
+        """
+        this is a link to \"\(end)\", where nothing is; choose another name, or add --force to \
+        write there
+        """,
         file: path)
     }
     return end

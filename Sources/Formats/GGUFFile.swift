@@ -115,7 +115,10 @@ public struct GGUFFile: Sendable {
       let known = WeightType.allCases.map(\.name).joined(separator: ", ")
       throw FormatError(
         .unsupported,
-        "is of type \(WeightType.name(of: number)), which is not read; quantise the model to one of \(known)",
+        """
+        is of type \(WeightType.name(of: number)), which is not read; quantise the model to one of \
+        \(known)
+        """,
         file: path, place: name)
     }
     let offset = Int(clamping: try cursor.integer(UInt64.self, "the offset of \(name)"))
@@ -148,7 +151,10 @@ public struct GGUFFile: Sendable {
     guard tensor.offset <= room, tensor.byteCount <= room - tensor.offset else {
       throw FormatError(
         .truncated,
-        "needs \(tensor.byteCount) bytes from \(tensor.offset) on and the file has \(max(room, 0)): it is truncated; download it again",
+        """
+        needs \(tensor.byteCount) bytes from \(tensor.offset) on and the file has \(max(room, 0)): \
+        it is truncated; download it again
+        """,
         file: file.path, place: tensor.name)
     }
     return GGUFTensor(

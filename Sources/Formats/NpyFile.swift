@@ -129,7 +129,10 @@ struct NpyHeader {
     if code.hasPrefix("O") {
       throw fail(
         .unsupported,
-        "an object array is a Python pickle and is never executed here; save each array under its own name with numpy.savez"
+        """
+        an object array is a Python pickle and is never executed here; save each array under its \
+        own name with numpy.savez
+        """
       )
     }
     if code == "V2" { return (.bfloat16, "two-byte void elements are read as bfloat16") }
@@ -137,7 +140,10 @@ struct NpyHeader {
     guard let type = types[code] else {
       throw fail(
         .unsupported,
-        "element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an integer type"
+        """
+        element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an \
+        integer type
+        """
       )
     }
     return (type, nil)
@@ -168,7 +174,10 @@ struct NpyFile: TensorArchive {
     guard header.byteCount <= present else {
       throw FormatError(
         .truncated,
-        "the header promises \(header.byteCount) bytes of data (\(header.shape) of \(header.dtype.rawValue)) and \(present) are there; copy the file again",
+        """
+        the header promises \(header.byteCount) bytes of data (\(header.shape) of \
+        \(header.dtype.rawValue)) and \(present) are there; copy the file again
+        """,
         file: file.path)
     }
     entries = [ArrayEntry(name: "arr_0", dtype: header.dtype, shape: header.shape)]

@@ -55,7 +55,11 @@ final class NpzArchive: TensorArchive {
       guard header.byteCount <= zip.size - header.length else {
         throw FormatError(
           .truncated,
-          "its header promises \(header.byteCount) bytes (\(header.shape) of \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it again",
+          """
+          its header promises \(header.byteCount) bytes (\(header.shape) of \
+          \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it \
+          again
+          """,
           file: file.path, place: place)
       }
       if let note = header.note, !notes.contains(note) { notes.append(note) }
@@ -74,7 +78,10 @@ final class NpzArchive: TensorArchive {
       areChecked
       ? []
       : [
-        "the CRC-32 of stored arrays is not checked: they have \(bytes >> 20) MiB, and \(Self.mostChecked >> 20) are read through at most"
+        """
+        the CRC-32 of stored arrays is not checked: they have \(bytes >> 20) MiB, and \
+        \(Self.mostChecked >> 20) are read through at most
+        """
       ]
     entries = members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
       .sorted { naturalOrder($0.name, $1.name) }
@@ -85,7 +92,10 @@ final class NpzArchive: TensorArchive {
     if directory.entries.contains(where: { $0.name.hasSuffix("data.pkl") }) {
       return FormatError(
         .unsupported,
-        "this is a torch.save file, which is not read yet; load it and save arrays with numpy.savez or safetensors",
+        """
+        this is a torch.save file, which is not read yet; load it and save arrays with numpy.savez \
+        or safetensors
+        """,
         file: path)
     }
     return FormatError(

@@ -108,7 +108,10 @@ struct SafetensorsFile: TensorArchive {
     guard range.count == shape.count * dtype.byteWidth else {
       throw FormatError(
         .malformed,
-        "\(shape) of \(dtype.rawValue) takes \(shape.count * dtype.byteWidth) bytes and the header gives \(range.count); save it again",
+        """
+        \(shape) of \(dtype.rawValue) takes \(shape.count * dtype.byteWidth) bytes and the header \
+        gives \(range.count); save it again
+        """,
         file: path, place: place)
     }
     return (ArrayEntry(name: name, dtype: dtype, shape: shape), range)

@@ -80,7 +80,10 @@ public func openArchive(_ path: String, options: ArchiveOptions = .init()) throw
   }
   throw FormatError(
     .unsupported,
-    "not a safetensors, npy or npz file; save arrays with numpy.savez or safetensors.numpy.save_file",
+    """
+    not a safetensors, npy or npz file; save arrays with numpy.savez or \
+    safetensors.numpy.save_file
+    """,
     file: path)
 }
 
@@ -90,7 +93,10 @@ private func knownButUnsupported(_ bytes: UnsafeRawBufferPointer) -> String? {
   let resave = "load it where it was made and save arrays with numpy.savez or safetensors"
   if bytes.starts(with: Array("GGUF".utf8)) {
     return
-      "this is a GGUF model, not an attention dump; attnscope run --model runs it, attnscope capture makes a dump"
+      """
+      this is a GGUF model, not an attention dump; attnscope run --model runs it, attnscope \
+      capture makes a dump
+      """
   }
   if bytes.starts(with: [0x89] + Array("HDF".utf8)) {
     return "this is HDF5, which is not read; \(resave)"

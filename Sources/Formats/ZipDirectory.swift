@@ -130,14 +130,16 @@ struct ZipDirectory {
     guard method == 0 || method == 8 else {
       throw FormatError(
         .unsupported, "zip method \(method) is not read; use numpy.savez or savez_compressed",
-        file: file.path,
-        place: place)
+        file: file.path, place: place)
     }
     if method == 0, size != packed { throw damaged("\(place) is stored, yet its two sizes differ") }
     if method == 8, size > smallMember, size / largestHonestRatio > packed {
       throw FormatError(
         .tooLarge,
-        "\(packed) bytes claim to inflate to \(size), as a zip bomb does; if it is honest, save it with numpy.savez",
+        """
+        \(packed) bytes claim to inflate to \(size), as a zip bomb does; if it is honest, save it \
+        with numpy.savez
+        """,
         file: file.path, place: place)
     }
     let entry = Entry(
@@ -186,7 +188,10 @@ extension ZipDirectory.Entry {
     guard UInt32(truncatingIfNeeded: crc32_z(0, start, bytes.count)) == crc else {
       throw FormatError(
         .malformed,
-        "its CRC-32 is not the one that the zip directory gives: the data was damaged on its way; copy or save the file again",
+        """
+        its CRC-32 is not the one that the zip directory gives: the data was damaged on its way; \
+        copy or save the file again
+        """,
         file: file, place: "member \"\(name)\"")
     }
   }

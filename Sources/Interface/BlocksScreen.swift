@@ -115,7 +115,10 @@ struct BlocksScreen {
   /// Sparsity of every lambda, with the chosen one written out.
   private func drawCurve(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     let right =
-      "\(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda)) → \(Numbers.percent(table.sparsity(look.lambda)))"
+      """
+      \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda)) → \
+      \(Numbers.percent(table.sparsity(look.lambda)))
+      """
     Panel("Sparsity(\(paint.lambda))", right: right, style: paint.dim, unicode: paint.unicode).draw(
       in: rect, on: &grid)
     CurvePlot(look).draw(in: rect.inset(), on: &grid)

@@ -67,7 +67,10 @@ struct CalibrationPanel {
       let lengths = (findings.series("inverse_lengths") ?? []).map { "\(Int($0))" }
       out.append(
         (
-          "a/L at \(Int(100 * target)) %: a \(Numbers.short(a)) (L \(lengths.joined(separator: " ")))",
+          """
+          a/L at \(Int(100 * target)) %: a \(Numbers.short(a)) (L \
+          \(lengths.joined(separator: " ")))
+          """,
           .plain
         ))
     } else {

@@ -91,7 +91,10 @@ struct Comparison {
         Row(
           name: "skipped",
           left:
-            "both \(agreement.bothSkipped), left \(agreement.onlyLeft), right \(agreement.onlyRight)",
+            """
+            both \(agreement.bothSkipped), left \(agreement.onlyLeft), right \
+            \(agreement.onlyRight)
+            """,
           right: nil))
       rows.append(
         Row(
@@ -203,7 +206,10 @@ private struct SideNumbers {
       )
     default:
       return (
-        "\(summary.sign)\(Numbers.fixed(summary.entropy, 2)) ~\(Numbers.short(summary.effectiveTokens)) keys",
+        """
+        \(summary.sign)\(Numbers.fixed(summary.entropy, 2)) \
+        ~\(Numbers.short(summary.effectiveTokens)) keys
+        """,
         summary.entropy
       )
     }

@@ -59,7 +59,10 @@ public struct Config: Sendable {
       let taker = keys.first { $0.value.contains { lost.contains($0) } }?.key
       guard let taker, let line = lines[taker], problems.count < 20 else { continue }
       problems.append(
-        "line \(line): \(row.action.rawValue) is left without a key; bind key.\(row.action.rawValue), too"
+        """
+        line \(line): \(row.action.rawValue) is left without a key; bind \
+        key.\(row.action.rawValue), too
+        """
       )
     }
   }
@@ -71,7 +74,10 @@ public struct Config: Sendable {
     case "theme":
       guard let theme = Theme(rawValue: value) else {
         return
-          "theme is one of \(Theme.allCases.map(\.rawValue).joined(separator: ", ")), not '\(value)'"
+          """
+          theme is one of \(Theme.allCases.map(\.rawValue).joined(separator: ", ")), not \
+          '\(value)'
+          """
       }
       self.theme = theme
     case "fps":
@@ -136,7 +142,10 @@ public struct Config: Sendable {
   /// Made from the tables themselves, so that the file can never lack a setting.
   public static var standardText: String {
     var lines = [
-      "# attnscope: settings. A line is 'name = value'; lines that begin with # say what is so without them.",
+      """
+      # attnscope: settings. A line is 'name = value'; lines that begin with # say what is so \
+      without them.
+      """,
       "# A line that cannot be read is named when the program starts, and passed over.", "",
       "# Colours of text and frames: \(Theme.allCases.map(\.rawValue).joined(separator: ", ")).",
       "#theme = standard", "# Of the terminal: auto, dark or light.", "#background = auto",

@@ -54,7 +54,10 @@ public struct Counterpart: Sendable, Hashable {
             word, sources[head.source], orElse: "; or 12.3, file 2, tile 64x64, desc")
         } else {
           throw SettingError(
-            "'\(word)' is nothing to compare with: 12.3, head 4, layer 18, file 2, a-shape, tile 64x64, desc"
+            """
+            '\(word)' is nothing to compare with: 12.3, head 4, layer 18, file 2, a-shape, tile \
+            64x64, desc
+            """
           )
         }
       }

@@ -55,11 +55,17 @@ package struct Facts {
     let verdict =
       margin == .infinity
       ? "first, computed"
-      : "margin \(Numbers.fixed(Double(margin), 2)), \(self["block.skipped"] == .truth(true) ? "skipped" : "computed")"
+      : """
+      margin \(Numbers.fixed(Double(margin), 2)), \
+      \(self["block.skipped"] == .truth(true) ? "skipped" : "computed")
+      """
     text += "; block (\(Int(i)),\(Int(j))) \(verdict)"
     if let table = look.table(viewpoint.head), viewpoint.lambda > 0 {
       text +=
-        "; λ \(Numbers.threshold(viewpoint.lambda)) skips \(Numbers.percent(table.sparsity(look.lambda)))"
+        """
+        ; λ \(Numbers.threshold(viewpoint.lambda)) skips \
+        \(Numbers.percent(table.sparsity(look.lambda)))
+        """
     }
     return text
   }

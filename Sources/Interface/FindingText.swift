@@ -36,10 +36,16 @@ public enum FindingText {
         return "\(finding.title): \(axis.count) values along \(axis.kind.rawValue), none known."
       }
       return
-        "\(finding.title): \(axis.count) values along \(axis.kind.rawValue), largest \(measured(Double(values[top]), unit)) at \(axis.name(top))."
+        """
+        \(finding.title): \(axis.count) values along \(axis.kind.rawValue), largest \
+        \(measured(Double(values[top]), unit)) at \(axis.name(top)).
+        """
     case .field(let field, let look):
       return
-        "\(finding.title): a map of \(field.rows.count) \(field.rows.kind.rawValue) rows by \(field.columns.count) \(field.columns.kind.rawValue) columns, \(words(look))."
+        """
+        \(finding.title): a map of \(field.rows.count) \(field.rows.kind.rawValue) rows by \
+        \(field.columns.count) \(field.columns.kind.rawValue) columns, \(words(look)).
+        """
     case .curve(let curve):
       let marks = curve.marks.map { "\($0.name) at \(Numbers.short($0.x)), \(Numbers.short($0.y))" }
       return
@@ -48,7 +54,10 @@ public enum FindingText {
     case .spans(let spans, let lanes, let unit):
       let end = spans.map(\.to).max() ?? 0
       return
-        "\(finding.title): \(spans.count) spans on \(lanes.count) lanes of \(lanes.kind.rawValue)s, up to \(measured(end, unit))."
+        """
+        \(finding.title): \(spans.count) spans on \(lanes.count) lanes of \(lanes.kind.rawValue)s, \
+        up to \(measured(end, unit)).
+        """
     }
   }
 

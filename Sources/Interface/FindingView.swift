@@ -180,7 +180,10 @@ struct FindingView {
     }
     let shown = lanes.count > plot.height ? ", several a line" : ""
     grid.put(
-      "\(lanes.count) \(lanes.kind.rawValue)s\(shown); 0 to \(FindingText.measured(end, unit)); equal colours belong together",
+      """
+      \(lanes.count) \(lanes.kind.rawValue)s\(shown); 0 to \(FindingText.measured(end, unit)); \
+      equal colours belong together
+      """,
       rect.x, rect.maxY - 1, paint.dim, limit: rect.width)
   }
 

@@ -21,7 +21,10 @@ struct HeadsScreen {
   func draw(in rect: Rect, on grid: inout Grid) {
     let layout = HeadsLayout(look)
     var shown =
-      "by \(look.viewpoint.sort.rawValue), \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))"
+      """
+      by \(look.viewpoint.sort.rawValue), \
+      \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))
+      """
     if let name = look.scoreName {
       shown = "by \(look.viewpoint.sort.rawValue), \(name) of \(look.methodInForce?.id ?? "")"
     }

@@ -132,7 +132,8 @@ public enum KeyTable {
     row(
       .nextHeavy, char("w"), "to the key that takes the next most weight in this row", "", "Move"),
     row(
-      .find, char("/"), "find a token by its text (a regular expression) or number", "find", "Move"),
+      .find, char("/"), "find a token by its text (a regular expression) or number", "find",
+      "Move"),
     row(.findNext, char("n"), "next match; without a search: normalise", "", "Move"),
     row(.findPrevious, char("N"), "previous match", "", "Move"),
     row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map, .compare]),

@@ -91,7 +91,10 @@ struct LessonPanel {
         (
           missing == 0
             ? "You have done every step."
-            : "\(missing) step\(missing == 1 ? " was" : "s were") skipped; \(model.keymap.key(.lessonBack)) goes back.",
+            : """
+            \(missing) step\(missing == 1 ? " was" : "s were") skipped; \
+            \(model.keymap.key(.lessonBack)) goes back.
+            """,
           .plain
         ),
         ("attnscope lesson lists the lessons and what you have done.", .plain),

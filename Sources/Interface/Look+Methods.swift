@@ -50,7 +50,10 @@ extension Look {
   var caption: String {
     switch viewpoint.view {
     case .blocks where !isByTable:
-      "\(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the library."
+      """
+      \(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the \
+      library.
+      """
     case .heads where !isByTable:
       "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move \(knobInForce)."
     case .sinks where scoreName != nil:

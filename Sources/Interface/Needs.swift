@@ -34,11 +34,7 @@ public struct Needs: Sendable {
       let others =
         look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head)].compactMap { $0 }
-      let pictures = Self.map(look).map(look.stages) ?? []
-      now = Self.inTurn(pictures, look) + [look.rowOfMap(viewpoint.query)]
-      // Of a long head the picture goes first, and the rest in turn.
-      if !look.isLong { now += others } else { now.append(look.keptQuestion(head)) }
-      if look.isLong, pictures.allSatisfy(look.isKnown) { now += Self.inTurn(others, look) }
+      now = Self.ofMap(look, others)
     case .heads:
       let layout = HeadsLayout(look)
       for item in layout.visible {
@@ -74,6 +70,15 @@ public struct Needs: Sendable {
     }
     foreground = now
     background = Self.isMoving(look) || look.isLong ? [] : Self.everyHead(look)
+  }
+
+  /// The picture and the row under the cursor first; of a long head the rest in turn.
+  private static func ofMap(_ look: Look, _ others: [Question]) -> [Question] {
+    let pictures = map(look).map(look.stages) ?? []
+    var now = inTurn(pictures, look) + [look.rowOfMap(look.viewpoint.query)]
+    if !look.isLong { now += others } else { now.append(look.keptQuestion(look.viewpoint.head)) }
+    if look.isLong, pictures.allSatisfy(look.isKnown) { now += inTurn(others, look) }
+    return now
   }
 
   /// What a lesson's check and its "now:" line read, whatever the view.

@@ -58,7 +58,10 @@ public struct PlainText {
     return look.source.allHeads.map { head in
       let text = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
       return
-        "Layer \(look.source.layers[head.layer]) head \(head.head): \(name) \(text ?? "not known yet")."
+        """
+        Layer \(look.source.layers[head.layer]) head \(head.head): \(name) \
+        \(text ?? "not known yet").
+        """
     }
   }
 
@@ -76,11 +79,15 @@ public struct PlainText {
     }
     let recall = Numbers.percent(summary.label.winner?.recall ?? 0)
     return
-      "It is \(summary.label.name.rawValue): \(recall) of its attention lies on \(Int(summary.label.budget * 100)) % of the entries. "
-      + "The sink is \(named(summary.sink.position)) with \(Numbers.percent(summary.sink.mass)). "
-      + "A row attends to about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens."
-      + (summary.sampledRows.map { " This was read from \($0) of \(look.source.queries) rows." }
-        ?? "")
+      """
+      It is \(summary.label.name.rawValue): \(recall) of its attention lies on \
+      \(Int(summary.label.budget * 100)) % of the entries.
+      """
+        + " "
+        + "The sink is \(named(summary.sink.position)) with \(Numbers.percent(summary.sink.mass)). "
+        + "A row attends to about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens."
+        + (summary.sampledRows.map { " This was read from \($0) of \(look.source.queries) rows." }
+          ?? "")
   }
 
   /// Setting and effect of the block table.
@@ -89,18 +96,27 @@ public struct PlainText {
       return look.refusal(look.tableQuestion(look.viewpoint.head)) ?? "Blocks are not known yet."
     }
     return
-      "Lambda is \(MapScreen.lambdaText(look.viewpoint.lambda)), the tile \(look.viewpoint.spec.description). "
-      + effect
+      """
+      Lambda is \(MapScreen.lambdaText(look.viewpoint.lambda)), the tile \
+      \(look.viewpoint.spec.description).
+      """
+        + " " + effect
   }
 
   /// Skipped blocks, dropped mass and error; nil before the table is there.
   private var effect: String? {
     guard let table = look.table(look.viewpoint.head) else { return nil }
     var text =
-      "\(table.skippedBlocks(look.lambda)) of \(table.visibleBlocks) blocks are skipped, \(Numbers.percent(table.sparsity(look.lambda)))."
+      """
+      \(table.skippedBlocks(look.lambda)) of \(table.visibleBlocks) blocks are skipped, \
+      \(Numbers.percent(table.sparsity(look.lambda))).
+      """
     if let dropped = table.droppedMass(look.lambda) {
       text +=
-        " That drops \(Numbers.short(dropped.mean)) of the attention on average, \(Numbers.short(dropped.max)) in the worst row."
+        """
+         That drops \(Numbers.short(dropped.mean)) of the attention on average, \
+        \(Numbers.short(dropped.max)) in the worst row.
+        """
     }
     if let error = look.number("error", look.viewpoint.head) {
       text += " The output is off by \(Numbers.short(error)) (relative L2)."
@@ -168,7 +184,10 @@ public struct PlainText {
   private var heads: [String] {
     let layout = HeadsLayout(look)
     var lines = [
-      "\(layout.order.count) heads of \(look.source.name), by \(look.viewpoint.sort.rawValue), lambda \(MapScreen.lambdaText(look.viewpoint.lambda))."
+      """
+      \(layout.order.count) heads of \(look.source.name), by \(look.viewpoint.sort.rawValue), \
+      lambda \(MapScreen.lambdaText(look.viewpoint.lambda)).
+      """
     ]
     for head in layout.order {
       var text = "Layer \(look.source.layers[head.layer]) head \(head.head)"
@@ -178,7 +197,11 @@ public struct PlainText {
       }
       if let summary = look.summary(head) {
         text +=
-          ", \(summary.label.name.rawValue), \(summary.sign)\(Numbers.percent(summary.sink.mass)) on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) tokens a row"
+          """
+          , \(summary.label.name.rawValue), \(summary.sign)\(Numbers.percent(summary.sink.mass)) \
+          on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) \
+          tokens a row
+          """
       }
       lines.append(text + ".")
     }
@@ -204,7 +227,10 @@ public struct PlainText {
       let verdict =
         margin == .infinity
         ? "visited first, computed"
-        : "margin \(Numbers.fixed(Double(margin), 2)), \(margin < look.lambda.threshold ? "skipped" : "computed")"
+        : """
+        margin \(Numbers.fixed(Double(margin), 2)), \
+        \(margin < look.lambda.threshold ? "skipped" : "computed")
+        """
       lines.append("Keys \(tile * table.spec.keys) to \(end): \(verdict).")
     }
     return lines
@@ -247,7 +273,10 @@ public struct PlainText {
     }
     if let sparsity = step.sparsity {
       text +=
-        ", \(step.skippedBlocks) of \(step.visibleBlocks) blocks skipped, \(Numbers.percent(sparsity))"
+        """
+        , \(step.skippedBlocks) of \(step.visibleBlocks) blocks skipped, \
+        \(Numbers.percent(sparsity))
+        """
     }
     return text + "."
   }

@@ -35,7 +35,10 @@ struct Screen {
     let least = ScreenLayout.minimum
     guard model.display.width >= least.width, model.display.height >= least.height else {
       let whole =
-        "attnscope needs \(least.width)x\(least.height); this is \(model.display.width)x\(model.display.height)"
+        """
+        attnscope needs \(least.width)x\(least.height); this is \
+        \(model.display.width)x\(model.display.height)
+        """
       let text =
         model.display.width >= whole.count ? whole : "\(least.width)x\(least.height) needed"
       grid.put(text, 0, model.display.height / 2)
@@ -120,7 +123,10 @@ struct Screen {
       return "\(paint.unicode ? "▷" : ">") prompt \(share) layer \(layer)/\(layers)"
     case .running:
       return
-        "\(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.status.tokensPerSecond, 0)) tokens/s\(place)"
+        """
+        \(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.status.tokensPerSecond, 0)) \
+        tokens/s\(place)
+        """
     case .paused: return "\(paint.unicode ? "⏸" : "||") paused\(place)"
     case .ended:
       return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"

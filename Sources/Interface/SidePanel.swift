@@ -100,7 +100,10 @@ struct SidePanel {
       paint.strong, on: &grid)
     lines.field(
       "pruned",
-      "\(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \(Numbers.percent(table.sparsity(lambda)))",
+      """
+      \(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \
+      \(Numbers.percent(table.sparsity(lambda)))
+      """,
       paint.pruned, on: &grid)
     if let dropped = table.droppedMass(lambda) {
       lines.field(

@@ -166,7 +166,10 @@ struct SinksScreen {
     let all = SinkRate(
       importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
     grid.put(
-      "sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \(all.heads)\(all.heads < look.source.allHeads.count ? " known" : "") heads",
+      """
+      sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \
+      \(all.heads)\(all.heads < look.source.allHeads.count ? " known" : "") heads
+      """,
       rect.x,
       y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)

@@ -120,7 +120,10 @@ extension Model {
       }
       guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(words[1]) else {
         return say(
-          "A tile is written like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", "))."
+          """
+          A tile is written like 128x128, or \
+          \(TilePreset.all.map(\.name).joined(separator: ", ")).
+          """
         )
       }
       return performing { $0.setSpec { ($0.rows, $0.keys) = sides } }

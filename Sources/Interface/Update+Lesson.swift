@@ -44,7 +44,10 @@ extension Model {
     message =
       lesson.isOver
       ? "Lesson done. Look around; attnscope lesson lists the others."
-      : "Lesson left at step \(max(1, lesson.step + 1)); attnscope lesson \(lesson.lesson.name) goes on there."
+      : """
+      Lesson left at step \(max(1, lesson.step + 1)); attnscope lesson \(lesson.lesson.name) goes \
+      on there.
+      """
     return [.tell("The lesson was left.")]
   }
 

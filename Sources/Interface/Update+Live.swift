@@ -187,7 +187,10 @@ extension Model {
     }
     guard let point = Breakpoint(text) else {
       return say(
-        "Breakpoints: break sparsity<0.3, break divergence, break kl>0.5, break token \"x\", break off."
+        """
+        Breakpoints: break sparsity<0.3, break divergence, break kl>0.5, break token \"x\", break \
+        off.
+        """
       )
     }
     message = "Stops at \(point)."

@@ -170,7 +170,10 @@ public struct ViewSetting: Sendable {
       }
       guard let sides = preset.map({ ($0.rows, $0.keys) }) ?? TileSpec.sides(text) else {
         throw SettingError(
-          "a tile is like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", ")), not '\(text)'"
+          """
+          a tile is like 128x128, or \(TilePreset.all.map(\.name).joined(separator: ", ")), not \
+          '\(text)'
+          """
         )
       }
       guard about(view, sources).storedTile == nil else { return }

@@ -16,12 +16,18 @@ extension Viewpoint {
     change(&wanted)
     guard source.blocks(wanted) <= TileLimit.blocks else {
       return
-        "A tile of \(wanted.rows)x\(wanted.keys) makes \(source.blocks(wanted)) blocks of this map; \(TileLimit.blocks) are the most."
+        """
+        A tile of \(wanted.rows)x\(wanted.keys) makes \(source.blocks(wanted)) blocks of this map; \
+        \(TileLimit.blocks) are the most.
+        """
     }
     spec = wanted
     guard spec.splits > (source.keys - 1) / spec.keys + 1 else { return nil }
     return
-      "\(spec.splits) splits of \((source.keys - 1) / spec.keys + 1) key tiles: every tile is its own, and none is skipped."
+      """
+      \(spec.splits) splits of \((source.keys - 1) / spec.keys + 1) key tiles: every tile is its \
+      own, and none is skipped.
+      """
   }
 
   /// The next preset, vote or order, and what it means now.

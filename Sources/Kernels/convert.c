@@ -27,7 +27,8 @@ static float half_to_float(uint16_t h) {
 static float e4m3_to_float(uint8_t b) {
   const int exponent = (b >> 3) & 15, mantissa = b & 7;
   if ((b & 0x7f) == 0x7f) return NAN;
-  const float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+  const float value =
+      exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
   return b & 0x80 ? -value : value;
 }
 
@@ -43,7 +44,8 @@ static void halves_plain(const uint8_t *src, size_t count, float *out) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 /// Eight at a time; what is left over goes the plain way.
-__attribute__((target("avx,f16c"))) static void halves_f16c(const uint8_t *src, size_t count, float *out) {
+__attribute__((target("avx,f16c"))) static void halves_f16c(const uint8_t *src, size_t count,
+                                                            float *out) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(src + 2 * i))));
@@ -101,7 +103,8 @@ void as_to_float(as_dtype type, const void *src, int64_t step, size_t count, flo
       for (size_t i = 0; i < count; i++) out[i] = e4m3_to_float(at[(int64_t)i * step]);
       break;
     case AS_DTYPE_F8_E5M2:
-      for (size_t i = 0; i < count; i++) out[i] = half_to_float((uint16_t)(at[(int64_t)i * step] << 8));
+      for (size_t i = 0; i < count; i++)
+        out[i] = half_to_float((uint16_t)(at[(int64_t)i * step] << 8));
       break;
     case AS_DTYPE_BOOL:
       for (size_t i = 0; i < count; i++) out[i] = at[(int64_t)i * step] != 0;
@@ -119,10 +122,12 @@ void as_to_float(as_dtype type, const void *src, int64_t step, size_t count, flo
 
 #if defined(__x86_64__)
 /// Returns how many were done, a multiple of eight.
-__attribute__((target("avx,f16c"))) static size_t to_halves_f16c(const float *src, size_t count, uint16_t *out) {
+__attribute__((target("avx,f16c"))) static size_t to_halves_f16c(const float *src, size_t count,
+                                                                 uint16_t *out) {
   size_t i = 0;
   for (; i + 8 <= count; i += 8)
-    _mm_storeu_si128((__m128i *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(out + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
   return i;
 }
 #endif

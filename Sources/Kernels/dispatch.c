@@ -56,24 +56,27 @@ static const as_ops *ops(as_plan p) {
   }
 }
 
-void as_pack_rows(as_plan p, const float *src, size_t count, void *out) { ops(p)->pack_rows(src, count, out); }
+void as_pack_rows(as_plan p, const float *src, size_t count, void *out) {
+  ops(p)->pack_rows(src, count, out);
+}
 
 void as_pack_keys(as_plan p, const float *keys, int64_t stride, int dim, int count, int tile_keys,
                   void *panels) {
   ops(p)->pack_keys(keys, stride, dim, count, tile_keys, panels);
 }
 
-void as_load_scores(as_plan p, const float *src, int64_t stride, int rows, int cols, int take_log, void *S,
-                    int64_t ld) {
+void as_load_scores(as_plan p, const float *src, int64_t stride, int rows, int cols, int take_log,
+                    void *S, int64_t ld) {
   ops(p)->load_scores(src, stride, rows, cols, take_log, S, ld);
 }
 
-void as_scores(as_plan p, const void *q, const void *panels, int rows, int dim, int groups, double scale,
-               void *S, int64_t ld) {
+void as_scores(as_plan p, const void *q, const void *panels, int rows, int dim, int groups,
+               double scale, void *S, int64_t ld) {
   ops(p)->scores(q, panels, rows, dim, groups, scale, S, ld);
 }
 
-void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32_t *limits, void *t) {
+void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32_t *limits,
+                 void *t) {
   ops(p)->tile_max(S, ld, rows, cols, limits, t);
 }
 
@@ -83,20 +86,23 @@ void as_row_max(as_plan p, void *S, int64_t ld, int rows, int cols, void *t) {
   for (int i = 0; i < 64; i++) limits[i] = cols;
   const int64_t size = p.precision == AS_F64 ? 8 : 4;
   for (int r = 0; r < rows; r += 64)
-    ops(p)->tile_max((char *)S + r * ld * size, ld, rows - r < 64 ? rows - r : 64, cols, limits, (char *)t + r * size);
+    ops(p)->tile_max((char *)S + r * ld * size, ld, rows - r < 64 ? rows - r : 64, cols, limits,
+                     (char *)t + r * size);
 }
 
-void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, float *sum,
-                  float *weighted) {
+void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t,
+                  float *sum, float *weighted) {
   ops(p)->tile_sums(S, ld, rows, cols, t, sum, weighted);
 }
 
-double as_margin(as_plan p, int rows, const void *t, const void *m) { return ops(p)->margin(rows, t, m); }
+double as_margin(as_plan p, int rows, const void *t, const void *m) {
+  return ops(p)->margin(rows, t, m);
+}
 
 void as_raise(as_plan p, int rows, const void *t, void *m) { ops(p)->raise(rows, t, m); }
 
-void as_accumulate(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, void *m, float *l,
-                   float *P, const float *V, int dv, float *O) {
+void as_accumulate(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, void *m,
+                   float *l, float *P, const float *V, int dv, float *O) {
   ops(p)->accumulate(S, ld, rows, cols, t, m, l, P, V, dv, O);
 }
 
@@ -105,12 +111,12 @@ void as_mask_unkept(as_plan p, void *S, int64_t ld, int rows, int cols, const ui
   ops(p)->mask_unkept(S, ld, rows, cols, kept, kept_ld);
 }
 
-void as_softmax_rows(as_plan p, const void *S, int64_t ld, int rows, int cols, const int32_t *limits, float *P,
-                     int64_t ldp, double *lse) {
+void as_softmax_rows(as_plan p, const void *S, int64_t ld, int rows, int cols,
+                     const int32_t *limits, float *P, int64_t ldp, double *lse) {
   ops(p)->softmax_rows(S, ld, rows, cols, limits, P, ldp, lse);
 }
 
-void as_finish_rows(as_plan p, int rows, int tiles, const void *t, float *sums, const float *weighted,
-                    double *lse, float *entropy) {
+void as_finish_rows(as_plan p, int rows, int tiles, const void *t, float *sums,
+                    const float *weighted, double *lse, float *entropy) {
   ops(p)->finish_rows(rows, tiles, t, sums, weighted, lse, entropy);
 }

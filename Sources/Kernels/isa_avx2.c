@@ -39,8 +39,8 @@ static inline __attribute__((always_inline)) __m256i FN(dot32)(__m256i q, __m256
 
 /// Many rows go through float panels on AVX2 (as_gemm_uses_q8 says so); this keeps the table
 /// whole.
-static void FN(gemm_q8)(as_weight type, const void *panel, int cols, const void *q8, int rows, float *out,
-                        int64_t ld) {
+static void FN(gemm_q8)(as_weight type, const void *panel, int cols, const void *q8, int rows,
+                        float *out, int64_t ld) {
   plain_engine_ops.gemm_q8(type, panel, cols, q8, rows, out, ld);
 }
 

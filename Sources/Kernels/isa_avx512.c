@@ -7,8 +7,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
-                             apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), apply_to = function)
 /// Eight rows by two groups: sixteen accumulators of thirty-two registers.
 #define MR 8
 #define NG 2
@@ -19,8 +19,9 @@
 #define NL 2
 #include "wide.inc"
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c"))), \
-                             apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c"))), \
+    apply_to = function)
 /// One instruction with VNNI: lanes 0 to 3 hold the first 16 products, 4 to 7 the others.
 #define DOT32(q, x) _mm256_dpbusd_epi32(_mm256_setzero_si256(), q, x)
 #define DOT32_SCALES(a, b) _mm256_set_ps(b, b, b, b, a, a, a, a)
@@ -40,8 +41,8 @@ const engine_ops avx512_engine_ops = {
 };
 #undef ROW_DOTS
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
-                             apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), apply_to = function)
 #undef FN
 #undef REAL
 #undef MR

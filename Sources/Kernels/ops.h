@@ -16,10 +16,11 @@ typedef struct {
   void (*tile_sums)(const void *, int64_t, int, int, const void *, float *, float *);
   double (*margin)(int, const void *, const void *);
   void (*raise)(int, const void *, void *);
-  void (*accumulate)(const void *, int64_t, int, int, const void *, void *, float *, float *, const float *,
-                     int, float *);
+  void (*accumulate)(const void *, int64_t, int, int, const void *, void *, float *, float *,
+                     const float *, int, float *);
   void (*mask_unkept)(void *, int64_t, int, int, const uint8_t *, int64_t);
-  void (*softmax_rows)(const void *, int64_t, int, int, const int32_t *, float *, int64_t, double *);
+  void (*softmax_rows)(const void *, int64_t, int, int, const int32_t *, float *, int64_t,
+                       double *);
   void (*finish_rows)(int, int, const void *, float *, const float *, double *, float *);
 } as_ops;
 

@@ -29,8 +29,8 @@ static void plain_quantise(const float *x, int n, void *q8) {
 }
 
 /// Sums in double over dequantised weights; with q8 the same integers as everywhere.
-static void plain_gemv(as_weight type, const void *weights, size_t row_bytes, int cols, int rows, const float *x,
-                       const void *q8, float *out) {
+static void plain_gemv(as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
+                       const float *x, const void *q8, float *out) {
   if (q8 && as_weight_block(type) > 1) {
     plain_row_dots(type, weights, row_bytes, cols, rows, q8, out);
     return;
@@ -40,7 +40,8 @@ static void plain_gemv(as_weight type, const void *weights, size_t row_bytes, in
     double sum = 0;
     for (int c = 0; c < cols; c += unit) {
       float w[32];
-      as_dequantise(type, (const char *)weights + (size_t)r * row_bytes, (size_t)c, (size_t)unit, w);
+      as_dequantise(type, (const char *)weights + (size_t)r * row_bytes, (size_t)c, (size_t)unit,
+                    w);
       for (int i = 0; i < unit; i++) sum += (double)w[i] * x[c + i];
     }
     out[r] = (float)sum;

@@ -15,15 +15,16 @@ static void query(const float *rows, int64_t stride, int count, int dim, float *
 }
 
 /// Keys past the tile's end and past a row's limit are -infinity, in S and so in both maxima.
-static void scores(const float *panels, const float *q, int dim, int keys, const int32_t *limits, float scale,
-                   float *S, float *gmax, float *t) {
+static void scores(const float *panels, const float *q, int dim, int keys, const int32_t *limits,
+                   float scale, float *S, float *gmax, float *t) {
   const int groups = (keys + 15) / 16;
   for (int i = 0; i < groups * L; i++) gmax[i] = -INFINITY;
   for (int r = 0; r < L; r++) {
     t[r] = -INFINITY;
     for (int k = 0; k < groups * 16; k++) {
       float dot = 0, *top = &gmax[k / 16 * L + r];
-      for (int c = 0; c < dim; c++) dot += q[c * L + r] * panels[((size_t)(k / 16) * dim + c) * 16 + k % 16];
+      for (int c = 0; c < dim; c++)
+        dot += q[c * L + r] * panels[((size_t)(k / 16) * dim + c) * 16 + k % 16];
       const float s = k < keys && k < limits[r] ? dot * scale : -INFINITY;
       S[(size_t)k * L + r] = s;
       if (s > *top) *top = s;
@@ -42,7 +43,8 @@ static float margin(const float *t, const float *m) {
 
 /// A row that has seen nothing is measured from 0, so that its exponentials are 0 and not
 /// NaN.
-static void attend(float *S, int keys, const float *t, float *m, float *l, const float *V, int dv, float *O) {
+static void attend(float *S, int keys, const float *t, float *m, float *l, const float *V, int dv,
+                   float *O) {
   for (int r = 0; r < L; r++) {
     const float top = t[r] > m[r] ? t[r] : m[r], zero = top == -INFINITY ? 0 : top;
     const double fade = top == m[r] ? 1 : exp((double)(m[r] - zero));
@@ -50,7 +52,8 @@ static void attend(float *S, int keys, const float *t, float *m, float *l, const
     for (int k = 0; k < keys; k++) sum += exp((double)(S[(size_t)k * L + r] - zero));
     for (int x = 0; x < dv; x++) {
       double o = O[(size_t)x * L + r] * fade;
-      for (int k = 0; k < keys; k++) o += exp((double)(S[(size_t)k * L + r] - zero)) * V[(size_t)k * dv + x];
+      for (int k = 0; k < keys; k++)
+        o += exp((double)(S[(size_t)k * L + r] - zero)) * V[(size_t)k * dv + x];
       O[(size_t)x * L + r] = (float)o;
     }
     l[r] = (float)sum;
@@ -61,7 +64,8 @@ static void attend(float *S, int keys, const float *t, float *m, float *l, const
 /// 0 / 0 is 0 here.
 static void output(const float *O, const float *l, int count, int dv, float *out) {
   for (int r = 0; r < count; r++)
-    for (int x = 0; x < dv; x++) out[(size_t)r * dv + x] = l[r] != 0 ? O[(size_t)x * L + r] / l[r] : 0;
+    for (int x = 0; x < dv; x++)
+      out[(size_t)r * dv + x] = l[r] != 0 ? O[(size_t)x * L + r] / l[r] : 0;
 }
 
 /// Groups are padded with -infinity, so the last one sums sixteen like the others.
@@ -82,8 +86,8 @@ static void sums(const float *S, int keys, const float *t, float *gsum, float *w
 }
 
 /// As finish_rows in plain.inc, with sums by 16 keys instead of by tile.
-static void finish(int groups, int per, const float *t, float *gsum, const float *weighted, double *lse,
-                   float *entropy) {
+static void finish(int groups, int per, const float *t, float *gsum, const float *weighted,
+                   double *lse, float *entropy) {
   const int tiles = (groups + per - 1) / per;
   for (int r = 0; r < L; r++) {
     double top = -INFINITY, total = 0, product = 0;
@@ -96,7 +100,8 @@ static void finish(int groups, int per, const float *t, float *gsum, const float
       product += e > 0 ? e * (weighted[j * L + r] + x * sum) : 0;
     }
     for (int g = 0; g < groups; g++)
-      gsum[(size_t)g * L + r] = total > 0 ? (float)(gsum[(size_t)g * L + r] * exp(t[g / per * L + r] - top) / total) : 0;
+      gsum[(size_t)g * L + r] =
+          total > 0 ? (float)(gsum[(size_t)g * L + r] * exp(t[g / per * L + r] - top) / total) : 0;
     const double h = total > 0 ? log(total) - product / total : 0;
     lse[r] = top == -INFINITY ? -INFINITY : top + log(total);
     entropy[r] = h < 0 ? 0 : (float)h;
@@ -104,7 +109,8 @@ static void finish(int groups, int per, const float *t, float *gsum, const float
 }
 
 /// A tile is `per` groups; the last may have fewer.
-static void fold(const float *src, int groups, int per, int lanes, int take_max, float *out, int64_t ld) {
+static void fold(const float *src, int groups, int per, int lanes, int take_max, float *out,
+                 int64_t ld) {
   for (int j = 0; j * per < groups; j++)
     for (int r = 0; r < lanes; r++) {
       float x = take_max ? -INFINITY : 0;
@@ -118,9 +124,11 @@ static void fold(const float *src, int groups, int per, int lanes, int take_max,
 
 /// A tile that begins a run has nothing to compare with and gets +infinity: it is never
 /// skipped.
-static void margins(const float *t, int rows, int tiles, int descending, int run, float *m, float *out) {
+static void margins(const float *t, int rows, int tiles, int descending, int run, float *m,
+                    float *out) {
   for (int step = 0; step < tiles; step++) {
-    const int j = descending ? tiles - 1 - step : step, first = run > 0 ? step % run == 0 : step == 0;
+    const int j = descending ? tiles - 1 - step : step,
+              first = run > 0 ? step % run == 0 : step == 0;
     float best = -INFINITY;
     for (int r = 0; r < rows; r++) {
       const float here = t[(size_t)j * rows + r];
@@ -133,8 +141,8 @@ static void margins(const float *t, int rows, int tiles, int descending, int run
 }
 
 /// Tiles are dropped in `order`; `scratch` is what each row has lost so far.
-static void masses(const float *mass, int rows, int tiles, const int32_t *order, float *sum, float *max,
-                   float *worst, float *scratch) {
+static void masses(const float *mass, int rows, int tiles, const int32_t *order, float *sum,
+                   float *max, float *worst, float *scratch) {
   memset(scratch, 0, sizeof(float) * (size_t)rows);
   for (int i = 0; i < tiles; i++) {
     const int j = order[i];
@@ -163,8 +171,8 @@ static void mute(float *S, int keys, int key, float *t) {
 
 /// Sums are kept relative to `level`, the maximum when they were last touched, and brought up
 /// to date at each tile.
-static void cells(const float *S, int keys, const float *t, float *m, float *l, int count, const int32_t *bounds,
-                  float *top, float *sum, float *level) {
+static void cells(const float *S, int keys, const float *t, float *m, float *l, int count,
+                  const int32_t *bounds, float *top, float *sum, float *level) {
   for (int r = 0; r < L; r++) {
     const float now = t[r] > m[r] ? t[r] : m[r], zero = now == -INFINITY ? 0 : now;
     double total = l[r] * exp((double)(m[r] - zero));
@@ -186,8 +194,8 @@ static void cells(const float *S, int keys, const float *t, float *m, float *l, 
 }
 
 /// exp(S - lse) is the pattern itself, so cells hold its maximum and its mass.
-static void cells_fold(int count, const float *top, const float *sum, const float *level, const float *lse, int from,
-                       int to, float *most, float *mass) {
+static void cells_fold(int count, const float *top, const float *sum, const float *level,
+                       const float *lse, int from, int to, float *most, float *mass) {
   for (int c = 0; c < count; c++)
     for (int r = from; r < to; r++) {
       const size_t at = (size_t)c * L + r;

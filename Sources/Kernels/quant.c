@@ -138,7 +138,9 @@ void as_dequantise(as_weight type, const void *row, size_t first, size_t count, 
   switch (type) {
     case AS_W_F32: memcpy(out, (const char *)row + first * 4, count * 4); return;
     case AS_W_F16: as_to_float(AS_DTYPE_F16, (const char *)row + first * 2, 1, count, out); return;
-    case AS_W_BF16: as_to_float(AS_DTYPE_BF16, (const char *)row + first * 2, 1, count, out); return;
+    case AS_W_BF16:
+      as_to_float(AS_DTYPE_BF16, (const char *)row + first * 2, 1, count, out);
+      return;
     default: break;
   }
   const int offset = offset_of(type);
@@ -152,8 +154,8 @@ void as_dequantise(as_weight type, const void *row, size_t first, size_t count, 
 }
 
 /// One row at a time through `scratch`, then transposed.
-void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, int cols, int rows, float *panel,
-                         float *scratch) {
+void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
+                         float *panel, float *scratch) {
   if (rows < 16) memset(panel, 0, sizeof(float) * 16 * (size_t)cols);
   for (int r = 0; r < rows && r < 16; r++) {
     as_dequantise(type, (const char *)weights + (size_t)r * row_bytes, 0, (size_t)cols, scratch);
@@ -163,7 +165,8 @@ void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, 
 
 /// Plain C: a head's rotation is a few hundred operations beside a matrix product of a
 /// million.
-void as_rope(float *x, int heads, int dim, int half, int interleaved, const float *cos, const float *sin) {
+void as_rope(float *x, int heads, int dim, int half, int interleaved, const float *cos,
+             const float *sin) {
   for (int h = 0; h < heads; h++, x += dim)
     for (int i = 0; i < half; i++) {
       float *a = interleaved ? x + 2 * i : x + i, *b = interleaved ? a + 1 : a + half;
@@ -205,18 +208,18 @@ int as_gemm_uses_q8(int isa, as_weight type) {
 
 void as_quantise(int isa, const float *x, int n, void *q8) { ops(isa)->quantise(x, n, q8); }
 
-void as_gemv(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows, const float *x,
-             const void *q8, float *out) {
+void as_gemv(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
+             const float *x, const void *q8, float *out) {
   ops(isa)->gemv(type, weights, row_bytes, cols, rows, x, q8, out);
 }
 
-void as_pack_panel(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
-                   void *panel) {
+void as_pack_panel(int isa, as_weight type, const void *weights, size_t row_bytes, int cols,
+                   int rows, void *panel) {
   ops(isa)->pack_panel(type, weights, row_bytes, cols, rows, panel);
 }
 
-void as_gemm_q8(int isa, as_weight type, const void *panel, int cols, const void *q8, int rows, float *out,
-                int64_t ld) {
+void as_gemm_q8(int isa, as_weight type, const void *panel, int cols, const void *q8, int rows,
+                float *out, int64_t ld) {
   ops(isa)->gemm_q8(type, panel, cols, q8, rows, out, ld);
 }
 
@@ -226,7 +229,9 @@ void as_rms_norm(int isa, const float *x, const float *weight, int n, float epsi
 
 void as_swiglu(int isa, float *gate, const float *up, int n) { ops(isa)->swiglu(gate, up, n); }
 
-uint64_t as_read_through(int isa, const void *bytes, size_t count) { return ops(isa)->read_through(bytes, count); }
+uint64_t as_read_through(int isa, const void *bytes, size_t count) {
+  return ops(isa)->read_through(bytes, count);
+}
 
 void as_add(int isa, float *x, const float *y, int n) { ops(isa)->add(x, y, n); }
 
@@ -234,4 +239,6 @@ void as_top(int isa, const float *x, int n, int k, int32_t *out) { ops(isa)->top
 
 double as_log_sum_exp(int isa, const float *x, int n) { return ops(isa)->log_sum_exp(x, n); }
 
-double as_divergence(int isa, const float *p, const float *q, int n) { return ops(isa)->divergence(p, q, n); }
+double as_divergence(int isa, const float *p, const float *q, int n) {
+  return ops(isa)->divergence(p, q, n);
+}

@@ -5,8 +5,8 @@
 #include "include/kernels.h"
 
 /// Sums in double: a tile has thousands of rows, and its mass is compared with thresholds.
-void as_fold_masses(const float *masses, int rows, int tiles, int first, int count, const int32_t *order,
-                    float *sum, float *max, float *worst, float *scratch) {
+void as_fold_masses(const float *masses, int rows, int tiles, int first, int count,
+                    const int32_t *order, float *sum, float *max, float *worst, float *scratch) {
   memset(scratch, 0, sizeof(float) * (size_t)count);
   for (int i = 0; i < tiles; i++) {
     const int j = order[i];

@@ -39,12 +39,14 @@ void as_screen_strip(as_isa isa, const float *query, const as_screen *keys, as_s
   ops(isa)->strip(query, keys, out);
 }
 
-int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
-                          const int32_t *limits, float scale, const float *m, float threshold) {
+int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count,
+                          const as_screen_query *q, const int32_t *limits, float scale,
+                          const float *m, float threshold) {
   return ops(isa)->strip_below(keys, first_group, count, q, limits, scale, m, threshold);
 }
 
-int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
-                         int rows, float scale, const float *m, float threshold) {
+int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count,
+                         const as_screen_query *q, int rows, float scale, const float *m,
+                         float threshold) {
   return ops(isa)->rows_below(keys, first_group, count, q, rows, scale, m, threshold);
 }

@@ -12,9 +12,10 @@
 typedef struct {
   void (*keys)(const float *, int, int, as_screen *);
   void (*strip)(const float *, const as_screen *, as_screen_query *);
-  int (*strip_below)(const as_screen *, int, int, const as_screen_query *, const int32_t *, float, const float *,
-                     float);
-  int (*rows_below)(const as_screen *, int, int, const as_screen_query *, int, float, const float *, float);
+  int (*strip_below)(const as_screen *, int, int, const as_screen_query *, const int32_t *, float,
+                     const float *, float);
+  int (*rows_below)(const as_screen *, int, int, const as_screen_query *, int, float, const float *,
+                    float);
 } screen_ops;
 
 extern const screen_ops baseline_f32_screen_ops;

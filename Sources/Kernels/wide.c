@@ -18,7 +18,8 @@ static const wide_ops *ops(as_isa isa) {
   }
 }
 
-void as_wide_query(as_isa isa, const float *rows, int64_t stride, int count, int dim, float *query) {
+void as_wide_query(as_isa isa, const float *rows, int64_t stride, int count, int dim,
+                   float *query) {
   ops(isa)->query(rows, stride, count, dim, query);
 }
 
@@ -29,8 +30,8 @@ void as_wide_scores(as_isa isa, const float *panels, const float *query, int dim
 
 float as_wide_margin(as_isa isa, const float *t, const float *m) { return ops(isa)->margin(t, m); }
 
-void as_wide_attend(as_isa isa, float *S, int keys, const float *t, float *m, float *l, const float *V,
-                    int dv, float *O) {
+void as_wide_attend(as_isa isa, float *S, int keys, const float *t, float *m, float *l,
+                    const float *V, int dv, float *O) {
   ops(isa)->attend(S, keys, t, m, l, V, dv, O);
 }
 
@@ -38,39 +39,43 @@ void as_wide_output(as_isa isa, const float *O, const float *l, int count, int d
   ops(isa)->output(O, l, count, dv, out);
 }
 
-void as_wide_mute(as_isa isa, float *S, int keys, int key, float *t) { ops(isa)->mute(S, keys, key, t); }
+void as_wide_mute(as_isa isa, float *S, int keys, int key, float *t) {
+  ops(isa)->mute(S, keys, key, t);
+}
 
-void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l, int cells,
-                   const int32_t *bounds, float *top, float *sum, float *level) {
+void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l,
+                   int cells, const int32_t *bounds, float *top, float *sum, float *level) {
   ops(isa)->cells(S, keys, t, m, l, cells, bounds, top, sum, level);
 }
 
-void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum, const float *level, const float *lse,
-                        int from, int to, float *most, float *mass) {
+void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum,
+                        const float *level, const float *lse, int from, int to, float *most,
+                        float *mass) {
   ops(isa)->cells_fold(cells, top, sum, level, lse, from, to, most, mass);
 }
 
-void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum, float *weighted) {
+void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum,
+                  float *weighted) {
   ops(isa)->sums(S, keys, t, gsum, weighted);
 }
 
-void as_wide_finish(as_isa isa, int groups, int per, const float *t, float *gsum, const float *weighted,
-                    double *lse, float *entropy) {
+void as_wide_finish(as_isa isa, int groups, int per, const float *t, float *gsum,
+                    const float *weighted, double *lse, float *entropy) {
   ops(isa)->finish(groups, per, t, gsum, weighted, lse, entropy);
 }
 
-void as_wide_fold(as_isa isa, const float *groups_of_lanes, int groups, int per, int lanes, int take_max,
-                  float *out, int64_t ld) {
+void as_wide_fold(as_isa isa, const float *groups_of_lanes, int groups, int per, int lanes,
+                  int take_max, float *out, int64_t ld) {
   ops(isa)->fold(groups_of_lanes, groups, per, lanes, take_max, out, ld);
 }
 
-void as_wide_margins(as_isa isa, const float *t, int rows, int tiles, int descending, int run, float *m,
-                     float *margins) {
+void as_wide_margins(as_isa isa, const float *t, int rows, int tiles, int descending, int run,
+                     float *m, float *margins) {
   ops(isa)->margins(t, rows, tiles, descending, run, m, margins);
 }
 
-void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const int32_t *order, float *sum,
-                    float *max, float *worst, float *scratch) {
+void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const int32_t *order,
+                    float *sum, float *max, float *worst, float *scratch) {
   ops(isa)->masses(masses, rows, tiles, order, sum, max, worst, scratch);
 }
 
@@ -94,7 +99,8 @@ static uint32_t rank_of(float x) {
 /// insertion sort for up to 48, where counting would cost more. -0 equals 0; NaN goes to an
 /// end.
 void as_order(const float *margins, int count, int32_t *order, uint32_t *scratch) {
-  uint32_t *keys = scratch, *from = scratch + count, *other_keys = from + count, *to = other_keys + count;
+  uint32_t *keys = scratch, *from = scratch + count, *other_keys = from + count,
+           *to = other_keys + count;
   for (int i = 0; i < count; i++) {
     keys[i] = rank_of(margins[i]);
     from[i] = (uint32_t)i;

@@ -6,7 +6,8 @@
 /// first.
 typedef struct {
   void (*query)(const float *, int64_t, int, int, float *);
-  void (*scores)(const float *, const float *, int, int, const int32_t *, float, float *, float *, float *);
+  void (*scores)(const float *, const float *, int, int, const int32_t *, float, float *, float *,
+                 float *);
   float (*margin)(const float *, const float *);
   void (*attend)(float *, int, const float *, float *, float *, const float *, int, float *);
   void (*output)(const float *, const float *, int, int, float *);
@@ -16,9 +17,10 @@ typedef struct {
   void (*margins)(const float *, int, int, int, int, float *, float *);
   void (*masses)(const float *, int, int, const int32_t *, float *, float *, float *, float *);
   void (*mute)(float *, int, int, float *);
-  void (*cells)(const float *, int, const float *, float *, float *, int, const int32_t *, float *, float *,
-                float *);
-  void (*cells_fold)(int, const float *, const float *, const float *, const float *, int, int, float *, float *);
+  void (*cells)(const float *, int, const float *, float *, float *, int, const int32_t *, float *,
+                float *, float *);
+  void (*cells_fold)(int, const float *, const float *, const float *, const float *, int, int,
+                     float *, float *);
   double (*peak)(int64_t, float *);
 } wide_ops;
 

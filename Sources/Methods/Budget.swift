@@ -24,7 +24,10 @@ struct Budget {
   /// The knob `budget`, the same for every method that has budgets.
   static let knob = Knob(
     "budget",
-    "the paper's numbers as they are, or scaled from its length to this map; a number that is given is meant as it is",
+    """
+    the paper's numbers as they are, or scaled from its length to this map; a number that is given \
+    is meant as it is
+    """,
     standard: Mode.scaled, isPinned: true)
 
   /// What is in force, after it was asked which knobs were given.

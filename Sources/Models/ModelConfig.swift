@@ -141,7 +141,10 @@ struct Facts {
     if let x = number(key), range.contains(x) { return x }
     throw ModelError(
       .unsupported,
-      "\(number(key).map { "is \($0)" } ?? "is not a number"); \(range.lowerBound) to \(range.upperBound) is computed",
+      """
+      \(number(key).map { "is \($0)" } ?? "is not a number"); \(range.lowerBound) to \
+      \(range.upperBound) is computed
+      """,
       place: "\(gguf.path): \(key)")
   }
 

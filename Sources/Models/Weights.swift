@@ -131,7 +131,10 @@ private struct WeightReader {
     guard tensor.columns == columns, tensor.rows == rows else {
       throw ModelError(
         .malformed,
-        "is \(tensor.columns)x\(tensor.rows) and the model's sizes ask for \(columns)x\(rows); convert it again",
+        """
+        is \(tensor.columns)x\(tensor.rows) and the model's sizes ask for \(columns)x\(rows); \
+        convert it again
+        """,
         place: "\(gguf.path): \(name)")
     }
     taken.insert(name)
@@ -170,7 +173,10 @@ private struct WeightReader {
     }
     throw ModelError(
       .unsupported,
-      "is a part that the \(config.architecture.rawValue) forward pass does not know; the result would be wrong without it",
+      """
+      is a part that the \(config.architecture.rawValue) forward pass does not know; the result \
+      would be wrong without it
+      """,
       place: "\(gguf.path): \(other)")
   }
 }

@@ -19,7 +19,10 @@ public enum TerminalFacts {
       let name = term.isEmpty ? "unset" : term
       throw TerminalError(
         description:
-          "TERM is \(name), a terminal that cannot place text; set TERM=xterm-256color, or read the summary with | cat"
+          """
+          TERM is \(name), a terminal that cannot place text; set TERM=xterm-256color, or read the \
+          summary with | cat
+          """
       )
     }
     guard cn_probe("xterm-256color").known != 0 else {

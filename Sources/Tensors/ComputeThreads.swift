@@ -39,7 +39,10 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
   public static var refusal: String? {
     guard let text = variable, Int(text).map(counts.contains) != true else { return nil }
     return
-      "ATTNSCOPE_THREADS is '\(text)', which is no number of threads; it is \(counts.lowerBound) to \(counts.upperBound)"
+      """
+      ATTNSCOPE_THREADS is '\(text)', which is no number of threads; it is \(counts.lowerBound) to \
+      \(counts.upperBound)
+      """
   }
 
   /// What the environment says; an empty text says nothing.

@@ -32,7 +32,10 @@ struct DumpArguments: ParsableArguments {
 
   @Option(
     help:
-      "Axes, outermost first: b batch, l layer, h head, n position, d dim; maps: q, k. E.g. bhnd, lhqk."
+      """
+      Axes, outermost first: b batch, l layer, h head, n position, d dim; maps: q, k. E.g. bhnd, \
+      lhqk.
+      """
   )
   var layout: String?
 
@@ -110,7 +113,10 @@ struct DumpArguments: ParsableArguments {
     return try (files.isEmpty ? [try Sample.path()] : files).map { file in
       if SafetensorsStream.isRecording(file) {
         say(
-          "\(Printable.text(file)) is a recording: its prompt alone is read here; attnscope open shows every step"
+          """
+          \(Printable.text(file)) is a recording: its prompt alone is read here; attnscope open \
+          shows every step
+          """
         )
       }
       return try Dump.open(file, options: options)
@@ -140,7 +146,10 @@ struct TileArguments: ParsableArguments {
   @Option(
     name: .customLong("lambda"), parsing: .unconditional,
     help: ArgumentHelp(
-      "Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused (default: 0.01).",
+      """
+      Skip blocks more than ln(1/lambda) below the running maximum; 0 is dense, above 1 is refused \
+      (default: 0.01).
+      """,
       valueName: "lambda"))
   var chosenLambda: Double?
 
@@ -149,7 +158,10 @@ struct TileArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, flashinfer, fine.",
+      """
+      Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, \
+      flashinfer, fine.
+      """,
       valueName: "QxK"))
   var tile: TileSides?
 
@@ -203,7 +215,10 @@ struct TileArguments: ParsableArguments {
 struct ScreenArguments: ParsableArguments {
   @Option(
     help:
-      "none, or int8: skip blocks on the word of an int8 bound, before their scores are known. Nothing else changes, to the bit."
+      """
+      none, or int8: skip blocks on the word of an int8 bound, before their scores are known. \
+      Nothing else changes, to the bit.
+      """
   )
   var screen: Screening = .none
 }

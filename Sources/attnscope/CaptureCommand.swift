@@ -17,7 +17,10 @@ struct CaptureCommand: ParsableCommand {
     commandName: "capture",
     abstract: "Run a prompt through a model and save Q, K and V of chosen layers as a dump.",
     discussion:
-      "Computes in float unless --precision says otherwise, with dense attention unless --lambda is given."
+      """
+      Computes in float unless --precision says otherwise, with dense attention unless --lambda is \
+      given.
+      """
   )
 
   @OptionGroup var model: ModelArguments
@@ -33,7 +36,10 @@ struct CaptureCommand: ParsableCommand {
   @Option(help: "Arrays to save: q, k, v, comma-separated.") var arrays = "q,k,v"
   @Flag(
     help:
-      "Also save what every sublayer adds to the residual stream: residuals [sources, tokens, width]."
+      """
+      Also save what every sublayer adds to the residual stream: residuals [sources, tokens, \
+      width].
+      """
   )
   var residuals = false
   /// Of all arrays but `token_ids`.
@@ -96,7 +102,10 @@ struct CaptureCommand: ParsableCommand {
       say("attnscope opens a dump only with both q and k; this one is for other programs")
     }
     say(
-      "written to \(Printable.text(output)): \(chosen.count) layers, \(range.count) queries by \(tokens.count) keys of \(Printable.text(model.config.name))"
+      """
+      written to \(Printable.text(output)): \(chosen.count) layers, \(range.count) queries by \
+      \(tokens.count) keys of \(Printable.text(model.config.name))
+      """
     )
   }
 

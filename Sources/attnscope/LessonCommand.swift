@@ -17,7 +17,10 @@ struct LessonCommand: AsyncParsableCommand {
     abstract:
       "Lessons on the real screens: without a name they are listed, with what you have done.",
     discussion:
-      "A lesson goes on where it was left. attnscope lesson check FILE says what is wrong with a lesson of your own.",
+      """
+      A lesson goes on where it was left. attnscope lesson check FILE says what is wrong with a \
+      lesson of your own.
+      """,
     subcommands: [Play.self, Check.self, Facts.self], defaultSubcommand: Play.self)
 
   /// Plays a lesson on the real screens, from where it was left.

@@ -35,7 +35,9 @@ enum ManualPage {
     for command in AttnScope.configuration.subcommands {
       out += ".SS \(escaped(command.configuration.commandName ?? ""))\n"
       out +=
-        ".nf\n\(escaped(AttnScope.helpMessage(for: command, includeHidden: false, columns: 78)))\n.fi\n"
+        ".nf\n"
+        + escaped(AttnScope.helpMessage(for: command, includeHidden: false, columns: 78))
+        + "\n.fi\n"
     }
     out += ".SH KEYS\nDigits before a move are a count: 20j.\n"
     var group = ""

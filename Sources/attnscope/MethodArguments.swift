@@ -23,7 +23,10 @@ extension Registry {
     guard let tables = card.blockTables else {
       guard tiles.tile == nil, tiles.vote == nil, tiles.order == nil else {
         throw ValidationError(
-          "--tile, --vote and --order are settings of \(tableCard?.id ?? "another method"); \(card.id) has --knob."
+          """
+          --tile, --vote and --order are settings of \(tableCard?.id ?? "another method"); \
+          \(card.id) has --knob.
+          """
         )
       }
       guard screen == .none else {

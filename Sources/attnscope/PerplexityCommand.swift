@@ -109,7 +109,10 @@ struct PerplexityCommand: ParsableCommand {
   /// Aligned columns; the last is the price in nats.
   private func table(_ model: LanguageModel, _ tokens: Int, _ size: Int, _ rows: [Row]) -> String {
     let about =
-      "\(model.config.name), \(model.precision.rawValue), \(tokens) tokens in windows of \(min(size, tokens))"
+      """
+      \(model.config.name), \(model.precision.rawValue), \(tokens) tokens in windows of \
+      \(min(size, tokens))
+      """
     let names = Numbers.column(rows.map { $0.lambda }, as: Numbers.threshold)
     let table = Table(
       ["lambda", "sparsity", "nll", "perplexity", "nll - dense"],

@@ -164,7 +164,10 @@ struct RunSummary {
     func pruned(_ counts: BlockCounts?) -> String {
       guard let counts, counts.totalVisible > 0 else { return "" }
       return
-        "; pruned \(counts.totalSkipped) of \(counts.totalVisible) blocks, \(Numbers.percent(counts.sparsity))"
+        """
+        ; pruned \(counts.totalSkipped) of \(counts.totalVisible) blocks, \
+        \(Numbers.percent(counts.sparsity))
+        """
     }
     var lines = [
       ["prefill", "\(speed(promptTokens, promptSeconds))\(pruned(prefill))"],
@@ -174,7 +177,10 @@ struct RunSummary {
       let mean = divergences.reduce(0, +) / Double(divergences.count)
       lines.append([
         "shadow",
-        "KL(dense || this) mean \(Numbers.short(mean)) worst \(Numbers.short(divergences.max()!)) nats; same most likely token in \(agreements) of \(divergences.count)",
+        """
+        KL(dense || this) mean \(Numbers.short(mean)) worst \(Numbers.short(divergences.max()!)) \
+        nats; same most likely token in \(agreements) of \(divergences.count)
+        """,
       ])
     }
     lines.append(["ended", end])

@@ -25,7 +25,10 @@ struct PlainSummary {
     ]
     lines += about.guesses.map { "Guessed: \($0)." }
     lines.append(
-      "BLASST with lambda \(lambda.value), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), \(spec.order.rawValue):"
+      """
+      BLASST with lambda \(lambda.value), tile \(spec.rows)x\(spec.keys), vote \
+      \(spec.vote.rawValue), \(spec.order.rawValue):
+      """
     )
     let isLong = about.queries * about.keys >= Head.longEntries
     var done = 0
@@ -49,8 +52,11 @@ struct PlainSummary {
             about.tokens.indices.contains(summary.sink.position)
             ? " \"\(about.tokens[summary.sink.position])\"" : ""
           line +=
-            "; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) with "
-            + "\(summary.sign)\(Numbers.percent(summary.sink.mass)), \(summary.sign)\(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens"
+            """
+            ; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) \
+            with \(summary.sign)\(Numbers.percent(summary.sink.mass)), \
+            \(summary.sign)\(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens
+            """
           if let rows = summary.sampledRows { line += " (read from \(rows) rows)" }
           for badge in summary.quality.badges { line += "; \(badge)" }
         }
@@ -82,7 +88,10 @@ struct ReplaySummary {
       let origin = branch.parent.map { ", left branch \($0) at token \(branch.fork)" } ?? ""
       return [
         "branch \(branch.id)",
-        "\(live.lengths[branch.id]) tokens, \(live.promptTokens) of the prompt, \(branch.attention)\(origin)",
+        """
+        \(live.lengths[branch.id]) tokens, \(live.promptTokens) of the prompt, \
+        \(branch.attention)\(origin)
+        """,
       ]
     }
     return [Printable.text(heading), Table(listing: branches).text, Printable.text(live.note)]

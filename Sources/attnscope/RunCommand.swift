@@ -85,7 +85,10 @@ struct AttentionArguments: ParsableArguments {
     guard Registry.standard.method(setting.id)?.card.blockTables != nil else { return setting }
     guard knob.isEmpty, screening.screen == .none, !(method?.contains(":") ?? false) else {
       throw ValidationError(
-        "On the screen \(setting.id) takes --lambda, --tile, --vote and --order; knobs and --screen go with --plain."
+        """
+        On the screen \(setting.id) takes --lambda, --tile, --vote and --order; knobs and --screen \
+        go with --plain.
+        """
       )
     }
     return nil

@@ -36,7 +36,10 @@ enum Sample {
     }
     throw FormatError(
       .missing,
-      "the bundled sample is not beside the program; name a file, or set ATTNSCOPE_SAMPLES to its folder",
+      """
+      the bundled sample is not beside the program; name a file, or set ATTNSCOPE_SAMPLES to its \
+      folder
+      """,
       file: name)
   }
 

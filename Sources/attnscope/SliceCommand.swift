@@ -17,7 +17,10 @@ struct SliceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "slice", abstract: "Cut a smaller dump to share: some layers, heads and tokens.",
     discussion:
-      "Heads are query heads; the KV heads they share come along whole, so a cut through a group is refused."
+      """
+      Heads are query heads; the KV heads they share come along whole, so a cut through a group is \
+      refused.
+      """
   )
 
   @OptionGroup var dump: DumpArguments
@@ -75,14 +78,20 @@ struct SliceCommand: ParsableCommand {
     }
     if keys.lowerBound > 0 {
       say(
-        "tokens before \(keys.lowerBound) are cut away: rows are softmaxed over what is left, so sinks and masks change"
+        """
+        tokens before \(keys.lowerBound) are cut away: rows are softmaxed over what is left, so \
+        sinks and masks change
+        """
       )
     }
     let newOffset = queries.lowerBound + offset - keys.lowerBound
     try writeSafetensors(
       arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)
     say(
-      "written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \(keys.count) keys"
+      """
+      written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \
+      \(keys.count) keys
+      """
     )
   }
 
@@ -179,7 +188,10 @@ private struct LayerCut {
     guard wanted.count == groups.count * size else {
       throw FormatError(
         .mismatch,
-        "heads \(wanted.map(String.init).joined(separator: ",")) cut through a group of \(size) that shares a KV head; take whole groups",
+        """
+        heads \(wanted.map(String.init).joined(separator: ",")) cut through a group of \(size) \
+        that shares a KV head; take whole groups
+        """,
         file: file)
     }
     return role == .query ? wanted : groups

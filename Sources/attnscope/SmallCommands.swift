@@ -78,7 +78,11 @@ struct DoctorCommand: AsyncParsableCommand {
     let rate = NCursesTerminal.standardRate
     let kilobytes = Double(grid.ansi.utf8.count) / 1000
     return
-      "a whole frame of the sample at 120x40 is \(Numbers.fixed(kilobytes, 1)) kB, at most \(Numbers.fixed(kilobytes * Double(rate), 0)) kB/s at \(rate) frames a second; only rows that change are sent, and :bytes shows how much"
+      """
+      a whole frame of the sample at 120x40 is \(Numbers.fixed(kilobytes, 1)) kB, at most \
+      \(Numbers.fixed(kilobytes * Double(rate), 0)) kB/s at \(rate) frames a second; only rows \
+      that change are sent, and :bytes shows how much
+      """
   }
 
   /// Names in a column, verdicts behind.

@@ -14,7 +14,10 @@ struct SynthCommand: ParsableCommand {
     commandName: "synth",
     abstract: "Write a dump of any length whose heads behave like those of a trained model.",
     discussion:
-      "Sinks, locality, verticals, slashes and landmarks (topics that come back), from a seed: the same command writes the same bytes. For trying long maps and for measuring; it is no model."
+      """
+      Sinks, locality, verticals, slashes and landmarks (topics that come back), from a seed: the \
+      same command writes the same bytes. For trying long maps and for measuring; it is no model.
+      """
   )
 
   /// 1 to 2^24.
@@ -68,7 +71,10 @@ struct SynthCommand: ParsableCommand {
       arrays.append(array("layers.\(layer).v", kvHeads ?? heads, made.values))
     }
     let command =
-      "attnscope synth --tokens \(tokens) --heads \(heads) --kv-heads \(kvHeads ?? heads) --dim \(dim)"
+      """
+      attnscope synth --tokens \(tokens) --heads \(heads) --kv-heads \(kvHeads ?? heads) --dim \
+      \(dim)
+      """
       + " --pattern \(pattern.rawValue) --layers \(layers) --seed \(seed)"
     try writeSafetensors(
       arrays,
@@ -77,7 +83,10 @@ struct SynthCommand: ParsableCommand {
         "query_offset": "0", "scale": "\(1 / Double(dim).squareRoot())", "made_by": command,
       ], to: output, force: force)
     say(
-      "written to \(Printable.text(output)): \(layers) x \(heads) heads of \(tokens) tokens, \(pattern.rawValue), seed \(seed)"
+      """
+      written to \(Printable.text(output)): \(layers) x \(heads) heads of \(tokens) tokens, \
+      \(pattern.rawValue), seed \(seed)
+      """
     )
   }
 

@@ -18,7 +18,10 @@ struct TokenArguments: ParsableArguments {
   /// Nil: no image.
   @Option(
     help: ArgumentHelp(
-      "Tokens that are an image's patches: rows x columns, and @ the first one's place (default: the first visual token of --roles, or the last tokens).",
+      """
+      Tokens that are an image's patches: rows x columns, and @ the first one's place (default: \
+      the first visual token of --roles, or the last tokens).
+      """,
       valueName: "RxC[@token]"))
   var grid: TokenFacts.Grid?
 
@@ -58,20 +61,29 @@ struct TokenArguments: ParsableArguments {
     if let roles, facts.roles.count != count {
       throw FormatError(
         .mismatch,
-        "has \(facts.roles.count) roles for the \(count) tokens of \(path); give each token one: text, visual or padding",
+        """
+        has \(facts.roles.count) roles for the \(count) tokens of \(path); give each token one: \
+        text, visual or padding
+        """,
         file: roles)
     }
     guard let grid = facts.grid else { return }
     guard let tokens = grid.tokens(of: count) else {
       throw FormatError(
         .mismatch,
-        "has \(count) tokens, and --grid \(grid) covers \(grid.patches)\(grid.first.map { " from token \($0) on" } ?? ""); give a grid that fits",
+        """
+        has \(count) tokens, and --grid \(grid) covers \
+        \(grid.patches)\(grid.first.map { " from token \($0) on" } ?? ""); give a grid that fits
+        """,
         file: path)
     }
     guard let roles, let other = tokens.first(where: { facts.roles[$0] != .visual }) else { return }
     throw FormatError(
       .mismatch,
-      "calls token \(other) \(facts.roles[other].rawValue), and --grid \(grid) takes it for a patch; say where the patches begin with @, or correct the file",
+      """
+      calls token \(other) \(facts.roles[other].rawValue), and --grid \(grid) takes it for a \
+      patch; say where the patches begin with @, or correct the file
+      """,
       file: roles)
   }
 
@@ -83,7 +95,10 @@ struct TokenArguments: ParsableArguments {
       guard let role = TokenFacts.Role(rawValue: word.lowercased()) else {
         throw FormatError(
           .malformed,
-          "token \(index) is '\(Printable.text(String(word.prefix(40))))'; a role is text, visual or padding",
+          """
+          token \(index) is '\(Printable.text(String(word.prefix(40))))'; a role is text, visual \
+          or padding
+          """,
           file: path)
       }
       return role
@@ -104,7 +119,10 @@ extension TokenFacts {
     if let grid, let tokens = grid.tokens(of: count) {
       rows.append([
         "image",
-        "\(grid.rows)x\(grid.columns) patches, tokens \(tokens.lowerBound) to \(tokens.upperBound - 1)",
+        """
+        \(grid.rows)x\(grid.columns) patches, tokens \(tokens.lowerBound) to \
+        \(tokens.upperBound - 1)
+        """,
       ])
     }
     if !roles.isEmpty {

@@ -40,8 +40,8 @@ import Testing
     #expect(abs(found / known - 1) < 1e-15 * known, "\(found)")
   }
 
-  /// A bidiagonal matrix is not changed by reflections, so small values keep their digits, whichever end they are at;
-  /// from 80 digits.
+  /// A bidiagonal matrix is not changed by reflections, so small values keep their digits,
+  /// whichever end they are at; from 80 digits.
   @Test(arguments: [false, true]) func smallValuesOfABidiagonalMatrixKeepTheirDigits(
     _ turned: Bool
   ) throws {

@@ -42,8 +42,8 @@ import Testing
     #expect(empty.next() == fresh.next())
   }
 
-  /// Moments of 40 000 numbers within five standard errors: mean 0, variance 1, skew 0, fourth moment 3, and no
-  /// correlation within a pair.
+  /// Moments of 40 000 numbers within five standard errors: mean 0, variance 1, skew 0, fourth
+  /// moment 3, and no correlation within a pair.
   @Test(arguments: [1, 2, 99] as [UInt64]) func normalNumbersHaveTheirMoments(_ seed: UInt64) {
     var random = SplitMix64(seed)
     let n = 40_000, x = random.gaussians(n)

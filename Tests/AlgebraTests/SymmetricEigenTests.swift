@@ -81,7 +81,8 @@ import Testing
     #expect(abs(found.vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-12)
   }
 
-  /// Rows that sum to one: the largest eigenvalue is one, with equal numbers, though the matrix is not symmetric.
+  /// Rows that sum to one: the largest eigenvalue is one, with equal numbers, though the matrix is
+  /// not symmetric.
   @Test func aRowStochasticMapHasTheEigenvalueOne() {
     let map = Matrix(rows: 9, columns: 9) { i, j in j <= i ? 1 / Double(i + 1) : 0 }
     let found = PowerIteration(of: map)

@@ -18,7 +18,8 @@ import Testing
     }
   }
 
-  /// W G = A with both causal: W is causal too, to the last bit. Rows are solved in groups of eight: 21 of them.
+  /// W G = A with both causal: W is causal too, to the last bit. Rows are solved in groups of
+  /// eight: 21 of them.
   @Test func aCausalSystemHasACausalSolution() throws {
     let g = Made.lower(21), a = Made.lowerPart(Made.gaussian(21, 21))
     let w = try Triangular.solveRows(g, a)

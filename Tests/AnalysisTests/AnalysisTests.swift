@@ -82,8 +82,8 @@ import Testing
     }
   }
 
-  /// Whatever the map, every candidate keeps a tenth of it and never more: rows and keys in any number, some rows that see
-  /// nothing, some that stand before the first key.
+  /// Whatever the map, every candidate keeps a tenth of it and never more: rows and keys in any
+  /// number, some rows that see nothing, some that stand before the first key.
   @Test(
     arguments: [
       (96, 96, true, nil), (333, 333, true, nil), (64, 400, true, nil), (300, 300, true, 40),
@@ -124,7 +124,8 @@ import Testing
     }
   }
 
-  /// Half of a row's mass on one wandering block, half on six diagonals: no shape holds both within the budget.
+  /// Half of a row's mass on one wandering block, half on six diagonals: no shape holds both within
+  /// the budget.
   @Test func aHeadOfTwoShapesIsAHybrid() throws {
     let n = 512
     var scores = [Float](repeating: 0, count: n * n)

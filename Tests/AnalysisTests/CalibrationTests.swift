@@ -23,7 +23,8 @@ import Testing
     #expect(abs(logs.a / 7.88 - 1) < 0.02 && abs(logs.b / 8.62 - 1) < 0.01)
   }
 
-  /// Knowing the answer: factors made by a pair give the pair back; points outside 10 to 90 % do not matter.
+  /// Knowing the answer: factors made by a pair give the pair back; points outside 10 to 90 % do
+  /// not matter.
   @Test(arguments: [(3.0, 0.0), (0.5, 4.0), (120, 12), (1, 19.5)]) func fitsFindWhatMadeThem(
     _ pair: (Double, Double)
   ) throws {
@@ -44,7 +45,8 @@ import Testing
     #expect(abs(fit.a - 3) < 1e-9 && fit.rmse < 1e-12)
   }
 
-  /// A curve read off margins says what counting says, and a prefix of a table is the table of the prefix.
+  /// A curve read off margins says what counting says, and a prefix of a table is the table of the
+  /// prefix.
   @Test func curvesAreExact() throws {
     let one = Case(heads: 2, queries: 96, keys: 96, TileSpec(rows: 16, keys: 16), scale: 2)
     let group = one.group(seed: 8)
@@ -72,7 +74,8 @@ import Testing
         == SparsityCurve(prefill: own, length: 48).margins)
   }
 
-  /// What the screen says of one head: all of its rows are in the longest length, those of the ragged last tile too.
+  /// What the screen says of one head: all of its rows are in the longest length, those of the
+  /// ragged last tile too.
   @Test(arguments: [(40, 40, true), (20, 45, true), (40, 40, false), (1, 70, true)])
   func theLongestLengthIsTheWholeHead(_ queries: Int, _ keys: Int, _ causal: Bool) throws {
     let spec = TileSpec(rows: 16, keys: 16)

@@ -5,7 +5,8 @@ import Synchronization
 import Tensors
 import Testing
 
-/// Screening must not be seen: the same masks and the same outputs, to the bit, whatever the numbers are.
+/// Screening must not be seen: the same masks and the same outputs, to the bit, whatever the
+/// numbers are.
 @Suite struct ScreenTests {
   enum Numbers: String, CaseIterable {
     case plain, sink, outlierChannel, centred, tiny, huge, zeroRows, brokenKey, constant
@@ -106,8 +107,8 @@ import Testing
     #expect(decided > 0, "the bound never decided: nothing was tested")
   }
 
-  /// Readers attend to what they were given while the cache goes on growing under them, by keys that are ever larger: the
-  /// bits are those of a cache of their own.
+  /// Readers attend to what they were given while the cache goes on growing under them, by keys
+  /// that are ever larger: the bits are those of a cache of their own.
   @Test func decodingWhileTheCacheGrows() throws {
     let dim = 32, most = 400
     var random = Seeded(5)
@@ -158,7 +159,8 @@ import Testing
     #expect(decided.load(ordering: .relaxed) > 0, "the bound never decided: nothing was tested")
   }
 
-  /// Wider heads than the bound's kernels hold are decided by their scores alone, with the same results.
+  /// Wider heads than the bound's kernels hold are decided by their scores alone, with the same
+  /// results.
   @Test(arguments: [(1024, true), (1025, false), (1100, false)])
   func headsTooWideForTheBoundAreComputed(_ dim: Int, _ isScreened: Bool) throws {
     var random = Seeded(4)

@@ -15,7 +15,8 @@ import Testing
       TileSpec(rows: 128, keys: 16, splits: 2),
     ]
 
-  /// Each table is the one that a pass of its own gives: margins to the bit, masses within rounding.
+  /// Each table is the one that a pass of its own gives: margins to the bit, masses within
+  /// rounding.
   @Test(arguments: InstructionSet.allCases.filter(\.isAvailable)) func manyTablesFromOnePass(
     _ isa: InstructionSet
   ) throws {

@@ -106,7 +106,8 @@ import Testing
     }
   }
 
-  /// blasst.md: masks are nested, sparsity grows with lambda, the first visited block is never skipped.
+  /// blasst.md: masks are nested, sparsity grows with lambda, the first visited block is never
+  /// skipped.
   @Test(arguments: Case.all.filter { $0.spec.criterion == .max && $0.spec.splits == 1 })
   func masksAreNested(_ one: Case) throws {
     let tables = try #require(

@@ -46,7 +46,8 @@ import Testing
     }
   }
 
-  /// A task that was cancelled waits like any other: what it asked to be saved is still being written.
+  /// A task that was cancelled waits like any other: what it asked to be saved is still being
+  /// written.
   @Test func aCancelledTaskWaitsToo() async throws {
     try await Self.with { backend, file in
       backend.start()

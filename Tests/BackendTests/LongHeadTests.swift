@@ -42,7 +42,8 @@ import Testing
     #expect(local.sink.mass < 0.5 && local.effectiveTokens < 100)
   }
 
-  /// A head of 16384 tokens is long: its map says how far it is, a sketch comes first, and its tables reach the disk.
+  /// A head of 16384 tokens is long: its map says how far it is, a sketch comes first, and its
+  /// tables reach the disk.
   @Test(.enabled(if: isRelease, "a long head is slow without optimisation"))
   func aLongHeadTellsItsProgress() async throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path

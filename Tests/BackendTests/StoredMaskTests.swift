@@ -13,8 +13,9 @@ import Testing
     let queries, keys, rows, width, visible: Int
   }
 
-  /// By hand: tiles of 7 rows end at rows 6, 13, 20, 27, 34, 41, 48 and 50, which see 1, 2, 2, 3, 3, 4, 4 and 4 tiles of
-  /// 13 keys. Tiles of 16 rows of 20 that stand at positions 70 to 89 see 6 tiles of 16 keys each.
+  /// By hand: tiles of 7 rows end at rows 6, 13, 20, 27, 34, 41, 48 and 50, which see 1, 2, 2, 3,
+  /// 3, 4, 4 and 4 tiles of 13 keys. Tiles of 16 rows of 20 that stand at positions 70 to 89 see 6
+  /// tiles of 16 keys each.
   private static let shapes = [
     Shape(queries: 51, keys: 51, rows: 7, width: 13, visible: 23),
     Shape(queries: 48, keys: 48, rows: 16, width: 16, visible: 6),

@@ -96,7 +96,8 @@ import Testing
     #expect(Numbers.threshold(value) == text)
   }
 
-  /// Points stand under one another, and no digit is made up: zeros behind the point are of the value.
+  /// Points stand under one another, and no digit is made up: zeros behind the point are of the
+  /// value.
   @Test(arguments: [
     ([0.891, 0.03121, 0.006], ["0.8910", "0.0312", "0.0060"]),
     ([0.5713, 0.02345, nil], ["0.5713", "0.0235", "-"]), ([0, 12.345], ["0", "12.3"]),
@@ -147,7 +148,8 @@ import Testing
     #expect(Numbers.percent(0.4943) == "49.4 %")
   }
 
-  /// However many digits are asked for: what does not fit an integer is written with a power of ten.
+  /// However many digits are asked for: what does not fit an integer is written with a power of
+  /// ten.
   @Test(arguments: [0, 1, 3, 4, 6, 12, 30, 400]) func fixedTakesEveryNumber(_ digits: Int) {
     for x in [0.5, 9.9e14, -9.9e14, 1e18, -1e300, .leastNonzeroMagnitude, .greatestFiniteMagnitude]
     {

@@ -140,8 +140,9 @@ extension ProgramTests {
       }
     }
 
-    /// A length is the prompt cut off there, its ragged last row tile included, and it is what is paid for: `report` on a
-    /// file that ends there says the same. The lambdas were found in double precision by another program.
+    /// A length is the prompt cut off there, its ragged last row tile included, and it is what is
+    /// paid for: `report` on a file that ends there says the same. The lambdas were found in double
+    /// precision by another program.
     @Test(arguments: [
       (832, 0.2, "--causal", 756, 0.41666), (416, 0.05, "--causal", 270, 0.031524),
       (384, 0.05, "--causal", 162, 0.84018), (416, 0.2, "--no-causal", 432, 0.87533),

@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// Everything that runs the built program, as users get it: in release. One after the other: each blocks a thread while
-/// it waits, and Swift's pool has only as many as there are cores.
+/// Everything that runs the built program, as users get it: in release. One after the other: each
+/// blocks a thread while it waits, and Swift's pool has only as many as there are cores.
 @Suite(
   .serialized,
   .enabled(if: true))
@@ -151,7 +151,8 @@ extension ProgramTests {
       #expect(ansi.status == 0 && ansi.output.contains("\u{1b}[0;"))
     }
 
-    /// A head so long that row tiles are sampled: outputs of some rows are compared, and no field of all is promised.
+    /// A head so long that row tiles are sampled: outputs of some rows are compared, and no field
+    /// of all is promised.
     @Test(arguments: [
       [], ["--method", "lean"], ["--method", "a-shape"], ["--method", "flexprefill"],
     ]) func aLongHeadIsReported(_ more: [String])

@@ -146,7 +146,8 @@ extension ProgramTests {
         let few = try decoded("0", "1"), many = try decoded("0.3", "1"),
           large = try decoded("0.3", "2")
         #expect(few[0] == 760 && large[0] == 1520 && abs(large[1] - 2 * many[1]) <= 2)
-        // With lambda 0 only the cross of the legend is drawn; with more the crosses of the blocks, too.
+        // With lambda 0 only the cross of the legend is drawn; with more the crosses of the blocks,
+        // too.
         #expect(many[2] > few[2] + 100 && large[2] > 2 * many[2])
       }
     }

@@ -2,14 +2,15 @@ import Foundation
 import Support
 import Testing
 
-/// The program against files, names and arguments that mean it harm. Everything here is small, so it runs in a debug
-/// build as well.
+/// The program against files, names and arguments that mean it harm. Everything here is small, so
+/// it runs in a debug build as well.
 @Suite(.serialized) struct HostileInputTests {
   /// Sets a title, clears the screen, turns a line round, begins a line of its own.
   private static let poison =
     "h\u{1b}]0;X\u{7}\u{9b}31m\u{85}\u{90}q\u{202e}\u{2066}\u{7f}\r\nsecond: fake"
 
-  /// What would act on a terminal: C0 but for newlines and tabs, DEL, C1, and what turns the direction of writing.
+  /// What would act on a terminal: C0 but for newlines and tabs, DEL, C1, and what turns the
+  /// direction of writing.
   private static func acts(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 9, 10: false
@@ -83,7 +84,8 @@ import Testing
     }
   }
 
-  /// The settings file, the folders of the system, and the terminal itself are named by others, too.
+  /// The settings file, the folders of the system, and the terminal itself are named by others,
+  /// too.
   @Test func variablesNeverActOnTheTerminal() throws {
     try Program.scratch { folder in
       let place = folder + "/" + Self.poison

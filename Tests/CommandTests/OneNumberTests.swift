@@ -22,7 +22,8 @@
       FileBackend(try Dump.open(checkout() + "/samples/smollm2-log-832.safetensors"))
     }
 
-    /// `report`, the panel, the caption of a figure, `compare` and a lesson's facts, for the block table and for others.
+    /// `report`, the panel, the caption of a figure, `compare` and a lesson's facts, for the block
+    /// table and for others.
     @Test(arguments: ["blasst", "a-shape", "flexprefill"])
     func everywhereTheSameDigits(_ id: String) async throws {
       let backend = try Self.backend(), about = backend.describe()

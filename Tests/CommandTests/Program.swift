@@ -19,7 +19,8 @@ enum Program {
 
   static var sample: String { checkout() + "/samples/smollm2-log-832.safetensors" }
 
-  /// Stands for the folders of settings and state; nothing is kept from one run of the tests to the next.
+  /// Stands for the folders of settings and state; nothing is kept from one run of the tests to the
+  /// next.
   private static let home =
     FileManager.default.temporaryDirectory.path + "/attnscope-tests-\(getpid())"
 
@@ -37,7 +38,8 @@ enum Program {
     try run(arguments, environment: environment, input: input)
   }
 
-  /// Foundation's `Process` is not used: started from a pool thread, its child would inherit blocked signals.
+  /// Foundation's `Process` is not used: started from a pool thread, its child would inherit
+  /// blocked signals.
   static func run(
     _ arguments: [String], program: String = path, environment: [String: String] = [:],
     input: String = "/dev/null"
@@ -70,8 +72,8 @@ enum Program {
 
   /// Runs it and tells its largest resident set, in megabytes.
   ///
-  /// A child's record begins with the memory of the process that started it, and this one is large after an hour
-  /// of tests: a small process stands between the two and does the waiting.
+  /// A child's record begins with the memory of the process that started it, and this one is large
+  /// after an hour of tests: a small process stands between the two and does the waiting.
   static func measured(_ arguments: [String]) throws -> (result: Result, megabytes: Int) {
     let between = """
       import os, sys
@@ -107,7 +109,8 @@ enum Program {
     defer { for pointer in argv + envp { free(pointer) } }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
-    // A session of its own, and no signal ignored or blocked that the test runner ignores or blocks.
+    // A session of its own, and no signal ignored or blocked that the test runner ignores or
+    // blocks.
     posix_spawnattr_setflags(
       &attributes, Int16(flags | Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETSIGMASK)))
     var all = sigset_t(), none = sigset_t()

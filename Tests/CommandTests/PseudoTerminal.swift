@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-/// A program on a pseudo-terminal of its own: what it writes is collected, and markers are waited for.
+/// A program on a pseudo-terminal of its own: what it writes is collected, and markers are waited
+/// for.
 final class PseudoTerminal {
   private let master: Int32
   private let slave: Int32
@@ -53,7 +54,8 @@ final class PseudoTerminal {
     _ = ioctl(master, UInt(TIOCSWINSZ), &size)
   }
 
-  /// Reads until the text appears in what was written after `mark`; the limit only ends a broken test.
+  /// Reads until the text appears in what was written after `mark`; the limit only ends a broken
+  /// test.
   @discardableResult func sees(
     _ text: String, after mark: Int = 0, sourceLocation: SourceLocation = #_sourceLocation
   ) -> Bool {

@@ -36,7 +36,8 @@ extension ProgramTests {
     private enum Need: CaseIterable {
       case nothing, model, torch, llama
 
-      /// Baselines are other projects' packages; where they are not installed, there is nothing to measure against.
+      /// Baselines are other projects' packages; where they are not installed, there is nothing to
+      /// measure against.
       init(_ line: String) {
         let word = line.split(separator: " ").dropFirst().first ?? ""
         if line.contains("--against") {

@@ -231,8 +231,9 @@ extension ProgramTests {
           try tmux.waitFor { tmux.decoded($0) >= 12 }
           try tmux.press("Space")
           try tmux.waitFor("paused")
-          // Back by six, to the Map of that moment, and on to a branch that prunes all it may. How far the run came is
-          // read off the place itself: what the list of decoded tokens says may be behind.
+          // Back by six, to the Map of that moment, and on to a branch that prunes all it may. How
+          // far the run came is read off the place itself: what the list of decoded tokens says may
+          // be behind.
           for back in 1...6 {
             try tmux.press("Left")
             try tmux.waitFor("the place \(back) tokens back") { screen in
@@ -274,8 +275,8 @@ extension ProgramTests {
 
 /// A program in a tmux of its own; waits for text, never for a time.
 ///
-/// Every server has a socket of its own: a server that was told to end still answers for a moment, and
-/// a session asked of it then is gone with it.
+/// Every server has a socket of its own: a server that was told to end still answers for a moment,
+/// and a session asked of it then is gone with it.
 struct Tmux {
   private struct Failure: Error, CustomStringConvertible { let description: String }
 

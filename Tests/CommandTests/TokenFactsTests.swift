@@ -14,7 +14,8 @@ extension ProgramTests {
           + fiqa + more)
     }
 
-    /// The sample's 832 tokens as 26 rows of 32 patches: a map of the image, on the page and in files.
+    /// The sample's 832 tokens as 26 rows of 32 patches: a map of the image, on the page and in
+    /// files.
     @Test func theImageIsDrawnWithItsGrid() throws {
       let plain = try render([])
       #expect(plain.status == 0 && !plain.output.contains("on the image"), "\(plain.error)")

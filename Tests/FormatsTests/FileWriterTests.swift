@@ -2,8 +2,8 @@ import Formats
 import Foundation
 import Testing
 
-/// What is written appears whole under its name, and nowhere else: neither a link that somebody planted nor a device that
-/// was named is replaced.
+/// What is written appears whole under its name, and nowhere else: neither a link that somebody
+/// planted nor a device that was named is replaced.
 @Suite struct FileWriterTests {
   private func scratch(_ body: (String) throws -> Void) throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)

@@ -3,7 +3,8 @@ import Foundation
 import Support
 import Testing
 
-/// Files that lie. Each must be refused with one sentence that names the file, and none may crash or allocate much.
+/// Files that lie. Each must be refused with one sentence that names the file, and none may crash
+/// or allocate much.
 @Suite struct HostileTests {
   private func refuse(_ bytes: [UInt8], _ words: String, name: String = "dump.bin") throws {
     try Fixture.with(bytes, name: name) { path in
@@ -53,7 +54,8 @@ import Testing
     try refuse(Fixture.safetensors("{\(header)}", data: data), words)
   }
 
-  /// The widest head that a kernel keeps on its stack: a wider one is refused before anything is computed.
+  /// The widest head that a kernel keeps on its stack: a wider one is refused before anything is
+  /// computed.
   @Test(arguments: [(1024, 1024, true), (1025, 4, false), (4, 1025, false)])
   func headsOfAbsurdWidth(_ dim: Int, _ valueDim: Int, _ opens: Bool) throws {
     let q = 2 * 4 * dim, end = 2 * q + 2 * 4 * valueDim
@@ -105,7 +107,8 @@ import Testing
     try refuse(try Fixture.bytes(name), words, name: name)
   }
 
-  /// Metadata and side arrays that would overflow what is computed from them are as if they were not there.
+  /// Metadata and side arrays that would overflow what is computed from them are as if they were
+  /// not there.
   @Test func absurdMetadata() throws {
     let metadata =
       "\"__metadata__\":{\"query_offset\":\"9223372036854775807\",\"scale\":\"1e999\",\"tile\":\"9999999999x1\",\"tokens\":\"[1\"}"

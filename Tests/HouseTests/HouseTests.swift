@@ -46,7 +46,10 @@ import Testing
           let name = String(match.1)
           #expect(
             allowed.contains(name) || outside.contains(name),
-            "\(room)/\(file.lastPathComponent) imports \(name), which Package.swift does not allow it"
+            """
+            \(room)/\(file.lastPathComponent) imports \(name), which Package.swift does not allow \
+            it
+            """
           )
         }
       }
@@ -66,7 +69,8 @@ import Testing
     #expect(ids.count >= 10 && ids.contains("blasst") && ids.contains("lucid-half"))
     // Names of patterns are those of two methods: a label of a head, not a look-up.
     let labels: Set = ["a-shape", "vertical-slash", "block-sparse", "dense", "lean"]
-    // The part of a map that is looked at, and a stretch of text: a method only where one is asked for.
+    // The part of a map that is looked at, and a stretch of text: a method only where one is asked
+    // for.
     let words: Set = ["window"]
     func names(_ text: String, _ id: String) -> Bool {
       guard words.contains(id) else { return text.contains("\"\(id)\"") }
@@ -109,6 +113,17 @@ import Testing
     }
   }
 
+  /// Swift and C alike have at most 100 columns, so that two files stand side by side.
+  @Test func linesAreShort() throws {
+    for file in try Self.table().keys.flatMap(Self.sources) {
+      let lines = try String(contentsOf: file, encoding: .utf8).split(
+        separator: "\n", omittingEmptySubsequences: false)
+      for (number, line) in lines.enumerated() where line.count > 100 {
+        Issue.record("\(file.lastPathComponent):\(number + 1) has \(line.count) columns")
+      }
+    }
+  }
+
   /// Everything that is printed passes one file, which makes it harmless for a terminal.
   @Test func textLeavesByOneDoor() throws {
     let ways =
@@ -124,7 +139,8 @@ import Testing
     #expect(doors == ["attnscope/Output.swift"])
   }
 
-  /// What one part of the program tells another is a parameter: the environment is read while other threads run.
+  /// What one part of the program tells another is a parameter: the environment is read while other
+  /// threads run.
   @Test func theEnvironmentIsOnlyRead() throws {
     for room in try Self.table().keys {
       for file in Self.sources(room) {
@@ -135,8 +151,9 @@ import Testing
     }
   }
 
-  /// Code that is compiled for an instruction runs only where that instruction is: every name in a `target` attribute of
-  /// an instruction set is asked for where the set is chosen. (VNNI is asked for where its kernels are.)
+  /// Code that is compiled for an instruction runs only where that instruction is: every name in a
+  /// `target` attribute of an instruction set is asked for where the set is chosen. (VNNI is asked
+  /// for where its kernels are.)
   @Test(arguments: [("avx2", "AS_ISA_AVX2"), ("avx512", "AS_ISA_AVX512")])
   func instructionSetsAreAskedForWhole(_ file: String, _ name: String) throws {
     func text(_ name: String) throws -> String {

@@ -19,7 +19,8 @@ import Testing
       try! Lambda(Double.random(in: 0.01...1, using: &random)))
   }
 
-  /// Cell by cell of the finest tile: one token by one token, then divided by the size of a counted cell.
+  /// Cell by cell of the finest tile: one token by one token, then divided by the size of a counted
+  /// cell.
   @Test func agreementIsThatOfTheNaiveLoop() {
     var random = Seeded(5)
     let sides = [(4, 8), (8, 4), (8, 8), (12, 8), (6, 10), (1, 3), (16, 16)]

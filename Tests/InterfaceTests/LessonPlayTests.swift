@@ -11,7 +11,8 @@ import Support
 import Synchronization
 import Testing
 
-/// Every lesson, played to the end on the real screens by somebody who presses what the lesson says.
+/// Every lesson, played to the end on the real screens by somebody who presses what the lesson
+/// says.
 @Suite(.serialized) struct LessonPlayTests {
   static func lesson(_ name: String) throws -> Lesson {
     let text = try String(
@@ -64,7 +65,8 @@ import Testing
     return (pilot, carried)
   }
 
-  /// Plays every step as its author would: what is asked is answered, the check is not met; the keys are pressed, it is.
+  /// Plays every step as its author would: what is asked is answered, the check is not met; the
+  /// keys are pressed, it is.
   static func play(_ lesson: Lesson, _ pilot: Pilot, _ carried: Carried) async {
     await pilot.sees("Enter begins")
     #expect(pilot.screen.contains(lesson.title) || lesson.title.count > 38)
@@ -262,7 +264,8 @@ enum TheModel {
   static var isThere: Bool { path.map(FileManager.default.isReadableFile(atPath:)) ?? false }
 }
 
-/// The lesson on live decoding: its numbers are those of the model that samples/get-model.sh brings.
+/// The lesson on live decoding: its numbers are those of the model that samples/get-model.sh
+/// brings.
 @Suite(
   .enabled(if: TheModel.isThere, "ATTNSCOPE_TEST_MODEL names no model; samples/get-model.sh does"),
   .enabled(if: isRelease, "an engine without optimisation is too slow: swift test -c release"))

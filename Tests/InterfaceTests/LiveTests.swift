@@ -10,7 +10,8 @@ import Sessions
 import Support
 import Testing
 
-/// A model that runs while a robot user looks at it: the real engine on a tiny model, the real screens, no terminal.
+/// A model that runs while a robot user looks at it: the real engine on a tiny model, the real
+/// screens, no terminal.
 @Suite(.serialized) struct LiveTests {
   static let choice = AttentionChoice(
     lambda: 0.01, prefill: TileSpec(rows: 128, keys: 128),
@@ -106,7 +107,8 @@ import Testing
     }
   }
 
-  /// Undo takes a view back and not a frame: at an earlier one the view is made to fit what is there.
+  /// Undo takes a view back and not a frame: at an earlier one the view is made to fit what is
+  /// there.
   @Test func undoAtAnEarlierFrameFits() async throws {
     try await Self.withBackend { backend in
       let pilot = fly(backend)
@@ -131,7 +133,8 @@ import Testing
       let pilot = fly(backend)
       await pilot.sees("10 tokens decoded")
       await pilot.sees("ended")
-      // The row of the newest token, from half-float queries and the cache, is a distribution over all it saw.
+      // The row of the newest token, from half-float queries and the cache, is a distribution over
+      // all it saw.
       let frame = Frame(branch: 0, tokens: 160)
       guard
         case .row(let row) = try await backend.answer(
@@ -170,7 +173,8 @@ import Testing
     }
   }
 
-  /// Beyond the budget the oldest queries go: what is left is still told by position, and what is gone is said.
+  /// Beyond the budget the oldest queries go: what is left is still told by position, and what is
+  /// gone is said.
   @Test func queriesThatWereLetGo() async throws {
     func rows(_ budget: Int) async throws -> (early: Answer, late: Answer, map: Answer) {
       try await Self.withBackend(prompt: 150, most: 10, paused: false, budget: budget) { backend in
@@ -261,8 +265,8 @@ import Testing
     }
   }
 
-  /// What decides about single tokens is what the run was begun with, before and after lambda changes and on a branch;
-  /// and the branch's lambda is the one on the screen.
+  /// What decides about single tokens is what the run was begun with, before and after lambda
+  /// changes and on a branch; and the branch's lambda is the one on the screen.
   @Test(arguments: [
     (TileSpec(rows: 16, keys: 16), TileSpec(rows: 16, keys: 16, vote: .group)),
     (TileSpec(rows: 128, keys: 128), TileSpec(rows: 1, keys: 128)),
@@ -432,7 +436,8 @@ import Testing
     await pilot.quit()
   }
 
-  /// Lines stay what they are while the cursor walks, however long the text, and a page is all that is laid out.
+  /// Lines stay what they are while the cursor walks, however long the text, and a page is all that
+  /// is laid out.
   @Test func aLongTextIsLaidOutNearTheCursor() async throws {
     try await Self.withBackend(prompt: 480, most: 5, paused: false) { backend in
       let pilot = fly(backend)

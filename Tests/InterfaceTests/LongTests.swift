@@ -6,8 +6,8 @@ import Sessions
 import Synchronization
 import Testing
 
-/// What the screen does about a head of 131072 tokens: a sample first, then progress, then the exact picture, and only then
-/// everything else.
+/// What the screen does about a head of 131072 tokens: a sample first, then progress, then the
+/// exact picture, and only then everything else.
 @Suite(.serialized) struct LongTests {
   @Test func aSampleComesFirstAndSaysSo() async throws {
     let backend = LongBackend()

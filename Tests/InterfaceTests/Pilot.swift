@@ -5,7 +5,8 @@ import Sessions
 import Synchronization
 import Testing
 
-/// A robot user: an app on a virtual terminal whose keys it presses and whose screen it reads, waiting for text to appear.
+/// A robot user: an app on a virtual terminal whose keys it presses and whose screen it reads,
+/// waiting for text to appear.
 final class Pilot: Sendable {
   let terminal: VirtualTerminal
   let app: App
@@ -56,7 +57,8 @@ final class Pilot: Sendable {
     terminal.press(.enter)
   }
 
-  /// Waits until the screen holds a text: for a frame, never for a time; the limit only ends a broken test.
+  /// Waits until the screen holds a text: for a frame, never for a time; the limit only ends a
+  /// broken test.
   @discardableResult func sees(_ text: String, sourceLocation: SourceLocation = #_sourceLocation)
     async -> Bool
   {
@@ -87,8 +89,8 @@ final class Pilot: Sendable {
     return found
   }
 
-  /// A wait that ended without what it waited for. The screen is printed beside the issue: a comment as long as a
-  /// screen does not always reach the console.
+  /// A wait that ended without what it waited for. The screen is printed beside the issue: a
+  /// comment as long as a screen does not always reach the console.
   func lost(_ what: String, _ sourceLocation: SourceLocation) {
     print("\(what); the screen:\n\(screen)")
     Issue.record("\(what)", sourceLocation: sourceLocation)

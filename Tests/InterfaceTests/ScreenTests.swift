@@ -77,7 +77,8 @@ import Testing
     }
   }
 
-  /// One query, one key, nobody causal, numbers that are none: every view draws, every summary ends.
+  /// One query, one key, nobody causal, numbers that are none: every view draws, every summary
+  /// ends.
   @Test(arguments: [(1, 70, true), (1, 1, true), (5, 3, true), (3, 9, false), (40, 40, false)])
   func oddShapes(_ queries: Int, _ keys: Int, _ causal: Bool) async throws {
     var random = Seeded(3)

@@ -3,8 +3,8 @@ import Foundation
 import Support
 import Testing
 
-/// Screens as text files beside the tests: the glyphs, then the styles by letter with a key. `RECORD_SNAPSHOTS=1` writes
-/// them anew; review is a diff.
+/// Screens as text files beside the tests: the glyphs, then the styles by letter with a key.
+/// `RECORD_SNAPSHOTS=1` writes them anew; review is a diff.
 enum Snapshot {
   static func check(_ grid: Grid, _ name: String, sourceLocation: SourceLocation = #_sourceLocation)
     throws

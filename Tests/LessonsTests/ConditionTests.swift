@@ -1,7 +1,8 @@
 import Lessons
 import Testing
 
-/// Checks of lessons as people write them: what they mean, and what is said about those that mean nothing.
+/// Checks of lessons as people write them: what they mean, and what is said about those that mean
+/// nothing.
 @Suite struct ConditionTests {
   /// What is so; names that are missing are not known yet.
   static let facts: [String: Fact] = [

@@ -173,8 +173,8 @@ import Testing
     }
   }
 
-  /// A real lesson with pieces cut, doubled, swapped and overwritten: read or refused, never a trap, and every problem
-  /// points into the file.
+  /// A real lesson with pieces cut, doubled, swapped and overwritten: read or refused, never a
+  /// trap, and every problem points into the file.
   @Test(arguments: files) func mutatedLessonsNeverTrap(_ file: String) throws {
     let text = try String(
       contentsOfFile: checkout() + "/samples/lessons/" + file, encoding: .utf8)

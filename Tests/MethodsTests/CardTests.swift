@@ -7,7 +7,8 @@ import Support
 import Tensors
 import Testing
 
-/// The checks of the five cards, and each against a second computation in double precision that shares no code with it.
+/// The checks of the five cards, and each against a second computation in double precision that
+/// shares no code with it.
 @Suite struct CardTests {
   private static func head(
     _ seed: UInt64, n: Int = 40, d: Int = 8, causal: Bool = true, scale: Float = 1.5
@@ -248,7 +249,8 @@ import Testing
     }
   }
 
-  /// A constant on all logits moves the score by it and leaves the pattern alone: from a pattern it cannot be told.
+  /// A constant on all logits moves the score by it and leaves the pattern alone: from a pattern it
+  /// cannot be told.
   @Test func fiqaNeedsLogits() throws {
     let scores = (0..<64).map { Float($0 % 7) - 3 }
     func score(_ shift: Float) throws -> Double {

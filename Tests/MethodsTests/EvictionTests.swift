@@ -5,8 +5,8 @@ import Testing
 
 /// Caches that evict, each against a replay in double precision that keeps a plain list.
 @Suite struct EvictionTests {
-  /// Kept keys of every row: `sees` gets a row's weights on the living, `leaves` the living and the newest key, and says
-  /// who goes.
+  /// Kept keys of every row: `sees` gets a row's weights on the living, `leaves` the living and the
+  /// newest key, and says who goes.
   private static func replay(
     _ input: PackTests.Case, cache: Int, sees: ([Int: Double]) -> Void = { _ in },
     leaves: ([Int], Int) -> Int

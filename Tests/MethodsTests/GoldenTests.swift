@@ -23,7 +23,8 @@ enum G4 {
   }
 }
 
-/// The eight inputs of the shared bench, as Q, K and V whose logits are those of the rule where a rule says them.
+/// The eight inputs of the shared bench, as Q, K and V whose logits are those of the rule where a
+/// rule says them.
 enum Bench: String, CaseIterable, Sendable {
   case uniform, identity, column, diagonal, blocks, sinkLocal, random, needle
 
@@ -108,8 +109,8 @@ enum Bench: String, CaseIterable, Sendable {
     values.reduce(0) { $1.isFinite ? $0 + Double($1) : $0 }
   }
 
-  /// Every method of the registry on G4, causal and not, and on the eight inputs of the bench: against texts in Golden,
-  /// which RECORD_GOLDEN=1 writes anew.
+  /// Every method of the registry on G4, causal and not, and on the eight inputs of the bench:
+  /// against texts in Golden, which RECORD_GOLDEN=1 writes anew.
   @Test(arguments: Registry.standard.cards.map(\.id)) func everyMethodOnEveryInput(_ id: String)
     throws
   {
@@ -130,7 +131,8 @@ enum Bench: String, CaseIterable, Sendable {
     }
   }
 
-  /// Equal words, and numbers to a few parts in ten thousand: instruction sets sum in different orders.
+  /// Equal words, and numbers to a few parts in ten thousand: instruction sets sum in different
+  /// orders.
   private static func agree(_ line: String, _ wanted: String) -> Bool {
     let a = line.split(separator: " "), b = wanted.split(separator: " ")
     guard a.count == b.count else { return false }
@@ -155,8 +157,9 @@ enum Bench: String, CaseIterable, Sendable {
     #expect(abs(try #require(findings["error"]?.number) - error) < 2e-6)
   }
 
-  /// Identities 1, 4 and 5 of every mask method, on every input: nothing unseen is kept, every row keeps something, the
-  /// oracle is never worse, KL is -ln R, and the error is bounded by the recall.
+  /// Identities 1, 4 and 5 of every mask method, on every input: nothing unseen is kept, every row
+  /// keeps something, the oracle is never worse, KL is -ln R, and the error is bounded by the
+  /// recall.
   @Test(
     arguments: Registry.standard.methods.filter { $0 is any MaskMethod.Type }.map { $0.card.id })
   func identitiesOfMasks(_ id: String) throws {

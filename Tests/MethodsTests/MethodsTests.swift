@@ -66,7 +66,8 @@ private func checkMethod(_ type: any EngineMethod.Type, on one: Case) throws {
   }
 }
 
-/// |O' - O| <= 2 (1 - R) max |v|, R the recall of the row (card 0, identity 4), and A' = A / R on kept entries.
+/// |O' - O| <= 2 (1 - R) max |v|, R the recall of the row (card 0, identity 4), and A' = A / R on
+/// kept entries.
 private func checkError(
   _ outputs: [[Float]], _ trace: Trace, _ group: HeadGroup, _ one: Case, _ card: MethodCard
 ) throws {

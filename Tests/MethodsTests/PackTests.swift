@@ -5,8 +5,9 @@ import Support
 import Tensors
 import Testing
 
-/// The masks that people expect, each against a second computation in double precision by the words of its paper. Kept sets
-/// must be equal wherever no decision lies within a hair of its threshold, which these inputs see to.
+/// The masks that people expect, each against a second computation in double precision by the words
+/// of its paper. Kept sets must be equal wherever no decision lies within a hair of its threshold,
+/// which these inputs see to.
 @Suite struct PackTests {
   /// A head and its rows in double precision.
   struct Case: Sendable, CustomStringConvertible {
@@ -103,8 +104,8 @@ import Testing
 
   // MARK: Edges
 
-  /// Sides that do not divide each other, more queries than keys, windows shorter than a block: nothing traps, nothing unseen
-  /// is kept, and every row that sees a key keeps one.
+  /// Sides that do not divide each other, more queries than keys, windows shorter than a block:
+  /// nothing traps, nothing unseen is kept, and every row that sees a key keeps one.
   @Test(arguments: [(64, 64), (70, 41), (9, 100), (1, 3)], [true, false])
   func everyRowKeepsSomething(_ sides: (Int, Int), _ causal: Bool) throws {
     let input = Case(seed: 77, queries: sides.0, keys: sides.1, causal: causal)
@@ -185,7 +186,8 @@ import Testing
     #expect(throws: Missing.self) { try Self.kept("natten:window=3,plane=grid", six) }
   }
 
-  /// A plane of 4 x 5 behind a class token, with so many tokens of text behind it: rows times columns, of constant size.
+  /// A plane of 4 x 5 behind a class token, with so many tokens of text behind it: rows times
+  /// columns, of constant size.
   @Test(arguments: [0, 3]) func nattenOnAGrid(_ text: Int) throws {
     let plane = Case(seed: 9, queries: 21 + text, keys: 21 + text, causal: false)
     let facts = TokenFacts(grid: .init(rows: 4, columns: 5, first: text == 0 ? nil : 1))

@@ -22,7 +22,8 @@ import Testing
 
   // MARK: MInference
 
-  /// Check 3 of card S1: a planted column and a planted diagonal are what the online search adds to the forced ones.
+  /// Check 3 of card S1: a planted column and a planted diagonal are what the online search adds to
+  /// the forced ones.
   @Test func plantedLinesAreTheOnesChosen() throws {
     let n = 512
     var logits = [Float](repeating: 0, count: n * n)
@@ -194,7 +195,8 @@ import Testing
 
   // MARK: SALE
 
-  /// The card's theorem: with true scores nothing of weight theta or more is dropped, on many heads.
+  /// The card's theorem: with true scores nothing of weight theta or more is dropped, on many
+  /// heads.
   @Test(arguments: [0.02, 0.6], [UInt64(21), 22, 23]) func saleIsSafeWhenExact(
     _ theta: Double, _ seed: UInt64
   ) throws {
@@ -284,14 +286,16 @@ import Testing
     let head = Head(
       query: Tensor([Float](repeating: 0, count: n), shape: [n, 1]),
       key: Tensor((0..<n).map { $0 == 0 ? 1 : 0 }, shape: [n, 1]), value: nil, causal: true)
-    // Equal scores: with theta = 1 nothing between sink and local is kept, and what is kept counts the local part.
+    // Equal scores: with theta = 1 nothing between sink and local is kept, and what is kept counts
+    // the local part.
     let found = try Self.examine(
       "sale-exact:theta=1,bq=64,bk=32,local=128,seg=128,fallback=false", head)
     let counts = try (0..<8).map { a -> Int in
       let kept = try Self.kept(found, a * 64 + 63), blocks = Set(kept.map { $0 / 32 })
       return blocks.count - (blocks.count == (a + 1) * 2 ? 0 : 1)
     }
-    // Where nothing is left between, the sink is counted with the local part: 5 and 7 of the card are 6 and 8 here.
+    // Where nothing is left between, the sink is counted with the local part: 5 and 7 of the card
+    // are 6 and 8 here.
     #expect(counts == [2, 4, 6, 8, 5, 7, 5, 7])
   }
 }

@@ -101,7 +101,8 @@ struct ForwardTests {
       let g = Generator(model, try Self.blasst(1), dense: Self.dense)
       g.prefill(tokens)
       let prefill = g.lastPass.counts
-      // 120 tokens in tiles of 16x16: a triangle of 8 rows of blocks, for each of 2 layers and 4 heads.
+      // 120 tokens in tiles of 16x16: a triangle of 8 rows of blocks, for each of 2 layers and 4
+      // heads.
       #expect(prefill.totalVisible == 36 * 8 && prefill.totalSkipped > 0)
       g.feed(5)
       let step = g.lastPass.counts
@@ -198,8 +199,8 @@ struct ForwardTests {
     }
   }
 
-  /// YaRN (arXiv 2309.00071): interpolated where fewer than beta_slow turns fit in the original context, kept where more
-  /// than beta_fast do, and both vectors longer by 0.1 ln(factor) + 1.
+  /// YaRN (arXiv 2309.00071): interpolated where fewer than beta_slow turns fit in the original
+  /// context, kept where more than beta_fast do, and both vectors longer by 0.1 ln(factor) + 1.
   @Test func yarn() throws {
     var tiny = TinyModel()
     tiny.gguf.set("llama.rope.scaling.type", .text("yarn"))
@@ -222,7 +223,8 @@ struct ForwardTests {
     }
   }
 
-  /// Llama 3 files bring their stretching as a tensor of divisors. Version 2 of the format reads as version 3 does.
+  /// Llama 3 files bring their stretching as a tensor of divisors. Version 2 of the format reads as
+  /// version 3 does.
   @Test func ropeFactorsOfTheFile() throws {
     var tiny = TinyModel()
     tiny.gguf.version = 2

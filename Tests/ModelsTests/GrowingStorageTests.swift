@@ -4,8 +4,9 @@ import Synchronization
 import Tensors
 import Testing
 
-/// What one thread goes on writing while others read: every position that a count tells of is there, whole. (Under
-/// ThreadSanitizer these also say that the count itself is what makes it visible.)
+/// What one thread goes on writing while others read: every position that a count tells of is
+/// there, whole. (Under ThreadSanitizer these also say that the count itself is what makes it
+/// visible.)
 @Suite struct GrowingStorageTests {
   private static let dim = 8, most = 700
 
@@ -18,7 +19,8 @@ import Testing
     (0..<dim).map { value(position, $0) }
   }
 
-  /// One thread writes; two look at the last positions of what they are told of, until they have seen the end.
+  /// One thread writes; two look at the last positions of what they are told of, until they have
+  /// seen the end.
   private func race(
     write: @escaping @Sendable (_ tell: (Int) -> Void) -> Void,
     read: @escaping @Sendable (Int) -> Bool

@@ -105,7 +105,8 @@ import Testing
     try refuse(absurd, "do not fit")
   }
 
-  /// Bytes of the head changed at random: refused or read, within two seconds, and what is read also runs.
+  /// Bytes of the head changed at random: refused or read, within two seconds, and what is read
+  /// also runs.
   @Test func mutations() throws {
     let whole = TinyModel("qwen3", .q4_1).bytes
     let head = 11_000

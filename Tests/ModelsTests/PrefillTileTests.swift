@@ -7,8 +7,9 @@ import Testing
 
 /// A prompt longer than a block is decided tile by tile as if it were read at once.
 @Suite struct PrefillTileTests {
-  /// Row tiles that divide a block of 512 and such that do not, one of them larger than it. By hand, for 64 keys and 640
-  /// tokens: 96 rows see 2, 3, 5, 6, 8, 9 and 10 blocks; 600 rows see 10, and the last 40 also 10.
+  /// Row tiles that divide a block of 512 and such that do not, one of them larger than it. By
+  /// hand, for 64 keys and 640 tokens: 96 rows see 2, 3, 5, 6, 8, 9 and 10 blocks; 600 rows see 10,
+  /// and the last 40 also 10.
   @Test(arguments: [(96, 64, 43), (128, 64, 2 + 4 + 6 + 8 + 10), (600, 64, 20), (5, 160, 320)])
   func tilesDoNotRestart(_ rows: Int, _ keys: Int, _ expected: Int) throws {
     var tiny = TinyModel("llama", .f32, seed: 9)

@@ -57,8 +57,9 @@ import Testing
     }
   }
 
-  /// YaRN, 2023, arXiv 2309.00071, with what a file may say about it beside the factor: the factor on cosines and sines,
-  /// or how it follows from the logarithm, and how much of the fast frequencies is kept.
+  /// YaRN, 2023, arXiv 2309.00071, with what a file may say about it beside the factor: the factor
+  /// on cosines and sines, or how it follows from the logarithm, and how much of the fast
+  /// frequencies is kept.
   @Test(
     arguments: [
       ([:], 0.1 * log(4) + 1, 1),

@@ -3,7 +3,8 @@ import Foundation
 import Kernels
 import Tensors
 
-/// The transformer once more, in double precision, one position at a time and nothing clever: what the engine is held to.
+/// The transformer once more, in double precision, one position at a time and nothing clever: what
+/// the engine is held to.
 struct ReferenceForward {
   private let gguf: GGUFFile
   private let name: String
@@ -74,7 +75,8 @@ struct ReferenceForward {
     return out
   }
 
-  /// Queries of the first layer after rotation, `[tokens][heads * dim]`: little work, so that debug builds can afford it.
+  /// Queries of the first layer after rotation, `[tokens][heads * dim]`: little work, so that debug
+  /// builds can afford it.
   func firstQueries(_ tokens: [Int]) -> [[Double]] {
     let embedding = weights["token_embd.weight"]!
     let width = gguf.tensors["token_embd.weight"]!.columns

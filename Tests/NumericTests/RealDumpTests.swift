@@ -44,7 +44,8 @@ enum Real {
     #expect((bytes ?? .max) < 5_000_000)
   }
 
-  /// Real Q, K, V against double precision: masks equal away from the threshold, outputs within 2e-5.
+  /// Real Q, K, V against double precision: masks equal away from the threshold, outputs within
+  /// 2e-5.
   @Test(
     .enabled(if: isRelease, Real.slow),
     arguments: [
@@ -76,7 +77,8 @@ enum Real {
     }
   }
 
-  /// Over all heads of the real dump the int8 bound decides most skipped blocks, and nothing else changes, to the bit.
+  /// Over all heads of the real dump the int8 bound decides most skipped blocks, and nothing else
+  /// changes, to the bit.
   @Test(.enabled(if: isRelease, Real.slow)) func theBoundDecidesMostBlocks() throws {
     try decide(Real.sample)
   }
@@ -108,7 +110,8 @@ enum Real {
     }
   }
 
-  /// Plain float32 is the yardstick: the fast float path may be at most twice as far from double precision.
+  /// Plain float32 is the yardstick: the fast float path may be at most twice as far from double
+  /// precision.
   @Test func theFastFloatPathIsAsGoodAsPlainFloat() throws {
     let one = Case(
       heads: 1, queries: 120, keys: 120, dim: 64, TileSpec(rows: 32, keys: 32), lambda: 0)
@@ -150,7 +153,8 @@ enum Real {
   }
 }
 
-/// The budgets of DESIGN.md section 6, with slack for a noisy machine. Alone, so that they measure one thing at a time.
+/// The budgets of DESIGN.md section 6, with slack for a noisy machine. Alone, so that they measure
+/// one thing at a time.
 @Suite(.serialized, .enabled(if: isRelease, Real.slow)) struct BudgetTests {
   @Test func allBlockTablesOfTheRealLayers() throws { try tables(Real.sample) }
 
@@ -171,12 +175,16 @@ enum Real {
       best = min(best, (ContinuousClock.now - start).seconds)
     }
     print(
-      "block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) ms, best of 3"
+      """
+      block tables of all heads of \(heads.layers.count) layers: \(Numbers.fixed(1000 * best, 0)) \
+      ms, best of 3
+      """
     )
     #expect(best < 0.5)
   }
 
-  /// p95 of key press to presented frame while a real model decodes and its map is drawn anew all the time.
+  /// p95 of key press to presented frame while a real model decodes and its map is drawn anew all
+  /// the time.
   @Test(.enabled(if: Real.model != nil, "samples/get-model.sh brings the model"))
   func keyToFrameWhileDecoding() async throws {
     let model = try LanguageModel(try #require(Real.model))
@@ -210,7 +218,10 @@ enum Real {
     backend.send(.stop)
     let p95 = times.sorted()[114]
     print(
-      "key to frame while decoding: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms"
+      """
+      key to frame while decoding: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \
+      \(Numbers.fixed(1000 * p95, 2)) ms
+      """
     )
     #expect(decoding && p95 < 0.016)
   }
@@ -245,7 +256,10 @@ enum Real {
     await running.value
     let p95 = times.sorted()[114]
     print(
-      "key to frame: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \(Numbers.fixed(1000 * p95, 2)) ms; kernels ran at \(busy) of 120 keys"
+      """
+      key to frame: p50 \(Numbers.fixed(1000 * times.sorted()[60], 2)) ms, p95 \
+      \(Numbers.fixed(1000 * p95, 2)) ms; kernels ran at \(busy) of 120 keys
+      """
     )
     #expect(p95 < 0.016)
     #expect(busy > 30, "the kernels were done too soon to measure anything")
@@ -286,7 +300,10 @@ enum Real {
     _ = try #require(pass.tables([TileSpec(rows: 128, keys: 128)], progress: watch))
     let megabytes = most.withLock { $0 } - before
     print(
-      "131072 tokens, d 64: first picture \(Numbers.fixed(1000 * first, 0)) ms, exact after \(Numbers.fixed(exact, 2)) s, \(Numbers.fixed(megabytes, 0)) MB beyond the file"
+      """
+      131072 tokens, d 64: first picture \(Numbers.fixed(1000 * first, 0)) ms, exact after \
+      \(Numbers.fixed(exact, 2)) s, \(Numbers.fixed(megabytes, 0)) MB beyond the file
+      """
     )
     #expect(first < 0.2 && exact < 20 && megabytes < 256)
   }

@@ -52,7 +52,10 @@ public struct Case: Sendable, CustomStringConvertible {
   }
 
   public var description: String {
-    "\(heads) heads, \(queries)x\(keys), d \(dim)/\(valueDim), \(causal ? "causal" : "full"), offset \(offset.map(String.init) ?? "-"), \(spec), lambda \(lambda), scale \(scale)"
+    """
+    \(heads) heads, \(queries)x\(keys), d \(dim)/\(valueDim), \(causal ? "causal" : "full"), \
+    offset \(offset.map(String.init) ?? "-"), \(spec), lambda \(lambda), scale \(scale)
+    """
   }
 
   public func group(seed: UInt64) -> HeadGroup {
@@ -66,7 +69,8 @@ public struct Case: Sendable, CustomStringConvertible {
       })
   }
 
-  /// MHA, GQA, MQA; causal, bidirectional, chunked prefill, decode; ragged tails; both votes, both orders.
+  /// MHA, GQA, MQA; causal, bidirectional, chunked prefill, decode; ragged tails; both votes, both
+  /// orders.
   public static let all: [Case] = {
     let tiles: [(Int, Int)] = [(16, 16), (5, 7), (32, 16), (1, 33), (128, 128)]
     let shapes: [(heads: Int, queries: Int, keys: Int, causal: Bool, offset: Int?)] = [
@@ -90,7 +94,8 @@ public struct Case: Sendable, CustomStringConvertible {
     return cases + kernels
   }()
 
-  /// Split-K and the lse criterion, and the head dims of the field, on the tiles that take the fast path and on others.
+  /// Split-K and the lse criterion, and the head dims of the field, on the tiles that take the fast
+  /// path and on others.
   private static let kernels: [Case] = {
     var cases: [Case] = []
     for (number, dims) in [

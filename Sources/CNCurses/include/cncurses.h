@@ -28,8 +28,9 @@ enum {
 
 /// Keys that are no scalar; from 2^24 on, so that no scalar can be mistaken for one.
 enum {
-  CN_KEY_UP = 1 << 24, CN_KEY_DOWN, CN_KEY_LEFT, CN_KEY_RIGHT, CN_KEY_PAGE_UP, CN_KEY_PAGE_DOWN, CN_KEY_HOME,
-  CN_KEY_END, CN_KEY_ENTER, CN_KEY_BACKSPACE, CN_KEY_DELETE, CN_KEY_BACK_TAB, CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE
+  CN_KEY_UP = 1 << 24, CN_KEY_DOWN, CN_KEY_LEFT, CN_KEY_RIGHT, CN_KEY_PAGE_UP, CN_KEY_PAGE_DOWN,
+  CN_KEY_HOME, CN_KEY_END, CN_KEY_ENTER, CN_KEY_BACKSPACE, CN_KEY_DELETE, CN_KEY_BACK_TAB,
+  CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE
 };
 
 /// A mouse report in columns and rows from 0; `released` is 1 when a button was let go.

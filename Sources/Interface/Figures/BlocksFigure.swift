@@ -35,8 +35,11 @@ struct BlocksFigure {
     let end = max(area.maxY, below.maxY + 10) + 62
     let caption = figure.caption([figure.headName])
     let text =
-      "A block is skipped (×) when its margin, in nats, lies under ln λ = \(Numbers.fixed(Double(look.lambda.threshold), 2)). "
-      + caption + " " + figure.outcome
+      """
+      A block is skipped (×) when its margin, in nats, lies under ln λ = \
+      \(Numbers.fixed(Double(look.lambda.threshold), 2)).
+      """
+      + " " + caption + " " + figure.outcome
     let y = sheet.paragraph(text, 66, end, width: figure.width - 90)
     return figure.page(sheet, height: y + 8, title: "Blocks: \(figure.title)", summary: text)
   }
@@ -192,8 +195,11 @@ struct CurveFigure {
     CurvePlate(figure, area).draw(tables, on: &sheet)
     sheet.text("λ", area.x + area.width / 2, area.maxY + 34, size: 11, .middle)
     let text =
-      "In front \(figure.headName)\(others.isEmpty ? "" : ", behind it the other \(others.count) heads"). "
-      + figure.caption() + " " + figure.outcome
+      """
+      In front \
+      \(figure.headName)\(others.isEmpty ? "" : ", behind it the other \(others.count) heads").
+      """
+      + " " + figure.caption() + " " + figure.outcome
     let y = sheet.paragraph(text, 66, area.maxY + 62, width: figure.width - 90)
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }

@@ -170,7 +170,10 @@ public struct Figure: Sendable {
     }
     let spec = viewpoint.spec
     words.append(
-      "λ = \(MapScreen.lambdaText(viewpoint.lambda)), tile \(spec.rows)x\(spec.keys), vote \(spec.vote.rawValue), order \(spec.order.rawValue)"
+      """
+      λ = \(MapScreen.lambdaText(viewpoint.lambda)), tile \(spec.rows)x\(spec.keys), vote \
+      \(spec.vote.rawValue), order \(spec.order.rawValue)
+      """
     )
     if spec.criterion != .max { words.append("criterion \(spec.criterion.rawValue)") }
     if spec.splits > 1 { words.append("\(spec.splits) splits") }
@@ -181,7 +184,10 @@ public struct Figure: Sendable {
   var looks: String {
     let viewpoint = look.viewpoint
     var text =
-      "scale \(viewpoint.scale.rawValue), pooling \(viewpoint.pooling.rawValue), colours \(viewpoint.colors.rawValue)"
+      """
+      scale \(viewpoint.scale.rawValue), pooling \(viewpoint.pooling.rawValue), colours \
+      \(viewpoint.colors.rawValue)
+      """
     if viewpoint.normaliseRows { text += ", each row by its own maximum" }
     if let muted = look.mutedKey { text += ", key \(muted) left out" }
     return text

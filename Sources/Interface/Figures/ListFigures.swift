@@ -108,8 +108,11 @@ struct SinksFigure {
     let top = 66 + Double(layers) * high + 44
     let end = drawKeys(&sheet, from: top)
     let text =
-      "Above: mean attention on the first token, in percent; bold above \(Int(100 * SinksScreen.threshold)). Below: the keys that take most of \(figure.headName). "
-      + figure.caption()
+      """
+      Above: mean attention on the first token, in percent; bold above \
+      \(Int(100 * SinksScreen.threshold)). Below: the keys that take most of \(figure.headName).
+      """
+      + " " + figure.caption()
     let y = sheet.paragraph(text, 66, end + 18, width: figure.width - 100)
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }
@@ -163,8 +166,11 @@ struct RowFigure {
       "\(key)\(look.token(key).map { " \"\($0)\"" } ?? "") \(Numbers.short(Double(row[key])))"
     }
     let text =
-      "Weight of each key for query \(query), \(figure.headName). Most: \(best.joined(separator: ", ")). "
-      + figure.caption()
+      """
+      Weight of each key for query \(query), \(figure.headName). Most: \
+      \(best.joined(separator: ", ")).
+      """
+      + " " + figure.caption()
     y = sheet.paragraph(text, 24, y + 16, width: figure.width - 48)
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }

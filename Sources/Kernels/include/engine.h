@@ -24,8 +24,8 @@
 
 /// Types of weights, by their number in GGUF.
 typedef enum {
-  AS_W_F32 = 0, AS_W_F16 = 1, AS_W_Q4_0 = 2, AS_W_Q4_1 = 3, AS_W_Q5_0 = 6, AS_W_Q5_1 = 7, AS_W_Q8_0 = 8,
-  AS_W_Q4_K = 12, AS_W_Q5_K = 13, AS_W_Q6_K = 14, AS_W_BF16 = 30,
+  AS_W_F32 = 0, AS_W_F16 = 1, AS_W_Q4_0 = 2, AS_W_Q4_1 = 3, AS_W_Q5_0 = 6, AS_W_Q5_1 = 7,
+  AS_W_Q8_0 = 8, AS_W_Q4_K = 12, AS_W_Q5_K = 13, AS_W_Q6_K = 14, AS_W_BF16 = 30,
 } as_weight;
 
 /// Elements of a block, which share a scale: 1 for plain types, 32 or 256 for quantised ones;
@@ -49,8 +49,8 @@ void as_quantise(int isa, const float *x, int n, void *q8);
 /// out[r] = weights[r] . x for r in [0, rows); integer products when `q8` is given and the
 /// type is quantised, else the weights are dequantised and multiplied in float. Reads
 /// `rows * row_bytes` bytes of weights once, which is all that its time depends on.
-void as_gemv(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows, const float *x,
-             const void *q8, float *out);
+void as_gemv(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
+             const float *x, const void *q8, float *out);
 
 // --- many rows of activations --------------------------------------------------------------------
 /// Whether as_gemm_q8 is faster than float panels on this instruction set and type: only
@@ -60,16 +60,16 @@ int as_gemm_uses_q8(int isa, as_weight type);
 size_t as_panel_bytes(as_weight type, int cols);
 /// Packs 16 weight rows (those past `rows` are zero) as bytes transposed by fours, with their
 /// d and m.
-void as_pack_panel(int isa, as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
-                   void *panel);
+void as_pack_panel(int isa, as_weight type, const void *weights, size_t row_bytes, int cols,
+                   int rows, void *panel);
 /// out[r][0..15] = x_r . panel, rows of q8 `as_q8_bytes(cols)` apart; out rows are `ld`
 /// floats apart.
-void as_gemm_q8(int isa, as_weight type, const void *panel, int cols, const void *q8, int rows, float *out,
-                int64_t ld);
+void as_gemm_q8(int isa, as_weight type, const void *panel, int cols, const void *q8, int rows,
+                float *out, int64_t ld);
 /// Packs 16 weight rows as floats [cols][16], for as_scores; rows past `rows` are zero.
 /// `scratch` is [cols].
-void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, int cols, int rows, float *panel,
-                         float *scratch);
+void as_pack_float_panel(as_weight type, const void *weights, size_t row_bytes, int cols, int rows,
+                         float *panel, float *scratch);
 
 // --- between the products ------------------------------------------------------------------------
 /// out = x / sqrt(mean(x^2) + epsilon) * weight, all [n]; `out` may be `x`. The mean is taken
@@ -82,7 +82,8 @@ void as_add(int isa, float *x, const float *y, int n);
 /// Rotates `heads` vectors of `dim`, in place: pairs (2i, 2i+1) when interleaved, (i, i +
 /// half) otherwise, over 2 * half leading dimensions; cos and sin are [half]. Further
 /// dimensions stay as they are.
-void as_rope(float *x, int heads, int dim, int half, int interleaved, const float *cos, const float *sin);
+void as_rope(float *x, int heads, int dim, int half, int interleaved, const float *cos,
+             const float *sin);
 /// log Σ exp(x) over [n], in nats, without overflow.
 double as_log_sum_exp(int isa, const float *x, int n);
 /// Indices of the `k` largest of [n], descending, into `out` [k]; ties go to the smaller

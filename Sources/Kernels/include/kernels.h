@@ -79,16 +79,17 @@ void as_load_scores(as_plan p, const float *src, int64_t stride, int rows, int c
 
 // --- one tile of scores --------------------------------------------------------------------------
 /// S[r][k] = scale * q[r] . k for `rows` rows of `q` [rows][dim] and 16 * groups keys.
-void as_scores(as_plan p, const void *q, const void *panels, int rows, int dim, int groups, double scale,
-               void *S, int64_t ld);
+void as_scores(as_plan p, const void *q, const void *panels, int rows, int dim, int groups,
+               double scale, void *S, int64_t ld);
 /// Masks S past each row's limit with -inf (up to `cols` rounded up to 16) and writes each
 /// row's maximum to `t` [rows]; -inf for a row that sees nothing.
-void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32_t *limits, void *t);
+void as_tile_max(as_plan p, void *S, int64_t ld, int rows, int cols, const int32_t *limits,
+                 void *t);
 /// The same where every row sees all `cols`.
 void as_row_max(as_plan p, void *S, int64_t ld, int rows, int cols, void *t);
 /// sum[r] = Σ exp(S - t), weighted[r] = Σ exp(S - t) (S - t); zero for a row that sees nothing.
-void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t, float *sum,
-                  float *weighted);
+void as_tile_sums(as_plan p, const void *S, int64_t ld, int rows, int cols, const void *t,
+                  float *sum, float *weighted);
 /// max over rows of t - m, where a row with t = -inf votes -inf and a first finite t votes +inf.
 double as_margin(as_plan p, int rows, const void *t, const void *m);
 /// m <- max(m, t), both [rows].
@@ -105,17 +106,17 @@ void as_mask_unkept(as_plan p, void *S, int64_t ld, int rows, int cols, const ui
 // --- whole rows ----------------------------------------------------------------------------------
 /// Softmax of each row of a strip into float P, rows `ldp` apart; also writes log-sum-exp in
 /// nats, [rows]. Rows without keys give 0, and -inf.
-void as_softmax_rows(as_plan p, const void *S, int64_t ld, int rows, int cols, const int32_t *limits,
-                     float *P, int64_t ldp, double *lse);
+void as_softmax_rows(as_plan p, const void *S, int64_t ld, int rows, int cols,
+                     const int32_t *limits, float *P, int64_t ldp, double *lse);
 /// Folds a query tile's per-tile maxima and sums ([tiles][rows]) into masses ([tiles][rows],
 /// in place of sums), log-sum-exp [rows] and entropy in nats [rows].
-void as_finish_rows(as_plan p, int rows, int tiles, const void *t, float *sums, const float *weighted,
-                    double *lse, float *entropy);
+void as_finish_rows(as_plan p, int rows, int tiles, const void *t, float *sums,
+                    const float *weighted, double *lse, float *entropy);
 /// For each tile, over rows [first, first + count) of masses [tiles][rows]: sum and maximum,
 /// and the worst row's accumulated mass when tiles are dropped in the order given. `scratch`
 /// is [count]; the others are [tiles].
-void as_fold_masses(const float *masses, int rows, int tiles, int first, int count, const int32_t *order,
-                    float *sum, float *max, float *worst, float *scratch);
+void as_fold_masses(const float *masses, int rows, int tiles, int first, int count,
+                    const int32_t *order, float *sum, float *max, float *worst, float *scratch);
 
 // --- kept sets (float only) -----------------------------------------------------------------
 /// kept[j] = columns[j] | offsets[j] | blocks[j], all [count]; any of the three may be NULL.

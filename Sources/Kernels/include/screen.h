@@ -27,7 +27,8 @@
 typedef struct {
   /// Bytes of the rotated keys, k8.
   int8_t *panels;
-  int32_t *correction;  // [groups * 16] -128 times the sum of the key's bytes: query bytes are stored plus 128
+  int32_t *correction;  // [groups * 16] -128 times the sum of the key's bytes: query bytes are
+                        // stored plus 128
   float *scale;         // [groups * 16]
   float *residual;      // [groups] largest |ek|, rounded up
   float *norm;          // [groups] largest |sk k8|, rounded up
@@ -55,9 +56,11 @@ void as_screen_keys(as_isa isa, const float *panels, int first, int count, as_sc
 void as_screen_strip(as_isa isa, const float *query, const as_screen *keys, as_screen_query *out);
 /// 1 when every lane with limits > 0 has its bound below m + threshold (in nats, negative)
 /// for `count` keys from group `first_group` on. `scale` > 0 is that of the scores.
-int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
-                          const int32_t *limits, float scale, const float *m, float threshold);
+int as_screen_strip_below(as_isa isa, const as_screen *keys, int first_group, int count,
+                          const as_screen_query *q, const int32_t *limits, float scale,
+                          const float *m, float threshold);
 /// The same for lanes [0, rows) that all see all `count` keys; keys in the vector's lanes.
-int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count, const as_screen_query *q,
-                         int rows, float scale, const float *m, float threshold);
+int as_screen_rows_below(as_isa isa, const as_screen *keys, int first_group, int count,
+                         const as_screen_query *q, int rows, float scale, const float *m,
+                         float threshold);
 #endif

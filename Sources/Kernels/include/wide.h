@@ -36,8 +36,8 @@ void as_wide_scores(as_isa isa, const float *panels, const float *query, int dim
 float as_wide_margin(as_isa isa, const float *t, const float *m);
 /// One step of the online softmax: m, l [32] and O take in the tile. S becomes exp(S - m) on
 /// the way.
-void as_wide_attend(as_isa isa, float *S, int keys, const float *t, float *m, float *l, const float *V,
-                    int dv, float *O);
+void as_wide_attend(as_isa isa, float *S, int keys, const float *t, float *m, float *l,
+                    const float *V, int dv, float *O);
 /// out[row][dv] <- O / l for `count` lanes; a row that saw nothing gives 0. Back from lanes
 /// to rows.
 void as_wide_output(as_isa isa, const float *O, const float *l, int count, int dv, float *out);
@@ -49,33 +49,35 @@ void as_wide_mute(as_isa isa, float *S, int keys, int key, float *t);
 /// bounds[c + 1]) of this tile and may have begun in an earlier one. top, sum and level
 /// [cells][32] are each cell's maximum, its sum of exp(S - level), and that level; m and l
 /// [32] take in the whole tile.
-void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l, int cells,
-                   const int32_t *bounds, float *top, float *sum, float *level);
+void as_wide_cells(as_isa isa, const float *S, int keys, const float *t, float *m, float *l,
+                   int cells, const int32_t *bounds, float *top, float *sum, float *level);
 /// top <- exp(top - lse), sum <- sum exp(level - lse), folded over lanes [from, to): most =
 /// max, mass += sum. A value that is NaN counts as infinity.
-void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum, const float *level, const float *lse,
-                        int from, int to, float *most, float *mass);
+void as_wide_cells_fold(as_isa isa, int cells, const float *top, const float *sum,
+                        const float *level, const float *lse, int from, int to, float *most,
+                        float *mass);
 
 // --- statistics ----------------------------------------------------------------------------------
 /// gsum[group][lane] = sum of exp(S - t), weighted[lane] = sum of exp(S - t) (S - t), over
 /// one key tile.
-void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum, float *weighted);
+void as_wide_sums(as_isa isa, const float *S, int keys, const float *t, float *gsum,
+                  float *weighted);
 /// Turns gsum into masses in place, given t and weighted [tiles][32]; every tile has `per`
 /// groups, the last may have fewer. Also log-sum-exp and entropy in nats, [32].
-void as_wide_finish(as_isa isa, int groups, int per, const float *t, float *gsum, const float *weighted,
-                    double *lse, float *entropy);
+void as_wide_finish(as_isa isa, int groups, int per, const float *t, float *gsum,
+                    const float *weighted, double *lse, float *entropy);
 /// out[tile * ld + i] over `lanes` lanes (16 or 32) from the first on: maxima, or sums, of
 /// `per` groups.
-void as_wide_fold(as_isa isa, const float *groups_of_lanes, int groups, int per, int lanes, int take_max,
-                  float *out, int64_t ld);
+void as_wide_fold(as_isa isa, const float *groups_of_lanes, int groups, int per, int lanes,
+                  int take_max, float *out, int64_t ld);
 /// margins[tile] from t [tiles][rows], rows a multiple of 16, visited upwards or downwards;
 /// running maxima start anew every `run` tiles of the visit (0: never). m [rows] is scratch.
-void as_wide_margins(as_isa isa, const float *t, int rows, int tiles, int descending, int run, float *m,
-                     float *margins);
+void as_wide_margins(as_isa isa, const float *t, int rows, int tiles, int descending, int run,
+                     float *m, float *margins);
 /// Per tile of masses [tiles][rows]: sum and maximum over rows, and in the order given the
 /// worst row's accumulated mass. scratch [rows].
-void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const int32_t *order, float *sum,
-                    float *max, float *worst, float *scratch);
+void as_wide_masses(as_isa isa, const float *masses, int rows, int tiles, const int32_t *order,
+                    float *sum, float *max, float *worst, float *scratch);
 /// order <- tiles by ascending margin, equal ones by number; scratch holds 4 * count words.
 void as_order(const float *margins, int count, int32_t *order, uint32_t *scratch);
 /// Multiply-adds in registers and nothing else; returns how many operations (two each) it

@@ -42,7 +42,10 @@ public struct LUCID: MapMethod {
   public static let card = MethodCard(
     id: "lucid", title: "LUCID", family: "solvers",
     idea:
-      "Multiply softmax weights by the inverse of the keys' Gram matrix, so that look-alike keys share no mass.",
+      """
+      Multiply softmax weights by the inverse of the keys' Gram matrix, so that look-alike keys \
+      share no mass.
+      """,
     source: "LUCID, preconditioned attention, 2026, arXiv 2602.10410",
     needs: [.queryKey], knobs: [strength.facts, ridge.facts], wholeMap: 1024, mainField: "map",
     mainNumber: "error", variants: ["lucid-half": ["strength": .number(0.5)]])

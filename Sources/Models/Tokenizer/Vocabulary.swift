@@ -93,7 +93,10 @@ struct Vocabulary: Sendable {
       guard let whole = Int32(exactly: number) else {
         throw ModelError(
           .malformed,
-          "token \(kinds.count) is of kind \(number), which is no small whole number; the file is damaged",
+          """
+          token \(kinds.count) is of kind \(number), which is no small whole number; the file is \
+          damaged
+          """,
           place: "\(gguf.path): \(key)")
       }
       kinds.append(Kind(rawValue: Int(whole)) ?? .normal)

@@ -69,7 +69,10 @@ struct AttentionBench {
       return BenchFigure(
         suite: "attention",
         name:
-          "screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), lambda \(Numbers.scientific(lambda))",
+          """
+          screened BLASST, all heads of \(heads.dump.path.split(separator: "/").last ?? ""), \
+          lambda \(Numbers.scientific(lambda))
+          """,
         metric: "decided by the bound", values: [Double(decided) / Double(max(1, skipped))],
         unit: "of \(skipped) skipped")
     }

@@ -62,7 +62,10 @@ final class Baseline {
     else {
       kill(pid, SIGTERM)
       throw BaselineError(
-        "the baseline did not say {\"name\": ..} on its first line; what it printed to standard error says why: \(command)"
+        """
+        the baseline did not say {\"name\": ..} on its first line; what it printed to standard \
+        error says why: \(command)
+        """
       )
     }
     name = greeting.name

@@ -76,7 +76,8 @@ struct DecodeBench {
       time("screened BLASST", screened),
       BenchFigure(
         suite: "decode", name: "screened BLASST \(share) skipped, \(name)",
-        metric: "decided by the bound", values: [facts.decided], unit: "of the skipped", threads: 1),
+        metric: "decided by the bound", values: [facts.decided], unit: "of the skipped",
+        threads: 1),
     ]
   }
 

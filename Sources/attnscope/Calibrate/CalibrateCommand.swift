@@ -59,7 +59,10 @@ struct CalibrateCommand: ParsableCommand {
   @Flag(help: "Fit logarithms instead of factors.") var logSpace = false
   @Option(
     help: ArgumentHelp(
-      "Fit a table instead: lines of target sparsity, prefill factor, decode factor; the first may name them.",
+      """
+      Fit a table instead: lines of target sparsity, prefill factor, decode factor; the first may \
+      name them.
+      """,
       valueName: "file.csv"))
   var points: String?
   @Option(

@@ -39,26 +39,43 @@ struct CalibrationReport {
       let name = phase.calibration.phase.rawValue
       guard let longest = phase.calibration.curves.last else { return [] }
       var out = phase.targets.filter { $0.lambda == nil }.map {
-        "\(name): \(Numbers.percent($0.target)) is out of reach: lambda 1 skips \(Numbers.percent(longest.most)) of \(longest.length) tokens, and above 1 lambda means nothing"
+        """
+        \(name): \(Numbers.percent($0.target)) is out of reach: lambda 1 skips \
+        \(Numbers.percent(longest.most)) of \(longest.length) tokens, and above 1 lambda means \
+        nothing
+        """
       }
       if phase.calibration.exponential == nil {
         out.append(
-          "\(name): fewer than two sparsities between 10 and 90 % were reached; a exp(b S) is not fitted"
+          """
+          \(name): fewer than two sparsities between 10 and 90 % were reached; a exp(b S) is not \
+          fitted
+          """
         )
       }
       guard let fit = phase.calibration.exponential else { return out }
       if fit.b >= 19.99 || fit.a == 0 {
         out.append(
-          "\(name): the fit lies on its bound (b = \(Numbers.fixed(fit.b, 1))): the points, \(fit.points) of them, do not carry it"
+          """
+          \(name): the fit lies on its bound (b = \(Numbers.fixed(fit.b, 1))): the points, \
+          \(fit.points) of them, do not carry it
+          """
         )
       } else if fit.r2 < 0.9 {
         out.append(
-          "\(name): a exp(b S) / L fits badly (R² \(Numbers.fixed(fit.r2, 2))): trust the exact λ of your length more"
+          """
+          \(name): a exp(b S) / L fits badly (R² \(Numbers.fixed(fit.r2, 2))): trust the exact λ \
+          of your length more
+          """
         )
       }
       for curve in phase.calibration.curves where curve.length < 2 * phase.spec.keys {
         out.append(
-          "\(name): a context of \(curve.length) has \(curve.length <= phase.spec.keys ? "one key tile" : "hardly two key tiles") of \(phase.spec.keys): next to nothing can be skipped"
+          """
+          \(name): a context of \(curve.length) has \
+          \(curve.length <= phase.spec.keys ? "one key tile" : "hardly two key tiles") of \
+          \(phase.spec.keys): next to nothing can be skipped
+          """
         )
       }
       for target in phase.targets where target.lambda != nil {
@@ -66,7 +83,13 @@ struct CalibrationReport {
         let short = phase.calibration.curves.map(\.length).filter { factor > Double($0) }
         guard !short.isEmpty else { continue }
         out.append(
-          "\(name): the fitted factor \(Numbers.short(factor)) for \(Numbers.percent(target.target)) is larger than a context of \(short.map(String.init).joined(separator: " or ")): lambda would exceed 1 there, which is clamped to dense here and which kernels take differently; use dense below \(Numbers.fixed(factor.rounded(.up), 0)) tokens"
+          """
+          \(name): the fitted factor \(Numbers.short(factor)) for \
+          \(Numbers.percent(target.target)) is larger than a context of \
+          \(short.map(String.init).joined(separator: " or ")): lambda would exceed 1 there, which \
+          is clamped to dense here and which kernels take differently; use dense below \
+          \(Numbers.fixed(factor.rounded(.up), 0)) tokens
+          """
         )
       }
       return out
@@ -146,7 +169,11 @@ struct CalibrationReport {
 
   /// The fit with what it is worth: R squared, root mean square error and number of points.
   private static func text(_ fit: ExponentialFit) -> String {
-    "λ = a exp(b S) / L: a = \(Numbers.fixed(fit.a, fit.a < 1 ? 4 : fit.a < 100 ? 3 : 1)), b = \(Numbers.fixed(fit.b, 3)); R² \(Numbers.fixed(fit.r2, 4)), rmse \(Numbers.short(fit.rmse)) over \(fit.points) points of 10 to 90 %"
+    """
+    λ = a exp(b S) / L: a = \(Numbers.fixed(fit.a, fit.a < 1 ? 4 : fit.a < 100 ? 3 : 1)), b = \
+    \(Numbers.fixed(fit.b, 3)); R² \(Numbers.fixed(fit.r2, 4)), rmse \(Numbers.short(fit.rmse)) \
+    over \(fit.points) points of 10 to 90 %
+    """
   }
 
   // MARK: JSON
@@ -242,140 +269,69 @@ struct CalibrationReport {
         file: name)
     }
     switch format {
-    case .trtllm:
-      // A target that was seen out of reach has no factor, whatever the fit says beyond its points.
-      let unreached = phases.filter { phase in
-        phase.targets.contains { $0.target == target && $0.lambda == nil }
-      }.map(\.calibration.phase)
-      let fits = allFits.filter { !unreached.contains($0.phase) }
-      guard !fits.isEmpty else {
-        throw FormatError(
-          .mismatch,
-          "\(Numbers.percent(target)) is out of reach in \(unreached.map(\.rawValue).joined(separator: " and ")): no configuration; choose a lower --target",
-          file: name)
-      }
-      let tiles = phases.map { "\($0.calibration.phase.rawValue) \($0.spec)" }.joined(
-        separator: ", ")
-      var lines = [
-        "# skip softmax attention: factors for \(Numbers.percent(target)) of blocks skipped; lambda = factor / length",
-        "# calibrated by attnscope on \(Printable.text(name).replacing("\n", with: " "))\(tiles.isEmpty ? "" : ": " + tiles)",
-        "sparse_attention_config:", "  algorithm: skip_softmax", "  threshold_scale_factor:",
-      ]
-      lines += fits.map {
-        let factor = $0.fit.factor(target)
-        return
-          "    \($0.phase.rawValue): \(factor)  # dense below \(Numbers.fixed(factor.rounded(.up), 0)) tokens: lambda would exceed 1"
-      }
-      lines += unreached.map { "    # \($0.rawValue): \(Numbers.percent(target)) was out of reach" }
-      return lines.joined(separator: "\n") + "\n"
-    case .modelopt:
-      let factors: [(String, JSON)] =
-        [("formula", .string("a * exp(b * target_sparsity)"))]
-        + allFits.map {
-          ($0.phase.rawValue, .object([("a", .number($0.fit.a)), ("b", .number($0.fit.b))]))
-        }
-      return JSON.object([
-        (
-          "sparse_attention_config",
-          .object([
-            (
-              "config_groups",
-              .object([("group_0", .object([("sparse_algo", .string("softmax_skip"))]))])
-            ), ("threshold_scale_factor", .object(factors)),
-            ("producer", .object([("name", .string("attnscope")), ("version", .string("0.1.0"))])),
-          ])
-        )
-      ]).text(pretty: true) + "\n"
+    case .trtllm: return try trtllm(target)
+    case .modelopt: return modelopt
     }
   }
-}
 
-/// Published factors: lines of target sparsity, prefill factor and, if there is one, decode factor.
-///
-/// Lines may end as Unix, Windows or old Macs end them, what follows `#` is a remark, and the first
-/// line may name the columns.
-struct FactorTable {
-  /// The file, without its folder.
-  private let name: String
-  /// Points of prefill, then of decode.
-  private var columns: [[(sparsity: Double, factor: Double)]] = [[], []]
-  /// More than any context has tokens.
-  private static let largest = 1e12
-
-  /// Reads a table. Throws `mismatch` with the line that is none.
-  init(_ path: String) throws {
-    name = path.split(separator: "/").last.map(String.init) ?? path
-    var text = Substring(String(decoding: try readWhole(path), as: UTF8.self))
-    // Spreadsheets mark their UTF-8.
-    if text.first == "\u{FEFF}" { text = text.dropFirst() }
-    if text.first(where: { !$0.isWhitespace }) == "{" {
+  /// A factor for one target, as YAML. Throws `mismatch` where no phase reaches it.
+  private func trtllm(_ target: Double) throws -> String {
+    // A target that was seen out of reach has no factor, whatever the fit says beyond its points.
+    let unreached = phases.filter { phase in
+      phase.targets.contains { $0.target == target && $0.lambda == nil }
+    }.map(\.calibration.phase)
+    let fits = allFits.filter { !unreached.contains($0.phase) }
+    guard !fits.isEmpty else {
       throw FormatError(
         .mismatch,
-        "is JSON, and a table is wanted: lines of target sparsity, prefill factor, decode factor; what --write modelopt writes is a fit already",
-        file: path)
+        """
+        \(Numbers.percent(target)) is out of reach in \
+        \(unreached.map(\.rawValue).joined(separator: " and ")): no configuration; choose a \
+        lower --target
+        """,
+        file: name)
     }
-    var isFirst = true
-    let lines = text.split(omittingEmptySubsequences: false) { $0.isNewline }
-    for (number, line) in lines.enumerated() {
-      let content = line.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)[0]
-      let fields = content.split { ", \t;".contains($0) }
-      guard !fields.isEmpty else { continue }
-      let isHeading = isFirst && fields.allSatisfy { Double($0) == nil }
-      isFirst = false
-      if isHeading {
-        try check(heading: content.lowercased(), number + 1, path)
-      } else {
-        try add(fields.map { Double($0) }, number + 1, path)
-      }
+    let tiles = phases.map { "\($0.calibration.phase.rawValue) \($0.spec)" }.joined(
+      separator: ", ")
+    var lines = [
+      """
+      # skip softmax attention: factors for \(Numbers.percent(target)) of blocks skipped; lambda \
+      = factor / length
+      """,
+      "# calibrated by attnscope on " + Printable.text(name).replacing("\n", with: " ")
+        + (tiles.isEmpty ? "" : ": " + tiles),
+      "sparse_attention_config:", "  algorithm: skip_softmax", "  threshold_scale_factor:",
+    ]
+    lines += fits.map {
+      let factor = $0.fit.factor(target)
+      return
+        """
+            \($0.phase.rawValue): \(factor)  # dense below \
+        \(Numbers.fixed(factor.rounded(.up), 0)) tokens: lambda would exceed 1
+        """
     }
+    lines += unreached.map { "    # \($0.rawValue): \(Numbers.percent(target)) was out of reach" }
+    return lines.joined(separator: "\n") + "\n"
   }
 
-  /// Columns have one order; a heading that names another one is no table of ours. Throws
-  /// `mismatch`.
-  private func check(heading: String, _ line: Int, _ path: String) throws {
-    guard let decode = heading.firstRange(of: "decode")?.lowerBound else { return }
-    if let prefill = heading.firstRange(of: "prefill")?.lowerBound, prefill < decode { return }
-    throw FormatError(
-      .mismatch,
-      "line \(line) names decode before prefill; the columns are target sparsity, prefill factor, decode factor",
-      file: path)
-  }
-
-  /// Takes in a line of two or three numbers: a share, then factors in tokens. Throws `mismatch`
-  /// with the number of the line for anything else.
-  private mutating func add(_ values: [Double?], _ line: Int, _ path: String) throws {
-    guard (2...3).contains(values.count), values.allSatisfy({ $0?.isFinite ?? false }) else {
-      throw FormatError(
-        .mismatch, "line \(line) is not: target sparsity, prefill factor, decode factor",
-        file: path)
-    }
-    guard (0...1).contains(values[0]!) else {
-      throw FormatError(
-        .mismatch, "line \(line): sparsity is a share between 0 and 1, not \(values[0]!)",
-        file: path)
-    }
-    for (column, value) in values.dropFirst().enumerated() {
-      guard abs(value!) <= Self.largest else {
-        throw FormatError(
-          .mismatch,
-          "line \(line): a factor is lambda times a length of tokens, at most \(Numbers.short(Self.largest)), not \(value!)",
-          file: path)
+  /// The fits themselves, as JSON.
+  private var modelopt: String {
+    let factors: [(String, JSON)] =
+      [("formula", .string("a * exp(b * target_sparsity)"))]
+      + allFits.map {
+        ($0.phase.rawValue, .object([("a", .number($0.fit.a)), ("b", .number($0.fit.b))]))
       }
-      columns[column].append((values[0]!, value!))
-    }
-  }
-
-  /// The fits of both columns, and nothing else: a table has no curves and no prices. Throws
-  /// `mismatch` for a column of fewer than two points between 10 and 90 %.
-  func report(_ targets: [Double], _ logarithmic: Bool) throws -> CalibrationReport {
-    var report = CalibrationReport(name: name, phases: [])
-    for (phase, points) in zip(Phase.allCases, columns) where !points.isEmpty {
-      guard let fit = ExponentialFit(points, logarithmic: logarithmic) else {
-        throw FormatError(
-          .mismatch, "has fewer than two \(phase.rawValue) points between 10 and 90 %", file: name)
-      }
-      report.fits.append((phase, fit))
-    }
-    return report
+    return JSON.object([
+      (
+        "sparse_attention_config",
+        .object([
+          (
+            "config_groups",
+            .object([("group_0", .object([("sparse_algo", .string("softmax_skip"))]))])
+          ), ("threshold_scale_factor", .object(factors)),
+          ("producer", .object([("name", .string("attnscope")), ("version", .string("0.1.0"))])),
+        ])
+      )
+    ]).text(pretty: true) + "\n"
   }
 }
