@@ -111,6 +111,7 @@ func target(_ room: (name: String, imports: [String])) -> Target {
   default:
     return .target(
       name: room.name, dependencies: needs,
+      exclude: room.name == "Methods" ? ["README.md"] : [],
       swiftSettings: swift + (computing.contains(room.name) ? optimised : []))
   }
 }
