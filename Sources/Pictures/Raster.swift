@@ -50,8 +50,10 @@ public enum PictureError: Error, Hashable, CustomStringConvertible {
     switch self {
     case .size(let width, let height, let scale):
       """
-      a picture of \(XML.number(width)) × \(XML.number(height)) points at scale \(XML.number(scale)) cannot be \
-      drawn: it has no pixels, or more than \(Raster.limit / 1024 / 1024) million; try a smaller scale
+      a picture of \(XML.number(width)) × \(XML.number(height)) points at scale \
+      \(XML.number(scale)) cannot be \
+      drawn: it has no pixels, or more than \(Raster.limit / 1024 / 1024) million; try a smaller \
+      scale
       """
     case .encoding(code: 2): "no memory left to write the PNG file"
     case .encoding(let code): "libpng could not write the picture (code \(code))"

@@ -16,8 +16,10 @@ struct CompareCommand: AsyncParsableCommand {
     commandName: "compare",
     abstract: "Two heads, layers, files, methods or tiles side by side, as a table.",
     discussion: """
-      A side is FILE, FILE@LAYER.HEAD, LAYER.HEAD, a method's name, or words as behind :compare, such as "tile 64x64" or \
-      desc; what the second side does not say is as in the first. Without a file the bundled sample is meant.
+      A side is FILE, FILE@LAYER.HEAD, LAYER.HEAD, a method's name, or words as behind :compare, \
+      such as "tile 64x64" or \
+      desc; what the second side does not say is as in the first. Without a file the bundled \
+      sample is meant.
       """)
 
   @Argument(help: "The first side.") var left: String

@@ -92,9 +92,11 @@ enum Page {
       <meta name="viewport" content="width=device-width, initial-scale=1">
       <title>\(escaped(picture.title))</title>
       <style>
-      body { background: \(page); color: \(text); font: 14px/1.5 Inter, Helvetica, Arial, sans-serif; margin: 2em auto; max-width: \(Int(picture.width) + 40)px; padding: 0 1em }
+      body { background: \(page); color: \(text); font: 14px/1.5 Inter, Helvetica, Arial, \
+      sans-serif; margin: 2em auto; max-width: \(Int(picture.width) + 40)px; padding: 0 1em }
       svg { max-width: 100%; height: auto }
-      table { border-collapse: collapse; font-size: 13px } th, td { padding: 3px 10px; border-bottom: 1px solid \(line); text-align: right }
+      table { border-collapse: collapse; font-size: 13px } th, td { padding: 3px 10px; \
+      border-bottom: 1px solid \(line); text-align: right }
       </style>
       </head>
       <body>

@@ -16,7 +16,8 @@ struct PerplexityCommand: ParsableCommand {
     commandName: "perplexity",
     abstract: "What pruning costs: mean negative log-likelihood of a text, dense and per lambda.",
     discussion: """
-      The text is read in windows of --window tokens; every token but a window's first is predicted. Attention is pruned \
+      The text is read in windows of --window tokens; every token but a window's first is \
+      predicted. Attention is pruned \
       as in prefill.
       """)
 

@@ -19,7 +19,8 @@ struct RenderCommand: AsyncParsableCommand {
     commandName: "render",
     abstract: "Draw a figure: SVG, PNG, HTML, text or ANSI, and the numbers behind it.",
     discussion: """
-      The ending of -o says the format. --set takes any setting of a view by its name, as behind : on the screen: \
+      The ending of -o says the format. --set takes any setting of a view by its name, as behind : \
+      on the screen: \
       --set zoom=64 --set cursor=100,5 --set mute=on --set other="12.3".
       """)
 

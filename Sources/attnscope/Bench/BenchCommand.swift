@@ -16,10 +16,14 @@ struct BenchCommand: AsyncParsableCommand {
     commandName: "bench",
     abstract: "Measure this machine: operation counts first, then medians with their spread.",
     discussion: """
-      Suites: attention (forward passes of one head), decode (rows over a long cache), map (131072 tokens on the \
-      screen), engine (a model; only when named), ui (key to frame). Each figure stands beside the ceiling that was \
-      measured in the same run. --against starts a program once and takes turns with it, shape by shape: it prints one \
-      line {"name": ..}, then answers each line {"suite","case","queries","keys","dim","value_dim","causal","threads"} \
+      Suites: attention (forward passes of one head), decode (rows over a long cache), map (131072 \
+      tokens on the \
+      screen), engine (a model; only when named), ui (key to frame). Each figure stands beside the \
+      ceiling that was \
+      measured in the same run. --against starts a program once and takes turns with it, shape by \
+      shape: it prints one \
+      line {"name": ..}, then answers each line \
+      {"suite","case","queries","keys","dim","value_dim","causal","threads"} \
       (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.
       """)
 

@@ -19,9 +19,12 @@ struct CalibrateCommand: ParsableCommand {
     commandName: "calibrate",
     abstract: "Find the threshold for a target sparsity, and what it costs.",
     discussion: """
-      One dense pass keeps every block's margin, and with them sparsity(lambda) is known exactly, at several lengths, for \
-      prefill and for decode. Two models are fitted: lambda = a / L for each target (the paper), and \
-      lambda = a exp(b S) / L over all of them (ModelOpt, TensorRT-LLM: a exp(b S) is their threshold_scale_factor). \
+      One dense pass keeps every block's margin, and with them sparsity(lambda) is known exactly, \
+      at several lengths, for \
+      prefill and for decode. Two models are fitted: lambda = a / L for each target (the paper), \
+      and \
+      lambda = a exp(b S) / L over all of them (ModelOpt, TensorRT-LLM: a exp(b S) is their \
+      threshold_scale_factor). \
       Calibrate with the tile and the vote of the kernel that will run.
       """)
 
