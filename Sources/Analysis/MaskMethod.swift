@@ -42,8 +42,15 @@ extension MaskMethod {
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var aside = Aside(), run = run
     run.tokens = subject.tokens
-    let head = subject.head
-    let set = try keep(head, run, &aside)
+    let set = try keep(subject.head, run, &aside)
+    return try findings(of: set, on: subject.head, aside, run)
+  }
+
+  /// What every mask says of a set that is kept of a head, and what was put aside over it: for
+  /// methods whose heads decide together. Throws `CancellationError`.
+  public func findings(
+    of set: KeptSet, on head: Head, _ aside: Aside, _ run: MethodRun
+  ) throws -> Findings {
     var findings = Findings()
     findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
     guard run.wantsNumbers else { return findings }

@@ -41,12 +41,18 @@ struct Budget {
   /// in tokens, 128k for MInference.
   ///
   /// A number that was given is meant as it is, unless `budget` says otherwise; standards are
-  /// scaled.
-  init(_ knobs: CheckedKnobs, of names: Set<String>, keys: Int, reference: Int = 128 * 1024) {
-    let isTold = knobs.given.contains("budget")
+  /// scaled. `mode` is the card's own knob where `budget` is taken by a number of tokens.
+  init(
+    _ knobs: CheckedKnobs, of names: Set<String>, keys: Int, reference: Int = 128 * 1024,
+    mode told: Knob<Mode> = Budget.knob
+  ) {
+    let isTold = knobs.given.contains(told.facts.name)
     let isLiteral = !isTold && !knobs.given.isDisjoint(with: names)
-    (mode, self.keys, self.reference) = (isLiteral ? .paper : knobs[Self.knob], keys, reference)
+    (mode, self.keys, self.reference) = (isLiteral ? .paper : knobs[told], keys, reference)
   }
+
+  /// Whether numbers are brought down to this map.
+  var isScaled: Bool { mode == .scaled }
 
   /// A count of tokens, in force; 0 stays 0, a larger one becomes at least 1.
   func tokens(_ count: Int) -> Int {

@@ -49,6 +49,7 @@ public struct Registry: Sendable {
     SpargeAttn.self,
     Quest.self,
     MoBA.self,
+    DHSA.self,
     STILL.self,
     DuoAttention.self,
     SnapKV.self,
