@@ -63,6 +63,7 @@ public struct Registry: Sendable {
     BlockTopP.self,
     SeerOracle.self,
     LUCID.self,
+    DeltaLLM.self,
     ATTNFIQA.self,
     LeanAttention.self,
     AttentionResiduals.self,
