@@ -83,7 +83,8 @@ public final class FileBackend: Backend {
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
     if dump.extras["residuals"] != nil { holds.insert(.residuals) }
     if facts.grid != nil { holds.insert(.imageGrid) }
-    if !facts.roles.isEmpty { holds.insert(.roles) }
+    // A grid says which tokens are an image's, too.
+    if !facts.roles.isEmpty || facts.grid != nil { holds.insert(.roles) }
     return holds
   }
 

@@ -65,6 +65,7 @@ public struct Registry: Sendable {
     LUCID.self,
     DeltaLLM.self,
     ATTNFIQA.self,
+    AdaptInfer.self,
     LeanAttention.self,
     AttentionResiduals.self,
   ])
