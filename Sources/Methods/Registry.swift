@@ -66,6 +66,7 @@ public struct Registry: Sendable {
     DeltaLLM.self,
     ATTNFIQA.self,
     AdaptInfer.self,
+    SGL.self,
     LeanAttention.self,
     AttentionResiduals.self,
   ])
