@@ -67,6 +67,7 @@ public struct Registry: Sendable {
     ATTNFIQA.self,
     AdaptInfer.self,
     SGL.self,
+    ASViT.self,
     LeanAttention.self,
     AttentionResiduals.self,
   ])
