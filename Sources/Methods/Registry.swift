@@ -68,6 +68,7 @@ public struct Registry: Sendable {
     AdaptInfer.self,
     SGL.self,
     ASViT.self,
+    Debias.self,
     LeanAttention.self,
     AttentionResiduals.self,
   ])
