@@ -17,6 +17,14 @@ extension MapMethod {
   /// The map, outputs and shared numbers. Above `wholeMap` tokens rows are computed as they are
   /// looked at, and the numbers come from some of them. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    try examineMap(subject, run)
+  }
+
+  /// The same, for methods whose `examine` adds what it reads in the surroundings of a head. Throws
+  /// `Missing`, `CancellationError`.
+  public func examineMap(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    var run = run
+    run.tokens = subject.tokens
     let head = subject.head, card = type(of: self).card
     // A row of a mixing matrix may cost as much as a map: of long heads not even some are computed.
     guard !head.isLong else {
