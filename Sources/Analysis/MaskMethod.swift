@@ -40,10 +40,9 @@ extension MaskMethod {
   /// Kept entries, outputs and shared numbers. Throws `Missing`, `CancellationError`.
   /// Also throws what `keep` throws. Without `run.wantsNumbers` only the field `kept` is there.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    var aside = Aside(), run = run
+    var run = run
     run.tokens = subject.tokens
-    let set = try keep(subject.head, run, &aside)
-    return try findings(of: set, on: subject.head, aside, run)
+    return try MaskFindings.of(subject.head, run) { try keep(subject.head, run, &$0) }
   }
 
   /// What every mask says of a set that is kept of a head, and what was put aside over it: for
@@ -51,22 +50,10 @@ extension MaskMethod {
   public func findings(
     of set: KeptSet, on head: Head, _ aside: Aside, _ run: MethodRun
   ) throws -> Findings {
-    var findings = Findings()
-    findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
-    guard run.wantsNumbers else { return findings }
-    let numbers = try MaskNumbers(head, set, run)
-    numbers.add(to: &findings)
-    findings.number(
-      "selection", Double(aside.selection) / Double(max(head.visibleEntries, 1)), .share,
-      title: "selection overhead")
-    findings.field(
-      "blocks", BlockField(numbers.mask, queries: head.queries, keys: head.keys),
-      .labels(["computed", "skipped"]), title: "64x64 tiles")
-    let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
-    try OutputNumbers.add(HeadGroup([head]), 0, tile, .kept([set]), run, to: &findings)
-    for finding in aside.findings.all { findings.add(finding) }
-    for note in aside.findings.notes { findings.note(note) }
-    return findings
+    try MaskFindings.of(head, run) {
+      $0 = aside
+      return set
+    }
   }
 
   /// Attention over kept entries of every head of a group, tile by tile; nil when cancelled or when
@@ -82,6 +69,34 @@ extension MaskMethod {
     let output = attendByTiles(group, tile, .kept(sets), state, &trace)
     trace.keptSets = sets
     return output
+  }
+}
+
+/// What every mask is told about, however it was chosen: its field, its outputs and the shared
+/// numbers.
+public enum MaskFindings {
+  /// Of what `keep` keeps of a head, and what it says aside. Without `run.wantsNumbers` only the
+  /// field `kept` is there. Throws what `keep` throws, and `CancellationError`.
+  public static func of(
+    _ head: Head, _ run: MethodRun, _ keep: (inout Aside) throws -> KeptSet
+  ) throws -> Findings {
+    var aside = Aside(), findings = Findings()
+    let set = try keep(&aside)
+    findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
+    guard run.wantsNumbers else { return findings }
+    let numbers = try MaskNumbers(head, set, run)
+    numbers.add(to: &findings)
+    findings.number(
+      "selection", Double(aside.selection) / Double(max(head.visibleEntries, 1)), .share,
+      title: "selection overhead")
+    findings.field(
+      "blocks", BlockField(numbers.mask, queries: head.queries, keys: head.keys),
+      .labels(["computed", "skipped"]), title: "64x64 tiles")
+    let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
+    try OutputNumbers.add(HeadGroup([head]), 0, tile, .kept([set]), run, to: &findings)
+    for finding in aside.findings.all { findings.add(finding) }
+    for note in aside.findings.notes { findings.note(note) }
+    return findings
   }
 }
 

@@ -10,6 +10,11 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case layer = "all heads of a layer"
   /// `[sources, tokens, width]`: the embedding, then what each sublayer added.
   case residuals
+  /// Which keys a learned selector chose for each query, `[sets, queries, chosen]`: indices, -1 for
+  /// none.
+  case selection = "chosen keys"
+  /// What the selector thought of every key, `[sets, queries, keys]`.
+  case indexScores = "scores of an indexer"
   /// Fewer tokens than the source has.
   case length = "a shorter text"
   /// Scores before softmax, or Q and K.
@@ -24,7 +29,13 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case weights = "weights of the model"
 
   /// Where it comes from when a source has not got it: a clause without a full stop, or empty.
-  var remedy: String { self == .residuals ? "capture --residuals" : "" }
+  var remedy: String {
+    switch self {
+    case .residuals: "capture --residuals"
+    case .selection: "layers.N.selected [queries, chosen] beside Q and K, or a map"
+    default: ""
+    }
+  }
 }
 
 /// Why a method has nothing to say: what it would need.

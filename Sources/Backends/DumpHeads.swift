@@ -52,6 +52,31 @@ public struct DumpHeads: Sendable {
     }
   }
 
+  /// What a card asks for beyond Q, K, V: an array of a layer, or of the whole file. Throws
+  /// `Missing`, which says under which names it was looked for.
+  func array(_ need: Need, layer: LayerIndex) throws -> Tensor {
+    let arrays = dump.layers[layer.value].arrays, name = "layers.\(layers[layer].value)"
+    switch need {
+    case .selection:
+      guard let chosen = arrays[.selected] else {
+        throw Missing(
+          need,
+          hint:
+            "no \(name).selected, nor topk_indices, selected_indices or indices of layer \(layers[layer])"
+        )
+      }
+      return chosen
+    case .indexScores:
+      guard let scores = arrays[.indexScores] else {
+        throw Missing(need, hint: "no \(name).index_scores")
+      }
+      return scores
+    default:
+      guard let array = dump.extras[need.rawValue] else { throw Missing(need) }
+      return array
+    }
+  }
+
   /// The group that query head `head` belongs to, and its place in it.
   /// Nil when the file lacks one of its members, or holds masks alone.
   public func group(_ layer: LayerIndex, containing head: Int) -> (HeadGroup, slot: Int)? {

@@ -82,6 +82,10 @@ public final class FileBackend: Backend {
     if dump.kind == .scores { holds.insert(.logits) }
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
     if dump.extras["residuals"] != nil { holds.insert(.residuals) }
+    if dump.layers.contains(where: { $0.arrays[.selected] != nil }) { holds.insert(.selection) }
+    if dump.layers.contains(where: { $0.arrays[.indexScores] != nil }) {
+      holds.insert(.indexScores)
+    }
     if facts.grid != nil { holds.insert(.imageGrid) }
     // A grid says which tokens are an image's, too.
     if !facts.roles.isEmpty || facts.grid != nil { holds.insert(.roles) }
@@ -145,13 +149,11 @@ public final class FileBackend: Backend {
         try heads.layers.layerIndices.map(all), heads.layers, (id.layer, id.head)
       )
     }
-    let dump = heads.dump
     return Subject(
       layers: layers, numbers: numbers, focus: focus, groupSize: scope == .head ? 1 : size,
       tokens: description.facts
-    ) { need, _ in
-      guard let array = dump.extras[need.rawValue] else { throw Missing(need) }
-      return array
+    ) { [heads] need, layer in
+      try heads.array(need, layer: scope == .model ? layer : id.layer)
     }
   }
 

@@ -7,7 +7,7 @@
 struct ArrayName {
   /// Roles, with every kind of map in one: `kind` is nil when the name does not tell pattern
   /// from scores.
-  enum Family { case query, key, value, map(kind: DumpKind?), blocks, margins }
+  enum Family { case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores }
 
   let family: Family
   /// The layer's number, if the name has one.
@@ -37,6 +37,9 @@ struct ArrayName {
     case "v", "value", "values", "vcur": return .value
     case "blocks" where parts.count > 1: return .blocks
     case "margins": return .margins
+    case "selected": return .selected
+    case "indices" where isSelection(parts, words): return .selected
+    case "scores" where !words.isDisjoint(with: ["index", "indexer"]): return .indexScores
     default: break
     }
     if words == ["mask"] || words == ["mask", "id"] { return .map(kind: .mask) }
@@ -53,6 +56,16 @@ struct ArrayName {
       return .map(kind: nil)
     default: return nil
     }
+  }
+
+  /// Indices of chosen keys: `topk_indices`, `selected_indices`, or plain `indices` of a layer. The
+  /// catch: those of a router of experts are called `topk_indices` too.
+  private static func isSelection(_ parts: [String], _ words: Set<String>) -> Bool {
+    guard words.isDisjoint(with: ["expert", "experts", "router", "gate", "mlp", "moe"]) else {
+      return false
+    }
+    return !words.isDisjoint(with: ["topk", "selected"]) || words.isSuperset(of: ["top", "k"])
+      || layer(parts) != nil
   }
 
   /// The number behind `layer`, `layers`, `blocks`, `l`; else the last number of the name.

@@ -3,14 +3,17 @@ public import Tensors
 /// What an array of a dump is.
 ///
 /// `pattern` is after the softmax and `scores` before it, as TransformerLens names them;
-/// `blocks` says which tiles a method skipped, `margins` how near to its threshold each came.
+/// `blocks` says which tiles a method skipped, `margins` how near to its threshold each came;
+/// `selected` are the keys that a learned selector chose, `indexScores` what it thought of each.
 public enum ArrayRole: String, Sendable, CaseIterable {
-  case query, key, value, pattern, scores, blocks, margins
+  case query, key, value, pattern, scores, blocks, margins, selected
+  case indexScores = "index_scores"
 }
 
 /// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value
 /// `[kv_heads, k, d]`, pattern and scores `[heads, q, k]`, blocks and margins
-/// `[units, query tiles, key tiles]`.
+/// `[units, query tiles, key tiles]`, selected `[sets, q, chosen]` and index scores `[sets, q, k]`,
+/// where sets are 1 or divide the heads.
 ///
 /// Example: `dump.layers[0].arrays[.query]?[3]` is head 3. The tensors point into the file; a
 /// layer of any size costs nothing until it is read.
@@ -114,9 +117,11 @@ public struct Dump: Sendable {
   /// What was not done while reading, and why: sentences that no flag changes.
   public var remarks: [String] = []
 
-  /// The element types of its arrays, each once, in the order of `DType`.
+  /// The element types of its arrays, each once, in the order of `DType`; chosen keys are indices
+  /// and read as such.
   public var elementTypes: [DType] {
-    let found = Set(layers.flatMap { $0.arrays.values.map(\.dtype) })
+    let found = Set(
+      layers.flatMap { $0.arrays.filter { $0.key != .selected }.values.map(\.dtype) })
     return DType.allCases.filter(found.contains)
   }
 

@@ -92,6 +92,8 @@ struct DumpReader {
       case .value: found[.value, default: []].append(item)
       case .blocks: found[.blocks, default: []].append(item)
       case .margins: found[.margins, default: []].append(item)
+      case .selected: found[.selected, default: []].append(item)
+      case .indexScores: found[.indexScores, default: []].append(item)
       case .map(let kind):
         maps.append(Found(entry: entry, archive: archive, layer: name.layer, hint: kind))
       }
@@ -127,6 +129,7 @@ struct DumpReader {
     default: try addMaps(&layers, kind: kind)
     }
     if kind != .mask, found[.blocks] != nil { try addBlocks(&layers, onlyKnown: true) }
+    if kind != .mask { try addSelections(&layers) }
     guard !layers.isEmpty else {
       throw FormatError(.malformed, "no layer could be read from it", file: path)
     }
@@ -174,6 +177,12 @@ struct DumpReader {
       return kind
     }
     if found[.blocks] != nil { return .mask }
+    if let chosen = found[.selected]?.first {
+      throw FormatError(
+        .mismatch,
+        "has chosen keys (\"\(chosen.entry.name)\") and nothing that they were chosen of; save Q and K, or a map, beside them",
+        file: path)
+    }
     let names = archive.entries.prefix(4).map { "\"\($0.name)\"" }.joined(separator: ", ")
     if let half = found[.query] ?? found[.key] {
       throw FormatError(

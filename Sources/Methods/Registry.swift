@@ -62,6 +62,7 @@ public struct Registry: Sendable {
     BlockTopK.self,
     BlockTopP.self,
     SeerOracle.self,
+    Selected.self,
     LUCID.self,
     DeltaLLM.self,
     ClippedSoftmax.self,

@@ -156,6 +156,35 @@ public struct Tensor: Sendable {
 }
 
 extension Tensor {
+  /// Every element as a whole number, row-major, in a new array of `count`: exact where float32
+  /// would round. What an `Int` cannot hold becomes the nearest that it can; floats are rounded,
+  /// and NaN is -1.
+  public func integers() -> [Int] {
+    var bytes = [UInt8](repeating: 0, count: count * dtype.byteWidth)
+    func read<Value: BinaryInteger & BitwiseCopyable>(_ type: Value.Type) -> [Int] {
+      bytes.withUnsafeMutableBytes { copyBytes(into: $0) }
+      return bytes.withUnsafeBytes { raw in
+        (0..<count).map {
+          Int(clamping: raw.loadUnaligned(fromByteOffset: $0 * dtype.byteWidth, as: type))
+        }
+      }
+    }
+    switch dtype {
+    case .uint8, .bool: return read(UInt8.self)
+    case .int8: return read(Int8.self)
+    case .uint16: return read(UInt16.self)
+    case .int16: return read(Int16.self)
+    case .uint32: return read(UInt32.self)
+    case .int32: return read(Int32.self)
+    case .uint64: return read(UInt64.self)
+    case .int64: return read(Int64.self)
+    case .float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2:
+      return floats().map { value in
+        value.isNaN ? -1 : Int(exactly: value.rounded()) ?? (value < 0 ? .min : .max)
+      }
+    }
+  }
+
   /// Copies the elements as they are, row-major, into `out`, which holds exactly `count` of them.
   public func copyBytes(into out: UnsafeMutableRawBufferPointer) {
     precondition(out.count == count * dtype.byteWidth, "\(out.count) bytes for \(shape)")

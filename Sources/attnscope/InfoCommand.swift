@@ -52,9 +52,19 @@ struct InfoCommand: ParsableCommand {
         .optional(about.facts.grid?.tokens(of: about.keys)?.lowerBound, JSON.integer)
       ),
       ("roles", roles(about.facts)),
+      ("selected", .array(selections(dump).map(JSON.string))),
       ("guesses", .array(about.guesses.map(JSON.string))),
       ("notes", .array(dump.remarks.map(JSON.string))),
     ])
+  }
+
+  /// What selectors left in the file: each array with its sides, layer by layer.
+  private static func selections(_ dump: Dump) -> [String] {
+    dump.layers.flatMap { layer in
+      [ArrayRole.selected, .indexScores].compactMap { role in
+        layer.arrays[role].map { "layers.\(layer.layer).\(role.rawValue) \($0.shape)" }
+      }
+    }
   }
 
   /// How many tokens have each role; null where no roles are known.
@@ -90,6 +100,7 @@ struct InfoCommand: ParsableCommand {
     if let tile = about.storedTile {
       rows.append(["blocks", "\(tile.rows)x\(tile.keys) query rows x keys"])
     }
+    rows += Self.selections(dump).map { ["chosen keys", $0] }
     rows += about.guesses.isEmpty ? [["guesses", "none"]] : about.guesses.map { ["guess", $0] }
     rows += dump.remarks.map { ["note", $0] }
     return Table(listing: rows, gap: 3).text

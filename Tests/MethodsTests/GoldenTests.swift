@@ -69,6 +69,17 @@ enum Bench: String, CaseIterable, Sendable {
   /// Residuals that a rule gives, for methods over depth: `[5, 6, 4]`.
   private static func subject(_ head: Head) -> Subject {
     Subject(layers: [[head]], tokens: TokenFacts(grid: .init(rows: 2, columns: 2))) { need, _ in
+      // Every third key from the first on, and the query's own.
+      if need == .selection {
+        let (rows, last) = (head.queries, head.visibility.position(row: 0))
+        let chosen = (0..<rows).flatMap { row in
+          (0..<8).map { slot in
+            let key = slot == 0 ? row + last : 3 * (slot - 1)
+            return Float(key <= row + last && (slot == 0 || key < row + last) ? key : -1)
+          }
+        }
+        return Tensor(chosen, shape: [1, rows, 8])
+      }
       guard need == .residuals else { throw Missing(need) }
       return Tensor((0..<120).map { Float(($0 * 37 + 11) % 23) - 11 }, shape: [5, 6, 4])
     }

@@ -1,0 +1,61 @@
+import Tensors
+
+extension DumpReader {
+  /// Adds what a learned selector left behind to layers that are there: chosen keys, and its
+  /// scores. An array that fits no head is passed over with a remark: Q and K beside it are as good
+  /// as without it. Throws what reading throws.
+  mutating func addSelections(_ layers: inout [Int: LayerArrays]) throws(FormatError) {
+    for role in [ArrayRole.selected, .indexScores] {
+      for item in found[role] ?? [] {
+        guard let layer = item.layer.map({ layers[$0] }) ?? layers.values.first,
+          layers.count == 1 || item.layer != nil
+        else {
+          remarks.append("\(role.rawValue) of no layer that is here were passed over")
+          continue
+        }
+        guard let tensor = try selection(role, item, layer) else {
+          let (queries, keys, heads) = layer.positions
+          remarks.append(
+            "layer \(layer.layer): \(role.rawValue) \(item.entry.shape) of \(item.entry.dtype.rawValue) fit no selection of \(queries) queries, \(keys) keys and \(heads) heads, and were passed over"
+          )
+          continue
+        }
+        layers[layer.layer]?.arrays[role] = tensor
+      }
+    }
+  }
+
+  /// The array as `[sets, queries, last]`, or nil where it is none: `[q, x]` shared by all heads,
+  /// `[sets, q, x]` or `[q, sets, x]` with sets that divide the heads, each with a batch before it.
+  private func selection(
+    _ role: ArrayRole, _ item: Found, _ layer: LayerArrays
+  ) throws(FormatError) -> Tensor? {
+    let (queries, keys, heads) = layer.positions
+    let shape = item.entry.shape
+    guard (2...4).contains(shape.rank), shape.count > 0,
+      role == .selected ? !item.entry.dtype.isFloat : shape[-1] == keys
+    else { return nil }
+    let tensor = try item.archive.tensor(item.entry.name)
+    func sets(_ part: Tensor) -> Tensor? {
+      if part.shape.rank == 2 {
+        return part.shape[0] == queries ? part.underOne : nil
+      }
+      let (a, b) = (part.shape[0], part.shape[1])
+      if b == queries, heads % a == 0 { return part }
+      return a == queries && heads % b == 0 ? part.permuted([1, 0, 2]) : nil
+    }
+    if shape.rank < 4, let whole = sets(tensor) { return whole }
+    let batch = options.batch ?? 0
+    guard shape.rank > 2, (0..<shape[0]).contains(batch) else { return nil }
+    return sets(tensor[batch])
+  }
+}
+
+extension Tensor {
+  /// The same elements under one more axis of one, outermost.
+  fileprivate var underOne: Tensor {
+    Tensor(
+      storage: storage, dtype: dtype, shape: Shape([1] + shape.axes), strides: [0] + strides,
+      byteOffset: byteOffset)
+  }
+}
