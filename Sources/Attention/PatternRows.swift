@@ -1,5 +1,5 @@
 import Kernels
-import Tensors
+public import Tensors
 
 /// Rows of the dense pattern (after softmax), computed a strip at a time and never stored.
 ///
@@ -16,6 +16,9 @@ public struct PatternRows: Sendable {
   private let index: Int
   /// Rows of a strip: as many as keep scores and weights within about 4 MB.
   public let stripRows: Int
+
+  /// All rows, where they are there already.
+  private var whole: WholePattern?
 
   /// Keys packed side by side. Rows are whole here, so that the width of a tile is a matter of the
   /// cache alone.
@@ -39,6 +42,10 @@ public struct PatternRows: Sendable {
     _ rows: Range<Int>,
     _ body: (_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ lse: Double) -> Void
   ) {
+    if let whole {
+      for row in rows { body(row, whole.row(row), whole.lse[row]) }
+      return
+    }
     var start = rows.lowerBound
     while start < rows.upperBound {
       let strip = start..<min(start + stripRows, rows.upperBound)
@@ -50,6 +57,24 @@ public struct PatternRows: Sendable {
       }
       start = strip.upperBound
     }
+  }
+
+  /// The same rows computed once, for many who ask for all of them. Cost the pattern now, and
+  /// `queries * keys` floats for as long as it lives. When cancelled it computes as ever.
+  public func held(
+    threads: ComputeThreads = .shared, isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) -> PatternRows {
+    guard whole == nil else { return self }
+    let all = WholePattern(queries: head.queries, keys: head.keys)
+    let strips = (head.queries + stripRows - 1) / stripRows
+    threads.forEach(0..<strips, isCancelled: isCancelled) { strip in
+      let rows = strip * stripRows..<min((strip + 1) * stripRows, head.queries)
+      withRows(rows) { row, pattern, lse in all.set(row, pattern, lse) }
+    }
+    guard !isCancelled() else { return self }
+    var copy = self
+    copy.whole = all
+    return copy
   }
 
   /// All scores of a strip must be there before its softmax: unlike the online tile, this pass
@@ -81,5 +106,36 @@ public struct PatternRows: Sendable {
       pattern.baseAddress,
       Int64(head.keys), &lse)
     body(UnsafeBufferPointer(pattern), lse)
+  }
+}
+
+/// A dense pattern, written once and then only read.
+///
+/// `@unchecked Sendable`: each row is written by one thread, all of them before it is handed out.
+private final class WholePattern: @unchecked Sendable {
+  private let keys: Int
+  /// `[queries * keys]`
+  private let values: UnsafeMutableBufferPointer<Float>
+  /// `[queries]`, in nats.
+  let lse: UnsafeMutableBufferPointer<Double>
+
+  init(queries: Int, keys: Int) {
+    self.keys = keys
+    values = .allocate(capacity: max(queries * keys, 1))
+    lse = .allocate(capacity: max(queries, 1))
+  }
+
+  deinit {
+    values.deallocate()
+    lse.deallocate()
+  }
+
+  func set(_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ sum: Double) {
+    (values.baseAddress! + row * keys).update(from: pattern.baseAddress!, count: keys)
+    lse[row] = sum
+  }
+
+  func row(_ row: Int) -> UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(rebasing: values[row * keys..<(row + 1) * keys])
   }
 }

@@ -16,7 +16,7 @@ public final class FileBackend: Backend {
   /// Sides used for a mask whose file does not tell its tile.
   private let storedTile: TileSpec?
   /// Said once, so that every caller hears the same.
-  private let description: SourceDescription
+  let description: SourceDescription
   /// Answers about heads, and what is kept of them.
   let store: FindingStore
   /// How far long answers are.

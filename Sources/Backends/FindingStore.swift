@@ -197,7 +197,7 @@ final class FindingStore: Sendable {
   }
 
   /// The same queries and keys, by where they lie.
-  private static func isSame(_ a: Head, _ b: Head) -> Bool {
+  static func isSame(_ a: Head, _ b: Head) -> Bool {
     guard case .projections(let q, let k, _) = a.source,
       case .projections(let otherQ, let otherK, _) = b.source,
       let one = q.plainBytes?.baseAddress, let two = k.plainBytes?.baseAddress
@@ -244,7 +244,7 @@ final class FindingStore: Sendable {
 
   /// Nil where the slower way over whole rows must go. Of a live source every frame is another
   /// head: nothing is kept.
-  private func pass(_ place: Place) -> MapPass? {
+  func pass(_ place: Place) -> MapPass? {
     guard case .projections = place.head.source else { return MapPass(place.head) }
     let key = PassKey(frame: place.frame, id: place.id)
     if let pass = passes[key] { return pass }
@@ -271,7 +271,7 @@ final class FindingStore: Sendable {
   /// From memory, from the group's pass, from disk, or by a pass of the head: in the order of their
   /// cost. A pass over a long head gives the tables of other presets too. Throws
   /// `CancellationError`.
-  private func wholeTable(
+  func wholeTable(
     _ question: Question?, _ place: Place, _ spec: TileSpec, _ lambda: Double
   ) throws -> BlockTable {
     let (id, head) = (place.id, place.head)

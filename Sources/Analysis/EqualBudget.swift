@@ -1,0 +1,253 @@
+public import Attention
+import Synchronization
+public import Tensors
+
+/// Every method that keeps entries, at one budget: each is tuned over one knob until it touches the
+/// same share of 64x64 tiles, and only then are recall and error compared.
+///
+/// One setting serves all heads that are given; its share is over the tiles of all of them. Methods
+/// are tuned side by side, so that what heads have in common, their dense pattern first of all, is
+/// made once a turn and not once a method.
+///
+/// Example: `try EqualBudget(0.1, candidates).run(heads: 1) { _ in head }`. The catch: where tiles of
+/// the diagonal alone are more than the budget, no method that keeps a row's own key reaches it; the
+/// row then says so, and its numbers are those of the nearest.
+public struct EqualBudget: Sendable {
+  /// A method that takes part, with what is fixed of its setting.
+  public struct Candidate: Sendable {
+    /// The facts of the method.
+    public let card: MethodCard
+    /// Knobs that stay as they are; the tuned one is set over them.
+    public let setting: MethodSetting
+    /// How a setting becomes a method.
+    public let make: @Sendable (MethodSetting) throws -> any AttentionMethod
+
+    /// `setting` is one of `card`.
+    public init(
+      _ card: MethodCard, _ setting: MethodSetting,
+      make: @escaping @Sendable (MethodSetting) throws -> any AttentionMethod
+    ) { (self.card, self.setting, self.make) = (card, setting, make) }
+
+    /// The knob that is tuned: the main one, or the first with numbers where that is a word. Nil
+    /// where there is none, and where the setting says what it is.
+    public var knob: KnobFacts? {
+      let main = card.mainKnob.flatMap { $0.isNumber ? $0 : nil }
+      guard let knob = main ?? card.knobs.first(where: \.isNumber) else { return nil }
+      let given = setting.knobs.keys.contains { card.knob($0)?.name == knob.name }
+      return given ? nil : knob
+    }
+  }
+
+  /// A head, made anew whenever it is looked at.
+  public struct Place: Sendable {
+    /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
+    public let subject: @Sendable (Subject.Scope) throws -> Subject
+    /// How it is computed; its `pattern` serves all methods of a turn.
+    public let run: MethodRun
+
+    /// `run` says that numbers are wanted; searches ask for less.
+    public init(
+      _ run: MethodRun, subject: @escaping @Sendable (Subject.Scope) throws -> Subject
+    ) { (self.run, self.subject) = (run, subject) }
+  }
+
+  /// What became of a method.
+  public struct Row: Sendable {
+    /// With the knob that was found.
+    public let setting: MethodSetting
+    /// The knob that was tuned; nil where the setting was taken as it is.
+    public let knob: String?
+    /// Tiles over all heads.
+    public let tileDensity: Double
+    /// Near enough to the budget to be compared at it.
+    public let isReached: Bool
+    /// Means over heads, `recall_min` the least of all; a name is missing where one head lacks it.
+    public let numbers: [String: Double]
+  }
+
+  /// Numbers of a row, in the order of its columns.
+  public static let names = [
+    "density", "recall_mean", "recall_min", "error", "oracle_gap", "selection",
+  ]
+  /// A share this near to the budget, as a part of it, has reached it.
+  public static let reach = 0.05
+
+  /// The share of 64x64 tiles, in 0...1.
+  public let budget: Double
+  private let candidates: [Candidate]
+
+  /// `budget` above 0, at most 1.
+  public init(_ budget: Double, _ candidates: [Candidate]) {
+    (self.budget, self.candidates) = (budget, candidates)
+  }
+
+  /// Rows by recall, the best first, and the methods that are left out, each with the reason.
+  /// `keys` of the longest head. `progress` gets the share that is done, about. Throws
+  /// `CancellationError`, and what `place` throws.
+  public func run(
+    heads: Int, keys: Int, threads: ComputeThreads = .shared, progress: (Double) -> Void = { _ in },
+    place: (Int) throws -> Place
+  ) throws -> (rows: [Row], leftOut: [(setting: MethodSetting, reason: String)]) {
+    var all = candidates.map { Work($0, budget: budget, keys: keys) }
+    var turns = 0
+    while all.contains(where: { $0.wants != nil }) {
+      for index in 0..<heads {
+        progress(Self.share(turn: turns, head: index, of: heads))
+        try measure(&all, try place(index), threads)
+      }
+      for index in all.indices { all[index].finishTurn() }
+      turns += 1
+    }
+    turns = max(turns, Self.usualTurns)
+    for index in 0..<heads {
+      progress(Self.share(turn: turns, head: index, of: heads))
+      try number(&all, try place(index), threads)
+    }
+    progress(1)
+    let rows = all.compactMap { $0.row(budget, heads: heads) }.sorted {
+      ($0.numbers["recall_mean"] ?? -1, $1.setting.description)
+        > ($1.numbers["recall_mean"] ?? -1, $0.setting.description)
+    }
+    return (rows, all.compactMap { work in work.refusal.map { (work.candidate.setting, $0) } })
+  }
+
+  /// Two ends and as many halvings as there can be; most methods need fewer.
+  private static let usualTurns = KnobSearch.halvings + 2
+
+  /// Of all turns and of the numbers at the end, which cost about three of them.
+  private static func share(turn: Int, head: Int, of heads: Int) -> Double {
+    let unit = Double(head) / Double(max(heads, 1))
+    let weight = turn >= usualTurns ? 3.0 : 1
+    let done = Double(min(turn, usualTurns)) + unit * weight
+    return min(done / Double(usualTurns + 3), 1)
+  }
+
+  /// A turn of every search at one head, methods side by side.
+  private func measure(_ all: inout [Work], _ place: Place, _ threads: ComputeThreads) throws {
+    let items = all.indices.filter { all[$0].wants != nil }
+    let works = all
+    let results = try Self.spread(items, place, threads) { item -> KeptTiles in
+      let candidate = works[item].candidate
+      var run = place.run
+      run.wantsNumbers = false
+      let method = try candidate.make(works[item].wants!)
+      let subject = try place.subject(candidate.card.scope)
+      guard let kept = try method.examine(subject, run).keptField else {
+        throw KnobError("keeps no entries apart")
+      }
+      return try KeptTiles(subject.head, kept.set, run)
+    }
+    for (item, result) in zip(items, results) { all[item].take(result) }
+  }
+
+  /// The numbers of every setting that was found, at one head.
+  private func number(_ all: inout [Work], _ place: Place, _ threads: ComputeThreads) throws {
+    let items = all.indices.filter { all[$0].found != nil }
+    let works = all
+    let results = try Self.spread(items, place, threads) { item -> [String: Double] in
+      let candidate = works[item].candidate
+      let method = try candidate.make(works[item].found!)
+      let findings = try method.examine(try place.subject(candidate.card.scope), place.run)
+      var numbers: [String: Double] = [:]
+      for name in Self.names { numbers[name] = findings[name]?.number }
+      return numbers
+    }
+    for (item, result) in zip(items, results) { all[item].take(result) }
+  }
+
+  /// `body` of all items on all threads. Throws `CancellationError`; other errors are results.
+  private static func spread<Value: Sendable>(
+    _ items: [Int], _ place: Place, _ threads: ComputeThreads,
+    _ body: @escaping @Sendable (Int) throws -> Value
+  ) throws -> [Result<Value, any Error>] {
+    let parts = Gathered<Result<Value, any Error>>()
+    threads.forEach(0..<items.count, isCancelled: place.run.isCancelled) { index in
+      parts.add(index, Result { try body(items[index]) })
+    }
+    try place.run.checkCancellation()
+    for case .failure(let error as CancellationError) in parts.inOrder { throw error }
+    return parts.inOrder
+  }
+}
+
+extension KnobFacts {
+  /// Its values are numbers and not words.
+  public var isNumber: Bool { if case .words = range { false } else { true } }
+}
+
+/// A method while it is tuned.
+private struct Work: Sendable {
+  let candidate: EqualBudget.Candidate
+  /// Nil where there is nothing to tune.
+  private var search: KnobSearch?
+  private let knob: String?
+  /// Why it is left out.
+  private(set) var refusal: String?
+  /// Tiles of this turn, over the heads so far.
+  private var turn = KeptTiles()
+  /// Of a setting that is taken as it is.
+  private var density: Double?
+  /// A dictionary a head.
+  private var numbers: [[String: Double]] = []
+
+  init(_ candidate: EqualBudget.Candidate, budget: Double, keys: Int) {
+    self.candidate = candidate
+    knob = candidate.knob?.name
+    search = candidate.knob.flatMap { KnobSearch($0, target: budget, keys: keys) }
+    if !candidate.card.knobs.contains(where: \.isNumber) { refusal = "has no knob to tune" }
+  }
+
+  /// The setting that a turn asks about; nil when it is done.
+  var wants: MethodSetting? {
+    guard refusal == nil else { return nil }
+    if let search { return search.next.map(setting) }
+    return density == nil ? candidate.setting : nil
+  }
+
+  /// The setting that came nearest.
+  var found: MethodSetting? {
+    guard refusal == nil else { return nil }
+    return search.map { $0.best.map { setting($0.value) } } ?? candidate.setting
+  }
+
+  private func setting(_ value: Double) -> MethodSetting {
+    var setting = candidate.setting
+    if let knob { setting.knobs[knob] = .number(value) }
+    return setting
+  }
+
+  mutating func take(_ tiles: Result<KeptTiles, any Error>) {
+    switch tiles {
+    case .success(let tiles): turn.add(tiles)
+    case .failure(let error): refusal = "\(error)"
+    }
+  }
+
+  mutating func take(_ found: Result<[String: Double], any Error>) {
+    switch found {
+    case .success(let found): numbers.append(found)
+    case .failure(let error): refusal = "\(error)"
+    }
+  }
+
+  /// All heads were asked.
+  mutating func finishTurn() {
+    guard wants != nil else { return }
+    if search == nil { density = turn.density } else { search?.take(turn.density) }
+    turn = KeptTiles()
+  }
+
+  func row(_ budget: Double, heads: Int) -> EqualBudget.Row? {
+    guard let found, let density = search?.best?.density ?? density else { return nil }
+    var means: [String: Double] = [:]
+    for name in EqualBudget.names {
+      let values = numbers.compactMap { $0[name] }
+      guard values.count == heads, heads > 0 else { continue }
+      means[name] =
+        name == "recall_min" ? values.min() : values.reduce(0, +) / Double(values.count)
+    }
+    return EqualBudget.Row(
+      setting: found, knob: knob, tileDensity: density,
+      isReached: abs(density - budget) <= EqualBudget.reach * budget, numbers: means)
+  }
+}

@@ -1,0 +1,74 @@
+public import Analysis
+public import Attention
+import Methods
+public import Sessions
+import Tensors
+
+/// What `compare --methods` asks for.
+public struct BudgetRequest: Sendable {
+  /// The share of 64x64 tiles, in 0...1.
+  public var budget: Double
+  /// Settings that take part; nil: every method that keeps entries.
+  public var methods: [MethodSetting]?
+  /// Heads that one setting shall serve.
+  public var heads: [HeadID]
+  /// Says that nobody waits any more; asked from many threads.
+  public var isCancelled: @Sendable () -> Bool = { false }
+
+  /// At least one head.
+  public init(_ budget: Double, heads: [HeadID], methods: [MethodSetting]? = nil) {
+    (self.budget, self.heads, self.methods) = (budget, heads, methods)
+  }
+}
+
+extension FileBackend {
+  /// Heads of no more entries have their dense pattern kept while all methods look at it: 128 MB.
+  static let heldEntries = 1 << 25
+
+  /// Every method at one budget; see `EqualBudget`. `progress` gets the share that is done.
+  ///
+  /// Throws `KnobError` for a setting that is not there, `Missing` for a file of masks alone, and
+  /// `CancellationError`. Call it from a command, not from an actor.
+  public func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
+    -> (rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)])
+  {
+    let registry = store.registry
+    let all = registry.methods.filter(Self.keepsEntries).map { MethodSetting($0.card.id) }
+    let candidates = try (request.methods ?? all).map { setting in
+      _ = try registry.make(setting)
+      let card = registry.method(setting.id)!.card
+      let pinned = MethodSetting(setting.id, card.pinned(setting))
+      return EqualBudget.Candidate(card, pinned) { try registry.make($0) }
+    }
+    let work = EqualBudget(request.budget, candidates)
+    return try work.run(
+      heads: request.heads.count, keys: description.keys, progress: progress
+    ) { index in
+      guard let place = place(request.heads[index], at: .whole) else {
+        throw Missing(.queryKey, hint: "this file holds block masks alone")
+      }
+      return EqualBudget.Place(
+        sharedRun(place, isCancelled: request.isCancelled), subject: place.subject)
+    }
+  }
+
+  /// By capability: masks, and blocks that are read off a table.
+  static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
+    method is any MaskMethod.Type || method.card.blockTables != nil
+  }
+
+  /// One run for all methods of a head: its pattern is computed once.
+  func sharedRun(
+    _ place: FindingStore.Place, isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) -> MethodRun {
+    let store = store, head = place.head
+    var run = MethodRun(
+      table: { spec, lambda in try store.wholeTable(nil, place, spec, lambda) },
+      isCancelled: isCancelled)
+    var rows = store.pass(place)?.rows ?? PatternRows(head)
+    if head.queries * head.keys <= Self.heldEntries { rows = rows.held(isCancelled: isCancelled) }
+    let shared = rows
+    run.pattern = { FindingStore.isSame($0, head) ? shared : PatternRows($0) }
+    return run
+  }
+}
