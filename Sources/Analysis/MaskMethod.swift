@@ -16,13 +16,31 @@ public protocol MaskMethod: EngineMethod {
 
 /// A mask that depends on the rows before: a cache that evicts, a vote at the end of a prompt.
 ///
-/// It is replayed over the rows of a dump. An engine that gives one row at a time has no such
-/// history.
+/// Over a dump it is replayed from the first row. In an engine the rows come in parts, and its
+/// `memory` goes from one to the next. Engines give queries as their record keeps them, so that a
+/// replay over the record says who was alive, and a branch may begin anywhere.
 public protocol ReplayedMask: MaskMethod {}
 
 extension ReplayedMask {
-  /// An engine gives no history.
-  public var engineRefusal: String? { "depends on the rows before and is replayed over a dump" }
+  /// Attention over what is kept, by the memories of the rows before where there are any; nil when
+  /// cancelled or when something is missing, with the memories as they were.
+  public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
+    -> [[Float]]?
+  {
+    let run = MethodRun(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    guard state.memories.count == group.heads.count else {
+      var aside = Aside()
+      guard let sets = try? group.heads.map({ try keep($0, run, &aside) }) else { return nil }
+      return attend(group, to: sets, state, &trace)
+    }
+    var memories = state.memories
+    let sets = try? zip(memories.indices, group.heads).map { slot, head in
+      try memories[slot].take(head.recorded, run)
+    }
+    guard let sets, let outputs = attend(group, to: sets, state, &trace) else { return nil }
+    state.memories = memories
+    return outputs
+  }
 }
 
 /// What a mask method says beside its mask.
@@ -65,6 +83,13 @@ extension MaskMethod {
     var aside = Aside()
     guard let sets = try? group.heads.map({ try keep($0, run, &aside) }) else { return nil }
     trace.cost.selection += aside.selection
+    return attend(group, to: sets, state, &trace)
+  }
+
+  /// Attention over the kept entries of every head; nil when cancelled.
+  func attend(
+    _ group: HeadGroup, to sets: [KeptSet], _ state: AttentionState, _ trace: inout Trace
+  ) -> [[Float]]? {
     let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
     let output = attendByTiles(group, tile, .kept(sets), state, &trace)
     trace.keptSets = sets

@@ -31,6 +31,10 @@ public protocol EngineMethod: AttentionMethod {
   /// Why this setting cannot decide rows as they come, in parts of a prompt and then one by one: a
   /// clause after the method's name. Nil when it can.
   var engineRefusal: String? { get }
+  /// What the rows of one query head leave behind for those after them; nothing is seen yet. Nil
+  /// for methods that decide each row, or part, by itself. `prompt` is how many tokens the run
+  /// begins with: what a method sets by the length of a text it sets by these.
+  func memory(prompt: Int) -> (any RowMemory)?
   /// The output rows of every query head, `[queries * valueDim]` each; empty arrays when the group
   /// has no V. Nil when the task was cancelled.
   func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace) -> [[Float]]?
@@ -50,6 +54,9 @@ extension EngineMethod {
   /// Nothing speaks against it.
   public var engineRefusal: String? { nil }
 
+  /// Nothing is remembered.
+  public func memory(prompt: Int) -> (any RowMemory)? { nil }
+
   /// No shortcut.
   public func decode(
     _ query: UnsafePointer<Float>, _ keys: CachedKeys, _ row: DecodeRow,
@@ -64,6 +71,9 @@ public struct AttentionState: Sendable {
   public var threads: ComputeThreads
   /// An engine computes in float, where its cache lies ready; analysis lets the tile pass decide.
   public var precision: TilePass.Precision
+  /// Of each query head of the group, what a method that remembers knows of the rows before;
+  /// `attend` brings it up to date. Empty where no run goes on: the group's rows are all there are.
+  public var memories: [any RowMemory] = []
 
   /// All threads, unless told otherwise.
   public init(threads: ComputeThreads = .shared, precision: TilePass.Precision = .automatic) {

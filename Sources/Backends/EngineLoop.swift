@@ -136,7 +136,7 @@ package final class EngineLoop: @unchecked Sendable {
   /// Changes how the current branch attends; one that cannot be had is told, and the old one stays.
   private func attend(_ choice: AttentionChoice, _ sink: any StepSink) {
     do {
-      generator.plan = try choice.plan()
+      try generator.attend(try choice.plan(), record: store.queries)
       attending[current] = choice
     } catch {
       sink.tell(.kept(attending[current]))
@@ -238,8 +238,9 @@ package final class EngineLoop: @unchecked Sendable {
     do {
       let branch = Branch(
         id: generators.count, parent: frame.branch, fork: fork, attention: choice.description)
-      let fresh = Generator(
-        branching: generators[frame.branch], at: fork - 1, plan: try choice.plan())
+      let fresh = try Generator(
+        branching: generators[frame.branch], at: fork - 1, plan: try choice.plan(),
+        record: parent.queries)
       let store = BranchStore(branch, copying: parent, count: fork)
       fresh.observer = store.observer
       // The last shared token is read again, with the new attention, for the logits of the first

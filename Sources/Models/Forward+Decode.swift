@@ -16,6 +16,7 @@ extension LanguageModel {
     _ token: Int, _ state: RunState, _ plan: AttentionPlan, observer: (any ForwardObserver)? = nil
   ) {
     precondition(state.room > 0, "the context of \(config.context) tokens is full")
+    state.begin(plan, rows: 1)
     state.counter.reset()
     state.team.run { step(token, state, plan, observer) }
   }
@@ -152,7 +153,7 @@ extension LanguageModel {
             index, at + slot, visible: row.visible[slot], skipped: row.skipped[slot])
         }
       } else {
-        attend(index, at..<at + size, keys, state, method)
+        attend(index, kv, keys, state, method)
       }
     }
   }
@@ -160,20 +161,20 @@ extension LanguageModel {
   /// The general way, for methods without a shortcut: one-row heads on this thread, because
   /// the team already shares out the KV heads.
   private func attend(
-    _ index: Int, _ heads: Range<Int>, _ keys: CachedKeys, _ state: RunState,
-    _ method: any EngineMethod
+    _ index: Int, _ kv: Int, _ keys: CachedKeys, _ state: RunState, _ method: any EngineMethod
   ) {
     let s = state.scratch, dim = config.headDim
+    let heads = kv * config.groupSize..<(kv + 1) * config.groupSize
     let group = HeadGroup(
       heads.map { head in
         let row = UnsafeBufferPointer(start: s.query + head * dim, count: dim)
         return Head(query: Tensor(Array(row), shape: [1, dim]), cached: keys)
       })
-    var context = AttentionState(threads: .callerOnly, precision: .float)
     var trace = Trace()
-    guard let outputs = method.attend(group, state: &context, trace: &trace) else {
-      preconditionFailure("a method gave up in the middle of a token")
-    }
+    guard
+      let outputs = state.attend(
+        method, group, layer: index, kv: kv, threads: .callerOnly, &trace)
+    else { preconditionFailure("a method gave up in the middle of a token") }
     for (output, head) in zip(outputs, heads) {
       (s.normed + head * dim).update(from: output, count: dim)
     }

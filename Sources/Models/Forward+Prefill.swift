@@ -32,6 +32,7 @@ extension LanguageModel {
   ) -> Bool {
     precondition(tokens.count <= state.room, "\(tokens.count) tokens for \(state.room) positions")
     let all = Array(tokens)
+    if !all.isEmpty { state.begin(plan, rows: all.count) }
     state.counter.reset()
     for layer in state.caches { for cache in layer { cache.reserve(state.count + all.count) } }
     let most = Self.block(of: plan.prefill.rowsTogether)
@@ -70,6 +71,8 @@ private final class BlockPass: @unchecked Sendable {
   let rows: Int
   /// Position of the block's first token.
   let start: Int
+  /// What was remembered before it, `[layers][kvHeads][heads]`.
+  let past: [[[any RowMemory]]]
   /// `[rows][...]`, each leading dimension a multiple of 16.
   let x, normed, mixed, query, key, value, gate, up: Rows
   /// `[rows][half]` used; taken as wide as a head.
@@ -86,6 +89,7 @@ private final class BlockPass: @unchecked Sendable {
     (self.observer, self.threads, self.isCancelled) = (observer, threads, isCancelled)
     rows = tokens.count
     start = state.count
+    past = state.remembered
     let config = model.config
     let queries = config.heads * config.headDim, keys = config.kvHeads * config.headDim
     x = Rows(rows, config.width)
@@ -156,8 +160,9 @@ private final class BlockPass: @unchecked Sendable {
     rows.withRows { observer.residual(source, positions, $0) }
   }
 
-  /// Takes the block's keys out of the first layers again.
+  /// Takes the block's keys out of the first layers again, and its rows out of what is remembered.
   private func forget(_ layers: Int) -> Bool {
+    state.restore(past)
     for layer in state.caches.prefix(layers) { for cache in layer { cache.truncate(start) } }
     return false
   }
@@ -197,9 +202,10 @@ private final class BlockPass: @unchecked Sendable {
       let heads = (kv * size..<(kv + 1) * size).map { head in
         Head(query: query.columns(head * dim..<(head + 1) * dim), cached: cached, offset: start)
       }
-      var context = AttentionState(threads: threads, precision: .float)
       var trace = Trace()
-      guard let outputs = plan.prefill.attend(HeadGroup(heads), state: &context, trace: &trace)
+      guard
+        let outputs = state.attend(
+          plan.prefill, HeadGroup(heads), layer: index, kv: kv, threads: threads, &trace)
       else { return false }
       for (slot, output) in outputs.enumerated() {
         let at = (kv * size + slot) * dim

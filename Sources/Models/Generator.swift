@@ -39,8 +39,8 @@ public final class Generator {
   public let state: RunState
   /// The same for dense attention, when one runs beside.
   public private(set) var shadow: RunState?
-  /// Which methods attend from the next pass on; what is in the cache stays.
-  public var plan: AttentionPlan
+  /// Which methods attend; `attend` changes it.
+  public private(set) var plan: AttentionPlan
   /// How the next token is chosen; may change at any time, since it has no memory.
   public var sampler: Sampler
   /// Looks at every pass of `state`, not of the shadow.
@@ -61,12 +61,24 @@ public final class Generator {
   }
 
   /// A generator of its own that has seen the first `count` tokens of another. Caches are
-  /// copied; the logits are unknown until it is fed something.
-  public init(branching other: Generator, at count: Int, plan: AttentionPlan) {
+  /// copied; the logits are unknown until it is fed something. A method that remembers rows has them
+  /// replayed over `record`, the queries of the other; throws `ModelError` when they are not there.
+  public init(
+    branching other: Generator, at count: Int, plan: AttentionPlan, record: QueryRecord? = nil
+  ) throws {
     (model, self.plan, sampler, dense) = (other.model, plan, other.sampler, other.dense)
     threads = other.threads
     state = RunState(copying: other.state, count: count)
     shadow = other.shadow.map { RunState(copying: $0, count: count) }
+    try state.replay(plan, record, threads: threads)
+  }
+
+  /// Another plan from the next pass on; what is in the cache stays. A method that remembers rows
+  /// has them replayed over `record`, the queries of this run. Throws `ModelError` when they are not
+  /// there; the old plan stays then.
+  public func attend(_ plan: AttentionPlan, record: QueryRecord? = nil) throws {
+    try state.replay(plan, record, threads: threads)
+    self.plan = plan
   }
 
   /// Positions left before the model's limit.

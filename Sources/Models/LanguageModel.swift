@@ -77,10 +77,16 @@ public struct AttentionPlan: Sendable {
   public let prefill: any EngineMethod
   /// For one token after another.
   public let decode: any EngineMethod
+  /// Either remembers rows: what a run's state then carries is the memory of `prefill`.
+  let isRemembering: Bool
 
-  /// A plan of two methods, or of one given twice.
+  /// A plan of two methods, or of one given twice. Traps when only one of them remembers rows: the
+  /// other would leave a gap.
   public init(prefill: any EngineMethod, decode: any EngineMethod) {
     (self.prefill, self.decode) = (prefill, decode)
+    isRemembering = decode.memory(prompt: 1) != nil
+    precondition(
+      (prefill.memory(prompt: 1) != nil) == isRemembering, "both remember rows, or neither does")
   }
 }
 
@@ -126,6 +132,10 @@ public final class RunState {
   let scratch: DecodeScratch
   /// Threads that decode loops run on; branches share it.
   public let team: Team
+  /// Tokens that were fed first and together; 0 before.
+  public internal(set) var promptTokens = 0
+  /// What the method in force remembers, `[layers][kvHeads]`; empty when it remembers nothing.
+  var memories: [[GroupMemory]] = []
 
   /// An empty state: buffers of one token now, caches as tokens come.
   public init(_ model: LanguageModel, threads: ComputeThreads = .shared) {
@@ -145,6 +155,7 @@ public final class RunState {
     model = other.model
     caches = other.caches.map { layer in layer.map { KeyCache(copying: $0, count: count) } }
     tokens = Array(other.tokens.prefix(count))
+    promptTokens = other.promptTokens
     scratch = DecodeScratch(other.model.config)
     counter = BlockCounter(other.model.config)
     team = other.team

@@ -148,7 +148,7 @@ struct ForwardTests {
         trunk.feed(choice.token)
       }
       let fork = Self.tokens.count + 4
-      let branch = Generator(branching: trunk, at: fork - 1, plan: Self.dense)
+      let branch = try Generator(branching: trunk, at: fork - 1, plan: Self.dense)
       branch.feed(said[3])
       for expected in said[4...] {
         let choice = branch.choose()!

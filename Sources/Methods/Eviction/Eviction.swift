@@ -10,61 +10,91 @@ import Attention
 /// Q and K; what it would have computed in later layers is not known from a dump.
 struct Eviction {
   /// Whom the cache loses next, of the living; `protected` ones stay.
-  protocol Policy {
+  protocol Policy: Sendable {
     /// It decides by what queries look at; without, no row of the pattern is computed.
     static var wantsWeights: Bool { get }
+    /// Keys come in, in their order. Throws `Missing` where the head has none.
+    mutating func meet(_ keys: Range<Int>, of head: Head) throws
     /// Sees the weights `[living]` of a query on the living, which are ascending keys.
     mutating func see(_ living: [Int], _ weights: [Double])
     /// The index into `living` of who goes, among the first `open` of them.
     mutating func victim(_ living: [Int], open: Int) -> Int
   }
 
-  /// Keys that the cache holds.
-  let size: Int
-  /// The last so many keys that are never evicted.
-  let recent: Int
+  /// A cache on its way through the rows: who lives, and what the policy knows of them. Memory: the
+  /// living and the policy, whatever the length of the text.
+  struct Cache<P: Policy>: RowMemory {
+    /// Keys that the cache holds.
+    let size: Int
+    /// The last so many keys that are never evicted.
+    let recent: Int
+    /// Grows with the keys that it meets.
+    private(set) var policy: P
+    /// Ascending keys, and the first that did not come yet.
+    private var living: [Int] = []
+    private var next = 0
 
-  /// The kept rows. Throws `Missing` for long heads, `CancellationError`. Cost: `size` steps a row,
-  /// and the pattern where the policy wants weights.
-  func replay<P: Policy>(_ head: Head, _ policy: inout P, _ run: MethodRun) throws -> KeyRanges {
-    try RowPicks.checkLength(head)
-    var living: [Int] = [], next = 0, rows: [[Range<Int>]] = []
-    func step(_ row: Int, _ weights: ([Int]) -> [Double]) {
-      let limit = head.visibility.limit(row: row)
+    /// An empty cache.
+    init(size: Int, recent: Int, _ policy: P) {
+      (self.size, self.recent, self.policy) = (size, recent, policy)
+    }
+
+    /// What was alive when each row attended. Throws `Missing`, `CancellationError`. Cost: `size`
+    /// steps a row, and the pattern where the policy wants weights.
+    mutating func take(_ head: Head, _ run: MethodRun) throws -> KeptSet {
+      var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+      set.keep(try rows(head, run))
+      return set
+    }
+
+    /// The same as runs of keys.
+    mutating func rows(_ head: Head, _ run: MethodRun) throws -> KeyRanges {
+      let last = head.queries > 0 ? head.visibility.limit(row: head.queries - 1) : 0
+      try policy.meet(min(next, last)..<last, of: head)
+      var rows: [[Range<Int>]] = []
+      rows.reserveCapacity(head.queries)
+      let pattern = run.pattern(head)
+      for start in stride(from: 0, to: head.queries, by: 64) {
+        try run.checkCancellation()
+        let part = start..<min(start + 64, head.queries)
+        guard P.wantsWeights else {
+          for row in part { rows.append(step(head.visibility.limit(row: row)) { _ in [] }) }
+          continue
+        }
+        pattern.withRows(part) { row, p, _ in
+          rows.append(
+            step(head.visibility.limit(row: row)) { living in
+              let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
+              return living.map { mass > 0 ? Double(p[$0]) / mass : 0 }
+            })
+        }
+      }
+      return KeyRanges(rows)
+    }
+
+    /// One query that sees the keys below `limit`: who is alive for it, before any of them goes.
+    private mutating func step(_ limit: Int, _ weights: ([Int]) -> [Double]) -> [Range<Int>] {
       living += next..<max(next, limit)
       next = max(next, limit)
       policy.see(living, weights(living))
-      rows.append(TopPicks.runs(living))
+      let alive = TopPicks.runs(living)
       while living.count > size {
         let open = living.firstIndex { $0 >= next - recent } ?? living.count
         // Where the protected ones alone are too many, the oldest of them goes.
         living.remove(at: open == 0 ? 0 : policy.victim(living, open: open))
       }
+      return alive
     }
-    let pattern = run.pattern(head)
-    for start in stride(from: 0, to: head.queries, by: 64) {
-      try run.checkCancellation()
-      let part = start..<min(start + 64, head.queries)
-      guard P.wantsWeights else {
-        for row in part { step(row) { _ in [] } }
-        continue
-      }
-      pattern.withRows(part) { row, p, _ in
-        step(row) { living in
-          let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
-          return living.map { mass > 0 ? Double(p[$0]) / mass : 0 }
-        }
-      }
-    }
-    return KeyRanges(rows)
   }
 
   /// The kept set, and what the policies report alike: living keys by query, rows lived by key, and
   /// how many of the first four keys are alive at the end.
-  func keep(
-    _ head: Head, _ policy: inout some Policy, _ run: MethodRun, _ aside: inout Aside
+  /// Throws `Missing` for long heads, `CancellationError`.
+  static func keep(
+    _ head: Head, _ cache: inout Cache<some Policy>, _ run: MethodRun, _ aside: inout Aside
   ) throws -> KeptSet {
-    let ranges = try replay(head, &policy, run)
+    try RowPicks.checkLength(head)
+    let ranges = try cache.rows(head, run)
     var lived = [Float](repeating: 0, count: head.keys), alive: [Float] = []
     for row in 0..<head.queries {
       let runs = ranges.runs(row: row)
@@ -93,10 +123,16 @@ struct Eviction {
   static let dense: Knobs = ["cache": .number(Double(1 << 30))]
 
   /// The size in force, which the note names. Sizes are scaled from 16k tokens.
-  static func size(_ knobs: CheckedKnobs, _ head: Head, _ aside: inout Aside) -> Int {
-    let budget = Budget(knobs, of: ["cache"], keys: head.keys, reference: 16 * 1024)
+  static func size(_ knobs: CheckedKnobs, keys: Int, _ aside: inout Aside) -> Int {
+    let budget = Budget(knobs, of: ["cache"], keys: keys, reference: 16 * 1024)
     let size = budget.tokens(knobs[knob])
     budget.note(["cache": size], &aside)
     return size
+  }
+
+  /// The same for a run that begins with so many tokens; it has nobody to tell.
+  static func size(_ knobs: CheckedKnobs, prompt: Int) -> Int {
+    var aside = Aside()
+    return size(knobs, keys: prompt, &aside)
   }
 }

@@ -27,22 +27,38 @@ public struct H2O: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside)
-    var policy = Gathered(keys: head.keys)
-    let recent = Int((Double(size) * knobs[Self.recent]).rounded())
-    let set = try Eviction(size: size, recent: recent).keep(head, &policy, run, &aside)
+    var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
+    let set = try Eviction.keep(head, &cache, run, &aside)
     aside.findings.series(
-      "gathered", Axis(.key, head.keys), policy.sums.map(Float.init), .none,
+      "gathered", Axis(.key, head.keys), cache.policy.sums(head.keys), .none,
       title: "attention a key gathered")
     return set
+  }
+
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    cache(Eviction.size(knobs, prompt: prompt))
+  }
+
+  /// An empty cache of so many keys.
+  private func cache(_ size: Int) -> Eviction.Cache<Gathered> {
+    let recent = Int((Double(size) * knobs[Self.recent]).rounded())
+    return Eviction.Cache(size: size, recent: recent, Gathered())
   }
 
   /// Sums of weights by key.
   private struct Gathered: Eviction.Policy {
     static let wantsWeights = true
-    var sums: [Double]
+    /// `[keys]`, of those that came.
+    private var sums: [Double] = []
 
-    init(keys: Int) { sums = [Double](repeating: 0, count: keys) }
+    /// `[keys]`, 0 for those that no row sees.
+    func sums(_ keys: Int) -> [Float] {
+      sums.map(Float.init) + [Float](repeating: 0, count: keys - sums.count)
+    }
+
+    mutating func meet(_ keys: Range<Int>, of head: Head) {
+      sums += repeatElement(0, count: keys.count)
+    }
 
     mutating func see(_ living: [Int], _ weights: [Double]) {
       for (key, weight) in zip(living, weights) { sums[key] += weight }

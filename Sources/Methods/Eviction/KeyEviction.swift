@@ -27,16 +27,29 @@ public struct KeyNorm: ReplayedMask {
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
-    let size = Eviction.size(knobs, head, &aside)
-    var policy = Longest(norms: KeyVectors(key).norms)
+    var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
     aside.findings.series(
-      "norm", Axis(.key, head.keys), policy.norms.map(Float.init), .none, title: "length of a key")
-    return try Eviction(size: size, recent: knobs[Self.recent]).keep(head, &policy, run, &aside)
+      "norm", Axis(.key, head.keys), KeyVectors(key).norms.map(Float.init), .none,
+      title: "length of a key")
+    return try Eviction.keep(head, &cache, run, &aside)
+  }
+
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    cache(Eviction.size(knobs, prompt: prompt))
+  }
+
+  /// An empty cache of so many keys.
+  private func cache(_ size: Int) -> Eviction.Cache<Longest> {
+    Eviction.Cache(size: size, recent: knobs[Self.recent], Longest())
   }
 
   private struct Longest: Eviction.Policy {
     static let wantsWeights = false
-    let norms: [Double]
+    private var norms: [Double] = []
+
+    mutating func meet(_ keys: Range<Int>, of head: Head) throws {
+      norms += try KeyVectors(keys, of: head).norms
+    }
 
     func see(_ living: [Int], _ weights: [Double]) {}
 
@@ -70,22 +83,29 @@ public struct KeyDiff: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
-    let size = Eviction.size(knobs, head, &aside)
-    var policy = Likeness(units: KeyVectors(key).units)
-    return try Eviction(size: size, recent: knobs[Self.recent]).keep(head, &policy, run, &aside)
+    var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
+    return try Eviction.keep(head, &cache, run, &aside)
+  }
+
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    cache(Eviction.size(knobs, prompt: prompt))
+  }
+
+  /// An empty cache of so many keys.
+  private func cache(_ size: Int) -> Eviction.Cache<Likeness> {
+    Eviction.Cache(size: size, recent: knobs[Self.recent], Likeness())
   }
 
   /// The anchor follows the living: sums of their unit vectors.
   private struct Likeness: Eviction.Policy {
     static let wantsWeights = false
-    let units: [[Double]]
-    private var sum: [Double]
+    private var units: [[Double]] = []
+    private var sum: [Double] = []
     private var last = -1
 
-    init(units: [[Double]]) {
-      self.units = units
-      sum = [Double](repeating: 0, count: units.first?.count ?? 0)
+    mutating func meet(_ keys: Range<Int>, of head: Head) throws {
+      units += try KeyVectors(keys, of: head).units
+      if sum.isEmpty { sum = [Double](repeating: 0, count: head.dim) }
     }
 
     mutating func see(_ living: [Int], _ weights: [Double]) {
@@ -120,6 +140,12 @@ struct KeyVectors {
     rows = (0..<key.shape[0]).map { row in
       values[row * dim..<(row + 1) * dim].map(Double.init)
     }
+  }
+
+  /// Some keys of a head. Throws `Missing` for stored maps.
+  init(_ keys: Range<Int>, of head: Head) throws {
+    guard let rows = head.keyRows(keys) else { throw Missing(.queryKey) }
+    self.init(rows)
   }
 
   /// `[keys]`

@@ -36,36 +36,92 @@ public struct SnapKV: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside)
+    let size = Eviction.size(knobs, keys: head.keys, &aside)
     let wanted = knobs[Self.prompt] > 0 ? knobs[Self.prompt] : head.keys / 2
     let prompt = min(max(wanted, 1), head.keys)
     // Rows of the prompt; a head that begins behind it has none, and votes with its first rows.
     let rows = min(max(prompt - head.visibility.offset, 1), head.queries)
     let window = min(knobs[Self.window], rows, size)
-    var votes = [Double](repeating: 0, count: prompt)
-    let pattern = run.pattern(head)
-    pattern.withRows(rows - window..<rows) { _, p, _ in
-      for key in 0..<prompt { votes[key] += Double(p[key]) }
-    }
-    try run.checkCancellation()
-    let first = max(0, prompt - window), reach = knobs[Self.kernel] / 2
-    let pooled = (0..<first).map { key in
-      votes[max(0, key - reach)..<min(first, key + reach + 1)].max() ?? 0
-    }
-    let chosen = Shapes.top(max(0, size - window), of: pooled)
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    for key in chosen { set.columns[key] = 1 }
-    set.keep(columns: first..<head.keys)
-    set.keep(KeyRanges([[Range<Int>]](repeating: [0..<head.keys], count: rows)))
+    var ballot = Ballot(
+      prompt: prompt, window: window, size: size, kernel: knobs[Self.kernel],
+      dense: head.visibility.offset + rows)
+    let set = try ballot.take(head, run)
     aside.selection = window * prompt
     aside.findings.series(
-      "votes", Axis(.key, prompt), votes.map(Float.init), .none, title: "votes for a key")
+      "votes", Axis(.key, prompt), ballot.votes.map(Float.init), .none, title: "votes for a key")
     if run.wantsNumbers {
       aside.findings.number(
         "answer_recall", try recall(set, head, rows..<head.queries, run), .share,
         title: "recall after the prompt")
     }
     return set
+  }
+
+  /// A run knows where its prompt ends: there, unless `prompt` says otherwise.
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    let end = knobs[Self.prompt] > 0 ? knobs[Self.prompt] : max(prompt, 1)
+    let size = Eviction.size(knobs, prompt: prompt)
+    return Ballot(
+      prompt: end, window: min(knobs[Self.window], end, size), size: size,
+      kernel: knobs[Self.kernel], dense: end)
+  }
+
+  /// The vote on its way: nobody has voted, then the last rows of the prompt have, then it is
+  /// decided.
+  private struct Ballot: RowMemory {
+    /// Tokens of the prompt.
+    let prompt: Int
+    /// Rows that vote, and keys before the answer that stay in any case.
+    let window: Int
+    /// Keys that the cache holds.
+    let size: Int
+    /// Neighbours that votes are pooled over.
+    let kernel: Int
+    /// Positions below it see everything; the last `window` of them vote.
+    let dense: Int
+    /// `[prompt]`, sums of weights.
+    private(set) var votes: [Double]
+    /// Chosen keys, once all have voted.
+    private var chosen: [Int]?
+
+    /// Nobody has voted.
+    init(prompt: Int, window: Int, size: Int, kernel: Int, dense: Int) {
+      (self.prompt, self.window, self.size) = (prompt, window, size)
+      (self.kernel, self.dense) = (kernel, dense)
+      votes = [Double](repeating: 0, count: prompt)
+    }
+
+    /// Rows before the end of the prompt see all, the others what was chosen. Throws
+    /// `CancellationError`.
+    mutating func take(_ head: Head, _ run: MethodRun) throws -> KeptSet {
+      let offset = head.visibility.offset
+      let rows = min(max(dense - offset, 0), head.queries)
+      let voters = min(max(dense - window - offset, 0), rows)..<rows
+      if !voters.isEmpty {
+        run.pattern(head).withRows(voters) { _, p, _ in
+          for key in 0..<min(prompt, p.count) { votes[key] += Double(p[key]) }
+        }
+      }
+      try run.checkCancellation()
+      var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+      if offset + head.queries >= dense {
+        let chosen = chosen ?? choose()
+        self.chosen = chosen
+        for key in chosen { set.columns[key] = 1 }
+        set.keep(columns: max(0, prompt - window)..<head.keys)
+      }
+      set.keep(KeyRanges([[Range<Int>]](repeating: [0..<head.keys], count: rows)))
+      return set
+    }
+
+    /// The keys before the window with the most votes.
+    private func choose() -> [Int] {
+      let first = max(0, prompt - window), reach = kernel / 2
+      let pooled = (0..<first).map { key in
+        votes[max(0, key - reach)..<min(first, key + reach + 1)].max() ?? 0
+      }
+      return Shapes.top(max(0, size - window), of: pooled)
+    }
   }
 
   /// Mean mass of rows on what is kept, of long heads of a sample; nil where there are none.

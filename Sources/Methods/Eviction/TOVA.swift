@@ -24,15 +24,21 @@ public struct TOVA: ReplayedMask {
   }
 
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    let size = Eviction.size(knobs, head, &aside)
-    var policy = Newest()
-    return try Eviction(size: size, recent: 0).keep(head, &policy, run, &aside)
+    let size = Eviction.size(knobs, keys: head.keys, &aside)
+    var cache = Eviction.Cache(size: size, recent: 0, Newest())
+    return try Eviction.keep(head, &cache, run, &aside)
+  }
+
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    Eviction.Cache(size: Eviction.size(knobs, prompt: prompt), recent: 0, Newest())
   }
 
   /// The weights of the newest row, which lose an entry with every victim.
   private struct Newest: Eviction.Policy {
     static let wantsWeights = true
     var weights: [Double] = []
+
+    func meet(_ keys: Range<Int>, of head: Head) {}
 
     mutating func see(_ living: [Int], _ weights: [Double]) { self.weights = weights }
 

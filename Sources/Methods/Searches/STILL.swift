@@ -63,6 +63,38 @@ public struct STILL: ReplayedMask {
     aside.findings.number(
       "salient_share", Double(salient.reduce(0) { $0 + $1.count }) / Double(max(head.keys, 1)),
       .share, title: "salient tokens")
+    let set = Self.set(head, salient, size)
+    if run.wantsNumbers { try report(head, saliency, size, run, &aside) }
+    return set
+  }
+
+  /// What each token said of itself is remembered; chunks are as long as the prompt makes them.
+  public func memory(prompt: Int) -> (any RowMemory)? {
+    let budget = Budget(knobs, of: ["window", "chunk"], keys: prompt, reference: 1024)
+    return Tokens(
+      method: self, size: budget.block(knobs[Self.chunk]),
+      window: budget.block(knobs[Self.window]))
+  }
+
+  /// Saliencies of the tokens so far.
+  private struct Tokens: RowMemory {
+    let method: STILL
+    let size: Int
+    let window: Int
+    var saliency: [Double] = []
+
+    mutating func take(_ head: Head, _ run: MethodRun) throws -> KeptSet {
+      guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
+      // Of the rows that are there; those before have said theirs.
+      let new = try STILL.saliency(
+        head, query.floats(), key.floats(), window: window, method.knobs[STILL.variant], run)
+      saliency += new[min(saliency.count, new.count)...]
+      return STILL.set(head, method.chosen(saliency, size), size)
+    }
+  }
+
+  /// Salient tokens everywhere, and the chunks at a query and before it.
+  private static func set(_ head: Head, _ salient: [[Int]], _ size: Int) -> KeptSet {
     let rows = (0..<head.queries).map { row -> [Range<Int>] in
       let at = min(max(head.visibility.position(row: row), 0), head.keys - 1) / size
       let near = max(0, (at - 1) * size)..<min(head.keys, (at + 2) * size)
@@ -71,7 +103,6 @@ public struct STILL: ReplayedMask {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
     for key in salient.joined() { set.columns[key] = 1 }
     set.keep(KeyRanges(rows))
-    if run.wantsNumbers { try report(head, saliency, size, run, &aside) }
     return set
   }
 
