@@ -62,8 +62,9 @@ extension RunState {
     let fresh = fresh(plan), caches = caches.map { $0.map(\.snapshot) }
     threads.forEach(0..<config.layers * config.kvHeads, isCancelled: { false }) { item in
       let layer = item / config.kvHeads, kv = item % config.kvHeads
-      let memory = fresh[layer][kv], run = MethodRun(
-        threads: .callerOnly, precision: .float, wantsNumbers: false, isCancelled: { false })
+      let memory = fresh[layer][kv],
+        run = MethodRun(
+          threads: .callerOnly, precision: .float, wantsNumbers: false, isCancelled: { false })
       for slot in memory.heads.indices {
         let head = kv * config.groupSize + slot
         guard let query = record.tensor(LayerIndex(layer), head: head, 0..<count) else { continue }

@@ -37,11 +37,9 @@ private final class Desk: StepSink {
 
   let told: Mutex<Told>
 
-  init(startsPaused: Bool) {
+  init(startsPaused: Bool, _ choice: AttentionChoice = RunControlTests.dense) {
     told = Mutex(
-      Told(
-        control: RunControl(
-          attention: RunControlTests.dense, layers: 2, startsPaused: startsPaused)))
+      Told(control: RunControl(attention: choice, layers: 2, startsPaused: startsPaused)))
   }
 
   var now: Told { told.withLock { $0 } }
@@ -142,6 +140,37 @@ private final class Desk: StepSink {
       desk.send(.run)
       try await desk.drive(loop)
       #expect(desk.now.control.phase == .ended("30 tokens, as asked"))
+    }
+  }
+
+  /// A cache that evicts: every step is compared, a branch from an earlier frame knows who was alive
+  /// there, and another method can come in and go.
+  @Test func masksThatRememberStepBackAndBranch() async throws {
+    try await SmallModel.with { model in
+      var choice = RunControlTests.dense
+      choice.method = try MethodSetting(parsing: "h2o:cache=8")
+      let loop = try EngineLoop(
+        model, prompt: SmallModel.prompt, RunOptions(attention: choice, hasShadow: true))
+      let desk = Desk(startsPaused: true, choice)
+      try await desk.drive(loop)
+      desk.send(.step(12))
+      try await desk.drive(loop)
+      let trunk = desk.now.taken.map(\.step)
+      #expect(trunk.count == 12 && trunk.allSatisfy { $0.divergence != nil })
+      #expect(trunk.contains { $0.divergence! > 0 })
+      desk.send(.branch(from: Frame(branch: 0, tokens: 26), choice))
+      try await desk.drive(loop)
+      let branch = desk.now.taken.dropFirst(12).map(\.step)
+      #expect(branch.first?.position == 25)
+      #expect(branch.prefix(7).map(\.token) == trunk.dropFirst(5).map(\.token))
+      #expect(branch.prefix(7).map(\.divergence) == trunk.dropFirst(5).map(\.divergence))
+      let before = desk.now.taken.count
+      desk.send(.attend(RunControlTests.dense), .step(1))
+      try await desk.drive(loop)
+      desk.send(.attend(choice), .step(1))
+      try await desk.drive(loop)
+      #expect(desk.now.taken.count == before + 2 && desk.now.said.isEmpty, "\(desk.now.said)")
+      #expect(desk.now.taken.last?.step.attention == choice.description)
     }
   }
 

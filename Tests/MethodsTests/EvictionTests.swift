@@ -111,8 +111,6 @@ import Testing
 
   /// What cannot decide rows as they come is not handed to an engine, and says why.
   @Test(arguments: [
-    ("h2o", "rows before"), ("tova", "rows before"), ("key-norm", "rows before"),
-    ("keydiff", "rows before"), ("snapkv", "rows before"), ("still", "rows before"),
     ("duoattention", "all rows of a head"), ("sale", "means over all tokens"),
     ("tri-shape", "last rows"), ("xattention", "groups of queries"),
     ("natten:plane=grid", "grid of an image"), ("lucid", "describes attention"),
