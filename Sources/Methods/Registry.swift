@@ -37,6 +37,7 @@ public struct Registry: Sendable {
     AShape.self,
     VerticalSlash.self,
     BlockSparse.self,
+    PatternSearch.self,
     SlidingWindow.self,
     SinkWindow.self,
     TriShape.self,

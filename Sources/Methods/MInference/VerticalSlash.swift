@@ -19,7 +19,7 @@ public import Attention
 /// makes it longer by a whole block, so that more is covered than the union of the runs. It is
 /// defined for causal heads; others keep the entries.
 ///
-/// Not computed: the offline search that deals shapes to heads.
+/// The offline search that deals shapes to heads is `PatternSearch`.
 ///
 /// A column that nobody of the last 64 queries looks at is missed: that is the method, not a fault.
 ///
@@ -111,11 +111,11 @@ public struct VerticalSlash: MaskMethod {
       "origin", OriginField(head, set), .labels(["none", "vertical", "slash", "both"]),
       title: "chosen by")
     guard knobs[Self.level] == .kernel, head.visibility.causal else { return set }
-    return cover(head, set, size: budget.block(knobs[Self.block]))
+    return Self.cover(head, set, size: budget.block(knobs[Self.block]))
   }
 
   /// What the kernel computes of a set of columns and diagonals, in tiles of `size`.
-  private func cover(_ head: Head, _ set: KeptSet, size: Int) -> KeptSet {
+  static func cover(_ head: Head, _ set: KeptSet, size: Int) -> KeptSet {
     let offsets = set.offsets.reversed()
     let tiles = stride(from: 0, to: head.queries, by: size).map { row -> [Range<Int>] in
       let first = head.visibility.position(row: row)
