@@ -139,6 +139,7 @@ import Testing
   func softPAG(_ input: PackTests.Case) throws {
     let subject = Subject(input.head), dense = input.dense
     let value = try #require(input.head.value)
+    let values = (0..<input.keys).map { value[$0].floats().map(Double.init) }
     for u in [0.0, 0.5, 1.0] {
       let found = try Self.examine("softpag:u=\(u),w=0", subject)
       let map = try ReweightingTests.rows(found, "map")
@@ -154,15 +155,16 @@ import Testing
       #expect(abs(try Self.number(found, "diagonal_after") - ((1 - u) * trace + u)) < 1e-6)
       let out = try ReweightingTests.rows(found, "output")
       let guided = try ReweightingTests.rows(found, "guided")
-      let plain = (0..<input.queries).map { i in
-        (0..<8).map { x in
-          (0..<input.keys).reduce(0.0) { $0 + dense[i][$1] * Double(value[$1].floats()[x]) }
+      let plain = dense.map { weights in
+        let sums: [Double] = (0..<8).map { x in
+          zip(weights, values).reduce(0) { $0 + $1.0 * $1.1[x] }
         }
+        return sums
       }
       for i in 0..<input.queries {
-        let own = value[input.position(i)].floats()
+        let own = values[input.position(i)]
         for x in 0..<8 {
-          #expect(abs(out[i][x] - ((1 - u) * plain[i][x] + u * Double(own[x]))) < 1e-5)
+          #expect(abs(out[i][x] - ((1 - u) * plain[i][x] + u * own[x])) < 1e-5)
           #expect(abs(guided[i][x] - plain[i][x]) < 1e-5)
         }
       }

@@ -33,7 +33,8 @@ struct SinkAnatomy: Sendable {
     findings.number(
       "residual_mass", mean(\.residual), .share, title: "mass that is not on the key, mean")
     findings.series(
-      "residual", Axis(.query, parts.count), parts.map { $0.sees ? Float($0.residual) : .nan },
+      "residual_by_query", Axis(.query, parts.count),
+      parts.map { $0.sees ? Float($0.residual) : .nan },
       .share, title: "mass that is not on the key, by query")
     addNorms(&findings)
     findings.number(

@@ -16,7 +16,7 @@ import Tensors
 ///
 /// Findings: the fields `alphas` and `sinks` `[layers, heads]`, `without_sink` (column k removed,
 /// renormalised), `key_bias` and `sigmoid` (σ(S), not normalised) `[queries, keys]`, `output_k_bias`
-/// (column k with a value of 0); the series `importance` (α of every key), `residual` `[queries]`,
+/// (column k with a value of 0); the series `importance` (α of every key), `residual_by_query`,
 /// `key_norms`, `value_norms`; the curve `rate_by_epsilon`; numbers `sink_rate`, `alpha_k`,
 /// `alpha_whole`, `argmax_key` (from 1), `residual_mass`, `key_norm_ratio`, `value_norm_ratio` (to
 /// the mean of the others), `cosine` of queries with the key, `sink_logit`, `mean_logit` of the
