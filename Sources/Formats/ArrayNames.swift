@@ -7,7 +7,9 @@
 struct ArrayName {
   /// Roles, with every kind of map in one: `kind` is nil when the name does not tell pattern
   /// from scores.
-  enum Family { case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores }
+  enum Family {
+    case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores
+  }
 
   let family: Family
   /// The layer's number, if the name has one.

@@ -51,6 +51,8 @@ public struct Registry: Sendable {
     Quest.self,
     MoBA.self,
     DHSA.self,
+    NSA.self,
+    InfLLM.self,
     STILL.self,
     DuoAttention.self,
     SnapKV.self,
