@@ -12,6 +12,14 @@ public protocol MaskMethod: EngineMethod {
   /// What is kept of a head. What else there is to say (a search, a strip, dot products spent on
   /// deciding) goes into `aside`. Throws `Missing`, `CancellationError`.
   func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet
+  /// Rows that keep nothing are not computed by this method, rather than badly: the shared numbers
+  /// of rows run over the others, and the number of those left out is said.
+  static var leavesRowsOut: Bool { get }
+}
+
+extension MaskMethod {
+  /// Every row that sees a key counts.
+  public static var leavesRowsOut: Bool { false }
 }
 
 /// A mask that depends on the rows before: a cache that evicts, a vote at the end of a prompt.
@@ -60,7 +68,9 @@ extension MaskMethod {
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var run = run
     run.tokens = subject.tokens
-    return try MaskFindings.of(subject.head, run) { try keep(subject.head, run, &$0) }
+    return try MaskFindings.of(subject.head, run, leavesRowsOut: Self.leavesRowsOut) {
+      try keep(subject.head, run, &$0)
+    }
   }
 
   /// What every mask says of a set that is kept of a head, and what was put aside over it: for
@@ -68,7 +78,7 @@ extension MaskMethod {
   public func findings(
     of set: KeptSet, on head: Head, _ aside: Aside, _ run: MethodRun
   ) throws -> Findings {
-    try MaskFindings.of(head, run) {
+    try MaskFindings.of(head, run, leavesRowsOut: Self.leavesRowsOut) {
       $0 = aside
       return set
     }
@@ -101,15 +111,17 @@ extension MaskMethod {
 /// numbers.
 public enum MaskFindings {
   /// Of what `keep` keeps of a head, and what it says aside. Without `run.wantsNumbers` only the
-  /// field `kept` is there. Throws what `keep` throws, and `CancellationError`.
+  /// field `kept` is there. With `leavesRowsOut` rows that keep nothing are no part of the numbers.
+  /// Throws what `keep` throws, and `CancellationError`.
   public static func of(
-    _ head: Head, _ run: MethodRun, _ keep: (inout Aside) throws -> KeptSet
+    _ head: Head, _ run: MethodRun, leavesRowsOut: Bool = false,
+    _ keep: (inout Aside) throws -> KeptSet
   ) throws -> Findings {
     var aside = Aside(), findings = Findings()
     let set = try keep(&aside)
     findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
     guard run.wantsNumbers else { return findings }
-    let numbers = try MaskNumbers(head, set, run)
+    let numbers = try MaskNumbers(head, set, run, leavesRowsOut: leavesRowsOut)
     numbers.add(to: &findings)
     findings.number(
       "selection", Double(aside.selection) / Double(max(head.visibleEntries, 1)), .share,
@@ -118,7 +130,9 @@ public enum MaskFindings {
       "blocks", BlockField(numbers.mask, queries: head.queries, keys: head.keys),
       .labels(["computed", "skipped"]), title: "64x64 tiles")
     let tile = TileSpec(rows: MaskNumbers.tile, keys: MaskNumbers.tile)
-    try OutputNumbers.add(HeadGroup([head]), 0, tile, .kept([set]), run, to: &findings)
+    try OutputNumbers.add(
+      HeadGroup([head]), 0, tile, .kept([set]), leavesRowsOut: leavesRowsOut, run,
+      to: &findings)
     for finding in aside.findings.all { findings.add(finding) }
     for note in aside.findings.notes { findings.note(note) }
     return findings
@@ -150,10 +164,12 @@ public func attendByTiles(
 public enum OutputNumbers {
   /// Adds `error`, `error_max`, `error_cosine` and the field `output` `[queries, valueDim]` of one
   /// head of a group; without V the numbers are unknown. Of long heads some row tiles stand for
-  /// all. Throws `CancellationError`.
+  /// all. With `leavesRowsOut` rows of a kept set that keep nothing are no part of the numbers, and
+  /// NaN in `output`. Throws `CancellationError`.
   public static func add(
     _ group: HeadGroup, _ slot: Int, _ spec: TileSpec, _ selection: Selection,
-    screen: Screening = .none, _ run: MethodRun, to findings: inout Findings
+    screen: Screening = .none, leavesRowsOut: Bool = false, _ run: MethodRun,
+    to findings: inout Findings
   ) throws {
     let head = group.heads[slot]
     guard head.value != nil else {
@@ -166,12 +182,16 @@ public enum OutputNumbers {
       group, keysPerTile: spec.keys, withValues: true, precision: run.precision,
       threads: run.threads)
     guard
-      let dense = pass.forward(
+      var dense = pass.forward(
         spec, .blasst(lambda: 0), every: step, threads: run.threads, isCancelled: run.isCancelled),
-      let sparse = pass.forward(
+      var sparse = pass.forward(
         spec, selection, screen: screen, every: step, threads: run.threads,
         isCancelled: run.isCancelled)
     else { throw CancellationError() }
+    let empty = leavesRowsOut ? emptyRows(selection, slot, head, spec, every: step) : []
+    // Zeros on both sides add nothing to any of the three numbers.
+    fill(empty, of: &dense[slot].values, head.valueDim, with: 0)
+    fill(empty, of: &sparse[slot].values, head.valueDim, with: 0)
     let error = OutputError(
       dense: dense[slot].values, sparse: sparse[slot].values, sampled: step > 1 ? step : nil)
     findings.number("error", error.relativeL2, title: "output error, relative L2")
@@ -190,11 +210,29 @@ public enum OutputNumbers {
       findings.note("output error from one row tile in \(step)")
       return
     }
+    fill(empty, of: &sparse[slot].values, head.valueDim, with: .nan)
     findings.field(
       "output",
       WholeField(
         rows: Axis(.query, head.queries), columns: Axis(.channel, head.valueDim),
         values: sparse[slot].values), .signed)
+  }
+
+  /// Rows that keep nothing, by their place among the rows of computed tiles.
+  private static func emptyRows(
+    _ selection: Selection, _ slot: Int, _ head: Head, _ spec: TileSpec, every step: Int
+  ) -> [Int] {
+    guard case .kept(let sets) = selection else { return [] }
+    let tiles = (head.queries + spec.rows - 1) / spec.rows
+    let rows = stride(from: tiles - 1, through: 0, by: -step).reversed().flatMap {
+      $0 * spec.rows..<min(($0 + 1) * spec.rows, head.queries)
+    }
+    return rows.indices.filter { sets[slot].count([rows[$0]], head.visibility) == 0 }
+  }
+
+  /// Writes `value` into some rows of an output `[rows * dim]`.
+  private static func fill(_ rows: [Int], of output: inout [Float], _ dim: Int, with value: Float) {
+    for row in rows { for x in row * dim..<(row + 1) * dim { output[x] = value } }
   }
 
   /// Mean over rows of the cosine between two outputs `[rows * dim]`; rows of zeros are left out.

@@ -9,7 +9,8 @@ import Tensors
 /// worst row. KL(kept row || dense row) = -ln R, mean. oracle gap: recall of the best kept set of
 /// the same size in each row, minus R, mean. The kept row is renormalised. One sweep over the
 /// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many: a
-/// number of skipped tiles is then not known.
+/// number of skipped tiles is then not known. Where a method computes only some rows, those that keep
+/// nothing are left out of the row statistics and counted; densities stay over all rows.
 ///
 /// Example: `try MaskNumbers(head, set, MethodRun()).recallMean`. The catch: `recall` and `density`
 /// must be read together; keeping all gives recall 1.
@@ -37,9 +38,13 @@ public struct MaskNumbers: Sendable {
   public let visibleBlocks: Int
   /// Rows looked at; nil when all were.
   public let sampledRows: Int?
+  /// Rows, of those looked at, that keep nothing and are no part of the row statistics; nil when
+  /// every row that sees a key counts.
+  public let leftOut: Int?
 
-  /// Throws `CancellationError`. Cost: the pattern, and a selection in every row.
-  public init(_ head: Head, _ set: KeptSet, _ run: MethodRun) throws {
+  /// `leavesRowsOut` says that rows which keep nothing have no output. Throws
+  /// `CancellationError`. Cost: the pattern, and a selection in every row.
+  public init(_ head: Head, _ set: KeptSet, _ run: MethodRun, leavesRowsOut: Bool = false) throws {
     let rows = run.pattern(head)
     let tiles = (head.queries + Self.tile - 1) / Self.tile
     let step = run.sampling(head, tiles: tiles, rows: Self.tile)
@@ -48,7 +53,8 @@ public struct MaskNumbers: Sendable {
     run.threads.forEach(0..<chosen.count, isCancelled: run.isCancelled) { item in
       let first = chosen[item] * Self.tile
       parts.add(
-        chosen[item], MaskPart(rows, set, first..<min(first + Self.tile, head.queries)))
+        chosen[item],
+        MaskPart(rows, set, first..<min(first + Self.tile, head.queries), leavesRowsOut))
     }
     try run.checkCancellation()
     let all = parts.inOrder
@@ -77,6 +83,7 @@ public struct MaskNumbers: Sendable {
       return count + (max(seen, 0) + Self.tile - 1) / Self.tile
     }
     sampledRows = step > 1 ? sum.rows : nil
+    leftOut = leavesRowsOut ? sum.leftOut : nil
   }
 
   /// Adds them to findings, under the names that all masks share.
@@ -91,13 +98,23 @@ public struct MaskNumbers: Sendable {
     findings.number("recall_min", recallMin, .share, title: "recall, worst row")
     findings.number("kl", divergence, .nats, title: "KL from dense")
     findings.number("oracle_gap", oracleGap, .share, title: "oracle gap")
+    if let leftOut {
+      findings.number(
+        "rows_left_out", sampledRows == nil ? Double(leftOut) : nil, .count,
+        title: "rows without output")
+      if leftOut > 0 {
+        findings.note(
+          "rows that keep nothing have no output here: recall, KL, gap and error run over the others"
+        )
+      }
+    }
     if let sampledRows { findings.note("numbers from \(sampledRows) rows, evenly spread") }
   }
 }
 
 /// Sums over a tile of rows.
 private struct MaskPart: Sendable {
-  var kept = 0, visible = 0, rows = 0
+  var kept = 0, visible = 0, rows = 0, leftOut = 0
   var recall = 0.0, worst = 1.0, divergence = 0.0, gap = 0.0
   var verdicts: [Verdict] = []
 
@@ -105,8 +122,9 @@ private struct MaskPart: Sendable {
   init() {}
 
   /// Sums over `range`, the rows of one tile, in order. A row that sees nothing counts its visible
-  /// entries, none, and is left out of the means.
-  init(_ pattern: PatternRows, _ set: KeptSet, _ range: Range<Int>) {
+  /// entries, none, and is left out of the means; so is one that keeps nothing where
+  /// `leavesRowsOut` says that it has no output.
+  init(_ pattern: PatternRows, _ set: KeptSet, _ range: Range<Int>, _ leavesRowsOut: Bool) {
     let head = pattern.head, tile = MaskNumbers.tile
     let wide = (head.keys + tile - 1) / tile
     let seen = range.last.map { head.visibility.limit(row: $0) } ?? 0
@@ -119,6 +137,10 @@ private struct MaskPart: Sendable {
         visible += head.visibility.limit(row: row)
         kept += found.kept
         guard lse != -.infinity else { return }
+        guard found.kept > 0 || !leavesRowsOut else {
+          leftOut += 1
+          return
+        }
         rows += 1
         let mass = min(found.mass, 1)
         recall += mass
@@ -137,6 +159,7 @@ private struct MaskPart: Sendable {
     kept += other.kept
     visible += other.visible
     rows += other.rows
+    leftOut += other.leftOut
     recall += other.recall
     worst = min(worst, other.worst)
     divergence += other.divergence
