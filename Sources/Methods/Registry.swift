@@ -44,6 +44,7 @@ public struct Registry: Sendable {
     DilatedWindow.self,
     NATTEN.self,
     FlexPrefill.self,
+    HyperAttention.self,
     HiP.self,
     SALE.self,
     XAttention.self,
