@@ -55,6 +55,7 @@ public struct Registry: Sendable {
     NSA.self,
     InfLLM.self,
     STILL.self,
+    NATSL.self,
     DuoAttention.self,
     SnapKV.self,
     H2O.self,
