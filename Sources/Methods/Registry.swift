@@ -45,6 +45,7 @@ public struct Registry: Sendable {
     NATTEN.self,
     FlexPrefill.self,
     HyperAttention.self,
+    ZipVL.self,
     HiP.self,
     SALE.self,
     XAttention.self,

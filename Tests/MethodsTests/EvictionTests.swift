@@ -113,7 +113,9 @@ import Testing
   @Test(arguments: [
     ("duoattention", "all rows of a head"), ("sale", "means over all tokens"),
     ("tri-shape", "last rows"), ("xattention", "groups of queries"),
-    ("natten:plane=grid", "grid of an image"), ("lucid", "describes attention"),
+    ("hyper", "outside of its mask"), ("natsl-softmax", "rows that come later"),
+    ("zipvl", "last rows of a whole prompt"), ("natten:plane=grid", "grid of an image"),
+    ("lucid", "describes attention"),
   ]) func enginesAreNotHandedARow(_ setting: String, _ why: String) throws {
     let error = try #require(throws: KnobError.self) {
       _ = try Registry.standard.makeEngine(MethodSetting(parsing: setting))
