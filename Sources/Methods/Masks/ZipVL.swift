@@ -71,12 +71,12 @@ public struct ZipVL: MaskMethod {
     let choice = try self.choice(layer, run)
     aside.selection = choice.products
     let set = choice.set(head)
-    guard run.wantsNumbers else { return try findings(of: set, head, aside, run) }
+    guard run.wantsNumbers else { return try findings(of: set, on: head, aside, run) }
     addTokens(choice, head, &aside.findings)
     try addMasses(choice, head, run, &aside.findings)
     addImage(choice, subject.tokens, &aside.findings)
     try addLayers(choice, subject, run, &aside.findings)
-    return try findings(of: set, head, aside, run)
+    return try findings(of: set, on: head, aside, run)
   }
 
   private func choice(_ heads: [Head], isExact: Bool = true, _ run: MethodRun) throws
