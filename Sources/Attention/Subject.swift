@@ -27,13 +27,32 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case model = "a model that runs (--model)"
   /// The model's own parameters, not only what it computed.
   case weights = "weights of the model"
+  /// What a text-only model gave each token, `[tokens]`.
+  case probabilities = "token probabilities"
+  /// What each token cost the model that is trained, in nats, `[tokens]`.
+  case losses = "token losses"
+  /// Token texts in which a segment stands twice.
+  case repetition = "a segment that occurs twice"
 
   /// Where it comes from when a source has not got it: a clause without a full stop, or empty.
   var remedy: String {
     switch self {
     case .residuals: "capture --residuals"
     case .selection: "layers.N.selected [queries, chosen] beside Q and K, or a map"
+    case .probabilities: "token_probabilities in the file, or --model and --prompt"
+    case .losses: "token_losses in the file"
+    case .repetition: "token texts (--tokens FILE), or the knobs first, second and length"
     default: ""
+    }
+  }
+
+  /// The array of a file that holds it, for needs that are arrays of the whole file.
+  public var array: String? {
+    switch self {
+    case .residuals: "residuals"
+    case .probabilities: "token_probabilities"
+    case .losses: "token_losses"
+    default: nil
     }
   }
 }
@@ -204,6 +223,10 @@ public struct MethodRun: Sendable {
   public var isWhole = false
   /// What is known of the tokens of the subject, for methods that see a head alone.
   public var tokens = TokenFacts()
+  /// What was worked out before about the source; empty unless whoever asks keeps one.
+  public var memo = Memo()
+  /// The model behind the source, to be read again; nil where none runs.
+  public var model: (any ModelReader)?
   /// A table of the head that is there already, for a tile and a lambda; asked before one is
   /// computed.
   public var table: @Sendable (TileSpec, Double) throws -> BlockTable?
@@ -226,6 +249,12 @@ public struct MethodRun: Sendable {
     guard head.isLong, !isWhole else { return 1 }
     let wanted = max(1, (1 << 26) / max(head.keys * rows, 1))
     return max(1, tiles / wanted)
+  }
+
+  /// The model behind the source. Throws `Missing(.model)` where none runs.
+  public func reader() throws -> any ModelReader {
+    guard let model else { throw Missing(.model, hint: "report --model M --prompt TEXT") }
+    return model
   }
 
   /// Throws `CancellationError` once nobody waits for the result.

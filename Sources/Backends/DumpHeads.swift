@@ -61,8 +61,10 @@ public struct DumpHeads: Sendable {
       guard let chosen = arrays[.selected] else {
         throw Missing(
           need,
-          hint:
-            "no \(name).selected, nor topk_indices, selected_indices or indices of layer \(layers[layer])"
+          hint: """
+            no \(name).selected, nor topk_indices, selected_indices or indices of layer \
+            \(layers[layer])
+            """
         )
       }
       return chosen
@@ -72,7 +74,7 @@ public struct DumpHeads: Sendable {
       }
       return scores
     default:
-      guard let array = dump.extras[need.rawValue] else { throw Missing(need) }
+      guard let array = need.array.flatMap({ dump.extras[$0] }) else { throw Missing(need) }
       return array
     }
   }

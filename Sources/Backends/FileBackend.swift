@@ -21,13 +21,18 @@ public final class FileBackend: Backend {
   let store: FindingStore
   /// How far long answers are.
   public let moments: AsyncStream<Moment>
+  /// The model that the dump was taken from, where it still runs.
+  private let reader: (any ModelReader)?
+  /// What methods worked out once for every head: a file does not change.
+  private let memo = Memo()
 
   /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the
-  /// file's own texts.
+  /// file's own texts, and `reader` reads them again.
   public init(
     _ dump: Dump, tables: TableStore? = nil, facts: TokenFacts = TokenFacts(),
-    registry: Registry = .standard
+    reader: (any ModelReader)? = nil, registry: Registry = .standard
   ) {
+    self.reader = reader
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
@@ -39,6 +44,7 @@ public final class FileBackend: Backend {
     var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
     about.methods = registry.cards
     about.holds = Self.holds(dump, facts)
+    if reader != nil { about.holds.formUnion([.model, .probabilities]) }
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
     description = about
@@ -81,7 +87,7 @@ public final class FileBackend: Backend {
     if dump.kind == .qkv { holds.formUnion([.queryKey, .logits]) }
     if dump.kind == .scores { holds.insert(.logits) }
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
-    if dump.extras["residuals"] != nil { holds.insert(.residuals) }
+    holds.formUnion(Need.allCases.filter { $0.array.map { dump.extras[$0] != nil } ?? false })
     if dump.layers.contains(where: { $0.arrays[.selected] != nil }) { holds.insert(.selection) }
     if dump.layers.contains(where: { $0.arrays[.indexScores] != nil }) {
       holds.insert(.indexScores)
@@ -117,9 +123,11 @@ public final class FileBackend: Backend {
   /// got, or of which it holds masks alone.
   func place(_ id: HeadID, at frame: Frame) -> FindingStore.Place? {
     guard let head = heads.head(id.layer, id.head) else { return nil }
-    return FindingStore.Place(id: id, frame: frame, head: head) { [self] scope in
+    var place = FindingStore.Place(id: id, frame: frame, head: head) { [self] scope in
       try subject(id, scope)
     }
+    (place.reader, place.memo) = (reader, memo)
+    return place
   }
 
   /// A head in its surroundings. Throws `Missing` where the file has only a part of them.

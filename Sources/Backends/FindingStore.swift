@@ -66,6 +66,18 @@ final class FindingStore: Sendable {
     let head: Head
     /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
     let subject: @Sendable (Subject.Scope) throws -> Subject
+    /// The model behind the source, where one can be read again.
+    var reader: (any ModelReader)?
+    /// What holds for every head of the source at this frame.
+    var memo = Memo()
+
+    /// Of a source without a model.
+    init(
+      id: HeadID, frame: Frame, head: Head,
+      subject: @escaping @Sendable (Subject.Scope) throws -> Subject
+    ) {
+      (self.id, self.frame, self.head, self.subject) = (id, frame, head, subject)
+    }
 
     /// The voting group; nil where the source cannot give it whole.
     var group: (heads: HeadGroup, slot: Int)? {
@@ -187,6 +199,7 @@ final class FindingStore: Sendable {
       try wholeTable(question, place, spec, lambda)
     }
     run.isWhole = isWhole
+    (run.model, run.memo) = (place.reader, place.memo)
     // Keys that are packed already serve the rows, too.
     run.pattern = { [self] head in
       Self.isSame(head, place.head) ? pass(place)?.rows ?? PatternRows(head) : PatternRows(head)

@@ -22,6 +22,11 @@ public struct LayerArrays: Sendable {
   public let layer: Int
   /// By role; at least q and k, or one map.
   public var arrays: [ArrayRole: Tensor]
+
+  /// Nothing is checked.
+  public init(layer: Int, arrays: [ArrayRole: Tensor]) {
+    (self.layer, self.arrays) = (layer, arrays)
+  }
 }
 
 /// Something that was guessed, and the flag that overrides it.
@@ -111,8 +116,8 @@ public struct Dump: Sendable {
   public var onesAreKept: Bool
   /// In the order they were made.
   public var guesses: [Guess]
-  /// Arrays of the whole dump that some methods ask for, by the name of the need: `residuals`
-  /// `[sources, tokens, width]`.
+  /// Arrays of the whole dump that some methods ask for, by their names: `residuals`
+  /// `[sources, tokens, width]`, `token_probabilities` and `token_losses` `[tokens]`.
   public var extras: [String: Tensor] = [:]
   /// What was not done while reading, and why: sentences that no flag changes.
   public var remarks: [String] = []
@@ -127,4 +132,14 @@ public struct Dump: Sendable {
 
   /// Whether float32, as which everything is read, cannot hold every number of a type it has.
   public var isRounded: Bool { !elementTypes.allSatisfy(\.fitsFloat32) }
+}
+
+extension Dump {
+  /// What was not read from a file: Q, K and V `[heads, tokens, d]` that a model has just computed.
+  public init(of model: String?, path: String, layers: [LayerArrays], tokens: [String], ids: [Int])
+  {
+    self.init(
+      path: path, format: "model", kind: .qkv, layers: layers, model: model, tokens: tokens,
+      tokenIDs: ids, causal: true, onesAreKept: false, guesses: [])
+  }
 }

@@ -157,13 +157,20 @@ struct DumpReader {
 
   /// Arrays of the whole dump that some methods ask for.
   private func extras(_ archive: any TensorArchive) throws(FormatError) -> [String: Tensor] {
-    guard let entry = archive.entries.first(where: { $0.name == "residuals" }) else { return [:] }
-    guard entry.shape.rank == 3 else {
-      throw FormatError(
-        .mismatch, "residuals are [sources, tokens, width] and have shape \(entry.shape)",
-        file: path, place: "residuals")
+    let known = [
+      ("residuals", 3, "[sources, tokens, width]"), ("token_probabilities", 1, "[tokens]"),
+      ("token_losses", 1, "[tokens]"),
+    ]
+    var found: [String: Tensor] = [:]
+    for (name, rank, axes) in known {
+      guard let entry = archive.entries.first(where: { $0.name == name }) else { continue }
+      guard entry.shape.rank == rank else {
+        throw FormatError(
+          .mismatch, "\(name) are \(axes) and have shape \(entry.shape)", file: path, place: name)
+      }
+      found[name] = try archive.tensor(entry.name)
     }
-    return ["residuals": try archive.tensor(entry.name)]
+    return found
   }
 
   /// Q and K win over maps: everything else can be computed from them.

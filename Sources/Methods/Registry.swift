@@ -85,6 +85,8 @@ public struct Registry: Sendable {
     UNIP.self,
     LeanAttention.self,
     AttentionResiduals.self,
+    PRIOR.self,
+    LayerBoost.self,
   ])
 
   /// Tests add methods of their own; nothing is checked here.

@@ -1,4 +1,4 @@
-import Attention
+public import Attention
 import Kernels
 public import Tensors
 
@@ -19,14 +19,15 @@ extension LanguageModel {
   /// position's logits, in order.
   ///
   /// False when cancelled: whole blocks before that are in the state, the rest is not. Tokens
-  /// beyond the context are the caller's mistake.
+  /// beyond the context are the caller's mistake. `change` says what is not as the model has it.
   ///
   /// Example: `model.prefill(ids, state, plan)`. The catch: `everyLogit` multiplies the
   /// output matrix with every position, which for a small model is a good part of the pass.
   @discardableResult
   public func prefill(
     _ tokens: some Collection<Int>, _ state: RunState, _ plan: AttentionPlan,
-    observer: (any ForwardObserver)? = nil, threads: ComputeThreads = .shared,
+    change: ModelChange = ModelChange(), observer: (any ForwardObserver)? = nil,
+    threads: ComputeThreads = .shared,
     isCancelled: @escaping @Sendable () -> Bool = { false },
     everyLogit: ((_ position: Int, _ logits: UnsafeBufferPointer<Float>) -> Void)? = nil
   ) -> Bool {
@@ -42,6 +43,7 @@ extension LanguageModel {
       let size = min(most - state.count % most, all.count - done)
       let pass = BlockPass(
         self, state, Array(all[done..<done + size]), plan, observer, threads, isCancelled)
+      (pass.change, pass.length) = (change, state.count + all.count - done)
       let isLast = done + size == all.count
       guard pass.run() else { return false }
       if let everyLogit {
@@ -67,6 +69,10 @@ private final class BlockPass: @unchecked Sendable {
   let threads: ComputeThreads
   /// Asked before every layer, so that Esc answers within a fraction of a block.
   let isCancelled: @Sendable () -> Bool
+  /// What is not as the model has it.
+  var change = ModelChange()
+  /// Tokens of the whole text.
+  var length = 0
   /// Positions of this block; the last of a prompt may be short.
   let rows: Int
   /// Position of the block's first token.
@@ -138,7 +144,12 @@ private final class BlockPass: @unchecked Sendable {
       }
       query.withRows { observer?.queries(LayerIndex(index), positions, $0) }
       guard attend(index) else { return forget(index + 1) }
-      multiply([(layer.output, mixed, layer.outputBias)], normed)
+      if !change.isEmpty { replace(LayerNumber(index)) }
+      if change.skipped.contains(LayerNumber(index)) {
+        each { [self] r in mixed[r].update(repeating: 0, count: width) }
+      } else {
+        multiply([(layer.output, mixed, layer.outputBias)], normed)
+      }
       tell(mixed, source: 2 * index + 1)
       each { [self] r in as_add(model.isa, x[r], mixed[r], Int32(width)) }
 
@@ -220,6 +231,35 @@ private final class BlockPass: @unchecked Sendable {
       }
     }
     return true
+  }
+
+  /// Writes the outputs of heads that are not as the model has them over those in `normed`. Layers
+  /// are counted from 0, as the model counts them.
+  private func replace(_ layer: LayerNumber) {
+    let config = model.config, dim = config.headDim
+    let window = change.windows[layer]
+    for head in 0..<config.heads {
+      let cached = state.caches[layer.value][head / config.groupSize].snapshot
+      let output: [Float]
+      if change.heads.contains(ModelChange.Place(layer, head)) {
+        output = ReplacedAttention.masked(
+          change.mask, cached.valueRows, positions, length: length)
+      } else if let window,
+        let map = LinearWindow(
+          Head(
+            query: query.columns(head * dim..<(head + 1) * dim), cached: cached, offset: start),
+          window: window)
+      {
+        output = map.output(cached.valueRows, threads: threads)
+      } else {
+        continue
+      }
+      output.withUnsafeBufferPointer { from in
+        for r in 0..<rows {
+          (normed[r] + head * dim).update(from: from.baseAddress! + r * dim, count: dim)
+        }
+      }
+    }
   }
 
   // MARK: Products

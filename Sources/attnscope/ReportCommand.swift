@@ -10,8 +10,9 @@ import Methods
 /// several methods.
 ///
 /// Heads are computed one after another and only their numbers are kept, so a file of any
-/// size fits. `--masks` and `--fields` write what lies behind the numbers. The catch: methods
-/// that need V or residuals say so for files without.
+/// size fits. `--masks` and `--fields` write what lies behind the numbers. With `--prompt` a model
+/// reads a text here, and can be asked again by methods that need one. The catch: methods that need
+/// V or residuals say so for files without.
 struct ReportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report",
@@ -21,6 +22,7 @@ struct ReportCommand: ParsableCommand {
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @OptionGroup var screening: ScreenArguments
+  @OptionGroup var reading: ReadingArguments
   @Option(
     help: ArgumentHelp(
       "A method, ID[:knob=value,..]; may be repeated; `attnscope methods` lists them.",
@@ -64,17 +66,27 @@ struct ReportCommand: ParsableCommand {
     for (name, path) in [("--masks", masks), ("--fields", fields)] where path != nil {
       if dump.files.count > 1 { throw ValidationError("\(name) takes one FILE.") }
     }
+    if reading.isAsked, !dump.isSample {
+      throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
+    }
     if masks != nil, method.count > 1 { throw ValidationError("--masks takes one --method.") }
   }
 
   /// Files in the order given, methods within each. Guesses go to standard error, except with
   /// `--json`, which holds them.
   func run() throws {
+    do { try reportAll() } catch is CancellationError {
+      say("stopped by Ctrl-C: nothing is reported")
+      throw ExitCode(130)
+    }
+  }
+
+  /// Throws `CancellationError` after Ctrl-C where a model reads.
+  private func reportAll() throws {
     var all: [Report] = []
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
     var file = fields.map { FieldFile(path: $0) }
-    for dump in try self.dump.open(texts) {
-      let backend = try texts.backend(dump)
+    for (dump, backend) in try sources() {
       for guess in backend.describe().guesses where !json {
         say(Printable.text("\(dump.path): \(guess)"))
       }
@@ -89,6 +101,12 @@ struct ReportCommand: ParsableCommand {
       if csv, let first = all.first { print(first.csvHeading) }
       for report in all { print(csv ? report.csv : (markdown ? report.markdown : report.text)) }
     }
+  }
+
+  /// Every file, or what a model has just read.
+  private func sources() throws -> [(dump: Dump, backend: FileBackend)] {
+    if reading.isAsked { return [try reading.source(texts)] }
+    return try dump.open(texts).map { (dump: $0, backend: try texts.backend($0)) }
   }
 
   /// One file and one method. Each head is written and forgotten before the next. Throws what
@@ -114,6 +132,7 @@ struct ReportCommand: ParsableCommand {
     var report = Report(dump: dump, about: about, setting: setting)
     var writer = masks.map { MaskFile(path: $0, report: report) }
     try backend.report(request) { head in
+      if Interrupt.wasAsked { throw CancellationError() }
       try writer?.add(head, groupSize: backend.heads.groupSize(0))
       try file?.add(head, setting)
       report.heads.append(head.withoutFields)

@@ -55,6 +55,14 @@ struct TokenArguments: ParsableArguments {
     return backend
   }
 
+  /// The same of what a model has read just now, and can read again; nothing is kept on disk. Throws
+  /// what `backend` throws.
+  func backend(_ dump: Dump, reader: any ModelReader) throws -> FileBackend {
+    let backend = FileBackend(dump, facts: try facts(), reader: reader)
+    try check(backend.describe(), dump.path)
+    return backend
+  }
+
   /// Says what does not fit, in a sentence.
   private func check(_ about: SourceDescription, _ path: String) throws {
     let facts = about.facts, count = about.keys

@@ -66,9 +66,12 @@ enum Bench: String, CaseIterable, Sendable {
 }
 
 @Suite struct GoldenTests {
-  /// Residuals that a rule gives, for methods over depth: `[5, 6, 4]`.
+  /// Residuals that a rule gives, for methods over depth: `[5, 6, 4]`; probabilities, and texts of
+  /// which the second half is the first again.
   private static func subject(_ head: Head) -> Subject {
-    Subject(layers: [[head]], tokens: TokenFacts(grid: .init(rows: 2, columns: 2))) { need, _ in
+    let texts = (0..<head.keys).map { "\($0 % max(head.keys / 2, 1))" }
+    let facts = TokenFacts(texts: texts, grid: .init(rows: 2, columns: 2))
+    return Subject(layers: [[head]], tokens: facts) { need, _ in
       // Every third key from the first on, and the query's own.
       if need == .selection {
         let (rows, last) = (head.queries, head.visibility.position(row: 0))
@@ -79,6 +82,9 @@ enum Bench: String, CaseIterable, Sendable {
           }
         }
         return Tensor(chosen, shape: [1, rows, 8])
+      }
+      if need == .probabilities {
+        return Tensor((0..<head.keys).map { Float(($0 * 5 + 3) % 11) / 11 }, shape: [head.keys])
       }
       guard need == .residuals else { throw Missing(need) }
       return Tensor((0..<120).map { Float(($0 * 37 + 11) % 23) - 11 }, shape: [5, 6, 4])
