@@ -87,6 +87,7 @@ public struct Registry: Sendable {
     AttentionResiduals.self,
     PRIOR.self,
     LayerBoost.self,
+    AttentionInfluence.self,
   ])
 
   /// Tests add methods of their own; nothing is checked here.
