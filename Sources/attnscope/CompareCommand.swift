@@ -14,26 +14,63 @@ import Sessions
 struct CompareCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compare",
-    abstract: "Two heads, layers, files, methods or tiles side by side, as a table.",
+    abstract: "Two heads, files, methods or tiles side by side, or all methods at one budget.",
     discussion: """
       A side is FILE, FILE@LAYER.HEAD, LAYER.HEAD, a method's name, or words as behind :compare, \
       such as "tile 64x64" or \
       desc; what the second side does not say is as in the first. Without a file the bundled \
       sample is meant.
+
+      With --methods there is one side, and every method is tuned over its main knob until it \
+      touches the same share of 64x64 tiles, --budget; the table is sorted by recall. One setting \
+      serves all heads that are chosen. A setting that names its main knob is taken as it is.
       """)
 
-  @Argument(help: "The first side.") var left: String
-  @Argument(help: "The second side.") var right: String
+  @Argument(help: "The first side.") var left: String?
+  @Argument(help: "The second side.") var right: String?
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   /// As the file calls it; nil: the middle one.
   @Option(help: "Layer number, where a side names none.") var layer: LayerNumber?
   /// Nil: 0.
   @Option(help: "Head number, where a side names none.") var head: Int?
+  /// Nil: two sides are compared.
+  @Option(
+    help: ArgumentHelp(
+      "Methods at one budget: all, or settings ID[:knob=value,..] joined by commas.",
+      valueName: "all|list"))
+  var methods: String?
+  @Option(help: "With --methods: the share of 64x64 tiles that each may touch (default: 0.1).")
+  var budget: Double?
+  /// Nil: the one head.
+  @Option(
+    help: ArgumentHelp(
+      "With --methods: head numbers, e.g. 0,4-8, or all of the file.", valueName: "all|list"))
+  var heads: String?
   @Flag(help: "Print JSON.") var json = false
+  @Flag(help: "With --methods: print CSV.") var csv = false
+
+  /// Throws `ValidationError` for flags that do not go together.
+  func validate() throws {
+    guard methods != nil else {
+      guard left != nil, right != nil else {
+        throw ValidationError("Give two sides, or one and --methods.")
+      }
+      guard budget == nil, heads == nil, !csv else {
+        throw ValidationError("--budget, --heads and --csv go with --methods.")
+      }
+      return
+    }
+    if right != nil { throw ValidationError("--methods takes one side.") }
+    if let budget, !(budget > 0 && budget <= 1) {
+      throw ValidationError("--budget is a share above 0, at most 1.")
+    }
+    if json, csv { throw ValidationError("Choose one of --json, --csv.") }
+    if head != nil, heads != nil { throw ValidationError("Choose one of --head, --heads.") }
+  }
 
   /// A side in parts: the file, and the words behind it that say where in the file.
-  private struct Side {
+  struct Side {
     /// Nil where the words speak of the file at hand.
     var file: String?
     /// As behind `:compare`; may be empty.
@@ -57,7 +94,8 @@ struct CompareCommand: AsyncParsableCommand {
   /// Opens one or two files, lets the words choose method, head and tile on both sides, and
   /// prints. Throws `ValidationError` when both sides come out the same.
   func run() async throws {
-    let sides = (Side(left), Side(right))
+    if let methods { return try atOneBudget(methods) }
+    let sides = (Side(left ?? ""), Side(right ?? ""))
     var options = DumpOptions()
     options.tokens = texts.tokens
     let first = try Dump.open(try sides.0.file ?? Sample.path(), options: options)

@@ -23,8 +23,8 @@ struct FieldFile {
 
   /// What the heads of an array have in common.
   private struct Key: Hashable {
-    /// As the file calls it.
-    let layer: LayerNumber
+    /// As the file calls it; nil for what is about several layers.
+    let layer: LayerNumber?
     /// Id of the method, without knobs.
     let method: String
     /// Of the finding.
@@ -56,6 +56,17 @@ struct FieldFile {
     }
   }
 
+  /// Takes in what was said of several heads together: `overlap.{method}.{name}`, arrays without an
+  /// axis of heads. Throws what the rows of a field throw.
+  mutating func add(_ findings: Findings, _ settings: [MethodSetting]) throws {
+    for setting in settings { self.settings[setting.id] = setting.description }
+    let method = settings.map(\.id).joined(separator: "+")
+    for finding in findings.all {
+      guard let part = try Self.part(finding, 0) else { continue }
+      parts[Key(layer: nil, method: method, name: finding.name)] = [part]
+    }
+  }
+
   /// A finding as numbers; nil for single numbers and spans, which the report itself prints.
   /// Throws what reading a field's rows throws.
   private static func part(_ finding: Finding, _ head: Int) throws -> Part? {
@@ -78,7 +89,12 @@ struct FieldFile {
   func write(force: Bool) throws {
     var arrays: [ArrayToWrite] = [], metadata = settings
     for (key, list) in parts.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
-      let name = "layers.\(key.layer).\(key.method).\(key.name)"
+      guard let layer = key.layer else {
+        let name = "overlap.\(key.method).\(key.name)"
+        arrays.append(Self.array(name, list[0].values, list[0].shape, list[0].isKept))
+        continue
+      }
+      let name = "layers.\(layer).\(key.method).\(key.name)"
       metadata[name] = "heads \(list.map { "\($0.head)" }.joined(separator: ","))"
       if Set(list.map(\.shape)).count == 1 {
         arrays.append(
@@ -94,7 +110,7 @@ struct FieldFile {
 
   /// The order of the file.
   private static func order(_ key: Key) -> (LayerNumber, String, String) {
-    (key.layer, key.method, key.name)
+    (key.layer ?? LayerNumber(-1), key.method, key.name)
   }
 
   /// Kept fields as bytes, everything else as float32.

@@ -16,7 +16,12 @@ import Methods
 struct ReportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report",
-    abstract: "Pruned blocks, dropped mass, error, sinks and patterns, per head.")
+    abstract: "Pruned blocks, dropped mass, error, sinks and patterns, per head.",
+    discussion: """
+      With --overlap it says instead how far masks are the same, as intersection over union of kept entries: those of \
+      layers (with the layers that could take another's mask at --recall), of heads within a layer, of steps (rows; with \
+      the hit rate of a buffer of keys that drops what was read longest ago), or of several --method.
+      """)
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
@@ -36,6 +41,14 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "Layer numbers, e.g. 0-3,12.") var layers: NumberList?
   /// Query heads; nil: all.
   @Option(help: "Head numbers, e.g. 0,4-8.") var heads: NumberList?
+  /// Nil: the report.
+  @Option(
+    help: ArgumentHelp(
+      "How far masks are the same: of layers, heads, steps or methods.", valueName: "what"))
+  var overlap: ReuseRequest.Along?
+  @Option(
+    help: "With --overlap layers: the recall at which a mask may be shared (default: 0.95).")
+  var recall: Double?
   @Flag(help: "Print JSON.") var json = false
   @Flag(help: "Print CSV.") var csv = false
   @Flag(help: "Print a Markdown table.") var markdown = false
@@ -69,6 +82,7 @@ struct ReportCommand: ParsableCommand {
     if reading.isAsked, !dump.isSample {
       throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
     }
+    try validateOverlap()
     if masks != nil, method.count > 1 { throw ValidationError("--masks takes one --method.") }
   }
 
@@ -83,6 +97,7 @@ struct ReportCommand: ParsableCommand {
 
   /// Throws `CancellationError` after Ctrl-C where a model reads.
   private func reportAll() throws {
+    if let overlap { return try reportOverlap(overlap) }
     var all: [Report] = []
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
     var file = fields.map { FieldFile(path: $0) }

@@ -1,0 +1,212 @@
+import Analysis
+import ArgumentParser
+import Attention
+import Backends
+import Canvas
+import Formats
+import Interface
+import Sessions
+import Tensors
+
+/// `attnscope compare FILE --methods all --budget 0.1`: the methods at one budget, a row each.
+extension CompareCommand {
+  /// Tunes, and prints what came of it. The first Ctrl-C stops it between two pieces of work, with
+  /// nothing printed.
+  func atOneBudget(_ methods: String) throws {
+    let side = Side(left ?? "")
+    var options = DumpOptions()
+    options.tokens = texts.tokens
+    let dump = try Dump.open(try side.file ?? Sample.path(), options: options)
+    let backend = try texts.backend(dump), about = backend.describe()
+    var request = BudgetRequest(
+      budget ?? 0.1, heads: try chosen(side.words, backend, about, dump.path),
+      methods: methods == "all" ? nil : try Self.settings(methods))
+    request.isCancelled = { Interrupt.wasAsked }
+    Interrupt.watch()
+    let meter = BudgetMeter(heads: request.heads.count)
+    do {
+      let found = try backend.equalBudget(request) { meter.tell($0) }
+      let report = BudgetReport(
+        path: dump.path, about: about, heads: request.heads, budget: request.budget,
+        rows: found.rows, leftOut: found.leftOut)
+      print(json ? report.json.text(pretty: true) : (csv ? report.csv : report.text))
+    } catch is CancellationError {
+      say("stopped; no method was done")
+      throw ExitCode(130)
+    } catch let error as KnobError {
+      throw ValidationError("\(error)")
+    }
+  }
+
+  /// The heads that one setting shall serve: the one that a comparison takes, those of a list in its
+  /// layer, or all of the file, or of `--layer`.
+  private func chosen(
+    _ words: String, _ backend: FileBackend, _ about: SourceDescription, _ path: String
+  ) throws -> [HeadID] {
+    var view = Viewpoint(about)
+    view.head.layer = try layer.map { try about.layerIndex($0, file: path) } ?? about.middleLayer
+    view.head.head = try about.checkedHead(head ?? 0, file: path)
+    if !words.isEmpty {
+      do {
+        view.head = try Counterpart(words, beside: view, [about]).head
+      } catch let error as SettingError { throw ValidationError("\(error)") }
+    }
+    guard let heads else { return [view.head] }
+    func all(_ layer: LayerIndex) -> [HeadID] {
+      (0..<backend.heads.heads(layer)).map { HeadID(layer: layer, head: $0) }
+    }
+    if heads == "all" {
+      return layer == nil && words.isEmpty
+        ? about.layers.layerIndices.flatMap(all) : all(view.head.layer)
+    }
+    guard let list = NumberList(argument: heads) else {
+      throw ValidationError("--heads is all, or head numbers such as 0,4-8.")
+    }
+    return try Set(list.numbers).sorted().map {
+      HeadID(layer: view.head.layer, head: try about.checkedHead($0, file: path))
+    }
+  }
+
+  /// `a,b:x=1,y=2,c` are three settings: what has a `=` and no colon belongs to the one before.
+  static func settings(_ list: String) throws -> [MethodSetting] {
+    var texts: [String] = []
+    for part in list.split(separator: ",").map(String.init) {
+      if part.contains("="), !part.contains(":"), !texts.isEmpty {
+        texts[texts.count - 1] += "," + part
+      } else {
+        texts.append(part)
+      }
+    }
+    guard !texts.isEmpty else { throw ValidationError("--methods names no method.") }
+    do {
+      return try texts.map { try MethodSetting(parsing: $0) }
+    } catch let error as KnobError { throw ValidationError("\(error)") }
+  }
+}
+
+/// How far a search is, on standard error: a line every few seconds, with an estimate.
+final class BudgetMeter {
+  private let start = ContinuousClock.now
+  private var last = 0.0
+  private let heads: Int
+
+  /// `heads` are looked at in every turn.
+  init(heads: Int) { self.heads = heads }
+
+  /// The share that is done; nothing is said of what takes less than two seconds.
+  func tell(_ share: Double) {
+    let seconds = (ContinuousClock.now - start).seconds
+    guard seconds - last >= 2, share > 0, share < 1 else { return }
+    last = seconds
+    let left = seconds / share * (1 - share)
+    say(
+      "\(Numbers.percent(share)) after \(Numbers.fixed(seconds, 0)) s, about \(Numbers.fixed(left, 0)) s left"
+        + " (\(heads) \(heads == 1 ? "head" : "heads"); Ctrl-C stops)")
+  }
+}
+
+/// The rows of `compare --methods`, in three forms.
+///
+/// What has no value is `-` in text, empty in CSV and null in JSON.
+struct BudgetReport {
+  /// The file.
+  let path: String
+  /// The file as its backend describes it.
+  let about: SourceDescription
+  /// Heads that each setting serves.
+  let heads: [HeadID]
+  /// The share of 64x64 tiles that was asked for.
+  let budget: Double
+  /// By recall, the best first.
+  let rows: [EqualBudget.Row]
+  /// Methods without a row, and why.
+  let leftOut: [(setting: MethodSetting, reason: String)]
+
+  /// What is compared at which budget.
+  private var heading: String {
+    let place =
+      heads.count == 1
+      ? "layer \(about.layers[heads[0].layer]) head \(heads[0].head)" : "\(heads.count) heads"
+    return Printable.text(
+      "\(path): \(place) at \(Numbers.percent(budget)) of 64x64 tiles, by recall")
+  }
+
+  /// Aligned columns, for a person; then what did not reach the budget, and what is left out.
+  var text: String {
+    func column(_ name: String) -> [String] {
+      Numbers.column(rows.map { $0.numbers[name] })
+    }
+    let columns = EqualBudget.names.map(column)
+    let tiles = Numbers.column(rows.map { Optional($0.tileDensity) })
+    let table = Table(
+      ["method", "tiles", "entries", "recall", "worst", "error", "gap", "selection"],
+      leftAligned: ["method"],
+      rows: rows.indices.map { row -> [String] in
+        let sign = rows[row].isReached ? "" : "~"
+        return [sign + Self.rounded(rows[row].setting), tiles[row]] + columns.map { $0[row] }
+      })
+    let far = rows.filter { !$0.isReached }.map { row -> String in
+      let share = Numbers.percent(row.tileDensity)
+      guard let knob = row.knob else { return "~ \(row.setting.id): as given it touches \(share)" }
+      return "~ \(row.setting.id): the nearest that \(knob) reaches is \(share)"
+    }
+    let out = leftOut.map { "left out: \($0.setting.id): \($0.reason)" }
+    return ([heading, table.text] + (far + out).map(Printable.text)).joined(separator: "\n")
+  }
+
+  /// The setting with its numbers short; JSON and CSV have them in full.
+  private static func rounded(_ setting: MethodSetting) -> String {
+    guard !setting.knobs.isEmpty else { return setting.id }
+    let knobs = setting.knobs.sorted { $0.key < $1.key }.map { name, value in
+      guard case .number(let x) = value, x != x.rounded() else { return "\(name)=\(value)" }
+      return "\(name)=\(Numbers.threshold(x))"
+    }
+    return "\(setting.id):\(knobs.joined(separator: ","))"
+  }
+
+  /// Full precision. Names of keys are an interface.
+  var json: JSON {
+    let places = heads.map { head -> JSON in
+      .object([
+        ("layer", .integer(about.layers[head.layer].value)), ("head", .integer(head.head)),
+      ])
+    }
+    let missing = leftOut.map { out -> JSON in
+      .object([("method", .string(out.setting.id)), ("reason", .string(out.reason))])
+    }
+    return .object([
+      ("file", .string(path)), ("budget", .number(budget)), ("heads", .array(places)),
+      ("methods", .array(rows.map(Self.json))), ("left_out", .array(missing)),
+    ])
+  }
+
+  /// A method; null is what cannot be known.
+  private static func json(_ row: EqualBudget.Row) -> JSON {
+    var pairs: [(String, JSON)] = [
+      ("method", .string(row.setting.id)), ("setting", .string("\(row.setting)")),
+      ("knob", .optional(row.knob, JSON.string)), ("reached", .bool(row.isReached)),
+      ("tile_density", .number(row.tileDensity)),
+    ]
+    for name in EqualBudget.names {
+      pairs.append((name, .optional(row.numbers[name], JSON.number)))
+    }
+    return .object(pairs)
+  }
+
+  /// Full precision, with a heading; what is left out has no row.
+  var csv: String {
+    let fixed = [
+      "file", "heads", "budget", "method", "setting", "knob", "reached", "tile_density",
+    ]
+    let cells = rows.map { row -> [String] in
+      var cells = [path, "\(heads.count)", "\(budget)", row.setting.id, "\(row.setting)"]
+      cells += [row.knob ?? "", "\(row.isReached)", "\(row.tileDensity)"]
+      for name in EqualBudget.names {
+        cells.append(row.numbers[name].map { "\($0)" } ?? "")
+      }
+      return cells
+    }
+    let table = Table(fixed + EqualBudget.names, rows: cells)
+    return [table.csvHeading, table.csv].filter { !$0.isEmpty }.joined(separator: "\n")
+  }
+}
