@@ -9,9 +9,9 @@ public import Tensors
 /// are tuned side by side, so that what heads have in common, their dense pattern first of all, is
 /// made once a turn and not once a method.
 ///
-/// Example: `try EqualBudget(0.1, candidates).run(heads: 1) { _ in head }`. The catch: where tiles of
-/// the diagonal alone are more than the budget, no method that keeps a row's own key reaches it; the
-/// row then says so, and its numbers are those of the nearest.
+/// Example: `try EqualBudget(0.1, candidates).run(heads: 1) { _ in head }`. The catch: where tiles
+/// of the diagonal alone are more than the budget, no method that keeps a row's own key reaches it;
+/// the row then says so, and its numbers are those of the nearest.
 public struct EqualBudget: Sendable {
   /// A method that takes part, with what is fixed of its setting.
   public struct Candidate: Sendable {

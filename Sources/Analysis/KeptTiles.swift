@@ -1,11 +1,12 @@
 public import Attention
 import Tensors
 
-/// Tiles of 64x64 that a kept set touches, counted without the pattern: what a search over knobs asks
-/// again and again.
+/// Tiles of 64x64 that a kept set touches, counted without the pattern: what a search over knobs
+/// asks again and again.
 ///
-/// Example: `try KeptTiles(head, set, MethodRun()).density` is `MaskNumbers.tileDensity` of the same
-/// set, to the bit. Cost one row of flags a query; of long heads some tiles of rows stand for all.
+/// Example: `try KeptTiles(head, set, MethodRun()).density` is `MaskNumbers.tileDensity` of the
+/// same set, to the bit. Cost one row of flags a query; of long heads some tiles of rows stand for
+/// all.
 public struct KeptTiles: Sendable, Hashable {
   /// Tiles with a kept entry.
   public private(set) var kept = 0

@@ -2,9 +2,9 @@ public import Attention
 
 /// Bisection over one knob for the value at which a method keeps a share of tiles.
 ///
-/// It asks and is told: `next` is a value to try, `take` what came of it. Both ends of the knob come
-/// first, and with them the direction; then the middle of what is left, in the logarithm where the
-/// knob steps by factors.
+/// It asks and is told: `next` is a value to try, `take` what came of it. Both ends of the knob
+/// come first, and with them the direction; then the middle of what is left, in the logarithm where
+/// the knob steps by factors.
 ///
 /// Example: `while let x = search.next { search.take(measure(x)) }`, then `search.best`. The catch:
 /// the share is taken to rise or to fall with the knob; of a knob that does both, one crossing is
@@ -39,7 +39,8 @@ public struct KnobSearch: Sendable {
   private var low: Try?
   private var high: Try?
 
-  /// Nil for knobs without numbers, and where the range is a single one. `keys` of the longest head.
+  /// Nil for knobs without numbers, and where the range is a single one. `keys` of the longest
+  /// head.
   public init?(_ knob: KnobFacts, target: Double, keys: Int) {
     guard case .number(let standard) = knob.standard else { return nil }
     switch knob.range {

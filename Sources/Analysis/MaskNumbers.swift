@@ -9,8 +9,8 @@ import Tensors
 /// worst row. KL(kept row || dense row) = -ln R, mean. oracle gap: recall of the best kept set of
 /// the same size in each row, minus R, mean. The kept row is renormalised. One sweep over the
 /// pattern; of long heads some tiles of rows stand for all, and `sampledRows` says how many: a
-/// number of skipped tiles is then not known. Where a method computes only some rows, those that keep
-/// nothing are left out of the row statistics and counted; densities stay over all rows.
+/// number of skipped tiles is then not known. Where a method computes only some rows, those that
+/// keep nothing are left out of the row statistics and counted; densities stay over all rows.
 ///
 /// Example: `try MaskNumbers(head, set, MethodRun()).recallMean`. The catch: `recall` and `density`
 /// must be read together; keeping all gives recall 1.
@@ -104,7 +104,10 @@ public struct MaskNumbers: Sendable {
         title: "rows without output")
       if leftOut > 0 {
         findings.note(
-          "rows that keep nothing have no output here: recall, KL, gap and error run over the others"
+          """
+          rows that keep nothing have no output here: recall, KL, gap and error run over the \
+          others
+          """
         )
       }
     }

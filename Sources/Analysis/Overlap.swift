@@ -119,9 +119,9 @@ public enum Overlap {
 
 /// Which layers could do with the mask of an earlier one.
 ///
-/// `recall[a][b]` is the share of the dense mass of layer b that the mask of layer a keeps, mean over
-/// rows and heads. Going down the layers, each takes the earlier donor that recalls most of it, and
-/// makes a mask of its own, as a donor, where none reaches the target.
+/// `recall[a][b]` is the share of the dense mass of layer b that the mask of layer a keeps, mean
+/// over rows and heads. Going down the layers, each takes the earlier donor that recalls most of
+/// it, and makes a mask of its own, as a donor, where none reaches the target.
 public struct DonorLayers: Sendable {
   /// `[layers * layers]`, donor by receiver, in 0...1.
   public let recall: [Float]

@@ -4,12 +4,12 @@ public import Attention
 /// and the buffer drops what was read longest ago (LRU).
 ///
 /// Before a step reads, its own key is put into the buffer: it has just been made there. Then its
-/// kept keys are read in ascending order; a read hits where fewer than s other keys were touched since
-/// the key was last. One pass gives the hit rate of every size (Mattson's stack distances).
+/// kept keys are read in ascending order; a read hits where fewer than s other keys were touched
+/// since the key was last. One pass gives the hit rate of every size (Mattson's stack distances).
 ///
-/// Example: `WorkingSet(field).hitRate(256)`. Cost kept entries times a logarithm, memory 4 bytes an
-/// entry. The catch: a read of all keys in order is what LRU serves worst, and a buffer smaller than
-/// a step's keys may hit nothing.
+/// Example: `WorkingSet(field).hitRate(256)`. Cost kept entries times a logarithm, memory 4 bytes
+/// an entry. The catch: a read of all keys in order is what LRU serves worst, and a buffer smaller
+/// than a step's keys may hit nothing.
 public struct WorkingSet: Sendable, Equatable {
   /// `[keys + 1]`, reads that hit from that size on; none at size 0.
   private var hits: [Int]

@@ -59,12 +59,12 @@ public protocol ModelReader: Sendable {
   var heads: Int { get }
   /// Tokens that the model knows.
   var vocabulary: Int { get }
-  /// -ln p(x_t | x_<t) in nats under each change, `[changes][tokens]`; the first token, which nothing
-  /// predicts, has NaN. Throws `CancellationError`.
+  /// -ln p(x_t | x_<t) in nats under each change, `[changes][tokens]`; the first token, which
+  /// nothing predicts, has NaN. Throws `CancellationError`.
   func losses(_ changes: [ModelChange]) throws -> [[Float]]
-  /// The heads after another text was read, `[layers][heads]`; tokens are numbers of the vocabulary,
-  /// at most as many as the context holds. Throws `CancellationError`, and `Missing(.length)` for
-  /// more.
+  /// The heads after another text was read, `[layers][heads]`; tokens are numbers of the
+  /// vocabulary, at most as many as the context holds. Throws `CancellationError`, and
+  /// `Missing(.length)` for more.
   func heads(reading tokens: [Int]) throws -> [[Head]]
 }
 

@@ -28,8 +28,8 @@ public enum ReplacedAttention {
 ///     A_ij = φ(q_i)·φ(k_j) / Σ_j' φ(q_i)·φ(k_j'),   φ(x) = elu(x) + 1,   i - W < j <= i
 ///
 /// Queries and keys as the head has them, without the scale; a head that is not causal sees W - 1
-/// keys to either side. Rows sum to 1. NaN after a causal query, 0 outside of the window. Cost W d a
-/// row.
+/// keys to either side. Rows sum to 1. NaN after a causal query, 0 outside of the window. Cost W d
+/// a row.
 public struct LinearWindow: RowField {
   /// The queries of the head.
   public let rows: Axis

@@ -27,8 +27,8 @@ public final class EngineReader: ModelReader {
   private let tell: @Sendable (Progress) -> Void
   private let known = Mutex<[ModelChange: [Float]]>([:])
 
-  /// `tokens` fit the context; `plan` is how heads attend that are not changed. `tell` hears of every
-  /// pass; `isCancelled` is asked within one.
+  /// `tokens` fit the context; `plan` is how heads attend that are not changed. `tell` hears of
+  /// every pass; `isCancelled` is asked within one.
   public init(
     _ model: LanguageModel, tokens: [Int], _ plan: AttentionPlan,
     threads: ComputeThreads = .shared, tell: @escaping @Sendable (Progress) -> Void = { _ in },
@@ -74,8 +74,8 @@ public final class EngineReader: ModelReader {
     return (0..<layers).map { layer in heads(LayerIndex(layer), record, state) }
   }
 
-  /// The text as a dump: Q, K and V of every layer, the residual stream and what the model gave each
-  /// token. One pass, whose losses are kept. Throws `CancellationError`.
+  /// The text as a dump: Q, K and V of every layer, the residual stream and what the model gave
+  /// each token. One pass, whose losses are kept. Throws `CancellationError`.
   public func dump() throws -> Dump {
     let record = QueryRecord(model.config, budget: .max, exact: true)
     let stream = ResidualRecord(model.config, beside: record)

@@ -16,7 +16,11 @@ extension DumpReader {
         guard let tensor = try selection(role, item, layer) else {
           let (queries, keys, heads) = layer.positions
           remarks.append(
-            "layer \(layer.layer): \(role.rawValue) \(item.entry.shape) of \(item.entry.dtype.rawValue) fit no selection of \(queries) queries, \(keys) keys and \(heads) heads, and were passed over"
+            """
+            layer \(layer.layer): \(role.rawValue) \(item.entry.shape) of \
+            \(item.entry.dtype.rawValue) fit no selection of \(queries) queries, \(keys) keys and \
+            \(heads) heads, and were passed over
+            """
           )
           continue
         }

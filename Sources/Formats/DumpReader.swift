@@ -187,7 +187,10 @@ struct DumpReader {
     if let chosen = found[.selected]?.first {
       throw FormatError(
         .mismatch,
-        "has chosen keys (\"\(chosen.entry.name)\") and nothing that they were chosen of; save Q and K, or a map, beside them",
+        """
+        has chosen keys (\"\(chosen.entry.name)\") and nothing that they were chosen of; save Q \
+        and K, or a map, beside them
+        """,
         file: path)
     }
     let names = archive.entries.prefix(4).map { "\"\($0.name)\"" }.joined(separator: ", ")

@@ -61,8 +61,9 @@ public final class Generator {
   }
 
   /// A generator of its own that has seen the first `count` tokens of another. Caches are
-  /// copied; the logits are unknown until it is fed something. A method that remembers rows has them
-  /// replayed over `record`, the queries of the other; throws `ModelError` when they are not there.
+  /// copied; the logits are unknown until it is fed something. A method that remembers rows has
+  /// them replayed over `record`, the queries of the other; throws `ModelError` when they are not
+  /// there.
   public init(
     branching other: Generator, at count: Int, plan: AttentionPlan, record: QueryRecord? = nil
   ) throws {
@@ -74,8 +75,8 @@ public final class Generator {
   }
 
   /// Another plan from the next pass on; what is in the cache stays. A method that remembers rows
-  /// has them replayed over `record`, the queries of this run. Throws `ModelError` when they are not
-  /// there; the old plan stays then.
+  /// has them replayed over `record`, the queries of this run. Throws `ModelError` when they are
+  /// not there; the old plan stays then.
   public func attend(_ plan: AttentionPlan, record: QueryRecord? = nil) throws {
     try state.replay(plan, record, threads: threads)
     self.plan = plan

@@ -38,8 +38,8 @@ extension CompareCommand {
     }
   }
 
-  /// The heads that one setting shall serve: the one that a comparison takes, those of a list in its
-  /// layer, or all of the file, or of `--layer`.
+  /// The heads that one setting shall serve: the one that a comparison takes, those of a list in
+  /// its layer, or all of the file, or of `--layer`.
   private func chosen(
     _ words: String, _ backend: FileBackend, _ about: SourceDescription, _ path: String
   ) throws -> [HeadID] {
@@ -100,7 +100,10 @@ final class BudgetMeter {
     last = seconds
     let left = seconds / share * (1 - share)
     say(
-      "\(Numbers.percent(share)) after \(Numbers.fixed(seconds, 0)) s, about \(Numbers.fixed(left, 0)) s left"
+      """
+      \(Numbers.percent(share)) after \(Numbers.fixed(seconds, 0)) s, about \
+      \(Numbers.fixed(left, 0)) s left
+      """
         + " (\(heads) \(heads == 1 ? "head" : "heads"); Ctrl-C stops)")
   }
 }

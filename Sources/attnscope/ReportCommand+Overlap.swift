@@ -31,8 +31,8 @@ extension ReportCommand {
     }
   }
 
-  /// Computes and prints. Throws what the method throws, and `mismatch` for layers and heads that do
-  /// not exist.
+  /// Computes and prints. Throws what the method throws, and `mismatch` for layers and heads that
+  /// do not exist.
   func reportOverlap(_ along: ReuseRequest.Along) throws {
     if let fields { try checkWritable(fields, force: force) }
     let dump = try self.dump.one(texts)

@@ -55,8 +55,8 @@ struct TokenArguments: ParsableArguments {
     return backend
   }
 
-  /// The same of what a model has read just now, and can read again; nothing is kept on disk. Throws
-  /// what `backend` throws.
+  /// The same of what a model has read just now, and can read again; nothing is kept on disk.
+  /// Throws what `backend` throws.
   func backend(_ dump: Dump, reader: any ModelReader) throws -> FileBackend {
     let backend = FileBackend(dump, facts: try facts(), reader: reader)
     try check(backend.describe(), dump.path)

@@ -4,7 +4,8 @@ import Support
 import Tensors
 import Testing
 
-/// Searches over a knob, overlaps of masks and buffers of keys, held to what can be counted by hand.
+/// Searches over a knob, overlaps of masks and buffers of keys, held to what can be counted by
+/// hand.
 @Suite struct BudgetTests {
   private static func head(_ n: Int, seed: UInt64 = 3) -> Head {
     var random = Seeded(seed)

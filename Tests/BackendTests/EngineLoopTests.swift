@@ -143,8 +143,8 @@ private final class Desk: StepSink {
     }
   }
 
-  /// A cache that evicts: every step is compared, a branch from an earlier frame knows who was alive
-  /// there, and another method can come in and go.
+  /// A cache that evicts: every step is compared, a branch from an earlier frame knows who was
+  /// alive there, and another method can come in and go.
   @Test func masksThatRememberStepBackAndBranch() async throws {
     try await SmallModel.with { model in
       var choice = RunControlTests.dense

@@ -181,8 +181,8 @@ extension ProgramTests {
       #expect(terminal.output.contains("no such file") && !terminal.output.contains("\u{1b}"))
     }
 
-    /// Start to first frame, process start included. The quickest of five, since others may keep the
-    /// machine busy; three times as long in a debug build, whose screens are not optimised.
+    /// Start to first frame, process start included. The quickest of five, since others may keep
+    /// the machine busy; three times as long in a debug build, whose screens are not optimised.
     @Test func theFirstFrameIsSoon() throws {
       var times: [Double] = []
       for _ in 0..<5 {

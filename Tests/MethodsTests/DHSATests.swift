@@ -80,7 +80,8 @@ import Testing
     }
   }
 
-  /// Check 3: four keys (1, 2) are one of (2, 4), as the score of a query of (1, 0) and of (0, 1) says.
+  /// Check 3: four keys (1, 2) are one of (2, 4), as the score of a query of (1, 0) and of (0, 1)
+  /// says.
   @Test(arguments: [0, 1]) func lengthCountsByItsRoot(_ channel: Int) throws {
     let query: [Float] = channel == 0 ? [1, 0] : [0, 1], wanted: Float = channel == 0 ? 2 : 4
     let head = Head(

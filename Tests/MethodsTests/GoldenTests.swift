@@ -177,9 +177,9 @@ enum Bench: String, CaseIterable, Sendable {
   /// Identities 1, 4 and 5 of every mask method, on every input: nothing unseen is kept, every row
   /// keeps something, the oracle is never worse, KL is -ln R, and the error is bounded by the
   /// recall.
-  /// Identities 1, 4 and 5 of every mask method, on every input: nothing unseen is kept, every row that is computed
-  /// keeps something, the
-  /// oracle is never worse, KL is -ln R, and the error is bounded by the recall.
+  /// Identities 1, 4 and 5 of every mask method, on every input: nothing unseen is kept, every row
+  /// that is computed keeps something, the oracle is never worse, KL is -ln R, and the error is
+  /// bounded by the recall.
   @Test(
     arguments: Registry.standard.methods.filter { $0 is any MaskMethod.Type }.map { $0.card.id })
   func identitiesOfMasks(_ id: String) throws {

@@ -5,8 +5,8 @@ import Support
 import Tensors
 import Testing
 
-/// Selectors: those that a file brings along, and those that mean keys stand in for. Kept sets against second computations in
-/// double precision by the words of the papers.
+/// Selectors: those that a file brings along, and those that mean keys stand in for. Kept sets
+/// against second computations in double precision by the words of the papers.
 @Suite struct LearnedTests {
   /// Query heads of one KV head.
   struct Group: Sendable, CustomStringConvertible {
@@ -53,7 +53,8 @@ import Testing
       return e.map { $0 / sum }
     }
 
-    /// Attention of a head's row to means over `size` keys, `stride` apart, that end before its limit.
+    /// Attention of a head's row to means over `size` keys, `stride` apart, that end before its
+    /// limit.
     func pooled(_ head: Int, _ i: Int, _ size: Int, _ stride: Int) -> [Double] {
       let k = k, limit = limit(i), query = q(head)[i]
       var scores: [Double] = []
@@ -117,7 +118,8 @@ import Testing
       let limit = group.limit(i), position = i + group.keys - group.queries
       let each = (0..<group.heads).map { group.pooled($0, i, l, d) }
       let p = each[0].indices.map { c in each.reduce(0) { $0 + $1[c] } }
-      // Eq. 9 by strides: block j holds the strides u, compressed block c the strides c to c + l / d - 1.
+      // Eq. 9 by strides: block j holds the strides u, compressed block c the strides c to c + l /
+      // d - 1.
       let blocks = (limit + size - 1) / size
       let scores = (0..<blocks).map { j in
         (0..<size / d).reduce(0.0) { sum, m in

@@ -9,17 +9,18 @@ import Tensors
 /// `bias` is the table: `alibi`, -m (i - j) of causal heads (rank 2, of which softmax feels 1) and
 /// -m |i - j| of others; `distance`, -m ‖x_i - x_j‖² between the patches of an image (rank 4);
 /// `fit`, the Toeplitz fit of this head's own logits less its cosines (U2, ours for other than
-/// causal distances). `form` is `exact`, the closed form where there is one, or `svd`, the truncated
-/// decomposition of the whole table, the mask ignored, with `energy` of Σσ². `table=mirrored` takes
+/// causal distances). `form` is `exact`, the closed form where there is one, or `svd`, the
+/// truncated decomposition of the whole table, the mask ignored, with `energy` of Σσ².
+/// `table=mirrored` takes
 /// -m |i - j| for causal heads too. Paper: "FlashBias", NeurIPS 2025, arXiv 2505.12044. Small
 /// networks that fit factors to biases of the data are trained and left out.
 ///
-/// Findings: those of every map, for softmax(S + U U'ᵀ); fields `bias`, `bias_low_rank`, `residual`,
-/// `dense` (without B), `biased` (with B); `spectrum` `[rank]`; the curves `energy_by_rank` and
-/// `gap_by_rank`; numbers `rank`, `rank_99`, `rank_995`, `rank_999`, `bias_rank`, `energy_kept`,
-/// `max_residual`, `residual_norm`, `map_gap_biased`, `memory_bias`, `memory_factors`, `flop_ratio`,
-/// `slope`. Cost n² (d + R); n³ for a table without a closed form, up to 1024 tokens, above which it
-/// throws `Missing(.length)`.
+/// Findings: those of every map, for softmax(S + U U'ᵀ); fields `bias`, `bias_low_rank`,
+/// `residual`, `dense` (without B), `biased` (with B); `spectrum` `[rank]`; the curves
+/// `energy_by_rank` and `gap_by_rank`; numbers `rank`, `rank_99`, `rank_995`, `rank_999`,
+/// `bias_rank`, `energy_kept`, `max_residual`, `residual_norm`, `map_gap_biased`, `memory_bias`,
+/// `memory_factors`, `flop_ratio`, `slope`. Cost n² (d + R); n³ for a table without a closed form,
+/// up to 1024 tokens, above which it throws `Missing(.length)`.
 public struct FlashBias: MapMethod {
   /// How a table becomes factors.
   enum Form: String, Sendable, CaseIterable { case exact, svd }

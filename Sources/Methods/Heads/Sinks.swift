@@ -9,19 +9,21 @@ import Tensors
 ///
 /// `k` counts from 1. Published rates are of the first T = 64 rows and keys of causal maps; shorter
 /// or bidirectional maps, and rows that begin later, are read whole, which a note says. A sink acts
-/// as a learned extra key with b as its logit and a value of 0 would: the mass on it is thrown away,
-/// A'_ij = A_ij Z / (Z + exp b), Z the old denominator; seen that way the mass that carries anything
-/// is 1 - A_ik. Paper: Gu et al., "When Attention Sink Emerges in Language Models", ICLR 2025, arXiv
+/// as a learned extra key with b as its logit and a value of 0 would: the mass on it is thrown
+/// away, A'_ij = A_ij Z / (Z + exp b), Z the old denominator; seen that way the mass that carries
+/// anything is 1 - A_ik. Paper: Gu et al., "When Attention Sink Emerges in Language Models", ICLR
+/// 2025, arXiv
 /// 2410.10781. Exact; its KV bias has a trained value, and with the sink's own value it is softmax.
 ///
 /// Findings: the fields `alphas` and `sinks` `[layers, heads]`, `without_sink` (column k removed,
-/// renormalised), `key_bias` and `sigmoid` (σ(S), not normalised) `[queries, keys]`, `output_k_bias`
-/// (column k with a value of 0); the series `importance` (α of every key), `residual_by_query`,
-/// `key_norms`, `value_norms`; the curve `rate_by_epsilon`; numbers `sink_rate`, `alpha_k`,
-/// `alpha_whole`, `argmax_key` (from 1), `residual_mass`, `key_norm_ratio`, `value_norm_ratio` (to
-/// the mean of the others), `cosine` of queries with the key, `sink_logit`, `mean_logit` of the
-/// others, `key_bias_mass`, `k_bias_error`. Stored patterns have no logits, stored maps no norms.
-/// Cost T² d a head of the model and n² d for the one looked at; long heads give the former alone.
+/// renormalised), `key_bias` and `sigmoid` (σ(S), not normalised) `[queries, keys]`,
+/// `output_k_bias` (column k with a value of 0); the series `importance` (α of every key),
+/// `residual_by_query`, `key_norms`, `value_norms`; the curve `rate_by_epsilon`; numbers
+/// `sink_rate`, `alpha_k`, `alpha_whole`, `argmax_key` (from 1), `residual_mass`, `key_norm_ratio`,
+/// `value_norm_ratio` (to the mean of the others), `cosine` of queries with the key, `sink_logit`,
+/// `mean_logit` of the others, `key_bias_mass`, `k_bias_error`. Stored patterns have no logits,
+/// stored maps no norms. Cost T² d a head of the model and n² d for the one looked at; long heads
+/// give the former alone.
 public struct Sinks: AttentionMethod {
   /// ε, a share of a row; what `[` and `]` move. Below 0 every head is one.
   static let epsilon = Knob(

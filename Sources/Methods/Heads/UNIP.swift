@@ -18,8 +18,8 @@ import Tensors
 /// `[queries, keys]`, A_qk - p(k) of the head; series `key_mass` p(k), `nmi_by_layer`,
 /// `distance_by_layer`, `nmi_by_head` of the layer; the curve `nmi_curve` with band and choice;
 /// numbers `nmi`, `mutual_information`, `key_entropy`, `layer_nmi`, `chosen_layer`, `chosen_nmi`,
-/// `distance` in grid units (nil without a grid) and `token_distance`. Causal maps get no bands, and
-/// a note. Cost n² d for every head of the model; throws `Missing(.length)` for long heads.
+/// `distance` in grid units (nil without a grid) and `token_distance`. Causal maps get no bands,
+/// and a note. Cost n² d for every head of the model; throws `Missing(.length)` for long heads.
 public struct UNIP: AttentionMethod {
   /// s, an NMI.
   static let target = Knob(

@@ -9,9 +9,9 @@ import Tensors
 ///     from layer K = ⌊start L⌋ on the ⌊ratio N⌋ best of N image tokens stay
 ///     c₁ = (Π p_t)^(1 / len) over the answer's tokens,  c₂ = Π p̃_t,  leave early at ½ (c₁ + c₂)
 ///
-/// p_t is the largest probability at token t of the answer, p̃_t that of the answer's token when the
-/// small model sees 5 % of the image. Paper: "A Stitch in Time Saves Nine", 2024, arXiv 2412.03324;
-/// the sums are those of its released code.
+/// p_t is the largest probability at token t of the answer, p̃_t that of the answer's token when
+/// the small model sees 5 % of the image. Paper: "A Stitch in Time Saves Nine", 2024, arXiv
+/// 2412.03324; the sums are those of its released code.
 ///
 /// The ranking is exact, and that of the model at hand: it guides itself. c₁ and c₂ need the
 /// probabilities of an answer, which no dump holds: they are unknown unless given as knobs. The

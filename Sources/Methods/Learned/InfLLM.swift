@@ -5,14 +5,14 @@ import Tensors
 /// InfLLM v2: blocks of keys chosen for a whole KV group by pooled attention, without parameters.
 ///
 /// Keys are averaged over kernels of `kernel` tokens, `stride` apart; S = sum over the heads of the
-/// group of softmax(scale q . mean) over the kernels that a query sees whole. A block of keys scores
-/// the maximum of S over the kernels that reach into it, and every query keeps the `count` best: the
-/// first `initial` blocks and those of the last `window` tokens, its own counted, are always among
-/// them. Attention is then exact on these blocks, for all heads of the group. Paper: Zhao et al.,
-/// "InfLLM-V2", 2025, arXiv 2509.24663 (kernels of 32 with stride 16, blocks of 64). Exact but for
-/// the paper's cheaper softmax, whose denominator comes from coarser kernels; here it is that of
-/// the kernels themselves. Below its `dense_len` of 8k tokens the model attends densely, which is
-/// for who sets it. Where nothing is causal, the window ends at the query's own block.
+/// group of softmax(scale q . mean) over the kernels that a query sees whole. A block of keys
+/// scores the maximum of S over the kernels that reach into it, and every query keeps the `count`
+/// best: the first `initial` blocks and those of the last `window` tokens, its own counted, are
+/// always among them. Attention is then exact on these blocks, for all heads of the group. Paper:
+/// Zhao et al., "InfLLM-V2", 2025, arXiv 2509.24663 (kernels of 32 with stride 16, blocks of 64).
+/// Exact but for the paper's cheaper softmax, whose denominator comes from coarser kernels; here it
+/// is that of the kernels themselves. Below its `dense_len` of 8k tokens the model attends densely,
+/// which is for who sets it. Where nothing is causal, the window ends at the query's own block.
 ///
 /// Findings: those of every mask, fields `compressed` `[queries, kernels]` of the head and
 /// `importance` `[queries, blocks]` of the group (NaN where nothing is seen). Needs Q and K. Cost

@@ -151,7 +151,10 @@ public struct Selected: AttentionMethod {
     let kept = held.count { 2 * $0 >= choosing.count }
     if !choosing.isEmpty, !isNone, kept < sinks {
       aside.findings.note(
-        "sinks kept \(kept) of \(sinks): these keys hold \(Int((100 * mass).rounded())) % of the mass"
+        """
+        sinks kept \(kept) of \(sinks): these keys hold \(Int((100 * mass).rounded())) % of the \
+        mass
+        """
       )
     }
   }

@@ -10,10 +10,10 @@ import Tensors
 ///     paper   ‖O - O^M‖_F, least     A-shape (1024, 4096); vertical-slash (30, 2048), (100, 1800),
 ///                                    (500, 1500), (3000, 200); block-sparse 100
 ///     v1      mean of Σ_{j in M_i} A_ij over rows i >= 2500, most     A-shape (100, 800);
-///                                    vertical-slash (30, 800), (100, 750), (500, 700), (3500, 100);
+/// vertical-slash (30, 800), (100, 750), (500, 700), (3500, 100);
 ///                                    the best eighth of blocks of 32
-///     v2      entries with |O - O^M| > 5e-3, least     A-shape (100, 800); vertical-slash (30, 800),
-///                                    (100, 800), (100, 750), (500, 700), (3500, 100), (1000, 4096);
+/// v2 entries with |O - O^M| > 5e-3, least A-shape (100, 800); vertical-slash (30, 800),
+/// (100, 800), (100, 750), (500, 700), (3500, 100), (1000, 4096);
 ///                                    block-sparse 100
 ///
 /// O^M is attention renormalised over M. The paper's table (Jiang et al., "MInference 1.0", 2024,

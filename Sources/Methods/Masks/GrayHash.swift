@@ -3,9 +3,9 @@ public import Algebra
 /// Buckets of vectors by the signs of r random directions, in an order where neighbours differ in
 /// one sign.
 ///
-/// Bit p of the code of x is [x . g_p > 0] with weight 2^p, g_p Gaussian. The Gray list is G_1 = (0,
-/// 1), G_{t+1} = (G_t, reverse(G_t) + 2^t), for three bits 0, 1, 3, 2, 6, 7, 5, 4; the rank of a
-/// code is its place in the list, so that consecutive ranks differ in one bit.
+/// Bit p of the code of x is [x . g_p > 0] with weight 2^p, g_p Gaussian. The Gray list is G_1 =
+/// (0, 1), G_{t+1} = (G_t, reverse(G_t) + 2^t), for three bits 0, 1, 3, 2, 6, 7, 5, 4; the rank of
+/// a code is its place in the list, so that consecutive ranks differ in one bit.
 ///
 /// Example: `GrayHash.rank(of: 4)` is 7. The catch: the code released with HyperAttention looks the
 /// code up instead, rank = G[code], under which neighbours may differ in several bits; that is

@@ -3,15 +3,16 @@ public import Analysis
 public import Attention
 import Tensors
 
-/// HyperAttention: queries and keys are sorted by a hash, blocks on the diagonal of the sorted order
-/// are read exactly, and a few drawn keys stand for the rest.
+/// HyperAttention: queries and keys are sorted by a hash, blocks on the diagonal of the sorted
+/// order are read exactly, and a few drawn keys stand for the rest.
 ///
 /// The hash and its order are `GrayHash`, what each row reads is `HyperPlan`: O = softmax over the
 /// blocks and, with log-weight ln(n_k / m), the m drawn keys, which is what merging both parts by
 /// their log-sum-exps gives. Kept is the exact part, and the shared numbers are of it alone. Up to
-/// `min_seq_len` tokens all is exact. How hard a head is: α = n max_j Σ_i A_ij², 1 for uniform rows;
-/// κ = max_i u_i / min_i u_i with u_i = Σ of exp S_ij outside of the kept entries, over rows that
-/// have any; ln κ comes from log-sum-exps. Paper: Han et al., "HyperAttention", ICLR 2024, arXiv
+/// `min_seq_len` tokens all is exact. How hard a head is: α = n max_j Σ_i A_ij², 1 for uniform
+/// rows; κ = max_i u_i / min_i u_i with u_i = Σ of exp S_ij outside of the kept entries, over rows
+/// that have any; ln κ comes from log-sum-exps. Paper: Han et al., "HyperAttention", ICLR 2024,
+/// arXiv
 /// 2310.05869 (card S9). Draws: `SplitMix64(seed)`, directions row by row, then the keys of each
 /// core. Of two seeds directions and keys differ.
 ///

@@ -7,19 +7,19 @@ import Tensors
 ///
 /// Probe rows are the last `recent` queries and `random` earlier ones, drawn without replacement by
 /// `SplitMix64(seed)`. a_j = Σ over probe rows of A_ij, averaged over the layer's heads; p is the
-/// least number of the largest a_j whose sum reaches τ Σ a (with a slack of 1e-12; τ = 1 takes every
-/// token with mass). Kept are the p tokens of largest ã_j = a_j / nnz_j, nnz_j the probe rows that
-/// see j: p comes from a, the choice from ã. Kept tokens attend to kept tokens; the rows of others
-/// have no output in this layer. Reading: heads are averaged before p is counted, which was not
-/// seen published; `heads=own` counts each head for itself. Left out: the quantised cache of the
-/// first version. Paper: He et al., "ZipVL", 2024, arXiv 2410.08584 (card S10).
+/// least number of the largest a_j whose sum reaches τ Σ a (with a slack of 1e-12; τ = 1 takes
+/// every token with mass). Kept are the p tokens of largest ã_j = a_j / nnz_j, nnz_j the probe rows
+/// that see j: p comes from a, the choice from ã. Kept tokens attend to kept tokens; the rows of
+/// others have no output in this layer. Reading: heads are averaged before p is counted, which was
+/// not seen published; `heads=own` counts each head for itself. Left out: the quantised cache of
+/// the first version. Paper: He et al., "ZipVL", 2024, arXiv 2410.08584 (card S10).
 ///
 /// Findings: those of every mask, the series `probe`, `accumulated` (a), `normalised` (ã) and
 /// `token_kept`, the curve `cumulative`, `tokens_kept` (p), `token_share` (p / n), the shares of
-/// probe mass `mass_top` (the p largest) and `mass_kept` (the p chosen; may be below τ), of all rows
-/// of this head `mass_top_all` and `mass_kept_all`, `kept_visual` and `kept_text` where token roles
-/// or a grid say which is which, the fields `layers` and, on a grid, `patches` and `patches_kept`.
-/// Cost: probe rows times keys, a head; the numbers, the pattern.
+/// probe mass `mass_top` (the p largest) and `mass_kept` (the p chosen; may be below τ), of all
+/// rows of this head `mass_top_all` and `mass_kept_all`, `kept_visual` and `kept_text` where token
+/// roles or a grid say which is which, the fields `layers` and, on a grid, `patches` and
+/// `patches_kept`. Cost: probe rows times keys, a head; the numbers, the pattern.
 public struct ZipVL: MaskMethod {
   enum Heads: String, Sendable, CaseIterable { case average, own }
 

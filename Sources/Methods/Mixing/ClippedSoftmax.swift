@@ -17,12 +17,13 @@ import Tensors
 /// a retrained model would give up.
 ///
 /// Findings: those of every map; `threshold` and `gamma` in force; `zero_share` of the visible
-/// entries and `saturated` of them, `noop_rows` (rows with a sum below 0.1); `top_key`, the key with
-/// most mass, its share before (`top_key_mass_dense`) and after; `zeros_in_skipped`, the share of
-/// zeros on 64x64 tiles that BLASST skips at `lambda`, and `skipped_zero`, how much of those tiles
-/// is zero; the field `zeros`; the series `row_sums` and `top_weights`; the curves `zeros_by_alpha`
-/// and `weights`, a histogram with the threshold; outliers of outputs and activations (`Outliers`).
-/// Cost n² d in double precision up to 2048 tokens; above, rows on demand.
+/// entries and `saturated` of them, `noop_rows` (rows with a sum below 0.1); `top_key`, the key
+/// with most mass, its share before (`top_key_mass_dense`) and after; `zeros_in_skipped`, the share
+/// of zeros on 64x64 tiles that BLASST skips at `lambda`, and `skipped_zero`, how much of those
+/// tiles is zero; the field `zeros`; the series `row_sums` and `top_weights`; the curves
+/// `zeros_by_alpha` and `weights`, a histogram with the threshold; outliers of outputs and
+/// activations (`Outliers`). Cost n² d in double precision up to 2048 tokens; above, rows on
+/// demand.
 public struct ClippedSoftmax: MapMethod {
   /// α, without a unit; what `[` and `]` move.
   static let alpha = Knob(

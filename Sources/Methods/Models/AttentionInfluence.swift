@@ -20,8 +20,9 @@ import Tensors
 /// `probe_map` and `needle` `[queries, keys]` of the head looked at on the probe, and the keys that
 /// would copy; series `loss_change` `[tokens]` (nats), `document` (the score of this text); numbers
 /// `retrieval_score`, `is_chosen`, `chosen_heads`, `retrieval_heads` (above 0.1, the papers' mark),
-/// `segment` (tokens), `loss_base`, `loss_masked`, `loss_control` (nats; as many other heads drawn at
-/// random), `influence`, `influence_control`, `top_token`. A note names the tokens that lose most.
+/// `segment` (tokens), `loss_base`, `loss_masked`, `loss_control` (nats; as many other heads drawn
+/// at random), `influence`, `influence_control`, `top_token`. A note names the tokens that lose
+/// most.
 ///
 /// Needs a segment that occurs twice, in the text or by a model that runs; throws
 /// `Missing(.repetition)` without. Losses need a model and are nil without. Cost: three passes over

@@ -208,7 +208,8 @@ public struct LayerBoost: AttentionMethod {
       "sum_change", base == nil ? nil : removed, .nats, title: "sum of Δ of removed layers")
   }
 
-  /// Entries that are not computed, and rows of K and V that are not kept, over those of all layers.
+  /// Entries that are not computed, and rows of K and V that are not kept, over those of all
+  /// layers.
   private func addSavings(
     _ head: Head, _ tiers: [Int], _ window: Int, _ findings: inout Findings
   ) {

@@ -6,7 +6,7 @@ import Tensors
 /// PRIOR: a token weighs as much as a text-only model fails to predict it.
 ///
 ///     u_t = (1 - p_t)^α,   w_t = u_t / mean u         p_t = p_ref(x_t | x_<t) of a text-only model
-///     weighted loss = Σ_t w_t ℓ_t / k                 ℓ_t = -ln p(x_t) of the model that is trained
+/// weighted loss = Σ_t w_t ℓ_t / k ℓ_t = -ln p(x_t) of the model that is trained
 ///     w'_t = -ln p_t / mean of it                     (ours: the same by surprise)
 ///     g_t = Σ_{v visual} A_{t,v}                      (ours: what the head looks at in the image)
 ///
@@ -20,8 +20,8 @@ import Tensors
 /// Findings: series `weight`, `surprise_weight`, `probability`, `image_mass`, `loss` and
 /// `weighted_loss` (nats) `[tokens]`, NaN at tokens that are no caption; curve `weight_and_mass`;
 /// numbers `caption_tokens`, `top_token` (its place), `top_weight`, `effective_share` ((Σw)²/Σw²
-/// over k), `loss_plain`, `loss_weighted` (nats), `loss_ratio`, `mass_correlation` (Spearman of w and
-/// g). A note names the tokens of most weight.
+/// over k), `loss_plain`, `loss_weighted` (nats), `loss_ratio`, `mass_correlation` (Spearman of w
+/// and g). A note names the tokens of most weight.
 ///
 /// Needs token probabilities `[tokens]`, of the file or of a model that runs, and throws
 /// `Missing(.probabilities)` otherwise. Image masses need roles or a grid; losses need

@@ -145,7 +145,8 @@ public struct NATSL: MaskMethod {
   }
 }
 
-/// The state of a Gated DeltaNet, S `[dv][d]`: S_t = a S_{t-1} (I - b k k^T) + b v k^T, read as S q.
+/// The state of a Gated DeltaNet, S `[dv][d]`: S_t = a S_{t-1} (I - b k k^T) + b v k^T, read as S
+/// q.
 ///
 /// Example: with a = b = 1 and orthonormal keys, `read(k_s)` gives back v_s. The catch: keys and
 /// queries must be of length 1. Cost d dv a step. Paper: Yang et al., "Gated Delta Networks", 2024,
