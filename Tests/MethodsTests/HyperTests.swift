@@ -100,7 +100,7 @@ import Testing
     let both = try #require(head.queryAndKey), value = try #require(head.value)
     func permuted(_ x: Tensor) -> Tensor {
       let width = x.shape[1], all = x.floats()
-      return Tensor(order.flatMap { all[$0 * width..<($0 + 1) * width] }, shape: x.shape)
+      return Tensor(order.flatMap { all[$0 * width..<($0 + 1) * width] }, shape: [n, width])
     }
     let other = Head(
       query: permuted(both.query), key: permuted(both.key), value: permuted(value), causal: false)
