@@ -1,7 +1,7 @@
-public import Analysis
+import Analysis
 public import Attention
 import Methods
-public import Sessions
+import Sessions
 import Tensors
 
 /// What the masks of several heads, layers, steps or methods have in common.

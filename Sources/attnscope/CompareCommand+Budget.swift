@@ -49,7 +49,7 @@ extension CompareCommand {
     if !words.isEmpty {
       do {
         view.head = try Counterpart(words, beside: view, [about]).head
-      } catch let error as SettingError { throw ValidationError("\(error)") }
+      } catch { throw ValidationError("\(error)") }
     }
     guard let heads else { return [view.head] }
     func all(_ layer: LayerIndex) -> [HeadID] {

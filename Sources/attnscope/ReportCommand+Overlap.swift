@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import Attention
-import Backends
+public import Backends
 import Canvas
 import Formats
 import Methods

@@ -145,15 +145,15 @@ public struct ASViT: AttentionMethod {
     findings.number(
       "flops", work / Double(tokens.keys * blocks), .share, title: "work left, in token layers")
     findings.number("spread", nil, .tokens, title: "spread of kept tokens over images")
-    tokens.strip("score", score, .share, title: "score z", to: &findings)
-    tokens.film(
-      "survivors", kept, stages: places.map { "block \($0)" }, title: "kept by each stage",
-      to: &findings)
     tokens.image("patches", score, .magnitude(.share), title: "score, on the image", to: &findings)
     tokens.image(
       "stage_patches", stays,
       .labels(["dropped at stage 1", "dropped at stage 2", "dropped at stage 3", "kept"]),
       title: "stages survived, on the image", to: &findings)
+    tokens.strip("score", score, .share, title: "score z", to: &findings)
+    tokens.film(
+      "survivors", kept, stages: places.map { "block \($0)" }, title: "kept by each stage",
+      to: &findings)
     let sorted = score.sorted(by: >)
     findings.curve(
       "sorted",

@@ -111,6 +111,7 @@ public struct AdaptInfer: AttentionMethod {
     let score = sum(\.score), column = sum(\.column)
     let last = sum(\.last).map { $0 / Double(votes.count) }
     var findings = Findings()
+    tokens.image("patches", score, .magnitude(.none), title: "score, on the image", to: &findings)
     let stages = stages(score)
     add(stages.kept, stages.names, column, tokens, &findings)
     findings.number(
@@ -134,7 +135,6 @@ public struct AdaptInfer: AttentionMethod {
     tokens.strip("column_score", column, title: "plain sum over text rows", to: &findings)
     tokens.strip("last_score", last, .share, title: "last row, mean over heads", to: &findings)
     addText(run.pattern(head), text, votes[focus], tokens, subject.tokens, &findings)
-    tokens.image("patches", score, .magnitude(.none), title: "score, on the image", to: &findings)
     if text.count < tokens.text.count {
       findings.note("\(tokens.text.count - text.count) text tokens have no query row here")
     }

@@ -19,7 +19,7 @@ import Tensors
 /// the shape of the image before it was padded (`aspect`).
 ///
 /// Findings: `score_before`, `trend`, `score_after` `[keys]`, NaN off the image; fields `before`,
-/// `after`, `padded` `[rows, columns]`; numbers `alpha`, `beta` (a token), `r_squared` of the mean
+/// `after`, `padding` `[rows, columns]`; numbers `alpha`, `beta` (a token), `r_squared` of the mean
 /// curve, `kept` (tokens), `position_before`, `position_after` (mean place of the kept, 0 first to
 /// 1 last), `position_content` (of all that is not padding), `jaccard` (kept before and after),
 /// `changed` (tokens kept after and not before), `padded` (tokens), `padded_before`,
@@ -82,6 +82,9 @@ public struct Debias: AttentionMethod {
     var after = trend.map { divided(before, by: $0) } ?? before
     for v in after.indices where isPadded[v] { after[v] = 0 }
     var findings = Findings()
+    let look = Look.magnitude(.share)
+    tokens.image("before", before, look, title: "attention, on the image", to: &findings)
+    tokens.image("after", after, look, title: "without the trend, on the image", to: &findings)
     findings.number("alpha", trend?.alpha)
     findings.number("beta", trend?.beta, title: "rise of the trend, a token")
     findings.number("r_squared", trend?.rSquared, title: "R² of the mean curve")
@@ -94,11 +97,8 @@ public struct Debias: AttentionMethod {
       findings.note("fewer than two tokens have attention: there is no trend to fit")
     }
     tokens.strip("score_after", after, .share, title: "without the trend", to: &findings)
-    let look = Look.magnitude(.share)
-    tokens.image("before", before, look, title: "attention, on the image", to: &findings)
-    tokens.image("after", after, look, title: "without the trend, on the image", to: &findings)
     tokens.image(
-      "padded", isPadded.map { $0 ? 1 : 0 }, .labels(["image", "padding"]), title: "padding",
+      "padding", isPadded.map { $0 ? 1 : 0 }, .labels(["image", "padding"]), title: "padding",
       to: &findings)
     findings.note(
       usesAll
@@ -231,7 +231,10 @@ private struct ExponentialTrend {
       xy += (x[v] - meanX) * (logarithm(y[v]) - meanY)
       xx += (x[v] - meanX) * (x[v] - meanX)
     }
-    var b = xy / xx, a = meanY - xy / xx * meanX
+    // A flat curve has no slope, not even one of rounding, which would decide between equals.
+    let isFlat = curve.min() == curve.max()
+    var b = isFlat ? 0 : xy / xx
+    var a = meanY - b * meanX
     func error(_ a: Double, _ b: Double) -> Double {
       zip(x, y).reduce(0) {
         let off = $1.1 - exponential(a + b * $1.0)
@@ -239,7 +242,7 @@ private struct ExponentialTrend {
       }
     }
     var best = error(a, b)
-    for _ in 0..<200 {
+    for _ in 0..<(isFlat ? 0 : 200) {
       guard let (da, db) = Self.step(x, y, a, b) else { break }
       var size = 1.0, next = error(a + da, b + db)
       while !(next < best), size > 1e-12 {

@@ -100,6 +100,9 @@ public struct SGL: AttentionMethod {
       all += part[tokens.visual.count]
     }
     var findings = Findings()
+    tokens.image(
+      "patches", Self.total(byLayer), .magnitude(.none), title: "score, on the image",
+      to: &findings)
     addNumbers(byLayer, all, rows.count, subject, &findings)
     addGauges(&findings)
     addStrips(byLayer, tokens, subject, &findings)
@@ -193,6 +196,5 @@ public struct SGL: AttentionMethod {
         rows: axis(subject), columns: Axis(.key, tokens.keys),
         values: byLayer.flatMap { tokens.spread($0, on: tokens.visual) }), .magnitude(.none),
       title: "score by layer")
-    tokens.image("patches", score, .magnitude(.none), title: "score, on the image", to: &findings)
   }
 }
