@@ -93,25 +93,30 @@ struct OverlapReport {
           parts.append(
             Table(
               ["layer", finding.title],
-              rows: values.indices.map { [axis.name($0), Numbers.short(Double(values[$0]))] }
+              rows: values.indices.map { [axis.name($0), Self.whole(Double(values[$0]))] }
             ).text)
         case .curve(let curve):
           parts.append(
             finding.title + "\n"
               + Table(
                 [curve.xName, curve.yName],
-                rows: curve.points.map { [Numbers.short($0.x), Numbers.fixed($0.y, 3)] }
+                rows: curve.points.map { [Self.whole($0.x), Numbers.fixed($0.y, 3)] }
               ).text)
         default: break
         }
       }
       let numbers = findings.all.compactMap { finding -> String? in
         guard case .number(let value, _) = finding.content else { return nil }
-        return "\(finding.title): \(value.map(Numbers.short) ?? "-")"
+        return "\(finding.title): \(value.map(Self.whole) ?? "-")"
       }
       return (parts + [numbers.joined(separator: "; ")] + findings.notes.map { "note: \($0)" })
         .filter { !$0.isEmpty }.joined(separator: "\n")
     }
+  }
+
+  /// Counts and layers without a fraction, everything else in the one format.
+  private static func whole(_ value: Double) -> String {
+    value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : Numbers.short(value)
   }
 
   /// A square of numbers with the names of its places on both sides.

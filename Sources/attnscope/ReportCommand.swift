@@ -18,9 +18,10 @@ struct ReportCommand: ParsableCommand {
     commandName: "report",
     abstract: "Pruned blocks, dropped mass, error, sinks and patterns, per head.",
     discussion: """
-      With --overlap it says instead how far masks are the same, as intersection over union of kept entries: those of \
-      layers (with the layers that could take another's mask at --recall), of heads within a layer, of steps (rows; with \
-      the hit rate of a buffer of keys that drops what was read longest ago), or of several --method.
+      With --overlap it says instead how far masks are the same, as intersection over union of \
+      kept entries: those of layers (with the layers that could take another's mask at --recall), \
+      of heads within a layer, of steps (rows; with the hit rate of a buffer of keys that drops \
+      what was read longest ago), or of several --method.
       """)
 
   @OptionGroup var dump: DumpArguments

@@ -98,7 +98,12 @@
         var request = ReportRequest(MethodSetting(card.id))
         (request.layers, request.heads) = ([1], [6])
         var report = Report(dump: backend.heads.dump, about: about, setting: request.setting)
-        try backend.report(request) { report.heads.append($0) }
+        // What a text may lack beyond what a card can say (a segment that occurs twice) is said.
+        do { try backend.report(request) { report.heads.append($0) } } catch let missing as Missing
+        {
+          #expect(missing.need == .repetition, "\(card.id) \(missing)")
+          continue
+        }
         let json = report.json.text(), csv = report.csvHeading + "\n" + report.csv
         for finding in report.heads[0].findings.all {
           guard case .number(let value, _) = finding.content else { continue }
