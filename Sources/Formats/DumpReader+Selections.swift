@@ -1,5 +1,6 @@
 import Tensors
 
+/// What a sparse model's own selector left in a file: chosen keys, and the scores it chose by.
 extension DumpReader {
   /// Adds what a learned selector left behind to layers that are there: chosen keys, and its
   /// scores. An array that fits no head is passed over with a remark: Q and K beside it are as good

@@ -11,7 +11,9 @@ struct BiasFacts: Sendable {
   /// Its factors; nil where the table is too large to be decomposed.
   let factors: BiasFactors?
 
+  /// The head that the rows are of.
   private var head: Head { rows.head }
+  /// Queries, keys.
   private var axes: (Axis, Axis) { (Axis(.query, head.queries), Axis(.key, head.keys)) }
 
   /// Softmax of scores and bias, `[keys]`.
@@ -26,6 +28,7 @@ struct BiasFacts: Sendable {
     return weights(row) { low[$0] }
   }
 
+  /// Softmax of a row's scores and what `bias` adds at a key: `[keys]`, 0 where unseen.
   private func weights(_ row: Int, _ bias: (Int) -> Double) -> [Double] {
     var logits = rows.logits(row)
     let limit = head.visibility.limit(row: row)
@@ -71,6 +74,7 @@ struct BiasFacts: Sendable {
     sum.add(rows: chosen.count, rank: factors.rank, to: &findings)
   }
 
+  /// Singular values, ranks for three shares of their energy, and what factors cost.
   private func addSpectrum(_ factors: BiasFactors, _ findings: inout Findings) {
     let spectrum = factors.spectrum, total = spectrum.reduce(0) { $0 + $1 * $1 }
     findings.series(
@@ -114,8 +118,10 @@ private struct RankSums: Sendable {
   /// `[ranks + 1]`, sums over rows of half of Σ |softmax(S + B) - softmax(S + B_r)|.
   private var gaps: [Double]
 
+  /// Nothing yet; `ranks` are those that there are factors for.
   init(ranks: Int) { gaps = [Double](repeating: 0, count: ranks + 1) }
 
+  /// Of these rows: every rank up to 16, and the one in force.
   init(_ rows: [Int], _ facts: BiasFacts, _ factors: BiasFactors) {
     self.init(ranks: factors.available)
     let sight = facts.rows.head.visibility, keys = facts.bias.keys
@@ -143,12 +149,14 @@ private struct RankSums: Sendable {
     }
   }
 
+  /// Sums of other rows, of the same ranks.
   mutating func add(_ other: RankSums) {
     worst = max(worst, other.worst)
     squares += other.squares
     for rank in gaps.indices { gaps[rank] += other.gaps[rank] }
   }
 
+  /// Residuals of the rank in force, and the curve of map gaps; `rows` were summed.
   func add(rows: Int, rank: Int, to findings: inout Findings) {
     let n = Double(max(rows, 1))
     findings.number("max_residual", worst, .logits, title: "largest |B - B_R|")

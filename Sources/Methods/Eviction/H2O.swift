@@ -22,10 +22,12 @@ public struct H2O: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
     let set = try Eviction.keep(head, &cache, run, &aside)
@@ -35,6 +37,7 @@ public struct H2O: ReplayedMask {
     return set
   }
 
+  /// What the rows before leave behind, for engines; nil where nothing is to be remembered.
   public func memory(prompt: Int) -> (any RowMemory)? {
     cache(Eviction.size(knobs, prompt: prompt))
   }

@@ -21,10 +21,12 @@ public struct KeyNorm: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (_, key) = head.queryAndKey else { throw Missing(.queryKey) }
     var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
@@ -34,6 +36,7 @@ public struct KeyNorm: ReplayedMask {
     return try Eviction.keep(head, &cache, run, &aside)
   }
 
+  /// What the rows before leave behind, for engines; nil where nothing is to be remembered.
   public func memory(prompt: Int) -> (any RowMemory)? {
     cache(Eviction.size(knobs, prompt: prompt))
   }
@@ -78,15 +81,18 @@ public struct KeyDiff: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     var cache = cache(Eviction.size(knobs, keys: head.keys, &aside))
     return try Eviction.keep(head, &cache, run, &aside)
   }
 
+  /// What the rows before leave behind, for engines; nil where nothing is to be remembered.
   public func memory(prompt: Int) -> (any RowMemory)? {
     cache(Eviction.size(knobs, prompt: prompt))
   }

@@ -31,10 +31,12 @@ public struct SnapKV: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = Eviction.size(knobs, keys: head.keys, &aside)
     let wanted = knobs[Self.prompt] > 0 ? knobs[Self.prompt] : head.keys / 2

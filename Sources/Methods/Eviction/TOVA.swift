@@ -19,16 +19,19 @@ public struct TOVA: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = Eviction.size(knobs, keys: head.keys, &aside)
     var cache = Eviction.Cache(size: size, recent: 0, Newest())
     return try Eviction.keep(head, &cache, run, &aside)
   }
 
+  /// What the rows before leave behind, for engines; nil where nothing is to be remembered.
   public func memory(prompt: Int) -> (any RowMemory)? {
     Eviction.Cache(size: Eviction.size(knobs, prompt: prompt), recent: 0, Newest())
   }

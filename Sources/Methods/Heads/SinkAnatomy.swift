@@ -5,12 +5,15 @@ import Tensors
 
 /// One key of one head, looked at as a sink.
 struct SinkAnatomy: Sendable {
+  /// Whose rows are read.
   private let head: Head
   /// From 0.
   private let key: Int
   /// Logit of an extra key.
   private let bias: Double
+  /// Q, K and scores in double precision.
   private let rows: DoubleRows
+  /// V as `[keys * width]`; nil without V.
   private let value: (floats: [Float], width: Int)?
 
   /// Reads Q, K and V, where they are there.
@@ -27,6 +30,7 @@ struct SinkAnatomy: Sendable {
   func addNumbers(_ run: MethodRun, to findings: inout Findings) throws {
     let parts = try RowPicks.spread(head.queries, by: 16, run) { $0.map { facts($0) } }
     let seeing = parts.filter(\.sees), n = Double(max(seeing.count, 1))
+    /// Over the rows that see the key; nil where none does.
     func mean(_ path: KeyPath<RowFacts, Double>) -> Double? {
       seeing.isEmpty ? nil : seeing.reduce(0) { $0 + $1[keyPath: path] } / n
     }
@@ -59,10 +63,16 @@ struct SinkAnatomy: Sendable {
 
   /// What one row says; sums are over what it sees.
   private struct RowFacts: Sendable {
-    var sees = false, limit = 0, residual = 0.0, cosine = 0.0, logit = 0.0
+    /// Whether the row sees the key, and how many keys it sees.
+    var sees = false, limit = 0
+    /// Mass beside the key; cosine of query and key; the key's logit.
+    var residual = 0.0, cosine = 0.0, logit = 0.0
+    /// Other keys with a finite logit, the sum of these, the mass that an extra key would take, and
+    /// squared norms of the output and of what the key adds to it.
     var others = 0, otherLogits = 0.0, onBias = 0.0, output = 0.0, removed = 0.0
   }
 
+  /// One row, in n d steps.
   private func facts(_ row: Int) -> RowFacts {
     let logits = rows.logits(row), limit = head.visibility.limit(row: row)
     let weights = Elementary.softmax(logits, limit: limit)
@@ -99,6 +109,7 @@ struct SinkAnatomy: Sendable {
     return facts
   }
 
+  /// Euclidean.
   private static func norm(_ x: ArraySlice<Double>) -> Double {
     x.reduce(0) { $0 + $1 * $1 }.squareRoot()
   }
@@ -121,6 +132,7 @@ struct SinkAnatomy: Sendable {
           value.floats[$0 * value.width..<($0 + 1) * value.width].map(Double.init)[...])
       }
     }
+    /// The key's norm to the mean of the others; nil for a single key and for zeros.
     func ratio(_ norms: [Double]) -> Double? {
       guard norms.count > 1 else { return nil }
       let others = (norms.reduce(0, +) - norms[key]) / Double(norms.count - 1)
@@ -141,6 +153,7 @@ struct SinkAnatomy: Sendable {
   /// The map without the key, with an extra one, and under a sigmoid.
   func addFields(_ run: MethodRun, to findings: inout Findings) {
     let (key, limits, rows) = (key, head.visibility, rows)
+    /// A field over what is seen; `body` gets logits, weights and the limit of a row.
     func field(_ body: @escaping @Sendable ([Double], [Double], Int) -> [Double]) -> RuleField {
       RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { row, out in
         let limit = limits.limit(row: row), logits = rows.logits(row)

@@ -49,6 +49,7 @@ public struct HyperAttention: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -56,6 +57,7 @@ public struct HyperAttention: MaskMethod {
   /// The drawn keys are no part of a kept set.
   public var engineRefusal: String? { "estimates what lies outside of its mask" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     try RowPicks.checkLength(head)

@@ -47,6 +47,7 @@ public struct ZipVL: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -62,6 +63,7 @@ public struct ZipVL: MaskMethod {
     return choice.set(head)
   }
 
+  /// Everything there is to say. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var aside = Aside(), run = run
     run.tokens = subject.tokens

@@ -10,6 +10,8 @@ struct ClippedRows: Sendable {
 
   /// `[rows]`, sums of W and largest entries of A, in the order of rows.
   private(set) var sums: [Double] = [], tops: [Double] = []
+  /// Counts of visible entries: all, exact zeros, exact ones, zeros on skipped tiles, and those on
+  /// skipped tiles.
   private var entries = 0, zeros = 0, ones = 0, zerosInSkipped = 0, skipped = 0
   /// `[alphas]`, zeros that each would make.
   private var zerosByAlpha: [Int]
@@ -58,6 +60,7 @@ struct ClippedRows: Sendable {
     tops.append(top)
   }
 
+  /// Where a weight stands in the histogram; 0 for zero and for all that is smaller.
   private static func bin(_ weight: Double) -> Int {
     guard weight > 0 else { return 0 }
     let place = logarithm(weight) / logarithm(10) + Double(decades)
@@ -83,6 +86,7 @@ struct ClippedRows: Sendable {
 
   /// Numbers and curves; `hasMask` where skipped tiles are known.
   func add(_ clip: Clip, hasMask: Bool, to findings: inout Findings) {
+    /// Nil of nothing.
     func share(_ part: Int, _ whole: Int) -> Double? {
       whole > 0 ? Double(part) / Double(whole) : nil
     }

@@ -24,6 +24,7 @@ public struct BlockTopK: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -31,6 +32,7 @@ public struct BlockTopK: MaskMethod {
   /// As the knob says: a prompt is cut before its length is known.
   public var rowsTogether: Int { knobs[Self.block] }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], count = knobs[Self.count]
     aside.selection = head.visibleEntries
@@ -63,6 +65,7 @@ public struct BlockTopP: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -70,6 +73,7 @@ public struct BlockTopP: MaskMethod {
   /// As the knob says: a prompt is cut before its length is known.
   public var rowsTogether: Int { knobs[Self.block] }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], mass = knobs[Self.mass]
     aside.selection = head.visibleEntries

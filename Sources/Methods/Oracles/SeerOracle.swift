@@ -30,6 +30,7 @@ public struct SeerOracle: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -37,6 +38,7 @@ public struct SeerOracle: MaskMethod {
   /// As the knob says: a prompt is cut before its length is known.
   public var rowsTogether: Int { knobs[Self.block] }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let size = knobs[Self.block], count = knobs[Self.count], least = knobs[Self.threshold]
     aside.selection = head.visibleEntries

@@ -32,6 +32,7 @@ public struct XAttention: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -39,6 +40,7 @@ public struct XAttention: MaskMethod {
   /// Decoding has one query at a time, and a group has `stride` of them.
   public var engineRefusal: String? { "sums scores of groups of queries, and decoding has one" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(knobs, of: ["stride", "block"], keys: head.keys, reference: 16 * 1024)

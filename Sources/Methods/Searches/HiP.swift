@@ -37,6 +37,7 @@ public struct HiP: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -44,6 +45,7 @@ public struct HiP: MaskMethod {
   /// As the knob says: a prompt is cut before its length is known.
   public var rowsTogether: Int { knobs[Self.queryBlock] }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(

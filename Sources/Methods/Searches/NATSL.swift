@@ -42,6 +42,7 @@ public struct NATSL: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -49,6 +50,7 @@ public struct NATSL: MaskMethod {
   /// The surrogate looks ahead; a trained router would not.
   public var engineRefusal: String? { "routes chunks by rows that come later" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let budget = Budget(knobs, of: ["chunk"], keys: head.keys, reference: 16 * 1024)
     let size = budget.block(knobs[Self.chunk])

@@ -55,6 +55,7 @@ public struct SALE: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -62,6 +63,7 @@ public struct SALE: MaskMethod {
   /// Means are over all tokens, of which an engine gives a part.
   public var engineRefusal: String? { "takes means over all tokens, and an engine gives some" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(

@@ -42,10 +42,12 @@ public struct STILL: ReplayedMask {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard let (query, key) = head.queryAndKey else { throw Missing(.queryKey) }
     let budget = Budget(knobs, of: ["window", "chunk"], keys: head.keys, reference: 1024)

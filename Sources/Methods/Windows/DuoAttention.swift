@@ -30,6 +30,7 @@ public struct DuoAttention: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -37,6 +38,7 @@ public struct DuoAttention: MaskMethod {
   /// A class is of a head and not of a row.
   public var engineRefusal: String? { "reads all rows of a head to tell its class" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let budget = Budget(knobs, of: ["sinks", "window"], keys: head.keys, reference: 32 * 1024)
     let sinks = budget.tokens(knobs[Self.sinks]),

@@ -41,6 +41,7 @@ public struct NATTEN: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
     guard self.knobs[Self.stride] <= self.knobs[Self.window] else {
@@ -54,6 +55,7 @@ public struct NATTEN: MaskMethod {
     knobs[Self.plane] == .grid ? "with plane=grid needs the grid of an image" : nil
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let budget = Budget(knobs, of: ["window"], keys: head.keys, reference: 16 * 1024)
     let scaled = budget.tokens(knobs[Self.window])

@@ -21,10 +21,12 @@ public struct SlidingWindow: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["window"], keys: head.keys, reference: 32 * 1024)
     let size = min(budget.tokens(knobs[Self.size]), head.keys)
@@ -57,6 +59,7 @@ public struct SinkWindow: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -96,6 +99,7 @@ public struct TriShape: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
@@ -103,6 +107,7 @@ public struct TriShape: MaskMethod {
   /// An engine reads a prompt in parts, and does not know its last rows.
   public var engineRefusal: String? { "sees a prompt's last rows whole, and a part has none" }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["initial", "local", "last"], keys: head.keys)
     let initial = min(budget.tokens(knobs[Self.initial]), head.keys)
@@ -140,10 +145,12 @@ public struct DilatedWindow: MaskMethod {
 
   private let knobs: CheckedKnobs
 
+  /// Throws `KnobError` for knobs that are unknown or out of range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
+  /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) -> KeptSet {
     let budget = Budget(knobs, of: ["window"], keys: head.keys, reference: 4096)
     let size = budget.tokens(knobs[Self.size]), dilation = knobs[Self.dilation]
