@@ -99,6 +99,8 @@ public struct MethodCard: Sendable {
   public let blockTables: BlockTables?
   /// Ids of their own for some settings: `lucid-half`.
   public let variants: [String: Knobs]
+  /// How near the variants are to what was published, where that is not `fidelity`.
+  public let variantFidelity: [String: Fidelity]
   /// The setting under which everything is kept; nil where there is none.
   public let denseKnobs: Knobs?
 
@@ -116,9 +118,10 @@ public struct MethodCard: Sendable {
     scope: Subject.Scope = .head, needs: Set<Need> = [], knobs: [KnobFacts] = [],
     promises: Set<Promise> = [.ignoresValues, .deterministic], fidelity: Fidelity = .exact,
     wholeMap: Int = 1 << 14, mainField: String? = nil, mainNumber: String? = nil,
-    denseKnobs: Knobs? = nil, variants: [String: Knobs] = [:], blockTables: BlockTables? = nil
+    denseKnobs: Knobs? = nil, variants: [String: Knobs] = [:],
+    variantFidelity: [String: Fidelity] = [:], blockTables: BlockTables? = nil
   ) {
-    self.variants = variants
+    (self.variants, self.variantFidelity) = (variants, variantFidelity)
     (self.id, self.title, self.family, self.idea, self.source) = (id, title, family, idea, source)
     (self.scope, self.needs, self.knobs, self.promises) = (scope, needs, knobs, promises)
     (self.fidelity, self.wholeMap, self.mainField) = (fidelity, wholeMap, mainField)
@@ -132,6 +135,11 @@ public struct MethodCard: Sendable {
 
   /// The id is this card's own, or that of a variant.
   public func answers(to id: String) -> Bool { id == self.id || variants[id] != nil }
+
+  /// How near the result of a setting is to what was published: that of its variant, or the card's.
+  public func fidelity(of setting: MethodSetting) -> Fidelity {
+    variantFidelity[setting.id] ?? fidelity
+  }
 
   /// The knobs of a setting: those of its variant, and over them its own.
   public func knobs(of setting: MethodSetting) -> Knobs {

@@ -217,7 +217,7 @@ struct MethodNumbers {
     let end = lines.y + room
     lines.rule(
       (look.card?.title ?? setting.id) + look.doubt(look.viewpoint.head),
-      right: look.card?.fidelity.tag ?? "", on: &grid)
+      right: look.card?.fidelity(of: setting).tag ?? "", on: &grid)
     guard let findings = look.findings(look.viewpoint.head) else {
       let question = look.findingsQuestion(look.viewpoint.head)
       lines.wrap(
@@ -227,6 +227,9 @@ struct MethodNumbers {
     if !setting.knobs.isEmpty, lines.y < end {
       let text = setting.knobs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
       lines.put(text.joined(separator: ", "), paint.strong, on: &grid)
+    }
+    if case .surrogate(let level, let text) = look.card?.fidelity(of: setting), lines.y < end {
+      lines.wrap("\(level.rawValue): \(text)", paint.dim, on: &grid)
     }
     for finding in findings.all {
       guard case .number(let value, let unit) = finding.content, lines.y < end else { continue }

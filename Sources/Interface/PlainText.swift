@@ -47,8 +47,9 @@ public struct PlainText {
       let why = look.findingsQuestion(look.viewpoint.head).flatMap(look.refusal)
       return ["\(card.title): \(why ?? "not known yet")."]
     }
-    let fidelity = card.fidelity == .exact ? "" : " (\(card.fidelity.tag))"
-    return ["\(card.title)\(fidelity), \(setting): \(card.idea)"]
+    let fidelity = card.fidelity(of: setting)
+    let tag = fidelity == .exact ? "" : " (\(fidelity.tag): \(fidelity.sentence))"
+    return ["\(card.title)\(tag), \(setting): \(card.idea)"]
       + findings.all.map(FindingText.sentence) + findings.notes.map { "Note: \($0)." }
   }
 

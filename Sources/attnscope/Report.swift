@@ -102,7 +102,7 @@ extension Report {
       ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)),
       ("tokens", .integer(about.keys)), ("method", .string(setting.id)),
       ("setting", .string(setting.description)),
-      ("fidelity", .optional(card?.fidelity.tag, JSON.string)),
+      ("fidelity", .optional(card?.fidelity(of: setting).tag, JSON.string)),
       ("lambda", .optional(lambda, JSON.number)),
       ("tile", .optional(spec) { .array([.integer($0.rows), .integer($0.keys)]) }),
       ("vote", .optional(spec) { .string($0.vote.rawValue) }),
@@ -288,8 +288,8 @@ extension Report {
     var text = "\(dump.path): \(card?.blockTables == nil ? setting.description : setting.id)"
     if let lambda { text += " lambda \(lambda)" }
     if let spec { text += " tile \(spec)" }
-    if let card, card.fidelity != .exact {
-      text += " [\(card.fidelity.tag): \(card.fidelity.sentence)]"
+    if let fidelity = card?.fidelity(of: setting), fidelity != .exact {
+      text += " [\(fidelity.tag): \(fidelity.sentence)]"
     }
     return Printable.text("\(text) (\(phase))")
   }
