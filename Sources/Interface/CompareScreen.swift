@@ -204,17 +204,19 @@ struct SignedScale {
       difference.values, rows: difference.rows, columns: difference.columns, scale)
   }
 
-  /// `[rows * columns]` values of either sign.
+  /// `[rows * columns]` values of either sign. `wholeTop` is the least end of the scale, `end` its
+  /// end whatever the values are.
   init(
-    _ raw: [Float], rows: Int, columns: Int, _ scale: Viewpoint.Scale, wholeTop: Float? = nil
+    _ raw: [Float], rows: Int, columns: Int, _ scale: Viewpoint.Scale, wholeTop: Float? = nil,
+    end: Float? = nil
   ) {
     (self.rows, self.columns) = (rows, columns)
-    let top = raw.reduce(wholeTop ?? 0) { $1.isFinite ? max($0, abs($1)) : $0 }
+    let top = end ?? raw.reduce(wholeTop ?? 0) { $1.isFinite ? max($0, abs($1)) : $0 }
     self.top = Double(top)
     zeros = Set(raw.indices.filter { raw[$0] == 0 })
     values = raw.map { value in
       guard value.isFinite, top > 0 else { return value.isNaN ? .nan : 0 }
-      let share = abs(value) / top
+      let share = min(abs(value) / top, 1)
       let size = scale == .linear ? share : max(0, 1 + Float(Scale.log10(Double(share))) / 3)
       return value < 0 ? -size : size
     }

@@ -49,6 +49,15 @@ struct FieldShade {
     }
   }
 
+  /// Means of either sign on a scale that ends where another picture's does; larger ones have its
+  /// last colour.
+  init(_ map: PooledMap, signedTo top: Float, _ scale: Viewpoint.Scale) {
+    look = .signed
+    let signed = SignedScale(
+      map.mean, rows: map.rows, columns: map.columns, scale, end: top)
+    (kind, low, high) = (.signed(signed), -signed.top, signed.top)
+  }
+
   /// From the least finite value, at most 0, to the largest; never an empty span.
   private static func range(_ values: [Float]) -> (Float, Float) {
     let known = values.filter(\.isFinite)

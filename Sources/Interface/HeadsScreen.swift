@@ -36,7 +36,7 @@ struct HeadsScreen {
     )
     .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
-      draw(layout.order[index], layout, in: layout.rect(index), on: &grid)
+      draw(layout.order[index], layout, in: layout.grid.rect(index), on: &grid)
     }
     let below = layout.order.count - layout.visible.endIndex
     if below > 0 {

@@ -67,7 +67,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   /// The threshold, or the main knob of another method; a decade is four steps.
   case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
   /// What is on the map, and the method in force.
-  case field, library
+  case field, library, gallery
   /// Which head is looked at.
   case previousHead, nextHead, previousLayer, nextLayer
   /// How the picture looks and what blocks are counted in.
@@ -151,6 +151,9 @@ public enum KeyTable {
     row(.vote, char("v"), "vote: each head alone, or the KV group together", "vote", "BLASST"),
     row(.order, char("r"), "order of key blocks: ascending, or local first", "order", "BLASST"),
     row(.library, char("L"), "library: choose a method, by family", "", "Method"),
+    row(
+      .gallery, char("A"), "gallery: one head under every method of a family, or heads again", "",
+      "Method"),
     row(
       .field, char("y"), "the map of: the pattern, then each map of the method", "", "Method",
       [.map]),

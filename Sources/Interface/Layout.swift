@@ -236,64 +236,32 @@ struct CompareLayout {
 ///
 /// The order is part of the layout, since arrows move through what is seen.
 struct HeadsLayout {
-  /// Columns and lines of a picture, from the largest; the first with which all heads fit is taken,
-  /// else the last.
-  private static let sizes = [(29, 12), (23, 10), (19, 8), (17, 7), (15, 6), (13, 5), (11, 4)]
-
-  /// Columns of a picture.
-  let thumbWidth: Int
-  /// Lines of a picture.
-  let thumbHeight: Int
-  /// Where the thumbnails stand.
-  let area: Rect
-  /// Thumbnails in a line.
-  let columns: Int
-  /// Lines of thumbnails that fit.
-  let rows: Int
+  /// Sizes and places.
+  let grid: ThumbGrid
   /// In the order shown.
   let order: [HeadID]
-  /// Index in `order` of the first one shown.
-  let first: Int
 
   /// Scrolls by lines so that the chosen head is in sight.
   init(_ look: Look) {
-    area = ScreenLayout(look).main.inset()
+    let area = ScreenLayout(look).main.inset()
     order = HeadsLayout.sorted(look)
-    let area = area, count = order.count
     // A line of pictures a layer, when that fits: heads of one number then stand under each other.
     let heads = look.source.heads, layers = look.source.layers.count
     let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
       high = area.height / max(layers, 1) - 1
-    if wide >= 9, high >= 3, look.viewpoint.sort == .layer, look.viewpoint.filter == nil {
-      (thumbWidth, thumbHeight) = (wide, min(high, max(4, wide * 6 / 10)))
-      (columns, rows) = (heads, max(1, area.height / (thumbHeight + 1)))
-      first = 0
+    guard wide >= 9, high >= 3, look.viewpoint.sort == .layer, look.viewpoint.filter == nil else {
+      let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
+      grid = ThumbGrid(order.count, chosen: chosen, in: area)
       return
     }
-    func fits(_ size: (Int, Int)) -> Bool {
-      ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count
-    }
-    (thumbWidth, thumbHeight) = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
-    columns = max(1, (area.width + 2) / (thumbWidth + 2))
-    rows = max(1, area.height / (thumbHeight + 1))
-    let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
-    let page = max(0, chosen / columns - rows + 1)
-    first = page * columns
+    let tall = min(high, max(4, wide * 6 / 10))
+    grid = ThumbGrid(
+      order.count, thumbWidth: wide, thumbHeight: tall, columns: heads,
+      rows: max(1, area.height / (tall + 1)), first: 0, in: area)
   }
 
   /// Those that are shown.
-  var visible: ArraySlice<HeadID> {
-    order[min(first, order.count)..<min(order.count, first + columns * rows)]
-  }
-
-  /// The place of a head by its index in `order`, its title line included.
-  func rect(_ index: Int) -> Rect {
-    let at = index - first
-    return Rect(
-      x: area.x + at % columns * (thumbWidth + 2), y: area.y + at / columns * (thumbHeight + 1),
-      width: thumbWidth,
-      height: thumbHeight + 1)
-  }
+  var visible: ArraySlice<HeadID> { order[grid.visible] }
 
   /// By the number in force, largest first (entropy: smallest); what is not known yet comes last,
   /// and equal ones keep the order of the file.

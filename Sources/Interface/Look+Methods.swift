@@ -54,6 +54,8 @@ extension Look {
       \(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the \
       library.
       """
+    case .heads where viewpoint.gallery != nil:
+      "One head, many methods, each with its output error. Enter: its map, Esc: heads."
     case .heads where !isByTable:
       "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move \(knobInForce)."
     case .sinks where scoreName != nil:

@@ -35,6 +35,7 @@ public struct Needs: Sendable {
         look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head)].compactMap { $0 }
       now = Self.ofMap(look, others)
+    case .heads where viewpoint.gallery != nil: now = GalleryScreen.questions(look)
     case .heads:
       let layout = HeadsLayout(look)
       for item in layout.visible {
@@ -165,7 +166,7 @@ public struct Needs: Sendable {
   /// for all.
   static func thumbnail(_ head: HeadID, _ look: Look, _ layout: HeadsLayout) -> Question {
     let whole = MapWindow(queries: 0..<look.source.queries, keys: 0..<look.source.keys)
-    let (rows, columns) = (2 * layout.thumbHeight, layout.thumbWidth)
+    let (rows, columns) = (2 * layout.grid.thumbHeight, layout.grid.thumbWidth)
     return .picture(
       .pattern(head),
       PictureRequest(whole, rows: rows, columns: columns, perCell: look.isLong ? 4 : nil))

@@ -181,8 +181,27 @@ public struct PlainText {
     return [shown, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
   }
 
+  /// A sentence a method of the gallery.
+  private var gallery: [String] {
+    let gallery = GalleryLook(look)
+    let start =
+      "Gallery \(look.viewpoint.gallery ?? ""): one head under \(gallery.items.count - 1) methods."
+    return [start]
+      + gallery.items.enumerated().compactMap { index, item in
+        guard let item, let card = look.source.card(item.id) else { return nil }
+        let fidelity = card.fidelity(of: item)
+        var text = "\(card.title)" + (index == gallery.chosen ? " (chosen)" : "")
+        if fidelity != .exact { text += " (\(fidelity.tag): \(fidelity.sentence))" }
+        if let why = look.findingsQuestion(look.viewpoint.head, item).flatMap(look.refusal) {
+          return "\(text): \(why)."
+        }
+        return "\(text): output error \(gallery.errorText(item))."
+      }
+  }
+
   /// A sentence a head, in the order of the view.
   private var heads: [String] {
+    guard look.viewpoint.gallery == nil else { return gallery }
     let layout = HeadsLayout(look)
     var lines = [
       """

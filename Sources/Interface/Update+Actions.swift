@@ -30,6 +30,8 @@ extension Model {
     case .lambdaDown, .lambdaUp, .lambdaDecadeDown, .lambdaDecadeUp:
       stepSetting(action, repeats ?? 1)
     case .field: nextField()
+    case .gallery: toggleGallery()
+    case .open where viewpoint.view == .heads && viewpoint.gallery != nil: openFromGallery()
     case .library: prompt.mode = .list(.library, text: "", choice: 0)
     case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
     case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))
@@ -98,6 +100,7 @@ extension Model {
   /// Arrows by view: a cursor on a map, or a head among heads.
   mutating func move(_ action: Action, _ count: Int) {
     switch viewpoint.view {
+    case .heads where viewpoint.gallery != nil: moveInGallery(action, count)
     case .heads: moveInHeads(action, count)
     case .sinks: mention(viewpoint.moveInMatrix(action, count, in: source))
     case .map, .blocks, .tokens, .compare: moveCursor(action, count)

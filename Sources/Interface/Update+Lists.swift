@@ -9,18 +9,7 @@ extension Model {
   mutating func moveInHeads(_ action: Action, _ count: Int) {
     let layout = HeadsLayout(look)
     let here = layout.order.firstIndex(of: viewpoint.head) ?? 0
-    let step: Int
-    switch action {
-    case .left: step = -count
-    case .right: step = count
-    case .up: step = -count * layout.columns
-    case .down: step = count * layout.columns
-    case .pageUp: step = -count * layout.columns * layout.rows
-    case .pageDown: step = count * layout.columns * layout.rows
-    case .home: step = -here
-    default: step = layout.order.count
-    }
-    let wanted = min(max(here + step, 0), layout.order.count - 1)
+    let wanted = layout.grid.moved(action, count, from: here)
     if wanted == here { message = "There are no more heads this way." }
     viewpoint.head = layout.order[wanted]
   }
@@ -56,9 +45,15 @@ extension Model {
   private mutating func press(_ mouse: Mouse) -> [Effect] {
     switch viewpoint.view {
     case .map: point(mouse)
+    case .heads where viewpoint.gallery != nil:
+      let layout = GalleryScreen.grid(look)
+      let index = layout.visible.first { layout.rect($0).contains(mouse.x, mouse.y) }
+      guard let index else { return [] }
+      if index == GalleryLook(look).chosen { return perform(.open) }
+      take(fromGallery: index)
     case .heads:
       let layout = HeadsLayout(look)
-      let index = layout.visible.indices.first { layout.rect($0).contains(mouse.x, mouse.y) }
+      let index = layout.visible.indices.first { layout.grid.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return [] }
       if layout.order[index] == viewpoint.head { return perform(.open) }
       viewpoint.head = layout.order[index]

@@ -19,6 +19,52 @@ extension Model {
       .map { "Map: \($0), of \(look.methodInForce?.id ?? "")." } ?? "Map: the pattern itself."
   }
 
+  // MARK: Gallery
+
+  /// Opens the gallery of the family of the method in force in view 2, or leaves it.
+  mutating func toggleGallery() {
+    guard viewpoint.view != .heads || viewpoint.gallery == nil else {
+      viewpoint.gallery = nil
+      return
+    }
+    viewpoint.gallery =
+      viewpoint.gallery ?? Figure.standardGallery(viewpoint.method, source)
+    guard viewpoint.gallery != nil else {
+      message = "No library of methods is known here."
+      return
+    }
+    viewpoint.view = .heads
+    let families = MethodGallery.families(source).joined(separator: ", ")
+    message = ":gallery family:NAME shows another: \(families)."
+  }
+
+  /// Through the pictures; the method under the cursor is in force.
+  mutating func moveInGallery(_ action: Action, _ count: Int) {
+    let here = GalleryLook(look).chosen
+    let wanted = GalleryScreen.grid(look).moved(action, count, from: here)
+    if wanted == here { message = "There are no more methods this way." }
+    take(fromGallery: wanted)
+  }
+
+  /// Takes a method of the gallery, or with the first picture the source's own blocks again.
+  mutating func take(fromGallery index: Int) {
+    let items = GalleryLook(look).items
+    guard items.indices.contains(index) else { return }
+    (viewpoint.method, viewpoint.field) = (items[index], nil)
+    if let item = items[index], let card = source.card(item.id) {
+      message = "\(card.title): \(card.idea)"
+    }
+  }
+
+  /// The map of the method under the cursor, in view 1.
+  mutating func openFromGallery() {
+    let gallery = GalleryLook(look), item = gallery.items[gallery.chosen]
+    viewpoint.field = item.flatMap { gallery.mapName($0) }
+    viewpoint.view = .map
+  }
+
+  // MARK: Knobs
+
   /// `[` and `]` of a method without a table: its main knob, a step at a time.
   /// Knobs that the card pins are written down by the first step, or moving another would change
   /// them as well.

@@ -98,7 +98,8 @@ extension Model {
     if key == .enter, lesson?.mayGoOn ?? false { return lessonAction(.lessonNext) }
     if key == .escape {
       (prompt.digits, prompt.search) = (nil, nil)
-      return []
+      guard viewpoint.view == .heads, viewpoint.gallery != nil else { return [] }
+      return performing { $0.viewpoint.gallery = nil }
     }
     let typed = prompt.digits
     prompt.digits = nil

@@ -236,6 +236,17 @@ public struct ViewSetting: Sendable {
       }
       view.filter = filter
     },
+    ViewSetting(
+      name: "gallery", values: "methods side by side in view 2, like family:solvers; none"
+    ) { view, _ in
+      view.gallery ?? "none"
+    } set: { (view, text, sources) throws(SettingError) in
+      guard text != "none" else {
+        view.gallery = nil
+        return
+      }
+      view.gallery = try MethodGallery(text, about(view, sources)).text
+    },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")
     {

@@ -58,6 +58,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var score: String?
   /// Heads that the Heads view shows; nil: all.
   public var filter: NumberFilter?
+  /// Methods that view 2 shows side by side on the head, as `MethodGallery` reads them; nil: heads.
+  public var gallery: String?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
 

@@ -6,8 +6,8 @@ import Tensors
 /// Softmax at length n reads n keys and n values: 2 n (d + d_v) FLOPs for Q Kᵀ and P V, a
 /// multiply-add being two, and its cache of n (d + d_v) elements once. A form with m features keeps
 /// S = Σ φ(k_j) v_jᵀ `[m, d_v]`, and with a normaliser z = Σ φ(k_j) `[m]`: a token adds to both and
-/// reads both, 4 m d_v + 4 m FLOPs, and reads and writes the state once. What the feature map itself
-/// takes, and exponentials, are left out on both sides. Elements count 2 bytes on both sides.
+/// reads both, 4 m d_v + 4 m FLOPs, and reads and writes the state once. What the feature map takes
+/// itself, and exponentials, are left out on both sides. Elements count 2 bytes on both sides.
 ///
 /// Findings: `state_size` and `cache_size` (elements a head), `flops_token` and
 /// `flops_token_softmax`, `bytes_token` and `bytes_token_softmax` at the n of the head,

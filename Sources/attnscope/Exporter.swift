@@ -174,11 +174,11 @@ enum Exporter {
     return path
   }
 
-  /// The report table under a figure in a page.
+  /// The report table under a figure in a page; under a gallery the numbers of its methods.
   static func heads(_ figure: Figure, _ ask: (Question) async throws -> Answer) async throws
     -> String
   {
-    var all = figure.of(.heads)
+    var all = figure.kind == .gallery ? figure : figure.of(.heads)
     try await all.complete(ask)
     let data = all.data
     // For people: three digits. --data has them all.

@@ -34,10 +34,16 @@ struct RenderCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "A method, ID[:knob=value,..]; `attnscope methods` lists them.", valueName: "method"))
   var method: String?
+  @Option(
+    help: ArgumentHelp(
+      "Of a gallery: family:NAME, variants:ID, or methods with commas between.",
+      valueName: "methods"))
+  var methods: String?
   @Option(help: "Layer number (default: the middle one).") var layer: LayerNumber?
   /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number.") var head: Int?
-  @Option(help: "map, heads, blocks (or method), sinks (or scores), row, curve or compare.")
+  @Option(
+    help: "map, heads, blocks (or method), sinks (or scores), row, curve, compare or gallery.")
   var view: FigureKind = .map
   @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
   var format: String?
@@ -84,6 +90,9 @@ struct RenderCommand: AsyncParsableCommand {
     }
     for text in set where !text.contains("=") {
       throw ValidationError("--set \(text) is not name=value.")
+    }
+    if methods != nil, view != .gallery {
+      throw ValidationError("--methods is of --view gallery.")
     }
     if method != nil, set.contains(where: { $0.hasPrefix("method=") }) {
       throw ValidationError("Give the method by --method or by --set method=, not by both.")
@@ -177,6 +186,7 @@ struct RenderCommand: AsyncParsableCommand {
       let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       return (String(parts[0]), String(parts[1]))
     }
+    if let methods { settings.append(("gallery", methods)) }
     if let scale { settings.append(("scale", scale)) }
     if let pool { settings.append(("pooling", pool)) }
     if let colors { settings.append(("colormap", colors)) }
@@ -186,6 +196,9 @@ struct RenderCommand: AsyncParsableCommand {
       } catch {
         throw ValidationError("\(error.description).")
       }
+    }
+    if view == .gallery, selection.gallery == nil {
+      selection.gallery = Figure.standardGallery(selection.method, about)
     }
     return selection
   }

@@ -1,5 +1,5 @@
 import Analysis
-import Attention
+public import Attention
 import Canvas
 public import Pictures
 public import Sessions
@@ -9,7 +9,7 @@ public import Sessions
 /// Raw values are the words that users type.
 public enum FigureKind: String, Sendable, CaseIterable {
   /// One a view, with the row for the text, and the curve of every head beside.
-  case map, heads, blocks, sinks, row, curve, compare
+  case map, heads, blocks, sinks, row, curve, compare, gallery
 
   /// Every word that is understood: those of the figures, and the titles of views 3 and 4.
   public init?(word: String) {
@@ -36,7 +36,7 @@ public enum FigureKind: String, Sendable, CaseIterable {
   public var view: ViewKind {
     switch self {
     case .map, .row: .map
-    case .heads: .heads
+    case .heads, .gallery: .heads
     case .blocks, .curve: .blocks
     case .sinks: .sinks
     case .compare: .compare
@@ -69,13 +69,26 @@ public struct Figure: Sendable {
     self.init(model.look, kind, isDark: isDark ?? false, width: width)
   }
 
+  /// The methods of a gallery when none are named: the family of a method, else the largest.
+  public static func standardGallery(_ method: MethodSetting?, _ source: SourceDescription)
+    -> String?
+  {
+    MethodGallery.standard(method.flatMap { source.card($0.id) }, source)
+  }
+
   /// Of a look: the lesson and a stop are left behind.
   private init(_ look: Look, _ kind: FigureKind?, isDark: Bool, width: Double) {
-    self.kind = kind ?? FigureKind(look.viewpoint.view)
+    let isGallery = look.viewpoint.view == .heads && look.viewpoint.gallery != nil
+    self.kind = kind ?? (isGallery ? .gallery : FigureKind(look.viewpoint.view))
     self.isDark = isDark
     self.width = min(max(width, 480), 4000)
     var still = look
     still.viewpoint.view = self.kind.view
+    if self.kind != .gallery {
+      still.viewpoint.gallery = nil
+    } else if still.viewpoint.gallery == nil {
+      still.viewpoint.gallery = Self.standardGallery(still.viewpoint.method, still.source)
+    }
     // A page is no terminal: what a figure shows does not depend on the size of a window.
     (still.display.width, still.display.height) = (160, 60)
     (still.lesson, still.isStopped) = (nil, false)
@@ -91,8 +104,11 @@ public struct Figure: Sendable {
   /// Throws `FigureError` when the source cannot give the map, and what `ask` throws.
   public mutating func complete(_ ask: (Question) async throws -> Answer) async throws {
     try await Still.complete(&look, ask)
-    for question in questions where !look.isKnown(question) {
-      look.store(question, try await ask(question))
+    // The pictures of a gallery are known by their axes, which answers bring.
+    for _ in 0..<2 {
+      for question in questions where !look.isKnown(question) {
+        look.store(question, try await ask(question))
+      }
     }
     // What a view cannot show it says; a figure without its map is none.
     if let why = questions.first.flatMap(look.refusal) { throw FigureError(why) }
@@ -108,6 +124,7 @@ public struct Figure: Sendable {
       look.source.allHeads.flatMap {
         [thumbnailQuestion($0), look.tableQuestion($0), .summary($0)]
       }
+    case .gallery: GalleryFigure.questions(look)
     case .blocks where !look.isByTable: FindingFigure.questions(look)
     case .blocks, .row, .sinks: []
     }
@@ -137,6 +154,7 @@ public struct Figure: Sendable {
     switch kind {
     case .map: MapFigure(self).picture
     case .heads: HeadsFigure(self).picture
+    case .gallery: GalleryFigure(self).picture
     case .blocks where !look.isByTable: FindingFigure(self).picture
     case .blocks: BlocksFigure(self).picture
     case .sinks: SinksFigure(self).picture

@@ -38,6 +38,7 @@ extension Figure {
     case .blocks where !look.isByTable: findings
     case .blocks: blocks
     case .heads: heads
+    case .gallery: GalleryFigure(self).data
     case .sinks: sinks
     case .row: row
     case .curve: curve
