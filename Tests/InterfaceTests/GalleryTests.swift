@@ -3,6 +3,7 @@ import Backends
 import Canvas
 import Interface
 import Methods
+import Pictures
 import Sessions
 import Support
 import Testing
