@@ -224,10 +224,17 @@ private struct HedgehogSum: Sendable {
       weights[bin] += w[key]
       denseWeights[bin] += dense[key]
     }
-    let sight = (Array(w[..<limit]), Array(logits[..<limit]))
-    guard limit >= 3, let rho = Correlation.ofRanks(sight.0, sight.1) else { return }
+    guard limit >= 3,
+      let rho = Correlation.ofRanks(Self.ties(w[..<limit]), Self.ties(logits[..<limit]))
+    else { return }
     ranked += 1
     correlation += rho
+  }
+
+  /// Whole multiples of 1e-10 of the largest, so that what differs by rounding alone is a tie.
+  private static func ties(_ values: ArraySlice<Double>) -> [Double] {
+    let top = values.reduce(0) { max($0, $1.magnitude) }
+    return values.map { top > 0 ? ($0 / top * 1e10).rounded() : 0 }
   }
 
   /// Rows that come after.

@@ -81,8 +81,10 @@ struct LandmarkMap: Sendable {
     between = GaussianKernel.matrix(landmarks.points, landmarks.points)
     let result: (x: Matrix, residuals: [Double])
     switch inverse {
-    case .newton: result = Self.newton(between, shift: 0.01, numerator: 1.8, halvings: 0, iterations)
-    case .unshifted: result = Self.newton(between, shift: 0, numerator: 2, halvings: 10, iterations)
+    case .newton:
+      result = Self.newton(between, shift: 0.01, numerator: 1.8, halvings: 0, iterations)
+    case .unshifted:
+      result = Self.newton(between, shift: 0, numerator: 2, halvings: 10, iterations)
     case .exact: result = try Self.exact(between)
     }
     residuals = result.residuals

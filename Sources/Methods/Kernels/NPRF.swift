@@ -103,7 +103,8 @@ public struct NPRF: MapMethod {
     note(isFit, &aside.findings)
     aside.findings.curve("bias_by_distance", rule.curve, title: "bias by distance")
     if run.wantsNumbers {
-      aside.findings.number("bias_explained", fit?.explained, .share, title: "explained by distance")
+      aside.findings.number(
+        "bias_explained", fit?.explained, .share, title: "explained by distance")
       aside.findings.number(
         "slope", isFit ? nil : slope, .setting, title: "slope of the bias in force")
     }
@@ -120,6 +121,9 @@ public struct NPRF: MapMethod {
     if run.wantsNumbers {
       aside.findings.number("seed", Double(knobs[Self.seed]), .setting, title: "seed in force")
       try NPRFFacts(map: map).add(run, whole: Self.card.wholeMap, to: &aside.findings)
+      if isFit || (slope > 0 && !head.visibility.causal) {
+        aside.findings.note("no state of bounded size holds this bias: the cost is that of b = 0")
+      }
     }
     return KernelRows.field(head) { map.weights($0) }
   }

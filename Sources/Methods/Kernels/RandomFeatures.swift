@@ -92,7 +92,6 @@ struct NPRFFacts: Sendable {
     addByCount(&findings)
     addByNorm(&findings)
     CostFacts(head, features: map.draw.count).add(to: &findings)
-    findings.note("a state of bounded size needs a bias of 0, or a slope on a causal head")
   }
 
   /// The outputs by Fourier transforms against those of the rows.

@@ -156,7 +156,8 @@ struct GaussianKernel: Sendable {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     let isSquare = head.queries == head.keys && head.visibility.offset == 0
     guard !isTied || isSquare else {
-      throw Missing(.queryKey, hint: "a query of every key, as keys are queries here; or tied=false")
+      throw Missing(
+        .queryKey, hint: "a query of every key, as keys are queries here; or tied=false")
     }
     // Of a negative scale the sign has no place in a distance.
     let factor = head.scale.magnitude.squareRoot()
