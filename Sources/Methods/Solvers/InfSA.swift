@@ -71,26 +71,23 @@ public struct InfSA: MapMethod {
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let rows = try RegressionRows(head)
     if head.visibility.causal { aside.findings.note("causal: ours, masked before the norm") }
-    let axes = (Axis(.query, head.queries), Axis(.key, head.keys))
     let isHop = knobs[Self.form] == .hop
     let isShort = max(head.queries, head.keys) <= Self.card.wholeMap
     let wantsWalk = run.wantsNumbers && isShort && WalkGraph.isSquare(head)
     guard !isHop || wantsWalk else { return try hop(rows, run) }
     let graph = try Self.graph(rows, epsilon: knobs[Self.epsilon], run)
-    let solver = WalkSolver(graph, discount: knobs[Self.gamma])
+    let gamma = knobs[Self.gamma], hops = knobs[Self.hops]
+    let solver = WalkSolver(graph, discount: gamma)
     if wantsWalk {
-      let walk = WalkFacts(graph, solver, discount: knobs[Self.gamma])
-      try walk.add(rows, run, to: &aside.findings)
+      try WalkFacts(graph, solver, discount: gamma).add(rows, run, to: &aside.findings)
     }
-    let (gamma, rho) = (knobs[Self.gamma], knobs[Self.rho]), hops = knobs[Self.hops]
-    return RuleField(rows: axes.0, columns: axes.1) { row, out in
-      let start = graph.matrix.row(row)
+    guard !isHop else { return try hop(rows, run) }
+    return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
+      row, out in
       let weights =
-        isHop
-        ? start.map { $0 * rho }
-        : (hops == 0
-          ? solver.row(start.map { $0 * gamma })
-          : Self.cut(graph, row, discount: gamma, hops: hops))
+        hops == 0
+        ? solver.row(graph.matrix.row(row).map { $0 * gamma })
+        : Self.cut(graph, row, discount: gamma, hops: hops)
       let limit = graph.limit(row)
       for key in 0..<head.keys { out[key] = key < limit ? Float(weights[key]) : .nan }
     }

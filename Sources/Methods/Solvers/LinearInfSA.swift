@@ -61,14 +61,16 @@ public struct LinearInfSA: MapMethod {
     _ rows: RegressionRows, _ scores: [Double], _ run: MethodRun, _ findings: inout Findings
   ) throws {
     let title = "cosine of scores and eigenvector", n = rows.head.keys
-    guard !rows.head.visibility.causal, n <= InfSA.card.wholeMap,
-      let eigen = try InfSA.graph(rows, epsilon: 0, run).leftEigenvector()
-    else { return findings.number("cosine", nil, title: title) }
+    guard !rows.head.visibility.causal, n <= InfSA.card.wholeMap else {
+      return findings.number("cosine", nil, title: title)
+    }
+    let eigen = try InfSA.graph(rows, epsilon: 0, run).leftEigenvector()
     let norm = scores.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    let product = zip(scores, eigen.vector).reduce(0) { $0 + $1.0 * $1.1 }
-    findings.number("cosine", norm > 0 ? product / norm : nil, title: title)
+    let product = eigen.map { zip(scores, $0.vector).reduce(0) { $0 + $1.0 * $1.1 } }
+    findings.number("cosine", norm > 0 ? product.map { $0 / norm } : nil, title: title)
     findings.series(
-      "eigenvector", Axis(.key, n), eigen.vector.map { Float($0) },
+      "eigenvector", Axis(.key, n),
+      eigen?.vector.map { Float($0) } ?? [Float](repeating: .nan, count: n),
       title: "dominant left eigenvector, length 1")
   }
 }

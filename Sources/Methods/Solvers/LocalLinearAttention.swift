@@ -77,6 +77,9 @@ public struct LocalLinearAttention: MapMethod {
   /// `AlgebraError.notPositive` where a ridge is too small for its keys.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let rows = try RegressionRows(head), fit = fit(rows)
+    if knobs[Self.lambda] == 0 {
+      aside.findings.note("the ridge is ours: kappa Σ w |k|² / d, as none is published")
+    }
     if head.dim > 128 { aside.findings.note("d = \(head.dim) is more than 128: rows are slow") }
     for (name, title, part) in [
       ("residual_part", "softmax average of v - Wk", LineRegression.Part.residual),

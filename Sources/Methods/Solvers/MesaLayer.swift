@@ -69,12 +69,13 @@ public struct MesaLayer: MapMethod {
     let rows = try RegressionRows(head, length: QKNorm.length(knobs, head, &aside.findings))
     let ridge = Ridge(given: knobs[Self.lambda], kappa: knobs[Self.kappa])
     let fit = try RidgeRegression(rows, ridge, gamma: knobs[Self.gamma])
+    if knobs[Self.lambda] == 0 { aside.findings.note("the ridge is ours: kappa c_i |K|² / (d n)") }
     if run.wantsNumbers {
       aside.findings.number("ridge", fit.ridge(head.keys), title: "ridge of the last row")
       try fit.addFacts(rows, run, upTo: Self.card.wholeMap, to: &aside.findings)
       let d = head.dim, width = max(head.valueDim, 1)
       // Both sums take and give d (d + d_v); a factor d³ / 6 and two substitutions d² / 2.
-      let solve = Double(d * d * d) / 3 + 2 * Double(d * d)
+      let solve = (Double(d * d * d) / 3 + 2 * Double(d * d)).rounded()
       let sums = Double(2 * d * d + 4 * d * width)
       CostFacts(head, state: d * (d + width), flops: sums + solve).add(to: &aside.findings)
     }

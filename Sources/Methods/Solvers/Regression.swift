@@ -102,7 +102,7 @@ extension Missing {
   /// counts tokens back has no meaning where a query sees what comes after it.
   static func unlessCausal(_ head: Head, _ why: String) throws {
     guard !head.visibility.causal else { return }
-    throw Missing(.queryKey, hint: "of a causal head: \(why)")
+    throw Missing(.queryKey, hint: "of a causal head, as \(why)")
   }
 }
 

@@ -69,20 +69,16 @@ struct WalkFacts: Sendable {
       findings.note("causal: eigenvalues stand on the diagonal; Katz says what is central")
       return
     }
-    let eigen = graph.leftEigenvector()
+    let eigen = graph.leftEigenvector(), isZero = scores.allSatisfy { $0 == 0 }
     findings.number("spectral_radius", eigen?.value ?? 0)
-    guard let eigen else {
-      findings.number("cosine", nil, title: "cosine of linear scores and eigenvector")
-      return
-    }
     findings.series(
-      "eigenvector", Axis(.key, n), eigen.vector.map { Float($0) },
+      "eigenvector", Axis(.key, n),
+      eigen?.vector.map { Float($0) } ?? [Float](repeating: .nan, count: n),
       title: "dominant left eigenvector, length 1")
-    let isZero = scores.allSatisfy { $0 == 0 }
+    let product = eigen.map { zip(scores, $0.vector).reduce(0) { $0 + $1.0 * $1.1 } }
     findings.number(
-      "cosine", isZero ? nil : zip(scores, eigen.vector).reduce(0) { $0 + $1.0 * $1.1 },
-      title: "cosine of linear scores and eigenvector")
-    if !eigen.settled { findings.note("the eigenvector still moved after 100 steps") }
+      "cosine", isZero ? nil : product, title: "cosine of linear scores and eigenvector")
+    if let eigen, !eigen.settled { findings.note("the eigenvector still moved after 100 steps") }
   }
 
   /// A vector at length 1; zeros stay.
