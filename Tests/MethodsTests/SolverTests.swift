@@ -242,6 +242,23 @@ import Testing
     #expect(found.field("decayed") == nil && found.field("mesa") != nil)
   }
 
+  /// A NaN of the data shows as +infinity where it counts, and nothing is thrown.
+  @Test(arguments: [
+    "ttr", "deltanet", "mesa", "mesa-gamma", "lla", "lla:solver=cg", "infsa", "infsa-hop",
+    "infsa-neumann-4", "infsa-visits", "infsa-linear",
+  ])
+  func whatIsNoNumberStaysOne(_ setting: String) throws {
+    var q = Self.draw(8, 3, 19), k = Self.draw(8, 3, 20)
+    (q[2][0], k[5][1]) = (.nan, .nan)
+    let found = try Self.examine(setting, Self.head(q, k, k))
+    let field = try #require(found.field("map")).field
+    for finding in found.all {
+      if let number = finding.number { #expect(!number.isNaN, "\(finding.name)") }
+    }
+    #expect(try field.row(2)[0] == .infinity && field.row(7)[5] == .infinity)
+    #expect(try field.row(1)[2].isNaN)
+  }
+
   /// States that do not grow, and what a token takes, by the counts of the cards.
   @Test func costs() throws {
     let q = Self.draw(9, 4, 17), v = Self.draw(9, 3, 18), head = Self.head(q, q, v)

@@ -115,6 +115,20 @@ import Testing
     }
   }
 
+  /// Keys that are equal share their rank, however sums round.
+  @Test func equalKeysShareARank() throws {
+    let q = SolverTests.draw(24, 4, 41), three = SolverTests.draw(3, 4, 42)
+    let head = SolverTests.head(q, (0..<24).map { three[$0 % 3] }, nil, causal: false)
+    let found = try SolverTests.examine("infsa-visits", head)
+    let sums = try SolverTests.rows(SolverTests.examine("lucid:strength=0", head))
+      .reduce([Double](repeating: 0, count: 24)) { zip($0, $1).map(+) }
+    let visits = try #require(found.series("visits"))
+    // Three ranks on each side: in one order they agree wholly.
+    func order(_ x: [Double]) -> [Int] { [0, 1, 2].sorted { x[$0] < x[$1] } }
+    let isSame = order(sums) == order(visits.map(Double.init))
+    #expect((try SolverTests.number(found, "visits_rank_correlation") > 1 - 1e-9) == isSame)
+  }
+
   /// A walk needs as many queries as keys; one hop does not.
   @Test func oneHopOfDecodeRows() throws {
     let rows = Self.random(true).slice(20..<30, keys: 30)

@@ -89,7 +89,7 @@ public struct InfSA: MapMethod {
         ? solver.row(graph.matrix.row(row).map { $0 * gamma })
         : Self.cut(graph, row, discount: gamma, hops: hops)
       let limit = graph.limit(row)
-      for key in 0..<head.keys { out[key] = key < limit ? Float(weights[key]) : .nan }
+      for key in 0..<head.keys { out[key] = key < limit ? shown(weights[key]) : .nan }
     }
   }
 
@@ -97,12 +97,12 @@ public struct InfSA: MapMethod {
   private func hop(_ rows: RegressionRows, _ run: MethodRun) throws -> RuleField {
     let head = rows.head, rho = knobs[Self.rho]
     let divisor = try Self.norm(rows, run) + knobs[Self.epsilon]
-    let factor = divisor > 0 ? rho / divisor : 0
+    let factor = divisor == 0 ? 0 : rho / divisor
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
       row, out in
       let weights = Self.positive(rows, row)
       for key in 0..<head.keys {
-        out[key] = key < weights.count ? Float(weights[key] * factor) : .nan
+        out[key] = key < weights.count ? shown(weights[key] * factor) : .nan
       }
     }
   }
@@ -139,7 +139,7 @@ public struct InfSA: MapMethod {
   {
     let raw = try WalkGraph(rows.head, run) { positive(rows, $0) }
     let divisor = raw.matrix.frobeniusNorm + epsilon
-    guard divisor > 0 else { return raw }
+    guard divisor != 0 else { return raw }
     var matrix = raw.matrix
     for at in matrix.elements.indices { matrix.elements[at] /= divisor }
     return WalkGraph(matrix, isCausal: raw.isCausal)

@@ -51,7 +51,7 @@ public struct InfSAVisits: MapMethod {
         "visits", Axis(.key, n), visits.map { Float($0 / Double(n)) },
         title: "expected visits of a key, mean over queries")
       aside.findings.number(
-        "visits_rank_correlation", Correlation.ofRanks(visits, received),
+        "visits_rank_correlation", WalkGraph.rankCorrelation(visits, received),
         title: "Spearman, visits to softmax's column sums")
     }
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
@@ -59,7 +59,7 @@ public struct InfSAVisits: MapMethod {
       var start = [Double](repeating: 0, count: graph.size)
       start[row] = 1
       let weights = solver.row(start), limit = graph.limit(row)
-      for key in 0..<head.keys { out[key] = key < limit ? Float(weights[key]) : .nan }
+      for key in 0..<head.keys { out[key] = key < limit ? shown(weights[key]) : .nan }
     }
   }
 }

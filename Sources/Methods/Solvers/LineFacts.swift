@@ -137,7 +137,7 @@ struct LineFacts: Sendable {
     guard place.limit > 0 else { return Sample() }
     let line = fit.line(query, place), lambda = fit.lambda(line)
     var sample = Sample()
-    guard lambda > 0 else { return sample }
+    guard lambda > 0, line.meanSquare.isFinite else { return sample }
     sample.steps = line.solvedByGradients(ridge: lambda).steps
     guard let values else { return sample }
     func norm(_ weights: [Double]) -> Double {

@@ -51,7 +51,7 @@ public struct LinearInfSA: MapMethod {
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
       row, out in
       let weights = isCausal ? scores.row(row) : last
-      for key in 0..<head.keys { out[key] = key < weights.count ? Float(rho * weights[key]) : .nan }
+      for key in 0..<head.keys { out[key] = key < weights.count ? shown(rho * weights[key]) : .nan }
     }
   }
 
@@ -101,7 +101,7 @@ struct LinearScores: Sendable {
     let d = rows.dim, mean = Array(means[row * d..<(row + 1) * d])
     let raw = rows.products(mean, rows.place(row: row).limit).map { max($0, 0) }
     let sum = raw.reduce(0, +)
-    return sum > 0 ? raw.map { $0 / sum } : raw
+    return sum == 0 ? raw : raw.map { $0 / sum }
   }
 
   /// a by all queries; empty without any.

@@ -125,7 +125,8 @@ struct LineRegression: Regression {
   /// W of a query. The parts are those of the factored system, whoever solves the whole.
   func weights(_ query: [Double], _ place: RowPlace) throws -> [Double] {
     let line = line(query, place), lambda = ridge(line.meanSquare)
-    // Keys that are all zero hold no line.
+    // Keys that are all zero hold no line; from what is no number comes none.
+    guard line.meanSquare.isFinite else { return line.weights.map { _ in .nan } }
     guard lambda > 0 else { return line.weights.map { part == .linear ? 0 : $0 } }
     if byGradients && part == .all { return line.solvedByGradients(ridge: lambda).weights }
     let difference = zip(query, line.mean).map { $0 - $1 }

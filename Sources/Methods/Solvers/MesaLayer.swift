@@ -71,7 +71,9 @@ public struct MesaLayer: MapMethod {
     let fit = try RidgeRegression(rows, ridge, gamma: knobs[Self.gamma])
     if knobs[Self.lambda] == 0 { aside.findings.note("the ridge is ours: kappa c_i |K|² / (d n)") }
     if run.wantsNumbers {
-      aside.findings.number("ridge", fit.ridge(head.keys), title: "ridge of the last row")
+      let last = fit.ridge(head.keys)
+      aside.findings.number(
+        "ridge", last.isFinite ? last : nil, title: "ridge of the last row")
       try fit.addFacts(rows, run, upTo: Self.card.wholeMap, to: &aside.findings)
       let d = head.dim, width = max(head.valueDim, 1)
       // Both sums take and give d (d + d_v); a factor d³ / 6 and two substitutions d² / 2.
@@ -129,19 +131,28 @@ struct RidgeRegression: Regression {
     }
     self.sums = sums
     let lambda = ridge(meanSquare * Double(keys))
-    let isWhole = !rows.head.visibility.causal && lambda > 0
+    let isWhole = !rows.head.visibility.causal && lambda > 0 && meanSquare.isFinite
     whole = isWhole ? try Cholesky(sum.matrix, ridge: lambda) : nil
   }
 
   /// λ of a row that sees so many keys.
   func ridge(_ limit: Int) -> Double { ridgeRule(meanSquare * Double(limit)) }
 
-  /// γ^(p - j) k_j · H⁻¹ q. Keys that are all zero have no weight, whatever the ridge.
+  /// γ^(p - j) k_j · H⁻¹ q. Keys that are all zero have no weight, whatever the ridge; from keys
+  /// that are no numbers come none.
   func weights(_ query: [Double], _ place: RowPlace) throws -> [Double] {
-    guard place.limit > 0, meanSquare > 0 else {
+    guard place.limit > 0, meanSquare != 0 else {
       return [Double](repeating: 0, count: place.limit)
     }
-    let factor = try whole ?? Cholesky(moment(place), ridge: ridge(place.limit))
+    let factor: Cholesky
+    if let whole {
+      factor = whole
+    } else {
+      let moment = moment(place), lambda = ridge(place.limit)
+      let trace = (0..<rows.dim).reduce(lambda) { $0 + moment[$1, $1] }
+      guard trace.isFinite else { return [Double](repeating: .nan, count: place.limit) }
+      factor = try Cholesky(moment, ridge: lambda)
+    }
     var out = rows.products(factor.solve(query), place.limit)
     if !powers.isEmpty {
       for key in out.indices { out[key] *= powers[place.position - key] }

@@ -106,6 +106,9 @@ extension Missing {
   }
 }
 
+/// A weight as fields hold it: what is no number in the data is +infinity, since NaN says unseen.
+func shown(_ weight: Double) -> Float { weight.isNaN ? .infinity : Float(weight) }
+
 extension Regression {
   /// The map, `[queries, keys]`, NaN where a query may not see.
   func map(_ rows: RegressionRows) -> RuleField {
@@ -113,12 +116,15 @@ extension Regression {
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
       row, out in
       let weights = try self.weights(rows.query(row), rows.place(row: row))
-      for key in 0..<head.keys { out[key] = key < weights.count ? Float(weights[key]) : .nan }
+      for key in 0..<head.keys {
+        let isSeen = key < weights.count
+        out[key] = isSeen ? shown(weights[key]) : .nan
+      }
     }
   }
 
   /// The recall test: mean over j of ‖out - v_j‖ when the last query is replaced by k_j, for every
-  /// key j that it sees; nil without V. Throws `AlgebraError`, `CancellationError`.
+  /// key j that it sees; nil without V, and where the data holds a NaN. Throws `AlgebraError`, `CancellationError`.
   func recall(_ rows: RegressionRows, _ run: MethodRun) throws -> Double? {
     guard let value = rows.head.value, rows.head.queries > 0 else { return nil }
     let place = rows.place(row: rows.head.queries - 1), width = value.shape[1]
@@ -137,18 +143,20 @@ extension Regression {
         }
       }
     }
-    return try errors.reduce(0) { $0 + (try $1.get()) } / Double(errors.count)
+    let mean = try errors.reduce(0) { $0 + (try $1.get()) } / Double(errors.count)
+    return mean.isFinite ? mean : nil
   }
 
   /// Effective degrees of freedom: the trace of the map that the keys as queries would have.
   /// Throws `AlgebraError`, `CancellationError`.
-  func freedom(_ rows: RegressionRows, _ run: MethodRun) throws -> Double {
+  func freedom(_ rows: RegressionRows, _ run: MethodRun) throws -> Double? {
     let parts = try RowPicks.spread(rows.head.keys, by: 8, run) { part in
       part.map { key in
         Result { try self.weights(rows.key(key), rows.place(key: key))[key] }
       }
     }
-    return try parts.reduce(0) { $0 + (try $1.get()) }
+    let trace = try parts.reduce(0) { $0 + (try $1.get()) }
+    return trace.isFinite ? trace : nil
   }
 
   /// Recall and degrees of freedom, up to `most` tokens, as every member says them of itself.

@@ -51,7 +51,7 @@ struct WalkFacts: Sendable {
       title: "hops needed for 1 % of the map")
     let received = try Self.columnSums(rows.head, run)
     findings.number(
-      "katz_rank_correlation", Correlation.ofRanks(inward, received),
+      "katz_rank_correlation", WalkGraph.rankCorrelation(inward, received),
       title: "Spearman, Katz inward to softmax's column sums")
   }
 
@@ -62,15 +62,16 @@ struct WalkFacts: Sendable {
     findings.series(
       "linear_scores", Axis(.key, n), scores.map { Float($0) },
       title: "scores of Linear-InfSA, length 1")
+    let isKnown = graph.matrix.largestMagnitude.isFinite
     guard !graph.isCausal else {
       let diagonal = (0..<n).map { graph.matrix[$0, $0] }
-      findings.number("spectral_radius", diagonal.max())
+      findings.number("spectral_radius", isKnown ? diagonal.max() : nil)
       findings.number("cosine", nil, title: "cosine of linear scores and eigenvector")
       findings.note("causal: eigenvalues stand on the diagonal; Katz says what is central")
       return
     }
     let eigen = graph.leftEigenvector(), isZero = scores.allSatisfy { $0 == 0 }
-    findings.number("spectral_radius", eigen?.value ?? 0)
+    findings.number("spectral_radius", isKnown ? eigen?.value ?? 0 : nil)
     findings.series(
       "eigenvector", Axis(.key, n),
       eigen?.vector.map { Float($0) } ?? [Float](repeating: .nan, count: n),

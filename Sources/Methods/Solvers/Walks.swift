@@ -58,6 +58,16 @@ struct WalkGraph: Sendable {
   /// Columns of a row that may hold something.
   func limit(_ row: Int) -> Int { isCausal ? row + 1 : size }
 
+  /// Spearman's correlation of what two sums say of each key. Sums that differ by rounding alone,
+  /// as those of equal keys do, share a rank; nil where one side is constant.
+  static func rankCorrelation(_ a: [Double], _ b: [Double]) -> Double? {
+    func settled(_ x: [Double]) -> [Double] {
+      let unit = (x.map(abs).max() ?? 0) * 1e-11
+      return unit > 0 ? x.map { ($0 / unit).rounded() } : x
+    }
+    return Correlation.ofRanks(settled(a), settled(b))
+  }
+
   /// x M for a row vector `[n]`.
   func before(_ x: [Double]) -> [Double] {
     var out = [Double](repeating: 0, count: size)
