@@ -102,6 +102,7 @@ public struct Registry: Sendable {
     Sinks.self,
     UNIP.self,
     LeanAttention.self,
+    DynamicalSystems.self,
     AttentionResiduals.self,
     PRIOR.self,
     LayerBoost.self,
