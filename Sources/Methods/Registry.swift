@@ -103,6 +103,7 @@ public struct Registry: Sendable {
     UNIP.self,
     LeanAttention.self,
     DynamicalSystems.self,
+    TensorAttention.self,
     AttentionResiduals.self,
     PRIOR.self,
     LayerBoost.self,
