@@ -104,6 +104,7 @@ public struct Registry: Sendable {
     LeanAttention.self,
     DynamicalSystems.self,
     TensorAttention.self,
+    WeightShifting.self,
     AttentionResiduals.self,
     PRIOR.self,
     LayerBoost.self,
