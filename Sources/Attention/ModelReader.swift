@@ -66,6 +66,13 @@ public protocol ModelReader: Sendable {
   /// vocabulary, at most as many as the context holds. Throws `CancellationError`, and
   /// `Missing(.length)` for more.
   func heads(reading tokens: [Int]) throws -> [[Head]]
+  /// The projections of a layer. Throws `Missing(.weights)` where the model does not show them.
+  func projections(_ layer: LayerNumber) throws -> Projections
+}
+
+extension ModelReader {
+  /// Shows none.
+  public func projections(_ layer: LayerNumber) throws -> Projections { throw Missing(.weights) }
 }
 
 /// What was worked out once about a source and holds for every head of it.

@@ -41,6 +41,7 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
     case .selection: "layers.N.selected [queries, chosen] beside Q and K, or a map"
     case .probabilities: "token_probabilities in the file, or --model and --prompt"
     case .losses: "token_losses in the file"
+    case .weights: "layers.N.w_q, w_k, w_v and w_o in the file, or --model and --prompt"
     case .repetition: "token texts (--tokens FILE), or the knobs first, second and length"
     default: ""
     }
@@ -150,17 +151,23 @@ public struct Subject: Sendable {
   /// What is known of the tokens beside their number.
   public let tokens: TokenFacts
   private let arrays: @Sendable (Need, LayerIndex) throws -> Tensor
+  private let weights: @Sendable (LayerIndex) throws -> Projections
 
-  /// `arrays` gives what a card asks for beyond Q, K, V of an index into `layers`, or throws
-  /// `Missing`; layers without `numbers` are counted from 0.
+  /// `arrays` gives what a card asks for beyond Q, K, V of an index into `layers`, and `projections`
+  /// the weights of that layer, or they throw `Missing`; layers without `numbers` are counted from
+  /// 0.
   public init(
     layers: [[Head]], numbers: [LayerNumber]? = nil,
     focus: (layer: LayerIndex, head: Int) = (0, 0),
     groupSize: Int = 1, tokens: TokenFacts = TokenFacts(),
     arrays: @escaping @Sendable (Need, LayerIndex) throws -> Tensor = { need, _ in
       throw Missing(need)
+    },
+    projections: @escaping @Sendable (LayerIndex) throws -> Projections = { _ in
+      throw Missing(.weights)
     }
   ) {
+    weights = projections
     let numbers = numbers ?? .counted(layers.count)
     precondition(numbers.count == layers.count, "every layer has one number")
     precondition(
@@ -194,6 +201,9 @@ public struct Subject: Sendable {
   public func array(_ need: Need, layer: LayerIndex = 0) throws -> Tensor {
     try arrays(need, layer)
   }
+
+  /// W_Q, W_K, W_V and W_O of an index into `layers`. Throws `Missing(.weights)`.
+  public func projections(layer: LayerIndex = 0) throws -> Projections { try weights(layer) }
 
   /// Q `[queries, d]` and K `[keys, d]` of the head. Throws `Missing` for stored maps.
   public func queryAndKey() throws -> (query: Tensor, key: Tensor) {

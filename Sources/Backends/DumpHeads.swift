@@ -79,6 +79,24 @@ public struct DumpHeads: Sendable {
     }
   }
 
+  /// W_Q, W_K, W_V and W_O of a layer. Throws `Missing`, which names what is not there.
+  func projections(_ layer: LayerIndex) throws -> Projections {
+    let arrays = dump.layers[layer.value].arrays, name = "layers.\(layers[layer].value)"
+    guard let q = arrays[.queryWeights], let k = arrays[.keyWeights],
+      let v = arrays[.valueWeights], let o = arrays[.outputWeights]
+    else {
+      let all: [ArrayRole] = [.queryWeights, .keyWeights, .valueWeights, .outputWeights]
+      guard let lacking = all.first(where: { arrays[$0] == nil }),
+        all.contains(where: { arrays[$0] != nil })
+      else { throw Missing(.weights) }
+      throw Missing(.weights, hint: "no \(name).\(lacking.rawValue)")
+    }
+    guard let found = Projections(query: q, key: k, value: v, output: o) else {
+      throw Missing(.weights, hint: "the shapes of \(name).w_q, w_k, w_v and w_o disagree")
+    }
+    return found
+  }
+
   /// The group that query head `head` belongs to, and its place in it.
   /// Nil when the file lacks one of its members, or holds masks alone.
   public func group(_ layer: LayerIndex, containing head: Int) -> (HeadGroup, slot: Int)? {

@@ -63,6 +63,12 @@ public final class EngineReader: ModelReader {
     return known.withLock { known in changes.map { known[$0] ?? [] } }
   }
 
+  /// Dequantised for this call. Throws `Missing(.weights)` for a layer that is not there.
+  public func projections(_ layer: LayerNumber) throws -> Projections {
+    guard let found = model.projections(layer) else { throw Missing(.weights) }
+    return found
+  }
+
   /// Another text through the unchanged model. Throws `Missing(.length)` beyond the context, and
   /// `CancellationError`.
   public func heads(reading tokens: [Int]) throws -> [[Head]] {

@@ -44,7 +44,7 @@ public final class FileBackend: Backend {
     var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
     about.methods = registry.cards
     about.holds = Self.holds(dump, facts)
-    if reader != nil { about.holds.formUnion([.model, .probabilities]) }
+    if reader != nil { about.holds.formUnion([.model, .probabilities, .weights]) }
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
     description = about
@@ -92,6 +92,7 @@ public final class FileBackend: Backend {
     if dump.layers.contains(where: { $0.arrays[.indexScores] != nil }) {
       holds.insert(.indexScores)
     }
+    if dump.layers.contains(where: { $0.arrays[.queryWeights] != nil }) { holds.insert(.weights) }
     if facts.grid != nil { holds.insert(.imageGrid) }
     // A grid says which tokens are an image's, too.
     if !facts.roles.isEmpty || facts.grid != nil { holds.insert(.roles) }
@@ -162,6 +163,9 @@ public final class FileBackend: Backend {
       tokens: description.facts
     ) { [heads] need, layer in
       try heads.array(need, layer: scope == .model ? layer : id.layer)
+    } projections: { [heads, reader] layer in
+      let layer = scope == .model ? layer : id.layer
+      return try reader?.projections(heads.layers[layer]) ?? heads.projections(layer)
     }
   }
 

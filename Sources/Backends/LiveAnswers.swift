@@ -15,10 +15,15 @@ struct LiveAnswers: Sendable {
   let heads: Int
   /// Keeps what methods said, one entry a frame.
   private let findings: FindingStore
+  /// The weights of a layer, where the model is there that ran.
+  private let projections: @Sendable (LayerNumber) -> Projections?
 
   /// Answers nothing beyond these; `registry` is what methods are looked up in.
-  init(layers: [LayerNumber], heads: Int, registry: Registry = .standard) {
-    (self.layers, self.heads) = (layers, heads)
+  init(
+    layers: [LayerNumber], heads: Int, registry: Registry = .standard,
+    projections: @escaping @Sendable (LayerNumber) -> Projections? = { _ in nil }
+  ) {
+    (self.layers, self.heads, self.projections) = (layers, heads, projections)
     findings = FindingStore(registry)
   }
 
@@ -72,7 +77,12 @@ struct LiveAnswers: Sendable {
       return Subject(
         layers: all, numbers: places.map { layers[$0] }, focus: (LayerIndex(slot), id.head),
         groupSize: store.groupSize
-      ) { need, _ in try Self.array(need, frame, store) }
+      ) { need, _ in
+        try Self.array(need, frame, store)
+      } projections: { layer in
+        guard let found = projections(layers[places[layer.value]]) else { throw Missing(.weights) }
+        return found
+      }
     }
   }
 

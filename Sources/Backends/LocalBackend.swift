@@ -89,11 +89,12 @@ public final class LocalBackend: Backend {
       heads: config.heads, kvHeads: config.kvHeads, queries: 1, keys: 1, headDim: config.headDim,
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
       live: status, methods: registry.cards)
-    about.holds = [.queryKey, .logits, .values, .layer]
+    about.holds = [.queryKey, .logits, .values, .layer, .weights]
     if options.residualBudget > 0 { about.holds.insert(.residuals) }
     description = about
     answers = LiveAnswers(
-      layers: config.layerNumbers, heads: config.heads, registry: registry)
+      layers: config.layerNumbers, heads: config.heads, registry: registry,
+      projections: model.projections)
     state = Mutex(State(control, status))
     loop = try EngineLoop(model, prompt: prompt, options)
   }

@@ -9,6 +9,7 @@ struct ArrayName {
   /// from scores.
   enum Family {
     case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores
+    case weights(ArrayRole)
   }
 
   let family: Family
@@ -33,6 +34,7 @@ struct ArrayName {
   /// llama.cpp's kq) had their say.
   private static func family(_ parts: [String], _ words: Set<String>) -> Family? {
     let last = parts.last { Int($0) == nil } ?? ""
+    if let role = weights(parts) { return .weights(role) }
     switch last {
     case "q", "query", "queries", "qcur", "querys": return .query
     case "k", "key", "keys", "kcur": return .key
@@ -58,6 +60,12 @@ struct ArrayName {
       return .map(kind: nil)
     default: return nil
     }
+  }
+
+  /// Projections as TransformerLens names them: `layers.3.w_q`, `blocks.3.attn.W_Q`.
+  private static func weights(_ parts: [String]) -> ArrayRole? {
+    guard parts.suffix(2).first == "w", let last = parts.last else { return nil }
+    return ArrayRole.weights.first { $0.rawValue == "w_\(last)" }
   }
 
   /// Indices of chosen keys: `topk_indices`, `selected_indices`, or plain `indices` of a layer. The

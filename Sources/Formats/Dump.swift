@@ -4,16 +4,25 @@ public import Tensors
 ///
 /// `pattern` is after the softmax and `scores` before it, as TransformerLens names them;
 /// `blocks` says which tiles a method skipped, `margins` how near to its threshold each came;
-/// `selected` are the keys that a learned selector chose, `indexScores` what it thought of each.
+/// `selected` are the keys that a learned selector chose, `indexScores` what it thought of each;
+/// the weights are the projections of a layer, `w_q` to `w_o`.
 public enum ArrayRole: String, Sendable, CaseIterable {
   case query, key, value, pattern, scores, blocks, margins, selected
   case indexScores = "index_scores"
+  case queryWeights = "w_q"
+  case keyWeights = "w_k"
+  case valueWeights = "w_v"
+  case outputWeights = "w_o"
+
+  /// Parameters of the model, and not what it computed.
+  static let weights: [ArrayRole] = [.queryWeights, .keyWeights, .valueWeights, .outputWeights]
 }
 
 /// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value
 /// `[kv_heads, k, d]`, pattern and scores `[heads, q, k]`, blocks and margins
 /// `[units, query tiles, key tiles]`, selected `[sets, q, chosen]` and index scores `[sets, q, k]`,
-/// where sets are 1 or divide the heads.
+/// where sets are 1 or divide the heads; w_q `[heads, width, d]`, w_k `[kv_heads, width, d]`, w_v
+/// `[kv_heads, width, dv]` and w_o `[heads, dv, width]`.
 ///
 /// Example: `dump.layers[0].arrays[.query]?[3]` is head 3. The tensors point into the file; a
 /// layer of any size costs nothing until it is read.
@@ -123,10 +132,13 @@ public struct Dump: Sendable {
   public var remarks: [String] = []
 
   /// The element types of its arrays, each once, in the order of `DType`; chosen keys are indices
-  /// and read as such.
+  /// and read as such, and weights are no activations.
   public var elementTypes: [DType] {
     let found = Set(
-      layers.flatMap { $0.arrays.filter { $0.key != .selected }.values.map(\.dtype) })
+      layers.flatMap { layer in
+        layer.arrays.filter { $0.key != .selected && !ArrayRole.weights.contains($0.key) }
+          .values.map(\.dtype)
+      })
     return DType.allCases.filter(found.contains)
   }
 

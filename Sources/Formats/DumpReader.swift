@@ -94,6 +94,7 @@ struct DumpReader {
       case .margins: found[.margins, default: []].append(item)
       case .selected: found[.selected, default: []].append(item)
       case .indexScores: found[.indexScores, default: []].append(item)
+      case .weights(let role): found[role, default: []].append(item)
       case .map(let kind):
         maps.append(Found(entry: entry, archive: archive, layer: name.layer, hint: kind))
       }
@@ -129,7 +130,10 @@ struct DumpReader {
     default: try addMaps(&layers, kind: kind)
     }
     if kind != .mask, found[.blocks] != nil { try addBlocks(&layers, onlyKnown: true) }
-    if kind != .mask { try addSelections(&layers) }
+    if kind != .mask {
+      try addSelections(&layers)
+      try addWeights(&layers)
+    }
     guard !layers.isEmpty else {
       throw FormatError(.malformed, "no layer could be read from it", file: path)
     }

@@ -63,6 +63,49 @@ import Testing
     }
   }
 
+  /// The first token is not turned and sees itself alone: its queries, keys and values are its
+  /// embedding times the projections, and attention adds its values times W_O.
+  @Test(arguments: ["llama", "qwen3"]) func projections(_ architecture: String) throws {
+    var tiny = TinyModel(architecture, .f32, seed: 6)
+    for (index, tensor) in tiny.gguf.tensors.enumerated()
+    where tensor.name == "blk.0.attn_norm.weight" {
+      let one: [UInt8] = [0, 0, 0x80, 0x3f]
+      tiny.gguf.tensors[index].bytes = (0..<tensor.bytes.count / 4).flatMap { _ in one }
+    }
+    try TinyGGUF.with(tiny.bytes) { path in
+      let reader = try Self.reader(try LanguageModel(path, precision: .float))
+      let dump = try reader.dump(), weights = try reader.projections(0)
+      let residuals = try #require(dump.extras["residuals"])
+      let x = residuals[0][0].floats().map(Double.init)
+      let rms = (x.reduce(0) { $0 + $1 * $1 } / Double(x.count) + 1e-5).squareRoot()
+      func isNear(_ row: [Double], _ matrix: Tensor, _ wanted: [Float]) -> Bool {
+        let w = matrix.floats(), n = matrix.shape[1]
+        return (0..<n).allSatisfy { c in
+          let sum = row.indices.reduce(0) { $0 + row[$1] * Double(w[$1 * n + c]) }
+          return abs(sum - Double(wanted[c])) < 2e-3 * max(1, abs(sum))
+        }
+      }
+      let row = x.map { $0 / rms }, arrays = dump.layers[0].arrays
+      let value = try #require(arrays[.value])
+      for kv in 0..<2 { #expect(isNear(row, weights.value[kv], value[kv][0].floats())) }
+      if architecture == "llama" {
+        let (query, key) = (try #require(arrays[.query]), try #require(arrays[.key]))
+        for head in 0..<4 { #expect(isNear(row, weights.query[head], query[head][0].floats())) }
+        for kv in 0..<2 { #expect(isNear(row, weights.key[kv], key[kv][0].floats())) }
+      }
+      let added = residuals[1][0].floats()
+      var sum = [Double](repeating: 0, count: added.count)
+      for head in 0..<4 {
+        let v = value[weights.shared(head)][0].floats(), o = weights.output[head].floats()
+        for c in v.indices {
+          for y in sum.indices { sum[y] += Double(v[c]) * Double(o[c * sum.count + y]) }
+        }
+      }
+      #expect(zip(sum, added).allSatisfy { abs($0 - Double($1)) < 2e-3 * max(1, abs($0)) })
+      #expect(throws: Missing.self) { try reader.projections(9) }
+    }
+  }
+
   /// Queries of zero attend evenly: the mask puts the same in their place.
   @Test func maskingAnEvenHeadChangesNothing() throws {
     var tiny = TinyModel("llama", .f32, seed: 4)
