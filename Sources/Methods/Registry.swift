@@ -105,6 +105,7 @@ public struct Registry: Sendable {
     DynamicalSystems.self,
     TensorAttention.self,
     WeightShifting.self,
+    ICLRegression.self,
     AttentionResiduals.self,
     PRIOR.self,
     LayerBoost.self,
