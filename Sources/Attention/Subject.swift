@@ -153,9 +153,9 @@ public struct Subject: Sendable {
   private let arrays: @Sendable (Need, LayerIndex) throws -> Tensor
   private let weights: @Sendable (LayerIndex) throws -> Projections
 
-  /// `arrays` gives what a card asks for beyond Q, K, V of an index into `layers`, and `projections`
-  /// the weights of that layer, or they throw `Missing`; layers without `numbers` are counted from
-  /// 0.
+  /// `arrays` gives what a card asks for beyond Q, K, V of an index into `layers`, and
+  /// `projections` the weights of that layer, or they throw `Missing`; layers without `numbers` are
+  /// counted from 0.
   public init(
     layers: [[Head]], numbers: [LayerNumber]? = nil,
     focus: (layer: LayerIndex, head: Int) = (0, 0),

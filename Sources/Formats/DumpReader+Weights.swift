@@ -22,8 +22,8 @@ extension DumpReader {
         else {
           remarks.append(
             """
-            layer \(layer.layer): \(role.rawValue) \(shape) is no projection of \(heads) heads over \
-            \(shared ?? heads), and was passed over
+            layer \(layer.layer): \(role.rawValue) \(shape) is no projection of \(heads) heads \
+            over \(shared ?? heads), and was passed over
             """
           )
           continue

@@ -41,7 +41,8 @@ struct DynamicalFacts: Sendable {
     cost.add(to: &findings)
   }
 
-  /// Sums over rows: of the member in force over all that are chosen, of the others over 64.
+  /// Sums over rows: of the member in force over all that are chosen, of the others over 64. The
+  /// recurrence is run once, and every chosen row of the map is held against it.
   private func addFits(_ run: MethodRun, _ whole: Int, _ findings: inout Findings) throws {
     let head = maps.head, maps = maps, member = member, members = maps.members
     let recurrence = maps.recurrence(member)
@@ -94,7 +95,8 @@ struct DynamicalFacts: Sendable {
   /// d, and d_v or d without V.
   private var sides: (d: Int, width: Int) { (maps.dim, maps.values?.width ?? maps.dim) }
 
-  /// Elements of the Taylor features up to order p, times the width of V.
+  /// Elements of the Taylor features up to order p, times the width of V: order r has d^r of them,
+  /// as each q·k to the power r is one dot product of r-fold outer products.
   private func taylor(_ p: Int) -> Double {
     let (d, width) = (Double(sides.d), Double(sides.width))
     return (0...p).reduce((sum: 0.0, power: 1.0)) { found, _ in
@@ -132,7 +134,9 @@ struct DynamicalFacts: Sendable {
     }
   }
 
-  /// The output error of E_p(S) / row sum, E_p = Σ_{r≤p} S^r / r!, over at most 64 rows.
+  /// The output error of E_p(S) / row sum, E_p = Σ_{r≤p} S^r / r!, over at most 64 rows. A row
+  /// whose polynomial sums to 0 (|sum| up to 1e-12, odd orders can) counts as zeros. Cost 9 n d_v a
+  /// row.
   private func addTaylor(_ run: MethodRun, _ findings: inout Findings) throws {
     guard let values = maps.values else { return }
     let maps = maps, sample = MapPass.sample(0..<maps.head.queries, 64), orders = 0...8
@@ -169,6 +173,9 @@ struct DynamicalFacts: Sendable {
 }
 
 /// Sums over the entries of rows: how far mass lies, and a line of ln |W| on distance.
+///
+/// Sums of parts add, so that rows can be spread over threads; R² is the squared correlation of
+/// distance and ln |W|.
 private struct DistanceFit: Sendable {
   private var size = 0.0, moved = 0.0
   /// Entries that are not 0, and sums of x = i - j, y = ln |W|, and their products.
@@ -212,7 +219,8 @@ private struct DistanceFit: Sendable {
   var locality: Double? { size > 0 ? moved / size : nil }
   /// Relative to the largest output.
   var gap: Double { most > 0 ? off / most : off }
-  /// Nil where all entries have one distance, or one size.
+  /// R², and the half-life in tokens, infinite where |W| grows with distance or not at all; nil
+  /// where all entries have one distance, or one size.
   var fit: (r2: Double, halfLife: Double)? {
     let a = n * xx - x * x, b = n * xy - x * y, c = n * yy - y * y
     guard n > 1, a > 0, c > 1e-12 * n * yy else { return nil }

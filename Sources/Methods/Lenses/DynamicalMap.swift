@@ -6,7 +6,12 @@ import Tensors
 /// The maps of the Dynamical Systems Framework over one causal head, a row at a time in double
 /// precision: `[queries, keys]` each, 0 where a query does not see.
 ///
-/// Memory 8 d bytes for each query and key, up to six times. `DynamicalSystems` has the formulas.
+/// Example: `DynamicalMap(head, .init()).weights(.ssd, 5)` is row 5 of SSD's map. Memory 8 d bytes
+/// for each query and key, up to six times. `DynamicalSystems` has the formulas.
+///
+/// The catch: the products of a state-space model span hundreds of orders; what falls below the
+/// smallest normal number is 0. Positions of queries count from the visibility's offset, so that
+/// rows of a prompt read in parts are those of the whole.
 struct DynamicalMap: Sendable {
   /// The recurrences that have a state of bounded size.
   enum Member: String, Sendable, CaseIterable {
@@ -99,7 +104,11 @@ struct DynamicalMap: Sendable {
   /// Keys that a query sees.
   func limit(_ row: Int) -> Int { head.visibility.limit(row: row) }
 
-  /// Δ `[keys]`.
+  /// Δ `[keys]`, of the mean ln 2 / H by norms: a token of H of them has forgotten half.
+  ///
+  /// Norms are standardised by their population deviation over all keys. The projection is drawn as
+  /// Mamba initialises it: softplus of a bias that lies log-uniformly in 0.001 to 0.1, and weights
+  /// of deviation 1/√d; Gu and Dao, "Mamba", 2023, arXiv 2312.00752.
   private static func steps(_ rows: DoubleRows, _ options: Options) -> [Double] {
     let n = rows.head.keys, d = rows.dim
     switch options.steps {
@@ -129,7 +138,10 @@ struct DynamicalMap: Sendable {
     }
   }
 
-  /// W of a member for a query, `[keys]`.
+  /// W of a member for a query, `[keys]`, 0 where it does not see.
+  ///
+  /// A row of linear attention whose η is 0 (relu features that never meet) is a row of zeros. Cost
+  /// n d.
   func weights(_ member: Member, _ row: Int) -> [Double] {
     let limit = limit(row), d = dim
     var out = [Double](repeating: 0, count: head.keys)
@@ -218,7 +230,7 @@ struct DynamicalMap: Sendable {
     }
   }
 
-  /// One row of that, `[d]`.
+  /// One row of that, `[d]`; zeros without gates. Cost n d.
   func channels(_ row: Int) -> [Double] {
     let d = dim, values = values?.elements ?? []
     var sums = [Double](repeating: 0, count: d)
@@ -259,7 +271,8 @@ struct DynamicalMap: Sendable {
     return out
   }
 
-  /// η of linear attention for every query, `[queries]`, by running sums of φ(k).
+  /// η of linear attention for every query, `[queries]`, by running sums of φ(k): n d in all, where
+  /// one sum a row would take n² d.
   private func etas() -> [Double] {
     let d = dim
     var sum = [Double](repeating: 0, count: d), seen = 0
@@ -301,7 +314,8 @@ struct DynamicalMap: Sendable {
     return result
   }
 
-  /// A_i, B_i / v_i and C_i in channel s of the members with a state `[d, width of V]`.
+  /// A_i, B_i / v_i and C_i, as the framework names them, in channel s of the members with a state
+  /// `[d, width of V]`.
   private func step(_ member: Member, _ i: Int, _ s: Int, _ eta: [Double])
     -> (keep: Double, write: Double, read: Double)
   {

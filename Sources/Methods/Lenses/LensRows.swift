@@ -3,6 +3,9 @@ import Attention
 import Tensors
 
 /// What the lenses share: which query they look at, and the loops that they are made of.
+///
+/// Rows are `[keys]` in double precision, whole up to the keys that their query sees (`limit`) and
+/// 0 or NaN from there on. Nothing here allocates more than one row.
 enum LensRows {
   /// Index of a query row of the head; -1 is its last.
   static let query = Knob(
@@ -56,7 +59,8 @@ enum LensRows {
   /// ‖x‖₂.
   static func norm(_ x: [Double]) -> Double { x.reduce(0) { $0 + $1 * $1 }.squareRoot() }
 
-  /// Values `[keys]` as one row of a field, NaN from `limit` on.
+  /// Values `[keys]` as one row of a field, NaN from `limit` on, as fields mark what a query may
+  /// not see.
   static func fill(_ out: UnsafeMutableBufferPointer<Float>, _ values: [Double], _ limit: Int) {
     for key in out.indices { out[key] = key < limit ? Float(values[key]) : .nan }
   }
@@ -71,7 +75,7 @@ enum LensRows {
     head.value.map { ($0.floats().map(Double.init), $0.shape[1]) }
   }
 
-  /// Σ_j w_j v_j over the first `limit` keys: `[width]`.
+  /// Σ_j w_j v_j over the first `limit` keys: `[width]`, one row of W V. Weights of 0 cost nothing.
   static func product(_ weights: [Double], _ limit: Int, _ values: ([Double], width: Int))
     -> [Double]
   {

@@ -5,7 +5,8 @@ import Attention
 /// Softmax over pairs of keys, one query at a time: E_i `[keys, keys]`, of which only the rows in
 /// work are ever there.
 ///
-/// Cost n² d a query and n² exponentials, twice that with the second marginal.
+/// Example: `PairMap(head, second: k, scale: 0.5).row(3).information`. Cost n² d a query and n²
+/// exponentials, twice that with the second marginal; memory one row of pairs.
 struct PairMap: Sendable {
   /// What one query says of its pairs.
   struct Row: Sendable {

@@ -5,7 +5,9 @@ import Tensors
 
 /// The circuits of a layer's heads, KQ = W_Q W_Kᵀ and OV = W_V W_O, by their sizes and diagonals.
 ///
-/// No `[width, width]` product is made for numbers: ‖W_Q W_Kᵀ‖² = tr((W_QᵀW_Q)(W_KᵀW_K)), and the
+/// A row x of the stream attends to a row y by x KQ yᵀ, and adds y OV where it does (Elhage et al.,
+/// "A mathematical framework for transformer circuits", 2021). But for the zero-sum ratio, no
+/// `[width, width]` product is made: ‖W_Q W_Kᵀ‖² = tr((W_QᵀW_Q)(W_KᵀW_K)), and the
 /// diagonal is a dot product of two rows.
 struct ProjectionLens: Sendable {
   /// What one head's weights say.
@@ -41,7 +43,7 @@ struct ProjectionLens: Sendable {
     zeroSum = Self.zeroSum(projections, circuits)
   }
 
-  /// A `[rows, columns]` slice of weights in double precision.
+  /// A `[rows, columns]` slice of weights in double precision, whatever type and order it lies in.
   private static func matrix(_ tensor: Tensor) -> Matrix {
     Matrix(
       rows: tensor.shape[0], columns: tensor.shape[1],
@@ -53,7 +55,8 @@ struct ProjectionLens: Sendable {
     zip(p.elements, q.elements).reduce(0) { $0 + $1.0 * $1.1 }
   }
 
-  /// One head.
+  /// One head: W_Q, W_K, W_V `[width, d]` and W_Oᵀ `[width, d_v]`. Cost width d², and the singular
+  /// values of OV from its two factors.
   private static func circuit(_ all: Projections, _ head: Int, _ labelIsLast: Bool) -> Circuit {
     let shared = all.shared(head)
     let q = matrix(all.query[head]), k = matrix(all.key[shared])
@@ -97,7 +100,8 @@ struct ProjectionLens: Sendable {
     }
   }
 
-  /// What is said of a head and its layer.
+  /// What is said of a head and its layer. Rows of both circuits are made as they are drawn: width
+  /// d each.
   func add(_ head: Int, to findings: inout Findings) {
     let all = projections, shared = all.shared(head), mine = circuits[head]
     findings.field(

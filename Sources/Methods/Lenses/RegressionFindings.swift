@@ -7,11 +7,11 @@ import Attention
 /// Findings: the field `regression_weights` `[3, L]` of the first prompt, softmax at ω, at -ω, and
 /// what the heads multiply each y by; the field `predictions` `[prompts, 5]` of at most 32 prompts;
 /// mean squared errors `mse_heads`, `mse_single` (one head of the same slope), `mse_debiased`,
-/// `mse_ridge` (λ = d σ²; least squares where σ = 0) and `mse_zero` (who answers 0); `gap_debiased`,
-/// the mean |heads - debiased gradient descent|, `gap_ratio`, by how much it falls with a tenth of
-/// ω (100 as ω → 0), and the curve `gap_by_omega`; `eta_fit`, the η of least error over the prompts,
-/// and `mse_debiased_fit`; `shift_heads` and `shift_single`, how much an answer changes when every
-/// y grows by 1; the series `head_omegas` and `head_mus`.
+/// `mse_ridge` (λ = d σ²; least squares where σ = 0) and `mse_zero` (who answers 0);
+/// `gap_debiased`, the mean |heads - debiased gradient descent|, `gap_ratio`, by how much it falls
+/// with a tenth of ω (100 as ω → 0), and the curve `gap_by_omega`; `eta_fit`, the η of least error
+/// over the prompts, and `mse_debiased_fit`; `shift_heads` and `shift_single`, how much an answer
+/// changes when every y grows by 1; the series `head_omegas` and `head_mus`.
 struct RegressionFindings: Sendable {
   /// The prompts.
   let sandbox: RegressionSandbox
@@ -54,7 +54,7 @@ struct RegressionFindings: Sendable {
     findings.number("mse_zero", error { _ in 0 }, title: "squared error of the answer 0")
     let squares = prompts.reduce(0) { $0 + $1.debiased(1) * $1.debiased(1) }
     let best = prompts.reduce(0) { $0 + $1.debiased(1) * $1.truth } / squares
-    findings.number("eta_fit", squares > 0 ? best : nil, .setting, title: "η of least error")
+    findings.number("eta_fit", squares > 0 ? best : nil, title: "η of least error")
     findings.number(
       "mse_debiased_fit",
       squares > 0 && eta > 0 ? error { $0[2].map { $0 / eta * best } } : nil,
@@ -69,7 +69,8 @@ struct RegressionFindings: Sendable {
     try addGap(run, &findings)
   }
 
-  /// Weights of the first prompt, answers of some, and the heads.
+  /// Weights of the first prompt, answers of some, and the heads. `all` are rows of truth, heads,
+  /// descent, ridge and one head.
   private func addFields(_ several: Heads, _ all: [[Double?]], _ findings: inout Findings) {
     let first = sandbox.prompts[0], count = first.y.count
     let rows = [first.row(omega), first.row(-omega), first.weights(several)]
@@ -94,14 +95,15 @@ struct RegressionFindings: Sendable {
       "head_mus", axis, several.mus.map { Float($0) }, title: "μ of the sandbox's heads")
   }
 
-  /// The mean distance of heads and debiased gradient descent at one ω.
+  /// The mean |heads - debiased gradient descent| over the prompts at one ω, η as given: μ grows as
+  /// ω falls.
   private func gap(_ omega: Double) -> Double {
     let heads = Heads(heads, omega: omega, eta: eta), prompts = sandbox.prompts
     return prompts.reduce(0) { $0 + ($1.prediction(heads) - $1.debiased(eta)).magnitude }
       / Double(prompts.count)
   }
 
-  /// How that distance falls with ω.
+  /// How that distance falls with ω: as ω², a hundred times a decade.
   private func addGap(_ run: MethodRun, _ findings: inout Findings) throws {
     let here = gap(omega), tenth = gap(omega / 10)
     findings.number("gap_debiased", here, title: "heads against debiased gradient descent")

@@ -3,8 +3,8 @@ import Analysis
 
 /// Prompts of linear regression, drawn with a seed, and who predicts the answer.
 ///
-/// A prompt has β ~ N(0, I / d), x_l ~ N(0, I), x_q ~ N(0, I) and y_l = β·x_l + σ ε_l; Gaussians are
-/// drawn in the order β, x_1 ... x_L, x_q, ε, prompt after prompt, from one SplitMix64.
+/// A prompt has β ~ N(0, I / d), x_l ~ N(0, I), x_q ~ N(0, I) and y_l = β·x_l + σ ε_l; Gaussians
+/// are drawn in the order β, x_1 ... x_L, x_q, ε, prompt after prompt, from one SplitMix64.
 struct RegressionSandbox: Sendable {
   /// Examples and a question.
   struct Prompt: Sendable {

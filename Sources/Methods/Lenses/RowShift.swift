@@ -4,6 +4,10 @@ import Attention
 
 /// Softmax regression on the rows of a head: f(x) = softmax(A x) with A = K_{≤i} / √d, in double
 /// precision. Rows are `[keys]`, 0 beyond what their query sees.
+///
+/// Example: `let shift = RowShift(head); shift.gradient(3, shift.query(3), b)`. Keys are used as
+/// the head scales its scores, so that f(q_i) is its row of attention. Cost n d for everything but
+/// the spectral norm.
 struct RowShift: Sendable {
   /// What one step of one row comes to.
   struct Facts: Sendable {

@@ -18,8 +18,8 @@ import Tensors
 /// fields `pair`, E_i `[keys, keys]` with j down and l across, and `interaction`, E_i - W1_i W2_iᵀ,
 /// and the series `marginal_first` and `marginal_second` `[keys]`; numbers `mutual_information` of
 /// j and l (nats; 0 means no genuine triple), `diagonal_share` (Σ_j E_i[j, j]), both means over
-/// rows; `largest_entry`, the largest |entry| of Q, K and K2, beside `entry_threshold`, (ln n)^(1/3),
-/// above which no algorithm is near-linear.
+/// rows; `largest_entry`, the largest |entry| of Q, K and K2, beside `entry_threshold`, (ln
+/// n)^(1/3), above which no algorithm is near-linear.
 ///
 /// Needs Q and K. Cost n² d a row, n³ d a map: whole up to 128 tokens, rows above, numbers up to
 /// 2048. Memory n a row.
@@ -31,11 +31,14 @@ public struct TensorAttention: MapMethod {
   /// s before `gain`.
   enum Scale: String, Sendable, CaseIterable { case root = "d^-1/2", inverse = "1/d", one }
 
+  /// Also `K2`, as the paper writes it.
   static let secondKey = Knob(
     "k2", "second keys: K, K of the token before, ones, or of another head",
     standard: SecondKey.K, aliases: ["K2"])
+  /// Also `V2`; with ones the output is W1 V.
   static let secondValue = Knob(
     "v2", "second values: ones, or V", standard: SecondValue.ones, aliases: ["V2"])
+  /// s without the gain; the paper bounds entries instead, for which 1/d is the friendlier.
   static let scale = Knob(
     "scale", "of the products: the head's own, 1/d, or 1", standard: Scale.root, aliases: ["s"])
   /// A factor; what `[` and `]` move.
@@ -136,7 +139,7 @@ public struct TensorAttention: MapMethod {
     }
   }
 
-  /// K2 `[keys * d]`.
+  /// K2 `[keys * d]`; of keys that are shifted the first is zero, so that its pairs score 0.
   private func secondKeys(_ head: Head) -> [Double] {
     let own = (second ?? head).queryAndKey?.key.floats().map(Double.init) ?? []
     switch knobs[Self.secondKey] {
@@ -148,7 +151,8 @@ public struct TensorAttention: MapMethod {
     }
   }
 
-  /// The pair map of one query, its marginals, and what they do not explain.
+  /// The pair map of one query, its marginals, and what they do not explain. Rows of the fields are
+  /// made as they are drawn: n d each.
   private func addSlices(_ pairs: PairMap, _ query: Int, _ findings: inout Findings) {
     let facts = pairs.row(query), limit = pairs.limit(query)
     let axis = Axis(.key, pairs.keys)

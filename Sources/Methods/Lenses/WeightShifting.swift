@@ -14,8 +14,8 @@ import Tensors
 ///     bound          ‖b̃ - b‖ ≤ ½ ‖A‖₂ ‖x⁺ - x‖           softmax's Jacobian is at most ½
 ///
 /// Exact, as identities. The target b is ours to choose: `uniform`, one `key`, the row over the
-/// blocks that BLASST keeps (`skip`, with `lambda` and 64x64 tiles), or the row of the head `other`.
-/// Paper: Li et al., "The closeness of in-context learning and weight shifting for softmax
+/// blocks that BLASST keeps (`skip`, with `lambda` and 64x64 tiles), or the row of the head
+/// `other`. Paper: Li et al., "The closeness of in-context learning and weight shifting for softmax
 /// regression", 2023, arXiv 2304.13276, whose bound is exponential in the radius R; its constants
 /// are known in order only, exp(R² + ln n) with R = max(‖A‖₂, ‖x‖, ‖b‖).
 ///
@@ -32,15 +32,19 @@ public struct WeightShifting: MapMethod {
   /// What a row is drawn towards.
   enum Target: String, Sendable, CaseIterable { case uniform, key, skip, head }
 
+  /// b; a row that has no such target stays as it is.
   static let target = Knob(
     "target", "uniform, one key, the row on the blocks that BLASST keeps, or another head's row",
     standard: Target.uniform, aliases: ["b"])
   /// η; what `[` and `]` move.
   static let eta = Knob(
     "eta", "size of the step", 0...1e6, standard: 1.0, step: .multiply(2), isMain: true)
+  /// Index of a key, from 0.
   static let key = Knob(
     "key", "the key of target=key; rows that do not see it stay", 0...1 << 30, standard: 0)
+  /// Index of a head within the layer.
   static let other = Knob("other", "the head of target=head", 0...1 << 20, standard: 0)
+  /// A share of the running maximum, as for the block method.
   static let lambda = Knob(
     "lambda", "λ of target=skip", 0...1, standard: 0.01, step: .multiply(10))
 
