@@ -1,3 +1,11 @@
+/// Sums over runs of numbers, for rooms that keep rows of their own.
+public enum Vectors {
+  /// Σ x_i y_i over `count` elements of two arrays, in an order that depends on `count` alone.
+  public static func dot(
+    _ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int
+  ) -> Double { Algebra.dot(x, y, count) }
+}
+
 /// Σ x_i y_i over `count` elements in four partial sums, which the compiler keeps in lanes; the
 /// order of the sums depends on `count` alone.
 func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -> Double {

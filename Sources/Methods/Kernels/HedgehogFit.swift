@@ -10,13 +10,13 @@ import Tensors
 ///
 /// The paper's objective, on the one head that is looked at: fitted on the very sequence that is
 /// displayed, so in-sample. L is never below the mean entropy of A's rows (Gibbs); what it is above
-/// is the mean KL(A‖W). Adam with β 0.9 and 0.999, ε 1e-8, no decay. Up to `rows` queries nothing is
-/// random; above, so many of them are drawn by `seed`. Paper: "The Hedgehog & the Porcupine", ICLR
-/// 2024, arXiv 2402.04347.
+/// is the mean KL(A‖W). Adam with β 0.9 and 0.999, ε 1e-8, no decay. Up to `rows` queries nothing
+/// is random; above, so many of them are drawn by `seed`. Paper: "The Hedgehog & the Porcupine",
+/// ICLR 2024, arXiv 2402.04347.
 ///
 /// Findings: those of every map and of `hedgehog`; the fields `identity` (the map before, U0),
-/// `h_query` and `h_key` `[d, d]`; the curve `loss` `[steps + 1]`; numbers `loss_start`, `loss_end`,
-/// `loss_bound`, `kl_identity` (before; `kl_softmax` is after), `fitted_rows`, `seed` where it was
+/// `h_query` and `h_key` `[d, d]`; the curve `loss` `[steps + 1]`; numbers `loss_start`,
+/// `loss_end`, `loss_bound`, `kl_identity` (before; `kl_softmax` is after), `fitted_rows`, `seed` where it was
 /// used. Throws `Missing(.queryKey)` for stored maps. Cost of a step: 6 rows n d, on all threads;
 /// the same bits whatever their number.
 public struct HedgehogFit: MapMethod {

@@ -1,3 +1,4 @@
+import Algebra
 import Analysis
 import Attention
 import Tensors
@@ -28,30 +29,12 @@ enum LensRows {
       ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, most)
   }
 
-  /// Σ x_i y_i over `count` elements, in four partial sums whose order depends on `count` alone.
-  @inline(__always)
-  static func dot(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -> Double {
-    var s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0, i = 0
-    while i + 4 <= count {
-      s0 += x[i] * y[i]
-      s1 += x[i + 1] * y[i + 1]
-      s2 += x[i + 2] * y[i + 2]
-      s3 += x[i + 3] * y[i + 3]
-      i += 4
-    }
-    while i < count {
-      s0 += x[i] * y[i]
-      i += 1
-    }
-    return (s0 + s2) + (s1 + s3)
-  }
-
   /// Row `i` of a `[rows, width]` array times row `j` of another: any two arrays that hold them.
   static func dot(_ x: [Double], _ i: Int, _ y: [Double], _ j: Int, _ width: Int) -> Double {
     x.withUnsafeBufferPointer { x in
       y.withUnsafeBufferPointer { y in
         guard let x = x.baseAddress, let y = y.baseAddress else { return 0 }
-        return dot(x + i * width, y + j * width, width)
+        return Vectors.dot(x + i * width, y + j * width, width)
       }
     }
   }

@@ -52,7 +52,7 @@ struct PairMap: Sendable {
       }
       other.withUnsafeBufferPointer { other in
         guard let a = mixed.baseAddress, let b = other.baseAddress else { return }
-        for l in out.indices { out[l] = LensRows.dot(a, b + l * d, d) }
+        for l in out.indices { out[l] = Vectors.dot(a, b + l * d, d) }
       }
     }
   }

@@ -71,7 +71,8 @@ struct LineFacts: Sendable {
     var steps = 0
     /// ‖Ŵ q‖ over itself and the norm of the averaged residuals; nil without V.
     var linear: Double?
-    /// Squared output error at every κ, `[kappas]`; empty for rows that the curve leaves out, whose size is 0.
+    /// Squared output error at every κ, `[kappas]`; empty for rows that the curve leaves out, whose
+    /// size is 0.
     var errors: [Double] = []
     /// Squared norm of A V in this row.
     var size = 0.0

@@ -124,7 +124,8 @@ extension Regression {
   }
 
   /// The recall test: mean over j of ‖out - v_j‖ when the last query is replaced by k_j, for every
-  /// key j that it sees; nil without V, and where the data holds a NaN. Throws `AlgebraError`, `CancellationError`.
+  /// key j that it sees; nil without V, and where the data holds a NaN. Throws `AlgebraError`,
+  /// `CancellationError`.
   func recall(_ rows: RegressionRows, _ run: MethodRun) throws -> Double? {
     guard let value = rows.head.value, rows.head.queries > 0 else { return nil }
     let place = rows.place(row: rows.head.queries - 1), width = value.shape[1]

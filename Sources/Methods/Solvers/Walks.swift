@@ -15,9 +15,9 @@ struct WalkGraph: Sendable {
   /// `[n, n]`, not negative.
   let matrix: Matrix
 
-  /// `weights` gives the `[limit]` weights of a row, on several threads. Throws `Missing(.queryKey)`
-  /// where not every key is a query too, `Missing(.length)` for more tokens than are kept, and
-  /// `CancellationError`.
+  /// `weights` gives the `[limit]` weights of a row, on several threads. Throws
+  /// `Missing(.queryKey)` where not every key is a query too, `Missing(.length)` for more tokens
+  /// than are kept, and `CancellationError`.
   init(
     _ head: Head, _ run: MethodRun, _ weights: @escaping @Sendable (Int) -> [Double]
   ) throws {
