@@ -171,8 +171,8 @@ public struct EqualBudget: Sendable {
 }
 
 extension KnobFacts {
-  /// Its values are numbers and not words.
-  public var isNumber: Bool { if case .words = range { false } else { true } }
+  /// Its standard is a number and not a word, so that a search has where to begin.
+  public var isNumber: Bool { if case .number = standard { true } else { false } }
 }
 
 /// A method while it is tuned.

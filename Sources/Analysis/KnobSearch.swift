@@ -45,7 +45,7 @@ public struct KnobSearch: Sendable {
     guard case .number(let standard) = knob.standard else { return nil }
     switch knob.range {
     case .words: return nil
-    case .number(let range): (ends, isWhole) = (range, false)
+    case .number(let range), .ruled(let range, _): (ends, isWhole) = (range, false)
     case .integer(let range):
       let most = min(range.upperBound, max(64 * Int(standard), 4 * keys))
       ends = Double(range.lowerBound)...Double(max(most, range.lowerBound))

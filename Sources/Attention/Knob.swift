@@ -42,6 +42,8 @@ public struct KnobFacts: Sendable, Hashable {
     case integer(ClosedRange<Int>)
     /// One of these words, in the order in which `[` and `]` walk them.
     case words([String])
+    /// A real number, both ends included, or one of these rules: see `Ruled`.
+    case ruled(ClosedRange<Double>, [String])
   }
 
   /// What users type before the `=`: lower case.
@@ -66,15 +68,15 @@ public struct KnobFacts: Sendable, Hashable {
 /// A knob with the type its method reads it as.
 ///
 /// Example: `static let strength = Knob("strength", "0 is softmax", 0...1, standard: 1.0, isMain:
-/// true)`, then `knobs[Self.strength]` is a `Double`. Kinds: `Double`, `Int`, `Bool`, and
-/// enumerations of words.
+/// true)`, then `knobs[Self.strength]` is a `Double`. Kinds: `Double`, `Int`, `Bool`,
+/// enumerations of words, and `Ruled`: a number or a rule.
 public struct Knob<Value>: Sendable {
   /// The same setting without its type, as cards list it.
   public let facts: KnobFacts
   let read: @Sendable (KnobValue) -> Value
 
-  /// `read` gets values that the range accepts.
-  private init(
+  /// `read` gets values that the range accepts, as the knob spells them.
+  init(
     _ name: String, _ help: String, _ range: KnobFacts.Range, _ standard: KnobValue,
     _ step: KnobStep, _ isMain: Bool, _ aliases: [String], isPinned: Bool = false,
     _ read: @escaping @Sendable (KnobValue) -> Value
@@ -169,7 +171,7 @@ public struct CheckedKnobs: Sendable {
       if let complaint = knob.complaint(about: value) {
         throw KnobError("\(card.id): \(complaint)")
       }
-      values[knob.name] = value
+      values[knob.name] = knob.spelled(value)
       given.insert(knob.name)
     }
     (self.values, self.given) = (values, given)
@@ -185,10 +187,10 @@ public struct CheckedKnobs: Sendable {
 }
 
 extension KnobFacts {
-  /// What is wrong with a value; nil when nothing is.
+  /// What is wrong with a value; nil when nothing is. Words may be spaced as one likes.
   public func complaint(about value: KnobValue) -> String? {
-    switch (range, value) {
-    case (.number(let range), .number(let x)):
+    switch (range, spelled(value)) {
+    case (.number(let range), .number(let x)), (.ruled(let range, _), .number(let x)):
       return range.contains(x)
         ? nil : "\(name) = \(x) is outside \(range.lowerBound)...\(range.upperBound)"
     case (.integer(let range), .number(let x)):
@@ -202,6 +204,10 @@ extension KnobFacts {
         ? nil : "\(name) must be one of \(words.joined(separator: ", ")) and is '\(text)'"
     case (.words(let words), .number):
       return "\(name) must be one of \(words.joined(separator: ", "))"
+    case (.ruled(_, let rules), .word(let text)):
+      return KnobRule.read(text, rules) != nil
+        ? nil
+        : "\(name) must be a number or \(rules.joined(separator: ", ")) and is '\(text)'"
     default: return "\(name) must be a number"
     }
   }
@@ -214,12 +220,15 @@ extension KnobFacts {
       range.upperBound >= 1 << 30
         ? "\(range.lowerBound)..." : "\(range.lowerBound)...\(range.upperBound)"
     case .words(let words): words.joined(separator: "|")
+    case .ruled(let range, let rules):
+      "\(range.lowerBound)...\(range.upperBound)|\(rules.joined(separator: "|"))"
     }
   }
 
   /// The value `steps` steps on, kept within the range.
   public func stepped(_ value: KnobValue, by steps: Int) -> KnobValue {
-    switch (range, value) {
+    switch (range, spelled(value)) {
+    case (.ruled(let range, let rules), _): return steppedRule(value, range, rules, steps)
     case (.number(let range), .number(let x)):
       return .number(min(max(moved(x, steps), range.lowerBound), range.upperBound))
     case (.integer(let range), .number(let x)):
@@ -235,7 +244,7 @@ extension KnobFacts {
 
   /// The number so many steps on, before it is clamped. A sum is kept a whole multiple of the step,
   /// a product is rounded to three digits, so that what is shown is what is used.
-  private func moved(_ x: Double, _ steps: Int) -> Double {
+  func moved(_ x: Double, _ steps: Int) -> Double {
     switch step {
     case .add(let size):
       // Whole multiples of the step, so that 0.1 + 0.2 is written 0.3.
@@ -257,7 +266,8 @@ extension KnobFacts.Range {
   /// The smallest number above 0 that a multiplying step begins with.
   fileprivate var least: Double? {
     switch self {
-    case .number(let range): range.lowerBound > 0 ? range.lowerBound : range.upperBound / 1024
+    case .number(let range), .ruled(let range, _):
+      range.lowerBound > 0 ? range.lowerBound : range.upperBound / 1024
     case .integer: 1
     case .words: nil
     }

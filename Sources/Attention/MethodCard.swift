@@ -144,7 +144,10 @@ public struct MethodCard: Sendable {
   /// The knobs of a setting: those of its variant, and over them its own.
   public func knobs(of setting: MethodSetting) -> Knobs {
     var all = variants[setting.id] ?? [:]
-    for (name, value) in setting.knobs { all[knob(name)?.name ?? name] = value }
+    for (name, value) in setting.knobs {
+      let knob = knob(name)
+      all[knob?.name ?? name] = knob?.spelled(value) ?? value
+    }
     return all
   }
 

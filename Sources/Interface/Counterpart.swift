@@ -50,8 +50,14 @@ public struct Counterpart: Sendable, Hashable {
           try setHead("layer", numbers[0], sources)
           try setHead("head", numbers[1], sources)
         } else if word.first?.isLetter ?? false {
+          var setting = word
+          // The words of a knob may hold spaces: up to what means something here.
+          while setting.contains("="), let next = words.first, !Self.isPlace(next) {
+            setting += " " + next
+            words = words.dropFirst()
+          }
           method = try MethodChoice.read(
-            word, sources[head.source], orElse: "; or 12.3, file 2, tile 64x64, desc")
+            setting, sources[head.source], orElse: "; or 12.3, file 2, tile 64x64, desc")
         } else {
           throw SettingError(
             """
@@ -63,6 +69,15 @@ public struct Counterpart: Sendable, Hashable {
       }
     }
     if spec != view.spec { self.spec = spec }
+  }
+
+  /// A word that `init` reads as something else than a part of a method's setting.
+  private static func isPlace(_ word: String) -> Bool {
+    let numbers = word.split(separator: ".")
+    return [
+      "file", "layer", "head", "tile", "vote", "order", "criterion", "splits", "asc", "ascending",
+      "desc", "descending",
+    ].contains(word) || (numbers.count == 2 && numbers.allSatisfy { Int($0) != nil })
   }
 
   /// By the rules of the setting of that name, for the file that was chosen.

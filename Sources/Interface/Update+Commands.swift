@@ -111,6 +111,10 @@ extension Model {
     if words.count == 1, let example = examples[words[0]] {
       return say("Give it a value: \(words[0]) \(example).")
     }
+    // A method's words may hold spaces.
+    if words.count > 2, words[0] == "method" {
+      return settingCommand(words[0], words.dropFirst().joined(separator: " "))
+    }
     guard words.count == 2 else { return nil }
     switch words[0] {
     case "lambda", "λ": return setLambda(words[1])

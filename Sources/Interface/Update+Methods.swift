@@ -81,7 +81,8 @@ extension Model {
       message = "\(knob.name) \(value) is as far as it goes (\(knob.rangeText))."
       return
     }
-    setting.knobs = card.pinned(setting)
+    // Under one name alone: a knob may have been given by an alias.
+    setting.knobs = card.pinned(setting).filter { card.knob($0.key)?.name != knob.name }
     setting.knobs[knob.name] = next
     viewpoint.method = setting
     message = "\(knob.name) = \(next): \(knob.help)."

@@ -70,7 +70,7 @@ extension CompareCommand {
   /// `a,b:x=1,y=2,c` are three settings: what has a `=` and no colon belongs to the one before.
   static func settings(_ list: String) throws -> [MethodSetting] {
     var texts: [String] = []
-    for part in list.split(separator: ",").map(String.init) {
+    for part in MethodSetting.pieces(of: list) {
       if part.contains("="), !part.contains(":"), !texts.isEmpty {
         texts[texts.count - 1] += "," + part
       } else {

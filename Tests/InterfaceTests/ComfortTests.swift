@@ -199,6 +199,8 @@ import Testing
     ("4.1", "a L4 H1"), ("head 2", "a L4 H2"), ("layer 0", "a L0 H0"),
     ("a-shape", "a L4 H0 a-shape"),
     ("file 2", "b L4 H0"), ("file 2 8.4", "b L8 H4"), ("file 2 8.4 a-shape", "b L8 H4 a-shape"),
+    ("gated:pi=1 - A_i1 desc", "a L4 H0 gated:pi=1 - A_i1 desc"),
+    ("a-shape:local=8 4.1", "a L4 H1 a-shape:local=8"),
     ("tile 64x32", "a L4 H0 64x32"), ("desc", "a L4 H0 desc"), ("blasst", "a L4 H0"),
     ("9.1", "this file has layers 0, 4, not '9'"), ("4.7", "heads are 0 to 2, not '7'"),
     ("file 3", "file is 1 to 2, not '3'"), ("file", "file is 1 to 2, not ''"),
