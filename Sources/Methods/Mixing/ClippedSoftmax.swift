@@ -28,10 +28,13 @@ public struct ClippedSoftmax: MapMethod {
   /// α, without a unit; what `[` and `]` move.
   static let alpha = Knob(
     "alpha", "gamma = -alpha / T", 0...64, standard: 3.2, step: .add(0.4), isMain: true)
+  /// Where γ comes from, when it is not a number.
+  enum Gamma: String, Sendable, CaseIterable { case overLength = "x/n" }
+
   /// γ itself.
   static let gamma = Knob(
-    "gamma", "the lower end itself; given, alpha and T do not count", -1...0, standard: 0.0,
-    step: .add(0.005))
+    "gamma", "the lower end itself, or x over n keys; given, alpha and T do not count", -1...0,
+    standard: Ruled<Gamma>.number(0), step: .add(0.005))
   /// ζ, the upper end.
   static let zeta = Knob("zeta", "the upper end", 1...2, standard: 1.0, step: .add(0.01))
   /// T in tokens.
@@ -56,6 +59,9 @@ public struct ClippedSoftmax: MapMethod {
   /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
+    if case .rule(.overLength, let x) = self.knobs[Self.gamma], x > 0 {
+      throw KnobError("\(Self.card.id): gamma = \(x)/n is above 0")
+    }
   }
 
   /// The findings of a map, and the outliers. Throws `Missing(.length)`, `CancellationError`.
@@ -92,10 +98,14 @@ public struct ClippedSoftmax: MapMethod {
   /// γ and ζ in force.
   private func clip(keys: Int) -> Clip {
     let length = knobs[Self.length] > 0 ? knobs[Self.length] : max(keys, 1)
-    let isGiven = knobs.given.contains("gamma")
-    return Clip(
-      gamma: isGiven ? knobs[Self.gamma] : max(-1, -knobs[Self.alpha] / Double(length)),
-      zeta: knobs[Self.zeta])
+    var gamma = -knobs[Self.alpha] / Double(length)
+    if knobs.given.contains("gamma") {
+      switch knobs[Self.gamma] {
+      case .number(let x): gamma = x
+      case .rule(.overLength, let x): gamma = x / Double(max(keys, 1))
+      }
+    }
+    return Clip(gamma: gamma, zeta: knobs[Self.zeta])
   }
 
   /// What is counted over rows: all of them up to `wholeMap` tokens, else 64.
@@ -106,7 +116,7 @@ public struct ClippedSoftmax: MapMethod {
     let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
     let length = knobs[Self.length] > 0 ? knobs[Self.length] : max(head.keys, 1)
     let steps = ClippedRows.alphas.map { Clip(gamma: -$0 / Double(length), zeta: clip.zeta) }
-    let mask = try isWhole ? skipped(head, run) : nil
+    let mask = try isWhole ? SkippedTiles.mask(head, run, lambda: knobs[Self.lambda]) : nil
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
       var sums = ClippedRows(keys: head.keys)
       for index in part {
@@ -125,17 +135,6 @@ public struct ClippedSoftmax: MapMethod {
     aside.findings.series(
       "top_weights", Axis(.query, head.queries), sum.tops.map { Float($0) }, .share,
       title: "largest weight of softmax, by query")
-  }
-
-  /// The tiles that BLASST skips. Throws `CancellationError`, `LambdaError`.
-  private func skipped(_ head: Head, _ run: MethodRun) throws -> BlockMask {
-    let spec = TileSpec(rows: 64, keys: 64), lambda = try Lambda(knobs[Self.lambda])
-    let table =
-      try run.table(spec, 0)
-      ?? TilePass(HeadGroup([head]), keysPerTile: spec.keys, threads: run.threads).tables(
-        spec, lambda: 0, threads: run.threads, isCancelled: run.isCancelled)?[0]
-    guard let table else { throw CancellationError() }
-    return table.mask(lambda)
   }
 }
 

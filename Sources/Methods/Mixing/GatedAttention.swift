@@ -8,7 +8,7 @@ import Tensors
 ///
 /// G is trained and reads the hidden state x_i; its bias starts at logit(π). In its place, by
 /// `gate`: `constant` (U0: π everywhere, where training begins), `sink` (U3: π_i = 1 - A_i1, doing
-/// nothing where the head parks on the first token). `rescale` divides by π, as fine-tuning does.
+/// nothing where the head parks on the first token), which may be said as `pi=1 - A_i1`. `rescale` divides by π, as fine-tuning does.
 /// Paper: Bondarenko et al., "Quantizable Transformers", NeurIPS 2023, arXiv 2306.12929.
 ///
 /// Findings: those of every map; the series `gate` `[queries]` and the field `gates` `[queries,
@@ -19,10 +19,16 @@ public struct GatedAttention: MapMethod {
   /// Where gates come from.
   enum Gate: String, Sendable, CaseIterable { case constant, sink }
 
+  /// A gate that is no constant, said in the place of π: what `gate=sink` says as well.
+  enum RowGate: String, Sendable, CaseIterable { case sink = "1 - A_i1" }
+
   static let gate = Knob("gate", "where gates come from", standard: Gate.constant)
-  /// π, of 1; the paper's start for OPT. What `[` and `]` move.
+  /// π where it is not given: the paper's start for OPT.
+  private static let start = 0.25
+  /// π, of 1. What `[` and `]` move.
   static let pi = Knob(
-    "pi", "the gate where it is constant", 0...1, standard: 0.25, isMain: true)
+    "pi", "the gate where it is constant, or what gate=sink makes of a row", 0...1,
+    standard: Ruled<RowGate>.number(start), isMain: true)
   static let rescale = Knob("rescale", "divide by pi, as for fine-tuning", standard: false)
 
   /// The scope is a layer, as the strip of gates stands over its heads.
@@ -34,13 +40,24 @@ public struct GatedAttention: MapMethod {
     fidelity: .surrogate(
       .U0, "gates are stand-ins: this model was trained without them"),
     wholeMap: 2048, mainField: "map", mainNumber: "gate_mean", denseKnobs: ["pi": .number(1)],
-    variants: ["gated-half": ["pi": .number(0.5)], "gated-sink": ["gate": .word("sink")]])
+    variants: ["gated-half": ["pi": .number(0.5)], "gated-sink": ["pi": .word("1 - A_i1")]])
 
   private let knobs: CheckedKnobs
 
   /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
+  }
+
+  /// π as a number: what `rescale` divides by.
+  private var start: Double {
+    if case .number(let pi) = knobs[Self.pi] { pi } else { Self.start }
+  }
+
+  /// The gate of every row; nil where each row has its own.
+  private var constant: Double? {
+    guard knobs[Self.gate] == .constant, case .number(let pi) = knobs[Self.pi] else { return nil }
+    return pi
   }
 
   /// The findings of a map, the gates of its layer, and the outliers. Throws `Missing(.length)`,
@@ -50,7 +67,7 @@ public struct GatedAttention: MapMethod {
     guard run.wantsNumbers else { return findings }
     let gates = try subject.layer.map { try self.gates($0, run) }, head = subject.head
     let mine = gates[subject.focus.head], count = Double(max(mine.count, 1))
-    let isConstant = knobs[Self.gate] == .constant, pi = knobs[Self.pi]
+    let isConstant = constant != nil, pi = start
     findings.number("gate_mean", mine.reduce(0, +) / count, .share, title: "gate, mean")
     let bias = pi > 0 && pi < 1 ? logarithm(pi / (1 - pi)) : nil
     findings.number(
@@ -85,8 +102,7 @@ public struct GatedAttention: MapMethod {
   /// W of a head, `[queries, keys]`, a row at a time.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let rows = DoubleRows(head)
-    let factor = knobs[Self.rescale] && knobs[Self.pi] > 0 ? 1 / knobs[Self.pi] : 1
-    let constant: Double? = knobs[Self.gate] == .constant ? knobs[Self.pi] : nil
+    let factor = knobs[Self.rescale] && start > 0 ? 1 / start : 1, constant = constant
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { row, out in
       let weights = rows.weights(row), limit = head.visibility.limit(row: row)
       let gate = (constant ?? 1 - (weights.first ?? 0)) * factor
@@ -96,9 +112,7 @@ public struct GatedAttention: MapMethod {
 
   /// π of every row, `[queries]`. Throws `CancellationError`.
   private func gates(_ head: Head, _ run: MethodRun) throws -> [Double] {
-    guard knobs[Self.gate] == .sink else {
-      return [Double](repeating: knobs[Self.pi], count: head.queries)
-    }
+    if let constant { return [Double](repeating: constant, count: head.queries) }
     let pattern = run.pattern(head)
     return try RowPicks.spread(head.queries, by: 16, run) { rows in
       var found: [Double] = []
