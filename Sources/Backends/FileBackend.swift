@@ -42,7 +42,7 @@ public final class FileBackend: Backend {
       dump.kind == .mask
       ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
     var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
-    about.methods = registry.cards
+    (about.methods, about.families) = (registry.cards, registry.families)
     about.holds = Self.holds(dump, facts)
     if reader != nil { about.holds.formUnion([.model, .probabilities, .weights]) }
     about.facts = facts

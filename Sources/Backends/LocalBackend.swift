@@ -90,6 +90,7 @@ public final class LocalBackend: Backend {
       visibility: Visibility(causal: true, queries: 1, keys: 1), tokens: [], hasValues: true,
       live: status, methods: registry.cards)
     about.holds = [.queryKey, .logits, .values, .layer, .weights]
+    about.families = registry.families
     if options.residualBudget > 0 { about.holds.insert(.residuals) }
     description = about
     answers = LiveAnswers(

@@ -47,6 +47,7 @@ public final class ReplayBackend: Backend {
       visibility: Visibility(causal: true, queries: tokens, keys: tokens), tokens: [],
       hasValues: true, live: status, methods: Registry.standard.cards)
     (about.path, about.holds) = (path, [.queryKey, .logits, .values, .layer])
+    about.families = Registry.standard.families
     description = about
     answers = LiveAnswers(layers: description.layers, heads: shape.heads)
     feed.tell(.live(status))

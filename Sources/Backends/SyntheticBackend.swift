@@ -39,7 +39,7 @@ public struct SyntheticBackend: Backend {
       queries: tokens, keys: tokens, headDim: 0,
       visibility: Visibility(causal: true, queries: tokens, keys: tokens),
       tokens: (0..<tokens).map { $0 == 0 ? "The" : " word\($0)" }, hasValues: false)
-    about.methods = registry.cards
+    (about.methods, about.families) = (registry.cards, registry.families)
     description = about
   }
 

@@ -21,6 +21,20 @@ public enum Printable {
     }
   }
 
+  /// A text in lines of so many columns, broken between words; a longer word has a line of its own,
+  /// and an empty text is one line.
+  public static func lines(_ text: String, width: Int) -> [String] {
+    var lines: [String] = [], line = ""
+    for word in text.split(separator: " ") {
+      if !line.isEmpty, Width.of(line) + Width.of(String(word)) + 1 > width {
+        lines.append(line)
+        line = ""
+      }
+      line += (line.isEmpty ? "" : " ") + word
+    }
+    return lines + [line]
+  }
+
   /// The text with everything unsafe made visible: newline as ⏎, tab as ⇥, others as �, combining
   /// marks left out.
   public static func text(_ text: String) -> String {

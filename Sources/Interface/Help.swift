@@ -79,16 +79,21 @@ enum PaletteBox {
     _ model: Model, list: Prompt.List, _ text: String, _ choice: Int, on grid: inout Grid
   ) {
     let hits = Palettes.best(text, model.names(list)) { $0 }
+    let chosen = list == .library && hits.indices.contains(choice) ? card(model, hits[choice]) : nil
     draw(
       model, list.rawValue, text, choice,
       hits.map { ($0, list == .library ? note(model, $0) : "") },
-      empty: ["no name is like this"], on: &grid)
+      empty: ["no name is like this"], about: chosen.flatMap(model.source.family), on: &grid)
+  }
+
+  /// The card of a line of the library.
+  private static func card(_ model: Model, _ name: String) -> MethodCard? {
+    model.source.card(name.split(separator: " ").first.map(String.init) ?? name)
   }
 
   /// Of a method: what it needs that is not here, or how near it is to what was published.
   private static func note(_ model: Model, _ name: String) -> String {
-    let id = name.split(separator: " ").first.map(String.init) ?? name
-    guard let card = model.source.card(id) else { return "" }
+    guard let card = card(model, name) else { return "" }
     if let need = model.look.unmet(card) { return "needs \(need.rawValue.prefix(24))" }
     return card.fidelity.tag
   }
@@ -104,23 +109,41 @@ enum PaletteBox {
         + commands.map { "\($0.text)  \($0.what)" }, on: &grid)
   }
 
+  /// Lines below the hits, as many for every family, so that the list stays where it is while the
+  /// choice moves; none on a low screen.
+  private static func familyLines(_ model: Model, _ width: Int) -> Int {
+    let most = model.source.families.map { Printable.lines($0.paragraph, width: width - 4).count }
+    let lines = 1 + (most.max() ?? 0)
+    return lines + 8 > model.display.height - 4 ? 0 : lines
+  }
+
   /// The box itself: the text, the hits with the chosen one in sight, and what to say when there is
-  /// none.
+  /// none. What the family of the chosen one is stands below, where at least four lines of hits
+  /// stay.
   private static func draw(
     _ model: Model, _ title: String, _ text: String, _ choice: Int,
-    _ hits: [(name: String, key: String)], empty: [String], on grid: inout Grid
+    _ hits: [(name: String, key: String)], empty: [String], about family: MethodFamily? = nil,
+    on grid: inout Grid
   ) {
     let paint = Paint(model.look)
     let width = min(model.display.width - 4, 78)
+    let below = family == nil ? 0 : familyLines(model, width)
     let height = min(
-      model.display.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4, 16)
+      model.display.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4 + below,
+      16 + below)
     let box = Rect(x: (model.display.width - width) / 2, y: 2, width: width, height: max(height, 5))
     grid.fill(box, .blank)
     Panel(title, right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
       .draw(in: box, on: &grid)
     let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
     grid[end, box.y + 1] = Cell("_", paint.accent)
-    let room = box.height - 4
+    let room = box.height - 4 - below
+    if let family, below > 0 {
+      var lines = Lines(box, paint)
+      lines.y = box.maxY - 1 - below
+      lines.rule(family.title, on: &grid)
+      lines.wrap(family.paragraph, paint.dim, on: &grid)
+    }
     let first = max(0, choice - room + 1)
     for (index, hit) in hits.dropFirst(first).prefix(room).enumerated() {
       let y = box.y + 3 + index, isChosen = first + index == choice

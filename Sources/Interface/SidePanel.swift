@@ -223,15 +223,7 @@ struct Lines {
 
   /// A text over as many lines as it takes.
   mutating func wrap(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
-    var line = ""
-    for word in text.split(separator: " ") {
-      if !line.isEmpty, line.count + word.count + 1 > width {
-        put(line, style, on: &grid)
-        line = ""
-      }
-      line += (line.isEmpty ? "" : " ") + word
-    }
-    put(line, style, on: &grid)
+    for line in Printable.lines(text, width: width) { put(line, style, on: &grid) }
   }
 
   /// A name in eight columns, then its value.

@@ -18,9 +18,9 @@ public import Attention
 /// - What is missing (V, residuals, an image grid) is said by throwing `Missing`, never by a
 ///   made-up number; a number that cannot be known is nil, never 0. Loops over rows call
 ///   `run.checkCancellation()`.
-/// - One line below. Then record its golden text
-///   (`RECORD_GOLDEN=1 swift test --filter GoldenTests`), read it against the paper, and write the
-///   card's own checks beside `CardTests`.
+/// - One line below, and where it begins a family, a paragraph in `Families`. Then record its
+///   golden text (`RECORD_GOLDEN=1 swift test --filter GoldenTests`), read it against the paper, and
+///   write the card's own checks beside `CardTests`.
 ///
 /// Screens, figures, reports, lessons, state files and help then know it without a further line.
 ///
@@ -122,6 +122,15 @@ public struct Registry: Sendable {
   /// The facts of all of them, in the same order: what help, lists and README sections are made
   /// from.
   public var cards: [MethodCard] { methods.map { $0.card } }
+
+  /// What the families of these methods are, in the order of the library; last those that nobody
+  /// has written about, without a paragraph.
+  public var families: [MethodFamily] {
+    let known = MethodFamily.all, words = cards.map(\.family)
+    var left = Set(words).subtracting(known.map(\.word))
+    let others = words.filter { left.remove($0) != nil }.map { MethodFamily($0, $0, "") }
+    return known.filter { words.contains($0.word) } + others
+  }
 
   /// The method of an id or of one of its variants (`lucid-half`); nil for an id that is not there.
   public func method(_ id: String) -> (any AttentionMethod.Type)? {

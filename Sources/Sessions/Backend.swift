@@ -89,6 +89,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var live: LiveStatus?
   /// The cards of the library; empty when it is not known.
   public var methods: [MethodCard] = []
+  /// What the families of those cards are.
+  public var families: [MethodFamily] = []
   /// What is known of the tokens beside their texts.
   public var facts = TokenFacts()
   /// What methods may ask of this source; empty when that is not known.
@@ -118,6 +120,11 @@ public struct SourceDescription: Sendable, Equatable {
   /// The card whose blocks are read off one table: what the screen shows when no other method is
   /// chosen.
   public var tableCard: MethodCard? { methods.first { $0.blockTables != nil } }
+
+  /// The family of a card; nil where nobody has written about it.
+  public func family(of card: MethodCard) -> MethodFamily? {
+    families.first { $0.word == card.family }
+  }
 
   /// The card of an id.
   public func card(_ id: String) -> MethodCard? { methods.first { $0.answers(to: id) } }

@@ -15,25 +15,51 @@ import Tensors
 struct MethodsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "methods",
-    abstract: "The methods that report can run, their ideas, papers and knobs.")
+    abstract: "The methods that report can run, by family: ideas, papers and knobs.")
 
   @Flag(help: "Print JSON.") var json = false
+  @Flag(help: "Print Markdown: a heading and a table a family.") var markdown = false
 
-  /// In the order of the registry.
+  /// Throws `ValidationError` for two formats.
+  func validate() throws {
+    if json, markdown { throw ValidationError("Choose one of --json, --markdown.") }
+  }
+
+  /// By family, within one in the order of the registry; JSON is a list of methods.
   func run() {
-    let cards = Registry.standard.cards
+    let registry = Registry.standard
     if json {
-      print(JSON.array(cards.map(Self.json)).text(pretty: true))
+      print(JSON.array(registry.cards.map(Self.json)).text(pretty: true))
       return
     }
+    for family in registry.families {
+      let cards = registry.cards.filter { $0.family == family.word }
+      print(markdown ? Self.markdown(family, cards) : Self.text(family, cards))
+    }
+  }
+
+  /// The family's title and paragraph, then its methods with their knobs.
+  private static func text(_ family: MethodFamily, _ cards: [MethodCard]) -> String {
+    let words = family.paragraph.isEmpty ? [] : Printable.lines(family.paragraph, width: 78)
+    var lines = ["\(family.title) (\(family.word))"] + words + [""]
     for card in cards {
-      print("\(card.id)\n  \(card.title): \(card.idea)\n  \(card.source)")
+      lines += [card.id, "  \(card.title): \(card.idea)", "  \(card.source)"]
       guard !card.knobs.isEmpty else { continue }
       let knobs = card.knobs.map {
         ["--knob \($0.name)=\($0.standard)", "(\($0.rangeText))", $0.help]
       }
-      print(Table(listing: knobs, indent: 2).text)
+      lines.append(Table(listing: knobs, indent: 2).text)
     }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// The same for a page: a row a method.
+  private static func markdown(_ family: MethodFamily, _ cards: [MethodCard]) -> String {
+    let table = Table(
+      ["method", "idea", "source", "fidelity"],
+      leftAligned: ["method", "idea", "source", "fidelity"],
+      rows: cards.map { ["`\($0.id)`", $0.idea, $0.source, $0.fidelity.tag] })
+    return "## \(family.title)\n\n\(family.paragraph)\n\n\(table.markdown)\n"
   }
 
   /// A card as an object. `citation` repeats `source` under the name that older scripts ask

@@ -209,6 +209,15 @@ extension ProgramTests {
       for id in ["dense", "blasst", "a-shape", "vertical-slash", "block-sparse"] {
         #expect(methods.output.contains("\(id)\n"))
       }
+      let page = try Program.run("methods", "--markdown")
+      let json = try Program.run("methods", "--json")
+      let cards = try #require(
+        try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [[String: Any]])
+      let words = Set(cards.compactMap { $0["family"] as? String })
+      #expect(page.output.matches(of: /(?m)^## /).count == words.count && words.count > 10)
+      #expect(page.output.matches(of: /(?m)^\| `/).count == cards.count)
+      for word in words { #expect(methods.output.contains(" (\(word))\n"), "\(word)") }
+      #expect(try Program.run("methods", "--markdown", "--json").status != 0)
       let doctor = try Program.run("doctor")
       for word in ["TERM", "colours", "UTF-8", "kernels", "threads", "sample"] {
         #expect(doctor.output.contains(word))
