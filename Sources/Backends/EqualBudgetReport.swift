@@ -22,14 +22,22 @@ public struct BudgetRequest: Sendable {
 }
 
 extension FileBackend {
-  /// Heads of no more entries have their dense pattern kept while all methods look at it: 128 MB.
-  static let heldEntries = 1 << 25
-
   /// Every method at one budget; see `EqualBudget`. `progress` gets the share that is done.
   ///
   /// Throws `KnobError` for a setting that is not there, `Missing` for a file of masks alone, and
   /// `CancellationError`. Call it from a command, not from an actor.
   public func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
+    -> (rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)])
+  { try masks.equalBudget(request, progress: progress) }
+}
+
+extension MaskSource {
+  /// Heads of no more entries have their dense pattern kept while all methods look at it: 128 MB.
+  static let heldEntries = 1 << 25
+
+  /// Every method, or those of the request, tuned to one share of tiles. Throws as the backend's
+  /// own does.
+  func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
     -> (rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)])
   {
     let registry = store.registry
@@ -42,9 +50,9 @@ extension FileBackend {
     }
     let work = EqualBudget(request.budget, candidates)
     return try work.run(
-      heads: request.heads.count, keys: description.keys, progress: progress
+      heads: request.heads.count, keys: keys, progress: progress
     ) { index in
-      guard let place = place(request.heads[index], at: .whole) else {
+      guard let place = place(request.heads[index]) else {
         throw Missing(.queryKey, hint: "this file holds block masks alone")
       }
       return EqualBudget.Place(

@@ -104,7 +104,17 @@ public final class FileBackend: Backend {
 
   /// Computes on `ComputeThreads`. Throws `CancellationError`, and what reading the file throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
-    try await ComputeThreads.shared.value { [self] in try compute(question) }
+    if question.isOfMasks { return try await masks.answer(question) }
+    return try await ComputeThreads.shared.value { [self] in try compute(question) }
+  }
+
+  /// The heads of this file, for questions about many masks.
+  var masks: MaskSource {
+    MaskSource(store: store, layers: heads.layers, keys: description.keys) { [heads] in
+      heads.heads($0)
+    } place: { [self] in
+      place($0, at: .whole)
+    }
   }
 
   /// Checks that the head is there; files have one frame, and no steps.
@@ -193,7 +203,7 @@ public final class FileBackend: Backend {
       do {
         return .findings(try storedFindings(table, setting).sketched)
       } catch let missing as Missing { return .unavailable(missing.description) }
-    case .picture, .row, .summary, .steps, .detail: break
+    case .picture, .row, .summary, .budget, .steps, .detail: break
     }
     return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
   }

@@ -110,6 +110,7 @@ final class FindingStore: Sendable {
       case .table(_, let request): return try table(question, request, place)
       case .summary:
         return .summary(try summary(place))
+      case .budget: return .unavailable("this is not about one method")
       case .steps, .detail: return .unavailable("this is not about one head")
       }
     } catch let missing as Missing {
@@ -266,11 +267,16 @@ final class FindingStore: Sendable {
     return pass
   }
 
-  /// Tells at most twenty times a second, and the end; nil for heads that are not long.
+  /// Nil for heads that are not long.
   private func progress(_ question: Question, _ head: Head) -> Progress? {
-    guard head.isLong else { return nil }
+    head.isLong ? Progress(meter(question)) : nil
+  }
+
+  /// Takes the share of a question that is done, and tells it at most twenty times a second, and
+  /// at the end; from any thread.
+  func meter(_ question: Question) -> @Sendable (Double) -> Void {
     let start = ContinuousClock.now, last = Mutex(0.0), tell = tell
-    return Progress { share in
+    return { share in
       let seconds = (ContinuousClock.now - start).seconds
       let isDue = last.withLock { last in
         guard seconds - last >= 0.05 || share >= 1 else { return false }

@@ -39,10 +39,22 @@ struct LiveAnswers: Sendable {
     else { return .unavailable("there is no such head") }
     let known = store.available(id.layer, tokens: frame.tokens)
     if known != 0..<frame.tokens { return try partial(question, id, frame, store, known) }
+    if question.isOfMasks {
+      return try masks(frame, store).compute(question) { Task.isCancelled }
+    }
     guard let head = store.head(id.layer, id.head, tokens: frame.tokens) else {
       return .unavailable("nothing is recorded of this layer yet")
     }
     return try findings.answer(question, place(id, frame, head, store))
+  }
+
+  /// The heads of a frame, for questions about many masks.
+  private func masks(_ frame: Frame, _ store: BranchStore) -> MaskSource {
+    MaskSource(store: findings, layers: layers, keys: frame.tokens) { [heads] _ in
+      heads
+    } place: { [self] id in
+      store.head(id.layer, id.head, tokens: frame.tokens).map { place(id, frame, $0, store) }
+    }
   }
 
   /// The head of a frame, and its surroundings from the same store. A method that asks for the

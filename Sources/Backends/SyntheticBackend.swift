@@ -81,15 +81,29 @@ public struct SyntheticBackend: Backend {
     guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {
       return .unavailable("there is no such head")
     }
-    return try await ComputeThreads.shared.value { [store, heads, description] in
-      try store.answer(
-        question,
-        FindingStore.Place(id: id, frame: frame, head: head) { scope in
-          guard scope == .layer || scope == .model else { return Subject(head) }
-          let layer = heads.keys.filter { $0.layer == id.layer }.sorted().compactMap { heads[$0] }
-          return Subject(
-            layers: [layer], numbers: [description.number(of: id.layer)], focus: (0, id.head))
-        })
+    if question.isOfMasks { return try await masks.answer(question) }
+    return try await ComputeThreads.shared.value { [self] in
+      try store.answer(question, place(id, head, frame))
+    }
+  }
+
+  /// A head with all heads of its layer as surroundings.
+  private func place(_ id: HeadID, _ head: Head, _ frame: Frame) -> FindingStore.Place {
+    FindingStore.Place(id: id, frame: frame, head: head) { [heads, description] scope in
+      guard scope == .layer || scope == .model else { return Subject(head) }
+      let layer = heads.keys.filter { $0.layer == id.layer }.sorted().compactMap { heads[$0] }
+      return Subject(
+        layers: [layer], numbers: [description.number(of: id.layer)], focus: (0, id.head))
+    }
+  }
+
+  /// The same heads, for questions about many masks.
+  private var masks: MaskSource {
+    MaskSource(store: store, layers: description.layers, keys: description.keys) {
+      [description] _ in
+      description.heads
+    } place: { [self] id in
+      heads[HeadID(layer: id.layer, head: id.head)].map { place(id, $0, .whole) }
     }
   }
 }

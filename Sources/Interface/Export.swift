@@ -4,6 +4,7 @@ import Sessions
 extension Model {
   /// The name an export is offered under.
   var exportName: String {
-    "attnscope-L\(look.layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word).svg"
+    let what = viewpoint.budget == nil ? viewpoint.view.word : "budget"
+    return "attnscope-L\(look.layerNumber)-H\(viewpoint.head.head)-\(what).svg"
   }
 }

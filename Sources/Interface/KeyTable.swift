@@ -76,6 +76,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   /// The program, and a live run.
   case undo, redo, palette, help, export, pause, branch, otherBranch, quit
+  /// All methods side by side.
+  case budget
   /// Comparison, files and bookmarks.
   case otherHeadDown, otherHeadUp, nextFile, mark, marks
   /// A lesson that is playing.
@@ -154,6 +156,8 @@ public enum KeyTable {
     row(
       .gallery, char("A"), "gallery: one head under every method of a family, or heads again", "",
       "Method"),
+    row(
+      .budget, char("E"), "equal budget: every method tuned to one share of tiles", "", "Method"),
     row(
       .field, char("y"), "the map of: the pattern, then each map of the method", "", "Method",
       [.map]),
@@ -237,6 +241,7 @@ public enum KeyTable {
     ("score error", "heads by any number a method reports; none goes back"),
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),
+    ("budget 0.1", "every method at this share of 64x64 tiles, sorted by recall; off"),
     ("compare 12.3", "view 6 beside layer 12 head 3; also a-shape, tile 64x64, file 2, desc"),
     ("mark NAME", "bookmark this view; go NAME comes back"),
     ("state FILE", "write this view; attnscope --state FILE reopens it"),

@@ -89,6 +89,7 @@ extension Question {
     case .summary: "summary"
     case .row: "row"
     case .findings(_, let setting, _): setting.id
+    case .budget: "budget"
     case .steps, .detail: "tokens"
     }
   }

@@ -44,11 +44,16 @@ extension Look {
   }
 
   /// What `[` and `]` move.
-  var knobInForce: String { isByTable ? "lambda" : card?.mainKnob?.name ?? "knob" }
+  var knobInForce: String {
+    viewpoint.budget != nil ? "budget" : isByTable ? "lambda" : card?.mainKnob?.name ?? "knob"
+  }
 
   /// One sentence under the view, for somebody who has never seen it.
   var caption: String {
-    switch viewpoint.view {
+    if viewpoint.budget != nil {
+      return "Every method at one share of 64x64 tiles; ~: not reached. [ ] move the budget."
+    }
+    return switch viewpoint.view {
     case .blocks where !isByTable:
       """
       \(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the \

@@ -69,7 +69,8 @@ public struct Needs: Sendable {
       // Nothing can be asked before the first layer of a prompt is there.
       now = Self.timelines(look) + (look.frame.tokens > 0 ? now : [])
     }
-    foreground = now
+    // Methods at one budget take longest, and are what is looked at while they are asked for.
+    foreground = (look.budgetQuestion.map { [$0] } ?? []) + now
     background = Self.isMoving(look) || look.isLong ? [] : Self.everyHead(look)
   }
 

@@ -34,6 +34,7 @@ public struct PlainText {
     case .tokens: lines = [head + ", the text."] + tokens
     case .compare: lines = compare
     }
+    if look.viewpoint.budget != nil { lines = [head + "."] + budget }
     if let message { lines.append(message) }
     return lines.map(Printable.text)
   }
@@ -64,6 +65,25 @@ public struct PlainText {
         \(text ?? "not known yet").
         """
     }
+  }
+
+  /// Every method at the budget in force, a sentence each, the best first.
+  private var budget: [String] {
+    guard let share = look.viewpoint.budget else { return [] }
+    guard let answer = look.budgetAnswer else { return ["\(look.budgetWaiting)."] }
+    let names = Array(BudgetTable.columns.dropFirst(2)), table = BudgetTable(answer)
+    let rows = zip(answer.rows, table.rows).enumerated().map { place, item -> String in
+      let (row, cells) = item
+      let numbers = zip(names, cells.dropFirst(2)).map { "\($0) \($1)" }
+      return
+        """
+        \(place + 1). \(BudgetTable.short(row.setting)): \(Numbers.percent(row.tileDensity)) of \
+        tiles, \(numbers.joined(separator: ", ")).
+        """
+    }
+    return [
+      "Methods at \(Numbers.percent(share)) of 64x64 tiles, by recall, the best first."
+    ] + rows + table.notes.map { $0 + "." }
   }
 
   // MARK: Parts

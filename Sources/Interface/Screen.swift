@@ -193,6 +193,7 @@ struct Screen {
 
   /// Help, palette or list, over everything else.
   private func drawOverlay(_ grid: inout Grid) {
+    BudgetBox(look).draw(on: &grid)
     switch model.prompt.mode {
     case .help(let scroll): Help.draw(model, scroll, on: &grid)
     case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)

@@ -7,6 +7,7 @@ import Sessions
 extension Model {
   /// What an action does, `repeats` times where that makes sense. `perform` keeps undo around it.
   mutating func change(_ action: Action, _ repeats: Int?) -> [Effect] {
+    if takeInBudget(action, repeats ?? 1) { return [] }
     switch action {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
       if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
@@ -32,6 +33,7 @@ extension Model {
     case .field: nextField()
     case .gallery: toggleGallery()
     case .open where viewpoint.view == .heads && viewpoint.gallery != nil: openFromGallery()
+    case .budget: toggleBudget()
     case .library: prompt.mode = .list(.library, text: "", choice: 0)
     case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
     case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))

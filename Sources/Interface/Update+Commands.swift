@@ -106,7 +106,7 @@ extension Model {
     if let done = fileCommand(words) { return done }
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
-      "criterion": "lse", "splits": "4",
+      "criterion": "lse", "splits": "4", "budget": "0.1",
     ]
     if words.count == 1, let example = examples[words[0]] {
       return say("Give it a value: \(words[0]) \(example).")

@@ -25,9 +25,11 @@ extension Model {
     }
     switch mouse.action {
     case .wheelUp, .wheelDown:
-      if viewpoint.view == .map { point(mouse) }
+      let isMap = viewpoint.view == .map && viewpoint.budget == nil
+      if isMap { point(mouse) }
       let up = mouse.action == .wheelUp
-      return perform(viewpoint.view == .map ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
+      return perform(isMap ? (up ? .zoomIn : .zoomOut) : (up ? .up : .down))
+    case .press where viewpoint.budget != nil: break
     case .press:
       drag = (mouse.x, mouse.y)
       message = nil

@@ -98,8 +98,12 @@ extension Model {
     if key == .enter, lesson?.mayGoOn ?? false { return lessonAction(.lessonNext) }
     if key == .escape {
       (prompt.digits, prompt.search) = (nil, nil)
-      guard viewpoint.view == .heads, viewpoint.gallery != nil else { return [] }
-      return performing { $0.viewpoint.gallery = nil }
+      return performing { model in
+        if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
+          model.viewpoint.gallery = nil
+        }
+        model.viewpoint.budget = nil
+      }
     }
     let typed = prompt.digits
     prompt.digits = nil

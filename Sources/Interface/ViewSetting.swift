@@ -248,6 +248,17 @@ public struct ViewSetting: Sendable {
       view.gallery = try MethodGallery(text, about(view, sources)).text
     },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
+    ViewSetting(
+      name: "budget", values: "off, or a share of 64x64 tiles that all methods are tuned to, 0.1"
+    ) { view, _ in
+      view.budget.map { "\($0)" } ?? "off"
+    } set: { (view, text, _) throws(SettingError) in
+      let share = Double(text)
+      guard text == "off" || share.map({ $0 > 0 && $0 <= 1 }) ?? false else {
+        throw SettingError("budget is off, or a share above 0 and at most 1, not '\(text)'")
+      }
+      view.budget = text == "off" ? nil : share
+    },
     ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")
     {
       view, sources in

@@ -62,6 +62,11 @@ public struct Viewpoint: Sendable, Hashable {
   public var gallery: String?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
+  /// The share of 64x64 tiles at which all methods are laid side by side, over any view; nil: they
+  /// are not.
+  public var budget: Double?
+  /// The line of that overlay that is chosen.
+  var budgetRow = 0
 
   /// All of the first head, the cursor at the last query and the first key.
   public init(_ source: SourceDescription) {

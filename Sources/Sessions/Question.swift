@@ -88,6 +88,8 @@ public enum Question: Sendable, Hashable {
   case table(HeadID, TableRequest)
   /// Where a head's mass goes and how it is shaped.
   case summary(HeadID)
+  /// Every method that keeps entries, tuned on a head to one share of 64x64 tiles, in 0...1.
+  case budget(HeadID, Double)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)
   /// What the pass that gave the newest token of the frame did.
@@ -102,6 +104,7 @@ public enum Answer: Sendable {
   case findings(Findings)
   case table(BlockTable)
   case summary(HeadSummary)
+  case budget(BudgetAnswer)
   case steps(branch: Int, [Step])
   case detail(StepDetail)
   /// Why the source cannot tell.
@@ -149,8 +152,16 @@ extension Question {
   public var head: HeadID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field.head
-    case .findings(let id, _, _), .table(let id, _), .summary(let id): id
+    case .findings(let id, _, _), .table(let id, _), .summary(let id), .budget(let id, _): id
     case .steps, .detail: nil
+    }
+  }
+
+  /// It is about masks of many methods, heads or steps at once, and takes long.
+  public var isOfMasks: Bool {
+    switch self {
+    case .budget: true
+    case .picture, .row, .findings, .table, .summary, .steps, .detail: false
     }
   }
 
@@ -158,7 +169,7 @@ extension Question {
   public var field: FieldID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field
-    case .findings, .table, .summary, .steps, .detail: nil
+    case .findings, .table, .summary, .budget, .steps, .detail: nil
     }
   }
 }

@@ -136,35 +136,8 @@ struct BudgetReport {
 
   /// Aligned columns, for a person; then what did not reach the budget, and what is left out.
   var text: String {
-    func column(_ name: String) -> [String] {
-      Numbers.column(rows.map { $0.numbers[name] })
-    }
-    let columns = EqualBudget.names.map(column)
-    let tiles = Numbers.column(rows.map { Optional($0.tileDensity) })
-    let table = Table(
-      ["method", "tiles", "entries", "recall", "worst", "error", "gap", "selection"],
-      leftAligned: ["method"],
-      rows: rows.indices.map { row -> [String] in
-        let sign = rows[row].isReached ? "" : "~"
-        return [sign + Self.rounded(rows[row].setting), tiles[row]] + columns.map { $0[row] }
-      })
-    let far = rows.filter { !$0.isReached }.map { row -> String in
-      let share = Numbers.percent(row.tileDensity)
-      guard let knob = row.knob else { return "~ \(row.setting.id): as given it touches \(share)" }
-      return "~ \(row.setting.id): the nearest that \(knob) reaches is \(share)"
-    }
-    let out = leftOut.map { "left out: \($0.setting.id): \($0.reason)" }
-    return ([heading, table.text] + (far + out).map(Printable.text)).joined(separator: "\n")
-  }
-
-  /// The setting with its numbers short; JSON and CSV have them in full.
-  private static func rounded(_ setting: MethodSetting) -> String {
-    guard !setting.knobs.isEmpty else { return setting.id }
-    let knobs = setting.knobs.sorted { $0.key < $1.key }.map { name, value in
-      guard case .number(let x) = value, x != x.rounded() else { return "\(name)=\(value)" }
-      return "\(name)=\(Numbers.threshold(x))"
-    }
-    return "\(setting.id):\(knobs.joined(separator: ","))"
+    let table = BudgetTable(rows: rows, leftOut: leftOut)
+    return ([heading, table.text] + table.notes.map(Printable.text)).joined(separator: "\n")
   }
 
   /// Full precision. Names of keys are an interface.

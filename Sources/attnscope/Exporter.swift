@@ -178,7 +178,9 @@ enum Exporter {
   static func heads(_ figure: Figure, _ ask: (Question) async throws -> Answer) async throws
     -> String
   {
-    var all = figure.kind == .gallery ? figure : figure.of(.heads)
+    // Below methods side by side stand their own numbers.
+    let isOfMethods = [.budget, .gallery].contains(figure.kind)
+    var all = figure.of(isOfMethods ? figure.kind : .heads)
     try await all.complete(ask)
     let data = all.data
     // For people: three digits. --data has them all.

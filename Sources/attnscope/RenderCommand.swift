@@ -43,7 +43,9 @@ struct RenderCommand: AsyncParsableCommand {
   /// Nil: 0, or the sample's own choice.
   @Option(help: "Head number.") var head: Int?
   @Option(
-    help: "map, heads, blocks (or method), sinks (or scores), row, curve, compare or gallery.")
+    help: """
+      map, heads, blocks (or method), sinks (or scores), row, curve, compare, gallery or budget.
+      """)
   var view: FigureKind = .map
   @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
   var format: String?
@@ -200,6 +202,8 @@ struct RenderCommand: AsyncParsableCommand {
     if view == .gallery, selection.gallery == nil {
       selection.gallery = Figure.standardGallery(selection.method, about)
     }
+    // Methods at one budget lie over a view; the share is set by --set budget=0.1.
+    if view == .budget { selection.budget = selection.budget ?? 0.1 }
     return selection
   }
 }

@@ -10,6 +10,8 @@ public import Sessions
 public enum FigureKind: String, Sendable, CaseIterable {
   /// One a view, with the row for the text, and the curve of every head beside.
   case map, heads, blocks, sinks, row, curve, compare, gallery
+  /// The overlay of methods at one budget.
+  case budget
 
   /// Every word that is understood: those of the figures, and the titles of views 3 and 4.
   public init?(word: String) {
@@ -20,9 +22,13 @@ public enum FigureKind: String, Sendable, CaseIterable {
     }
   }
 
-  /// What a view exports as.
-  init(_ view: ViewKind) {
-    switch view {
+  /// What a screen exports as: the overlay that is open, or its view.
+  init(_ viewpoint: Viewpoint) {
+    guard viewpoint.budget == nil else {
+      self = .budget
+      return
+    }
+    switch viewpoint.view {
     case .map: self = .map
     case .heads: self = .heads
     case .blocks: self = .blocks
@@ -37,6 +43,7 @@ public enum FigureKind: String, Sendable, CaseIterable {
     switch self {
     case .map, .row: .map
     case .heads, .gallery: .heads
+    case .budget: .tokens
     case .blocks, .curve: .blocks
     case .sinks: .sinks
     case .compare: .compare
@@ -79,7 +86,8 @@ public struct Figure: Sendable {
   /// Of a look: the lesson and a stop are left behind.
   private init(_ look: Look, _ kind: FigureKind?, isDark: Bool, width: Double) {
     let isGallery = look.viewpoint.view == .heads && look.viewpoint.gallery != nil
-    self.kind = kind ?? (isGallery ? .gallery : FigureKind(look.viewpoint.view))
+    let shown = FigureKind(look.viewpoint)
+    self.kind = kind ?? (isGallery && shown == .heads ? .gallery : shown)
     self.isDark = isDark
     self.width = min(max(width, 480), 4000)
     var still = look
@@ -89,6 +97,7 @@ public struct Figure: Sendable {
     } else if still.viewpoint.gallery == nil {
       still.viewpoint.gallery = Self.standardGallery(still.viewpoint.method, still.source)
     }
+    still.viewpoint.budget = self.kind == .budget ? look.viewpoint.budget ?? 0.1 : nil
     // A page is no terminal: what a figure shows does not depend on the size of a window.
     (still.display.width, still.display.height) = (160, 60)
     (still.lesson, still.isStopped) = (nil, false)
@@ -118,6 +127,7 @@ public struct Figure: Sendable {
   private var questions: [Question] {
     switch kind {
     case .map: [mapQuestion(look)]
+    case .budget: look.budgetQuestion.map { [$0] } ?? []
     case .compare: [mapQuestion(look.leftSide), mapQuestion(look.rightSide)]
     case .curve: look.isLong ? [] : look.source.allHeads.map { look.tableQuestion($0) }
     case .heads:
@@ -161,6 +171,7 @@ public struct Figure: Sendable {
     case .row: RowFigure(self).picture
     case .curve: CurveFigure(self).picture
     case .compare: CompareFigure(self).picture
+    case .budget: BudgetFigure(self).picture
     }
   }
 

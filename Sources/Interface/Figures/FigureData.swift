@@ -42,6 +42,7 @@ extension Figure {
     case .sinks: sinks
     case .row: row
     case .curve: curve
+    case .budget: budget
     }
   }
 
