@@ -93,6 +93,26 @@ public enum Overlap {
     return parts.inOrder.flatMap { $0 }
   }
 
+  /// Two masks of equal sides: intersection over union, the part of either that the other keeps too
+  /// (nil where there is nothing to be a part of), and the overlap of each row, `[rows]`.
+  public static func pair(_ a: KeptBits, _ b: KeptBits) -> (
+    all: Double?, left: Double?, right: Double?, rows: [Float]
+  ) {
+    var both = 0, either = 0, left = 0, right = 0
+    var rows: [Float] = []
+    for row in a.rows.indices {
+      let limit = a.limits[row]
+      let found = a.common(row, b, row, limit: limit)
+      both += found.both
+      either += found.either
+      left += a.common(row, a, row, limit: limit).both
+      right += b.common(row, b, row, limit: limit).both
+      rows.append(found.either == 0 ? .nan : Float(Double(found.both) / Double(found.either)))
+    }
+    func share(_ whole: Int) -> Double? { whole == 0 ? nil : Double(both) / Double(whole) }
+    return (share(either), share(left), share(right), rows)
+  }
+
   /// Mean of each place over several matrices, those left out where it is NaN.
   public static func mean(_ all: [[Float]]) -> [Float] {
     (all.first ?? []).indices.map { place in

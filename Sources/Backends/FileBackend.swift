@@ -203,7 +203,7 @@ public final class FileBackend: Backend {
       do {
         return .findings(try storedFindings(table, setting).sketched)
       } catch let missing as Missing { return .unavailable(missing.description) }
-    case .picture, .row, .summary, .budget, .steps, .detail: break
+    case .picture, .row, .summary, .budget, .overlap, .steps, .detail: break
     }
     return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
   }

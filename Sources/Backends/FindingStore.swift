@@ -110,7 +110,7 @@ final class FindingStore: Sendable {
       case .table(_, let request): return try table(question, request, place)
       case .summary:
         return .summary(try summary(place))
-      case .budget: return .unavailable("this is not about one method")
+      case .budget, .overlap: return .unavailable("this is not about one mask")
       case .steps, .detail: return .unavailable("this is not about one head")
       }
     } catch let missing as Missing {

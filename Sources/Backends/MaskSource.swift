@@ -45,6 +45,8 @@ struct MaskSource: Sendable {
         request.isCancelled = isCancelled
         let found = try equalBudget(request, progress: meter)
         return .budget(BudgetAnswer(rows: found.rows, leftOut: found.leftOut))
+      case .overlap(_, let request):
+        return .findings(try overlap(id, request, meter, isCancelled: isCancelled))
       default: return .unavailable("this is not about masks")
       }
     } catch let missing as Missing {

@@ -1,13 +1,13 @@
 import Analysis
 public import Attention
 import Methods
-import Sessions
+public import Sessions
 import Tensors
 
 /// What the masks of several heads, layers, steps or methods have in common.
 public struct ReuseRequest: Sendable {
   /// What is laid over one another.
-  public enum Along: String, Sendable, CaseIterable { case layers, heads, steps, methods }
+  public typealias Along = OverlapRequest.Along
 
   /// What is laid over one another.
   public var along: Along
@@ -19,6 +19,10 @@ public struct ReuseRequest: Sendable {
   public var heads: [Int]
   /// Mean recall at which a layer may take another's mask, in 0...1.
   public var recall = 0.95
+  /// Steps of a field of steps, at most; more are spread evenly.
+  public var steps = 1024
+  /// Says that nobody waits any more.
+  public var isCancelled: @Sendable () -> Bool = { false }
 
   /// At least one setting, layer and head.
   public init(
@@ -27,9 +31,6 @@ public struct ReuseRequest: Sendable {
 }
 
 extension FileBackend {
-  /// Steps of a field of steps, at most; more are spread evenly.
-  static let mostSteps = 1024
-
   /// Overlaps as findings: a field `overlap` of places by places, and what goes with it: of layers
   /// `donor_recall` and the series `donor`, of steps the curve `working_set`.
   ///
@@ -37,7 +38,18 @@ extension FileBackend {
   /// file has not got, and `CancellationError`. `each` hears how many heads are done, of how many.
   public func reuse(_ request: ReuseRequest, each: (Int, Int) -> Void = { _, _ in }) throws
     -> Findings
+  { try masks.reuse(request, each: each) }
+}
+
+extension MaskSource {
+  /// Throws as the backend's own does.
+  func reuse(_ request: ReuseRequest, each tell: (Int, Int) -> Void = { _, _ in }) throws
+    -> Findings
   {
+    func each(_ done: Int, _ of: Int) throws {
+      if request.isCancelled() { throw CancellationError() }
+      tell(done, of)
+    }
     for setting in request.settings { _ = try store.registry.make(setting) }
     switch request.along {
     case .layers: return try layerReuse(request, each)
@@ -48,8 +60,8 @@ extension FileBackend {
   }
 
   /// What a method keeps of a head.
-  private func kept(_ id: HeadID, _ setting: MethodSetting) throws -> (KeptField, Head) {
-    guard let place = place(id, at: .whole) else {
+  func kept(_ id: HeadID, _ setting: MethodSetting) throws -> (KeptField, Head) {
+    guard let place = place(id) else {
       throw Missing(.queryKey, hint: "this file holds block masks alone")
     }
     guard let field = try store.findings(setting, place, needsNumbers: false).keptField else {
@@ -58,25 +70,27 @@ extension FileBackend {
     return (field, place.head)
   }
 
-  private func bits(_ id: HeadID, _ setting: MethodSetting) throws -> KeptBits {
+  func bits(_ id: HeadID, _ setting: MethodSetting) throws -> KeptBits {
     let (field, head) = try kept(id, setting)
     return KeptBits(field, isLong: head.isLong)
   }
 
   /// Heads that every layer of the request has.
   private func common(_ request: ReuseRequest) -> [Int] {
-    request.heads.filter { head in request.layers.allSatisfy { head < heads.heads($0) } }
+    request.heads.filter { head in request.layers.allSatisfy { head < heads($0) } }
   }
 
   private func names(_ layers: [LayerIndex]) -> [String] {
-    layers.map { "\(heads.layers[$0])" }
+    layers.map { "\(self.layers[$0])" }
   }
 
-  private func layerReuse(_ request: ReuseRequest, _ each: (Int, Int) -> Void) throws -> Findings {
+  private func layerReuse(_ request: ReuseRequest, _ each: (Int, Int) throws -> Void) throws
+    -> Findings
+  {
     let count = request.layers.count, common = self.common(request), setting = request.settings[0]
     var overlaps: [[Float]] = [], recalls: [[Float]] = []
     for (done, head) in common.enumerated() {
-      each(done, common.count)
+      try each(done, common.count)
       let found = try request.layers.map { try kept(HeadID(layer: $0, head: head), setting) }
       overlaps.append(Overlap.masks(found.map { KeptBits($0.0, isLong: $0.1.isLong) }))
       // Column by column: the receiver's pattern on everybody's mask.
@@ -93,7 +107,7 @@ extension FileBackend {
     square("donor_recall", axis, recall, &findings, "recall of a layer (column) on a layer's mask")
     let donors = DonorLayers(recall: recall, target: request.recall)
     findings.series(
-      "donor", axis, donors.donors.map { Float(heads.layers[request.layers[$0]].value) },
+      "donor", axis, donors.donors.map { Float(layers[request.layers[$0]].value) },
       title: "layer whose mask is taken")
     findings.number("donor_target", request.recall, .share, title: "recall that sharing must keep")
     findings.number(
@@ -101,7 +115,7 @@ extension FileBackend {
     return findings
   }
 
-  private func square(
+  func square(
     _ name: String, _ axis: Axis, _ values: [Float], _ findings: inout Findings, _ title: String
   ) {
     findings.field(
@@ -109,16 +123,18 @@ extension FileBackend {
   }
 
   /// A field a layer: head 3 of one layer has nothing to do with head 3 of another.
-  private func headReuse(_ request: ReuseRequest, _ each: (Int, Int) -> Void) throws -> Findings {
+  private func headReuse(_ request: ReuseRequest, _ each: (Int, Int) throws -> Void) throws
+    -> Findings
+  {
     var findings = Findings()
     for (done, layer) in request.layers.enumerated() {
-      each(done, request.layers.count)
-      let chosen = request.heads.filter { $0 < heads.heads(layer) }
+      try each(done, request.layers.count)
+      let chosen = request.heads.filter { $0 < heads(layer) }
       let masks = try chosen.map { try bits(HeadID(layer: layer, head: $0), request.settings[0]) }
       let axis = Axis(.head, chosen.count, labels: chosen.map(String.init))
       square(
-        "overlap_\(heads.layers[layer])", axis, Overlap.masks(masks), &findings,
-        "overlap of heads, layer \(heads.layers[layer])")
+        "overlap_\(layers[layer])", axis, Overlap.masks(masks), &findings,
+        "overlap of heads, layer \(layers[layer])")
     }
     return findings
   }
@@ -126,18 +142,20 @@ extension FileBackend {
   /// Heads that the request names, layer by layer.
   private func chosen(_ request: ReuseRequest) -> [HeadID] {
     request.layers.flatMap { layer in
-      request.heads.filter { $0 < heads.heads(layer) }.map { HeadID(layer: layer, head: $0) }
+      request.heads.filter { $0 < heads(layer) }.map { HeadID(layer: layer, head: $0) }
     }
   }
 
-  private func stepReuse(_ request: ReuseRequest, _ each: (Int, Int) -> Void) throws -> Findings {
+  private func stepReuse(_ request: ReuseRequest, _ each: (Int, Int) throws -> Void) throws
+    -> Findings
+  {
     let chosen = self.chosen(request)
     var sum: [Float] = [], rows: [Int] = [], buffers: WorkingSet?
     var findings = Findings()
     for (done, id) in chosen.enumerated() {
-      each(done, chosen.count)
+      try each(done, chosen.count)
       let (field, head) = try kept(id, request.settings[0])
-      let mask = KeptBits(field, isLong: head.isLong, most: Self.mostSteps)
+      let mask = KeptBits(field, isLong: head.isLong, most: request.steps)
       // Means of all heads, without a matrix a head; a step that keeps nothing stays unknown.
       let steps = Overlap.steps(mask)
       sum = sum.isEmpty ? steps : zip(sum, steps).map { $0 + $1 }
@@ -174,11 +192,13 @@ extension FileBackend {
     return findings
   }
 
-  private func methodReuse(_ request: ReuseRequest, _ each: (Int, Int) -> Void) throws -> Findings {
+  private func methodReuse(_ request: ReuseRequest, _ each: (Int, Int) throws -> Void) throws
+    -> Findings
+  {
     let chosen = self.chosen(request)
     var all: [[Float]] = []
     for (done, id) in chosen.enumerated() {
-      each(done, chosen.count)
+      try each(done, chosen.count)
       all.append(Overlap.masks(try request.settings.map { try bits(id, $0) }))
     }
     let axis = Axis(

@@ -57,7 +57,7 @@ struct BudgetBox {
         grid.fill(Rect(x: box.x + 1, y: y, width: box.width - 2, height: 1), Cell(" ", paint.bar))
       }
       if line < table.rows.count {
-        let cells = [Self.name(answer.rows[line])] + table.rows[line].dropFirst()
+        let cells = [BudgetTable.tuned(answer.rows[line])] + table.rows[line].dropFirst()
         columns.draw(cells, in: inner, y, isChosen ? paint.bar : .plain, on: &grid)
       } else {
         let out = answer.leftOut[line - table.rows.count]
@@ -67,13 +67,6 @@ struct BudgetBox {
       }
     }
     drawChoice(answer, inner, on: &grid)
-  }
-
-  /// The method and the knob that was tuned alone: what is fixed of its setting would fill the line.
-  private static func name(_ row: EqualBudget.Row) -> String {
-    var short = row.setting
-    short.knobs = row.setting.knobs.filter { row.knob == nil || $0.key == row.knob }
-    return (row.isReached ? "" : "~") + BudgetTable.short(short)
   }
 
   /// The chosen method in words, on the last line.

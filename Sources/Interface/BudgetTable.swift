@@ -42,6 +42,13 @@ public struct BudgetTable: Sendable {
     (row.isReached ? "" : "~") + short(row.setting)
   }
 
+  /// The method and the knob that was tuned alone: what is fixed of a setting would fill the line.
+  static func tuned(_ row: EqualBudget.Row) -> String {
+    var setting = row.setting
+    setting.knobs = row.setting.knobs.filter { row.knob == nil || $0.key == row.knob }
+    return (row.isReached ? "" : "~") + short(setting)
+  }
+
   /// Numbers with three digits; JSON and CSV have them in full.
   static func short(_ setting: MethodSetting) -> String {
     guard !setting.knobs.isEmpty else { return setting.id }

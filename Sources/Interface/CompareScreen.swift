@@ -34,7 +34,11 @@ struct CompareScreen {
       right, layout.right, Needs.map(right, rows: rows, columns: columns), table: look.otherTable,
       title: title("Right", comparison.right, layout.right)
     ).draw(on: &grid)
-    drawDifference(on: &grid)
+    if let overlap = OverlapPanel(look), !layout.difference.panel.isEmpty {
+      overlap.draw(in: layout.difference.panel, on: &grid)
+    } else {
+      drawDifference(on: &grid)
+    }
     drawNumbers(on: &grid)
   }
 

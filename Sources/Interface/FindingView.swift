@@ -23,7 +23,11 @@ struct FindingView {
     guard rect.width >= 8, rect.height >= 3 else { return }
     Panel(finding.title, right: side(finding), style: paint.dim, unicode: paint.unicode)
       .draw(in: rect, on: &grid)
-    let inner = rect.inset(2, 1)
+    draw(finding, bare: rect.inset(2, 1), on: &grid)
+  }
+
+  /// Without a frame.
+  func draw(_ finding: Finding, bare inner: Rect, on grid: inout Grid) {
     switch finding.content {
     case .number(let value, let unit):
       grid.put(

@@ -76,8 +76,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   /// The program, and a live run.
   case undo, redo, palette, help, export, pause, branch, otherBranch, quit
-  /// All methods side by side.
-  case budget
+  /// All methods side by side; what masks have in common.
+  case budget, overlap
   /// Comparison, files and bookmarks.
   case otherHeadDown, otherHeadUp, nextFile, mark, marks
   /// A lesson that is playing.
@@ -158,6 +158,9 @@ public enum KeyTable {
       "Method"),
     row(
       .budget, char("E"), "equal budget: every method tuned to one share of tiles", "", "Method"),
+    row(
+      .overlap, char("O"), "overlap of masks: layers, heads, steps, methods, off", "", "Method",
+      [.sinks, .compare]),
     row(
       .field, char("y"), "the map of: the pattern, then each map of the method", "", "Method",
       [.map]),
@@ -242,6 +245,8 @@ public enum KeyTable {
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),
     ("budget 0.1", "every method at this share of 64x64 tiles, sorted by recall; off"),
+    ("overlap layers", "views 4, 6: masks over one another; heads, steps, methods, off"),
+    ("recall 0.95", "what a layer must keep that takes another layer's mask"),
     ("compare 12.3", "view 6 beside layer 12 head 3; also a-shape, tile 64x64, file 2, desc"),
     ("mark NAME", "bookmark this view; go NAME comes back"),
     ("state FILE", "write this view; attnscope --state FILE reopens it"),

@@ -90,6 +90,7 @@ extension Question {
     case .row: "row"
     case .findings(_, let setting, _): setting.id
     case .budget: "budget"
+    case .overlap: "overlap"
     case .steps, .detail: "tokens"
     }
   }

@@ -53,6 +53,9 @@ extension Look {
     if viewpoint.budget != nil {
       return "Every method at one share of 64x64 tiles; ~: not reached. [ ] move the budget."
     }
+    if let along = viewpoint.overlap, [.sinks, .compare].contains(viewpoint.view) {
+      return overlapCaption(along)
+    }
     return switch viewpoint.view {
     case .blocks where !isByTable:
       """

@@ -70,7 +70,9 @@ public struct Needs: Sendable {
       now = Self.timelines(look) + (look.frame.tokens > 0 ? now : [])
     }
     // Methods at one budget take longest, and are what is looked at while they are asked for.
-    foreground = (look.budgetQuestion.map { [$0] } ?? []) + now
+    foreground =
+      (look.budgetQuestion.map { [$0] } ?? []) + now
+      + (look.overlapQuestion.map { [$0] } ?? [])
     background = Self.isMoving(look) || look.isLong ? [] : Self.everyHead(look)
   }
 

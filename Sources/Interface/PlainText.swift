@@ -34,6 +34,7 @@ public struct PlainText {
     case .tokens: lines = [head + ", the text."] + tokens
     case .compare: lines = compare
     }
+    lines += OverlapText.sentences(look)
     if look.viewpoint.budget != nil { lines = [head + "."] + budget }
     if let message { lines.append(message) }
     return lines.map(Printable.text)

@@ -23,9 +23,14 @@ struct SinksScreen {
 
   /// The matrix of heads, and beside it keys or strips where there is room.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard rect.width >= 70 else { return drawMatrix(in: rect, on: &grid) }
+    let overlap = OverlapPanel(look)
+    guard rect.width >= 70 else {
+      if let overlap { overlap.draw(in: rect, on: &grid) } else { drawMatrix(in: rect, on: &grid) }
+      return
+    }
     let (left, right) = rect.splitLeft(rect.width / 2)
     drawMatrix(in: left, on: &grid)
+    if let overlap { return overlap.draw(in: right, on: &grid) }
     if !drawMethodSeries(in: right, on: &grid) { drawKeys(in: right, on: &grid) }
   }
 

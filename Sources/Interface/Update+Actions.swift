@@ -34,6 +34,7 @@ extension Model {
     case .gallery: toggleGallery()
     case .open where viewpoint.view == .heads && viewpoint.gallery != nil: openFromGallery()
     case .budget: toggleBudget()
+    case .overlap: turnOverlap()
     case .library: prompt.mode = .list(.library, text: "", choice: 0)
     case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
     case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))

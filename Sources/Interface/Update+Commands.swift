@@ -107,6 +107,7 @@ extension Model {
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
       "criterion": "lse", "splits": "4", "budget": "0.1",
+      "overlap": "layers", "recall": "0.95",
     ]
     if words.count == 1, let example = examples[words[0]] {
       return say("Give it a value: \(words[0]) \(example).")
@@ -157,6 +158,8 @@ extension Model {
     let value = words.dropFirst().joined(separator: " ")
     switch name {
     case "compare" where !value.isEmpty: return compareWith(value)
+    case "overlap" where OverlapRequest.Along(rawValue: value) != nil:
+      return performing { $0.showOverlap(OverlapRequest.Along(rawValue: value)) }
     case "mark" where !value.isEmpty: return addMark(value)
     case "go" where !value.isEmpty: return goToMark(value)
     case "export" where !value.isEmpty:

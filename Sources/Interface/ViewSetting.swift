@@ -259,6 +259,19 @@ public struct ViewSetting: Sendable {
       }
       view.budget = text == "off" ? nil : share
     },
+    choice(
+      "overlap", \.overlap,
+      [("off", nil)] + OverlapRequest.Along.allCases.map { ($0.rawValue, Optional($0)) }),
+    ViewSetting(
+      name: "recall", values: "what a shared mask must keep, above 0 and at most 1, like 0.95"
+    ) { view, _ in
+      "\(view.recall)"
+    } set: { (view, text, _) throws(SettingError) in
+      guard let value = Double(text), value > 0, value <= 1 else {
+        throw SettingError("recall is a share above 0 and at most 1, not '\(text)'")
+      }
+      view.recall = value
+    },
     ViewSetting(name: "other", values: "what view 6 compares with: 12.3, a method, a tile, file 2")
     {
       view, sources in

@@ -62,6 +62,10 @@ public struct Viewpoint: Sendable, Hashable {
   public var gallery: String?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
+  /// Which masks views 4 and 6 lay over one another; nil: none.
+  public var overlap: OverlapRequest.Along?
+  /// What sharing a mask must keep of a layer's mass, in 0...1.
+  public var recall = 0.95
   /// The share of 64x64 tiles at which all methods are laid side by side, over any view; nil: they
   /// are not.
   public var budget: Double?

@@ -90,6 +90,8 @@ public enum Question: Sendable, Hashable {
   case summary(HeadID)
   /// Every method that keeps entries, tuned on a head to one share of 64x64 tiles, in 0...1.
   case budget(HeadID, Double)
+  /// What masks have in common, as seen from a head; fields come whole, they are small.
+  case overlap(HeadID, OverlapRequest)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)
   /// What the pass that gave the newest token of the frame did.
@@ -152,7 +154,9 @@ extension Question {
   public var head: HeadID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field.head
-    case .findings(let id, _, _), .table(let id, _), .summary(let id), .budget(let id, _): id
+    case .findings(let id, _, _), .table(let id, _), .summary(let id), .budget(let id, _),
+      .overlap(let id, _):
+      id
     case .steps, .detail: nil
     }
   }
@@ -160,7 +164,7 @@ extension Question {
   /// It is about masks of many methods, heads or steps at once, and takes long.
   public var isOfMasks: Bool {
     switch self {
-    case .budget: true
+    case .budget, .overlap: true
     case .picture, .row, .findings, .table, .summary, .steps, .detail: false
     }
   }
@@ -169,7 +173,7 @@ extension Question {
   public var field: FieldID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field
-    case .findings, .table, .summary, .budget, .steps, .detail: nil
+    case .findings, .table, .summary, .budget, .overlap, .steps, .detail: nil
     }
   }
 }

@@ -1,10 +1,10 @@
 public import ArgumentParser
 import Attention
-public import Backends
+import Backends
 import Canvas
 import Formats
 import Methods
-import Sessions
+public import Sessions
 
 extension ReuseRequest.Along: ExpressibleByArgument {}
 

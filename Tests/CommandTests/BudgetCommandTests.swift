@@ -58,6 +58,25 @@ extension ProgramTests {
       #expect(lines.count == 3 && lines[0].hasPrefix("file,heads,budget,method,setting"))
     }
 
+    /// The figure's numbers are the command's.
+    @Test func theFigureHasTheCommandsRows() throws {
+      try Program.scratch { folder in
+        let paths = ["svg", "csv", "html"].map { folder + "/budget." + $0 }
+        let drawn = try Program.run(
+          "render", Program.sample, "--layer", "12", "--head", "6", "--view", "budget", "--set",
+          "budget=0.5", "-o", paths[0], "--data", paths[1])
+        #expect(drawn.status == 0, "\(drawn.error)")
+        let svg = try String(contentsOfFile: paths[0], encoding: .utf8)
+        #expect(svg.contains("Methods at 50.0 % of 64x64 tiles"))
+        let compared = try Program.run(
+          "compare", Program.sample + "@12.6", "--methods", "all", "--budget", "0.5", "--csv")
+        let data = try String(contentsOfFile: paths[1], encoding: .utf8)
+        let rows = data.split(separator: "\n"), said = compared.output.split(separator: "\n")
+        #expect(rows.count == said.count && rows.count > 20)
+        for (row, line) in zip(rows, said) { #expect(line.hasSuffix(row), "\(row)") }
+      }
+    }
+
     @Test(arguments: [
       (["compare", "12.6"], "Give two sides"), (["compare", "12.6", "12.7", "--csv"], "go with"),
       (["compare", "--methods", "all", "--budget", "0"], "share above 0"),

@@ -43,7 +43,8 @@ struct BudgetFigure {
       """
       + " " + figure.caption()
     y = sheet.paragraph(text, 24, y + 12, width: figure.width - 48)
-    for note in table.notes { y = sheet.paragraph(note, 24, y + 2, width: figure.width - 48) }
+    let notes = table.notes.joined(separator: "; ")
+    if !notes.isEmpty { y = sheet.paragraph(notes + ".", 24, y + 4, width: figure.width - 48) }
     return figure.page(sheet, height: y + 8, title: title, summary: text)
   }
 
@@ -59,7 +60,7 @@ struct BudgetFigure {
     }
     for (index, row) in rows.enumerated() {
       let y = top + Double(index) * Self.step
-      let name = Sheet.clipped(table.rows[index][0], width: names - 10, size: 10)
+      let name = Sheet.clipped(BudgetTable.tuned(row), width: names - 10, size: 10)
       sheet.text(name, left - 6, y + 10, size: 10, .end)
       let recall = Numbers.unit(row.numbers["recall_mean"] ?? 0)
       let bar = Area(x: left, y: y, width: max(0.8, recall * wide), height: Self.step - 5)
@@ -74,10 +75,10 @@ struct BudgetFigure {
       }
     }
     let end = top + Double(rows.count) * Self.step
-    for tick in [0, 0.25, 0.5, 0.75, 1] {
+    for tick in [0, 0.25, 0.5, 0.75, 1.0] {
       let x = left + tick * wide
       sheet.line(x, top - 4, x, end, ink.grid, width: 0.5, dash: 2)
-      sheet.text(Numbers.short(tick), x, end + 12, size: 10, .middle, ink.dim)
+      sheet.text("\(tick)", x, end + 12, size: 10, .middle, ink.dim)
     }
     return end + 14
   }
