@@ -18,7 +18,8 @@ public enum Fact: Sendable, Hashable {
   public static let kinds: [String: Kind] = {
     let texts = [
       "view", "label", "cursor.token", "vote", "order", "criterion", "scale", "pooling",
-      "normalise", "overlay", "colormap", "sort", "search", "other.method",
+      "normalise", "overlay", "colormap", "sort", "search",
+      "gallery", "other.method",
     ]
     let truths = [
       "cursor.visible", "block.skipped", "block.first", "block.visible", "mute", "running",

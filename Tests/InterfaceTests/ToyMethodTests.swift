@@ -138,7 +138,8 @@ struct Toy: AttentionMethod {
     }
     let text = PlainText(model).sentences.joined(separator: "\n")
     for word in [
-      "Toy method (U3: made for a test)", "toy score: 25.0 %.", "toy unknown: not known.", "toy strip: 96",
+      "Toy method (U3: made for a test)", "toy score: 25.0 %.", "toy unknown: not known.",
+      "toy strip: 96",
       "toy map: a map of 96 query rows", "toy curve: gain over steps", "toy timeline: 2 spans",
     ] { #expect(text.contains(word), "\(word) is missing:\n\(text)") }
   }
