@@ -186,7 +186,7 @@ struct DynamicalMap: Sendable {
         keep.withUnsafeBufferPointer { keep in
           guard let c = carried.baseAddress, let w = write.baseAddress else { return }
           for j in stride(from: limit - 1, through: 0, by: -1) {
-            body(j, LensRows.dot(c, w + j * d, d))
+            body(j, Vectors.dot(c, w + j * d, d))
             for s in 0..<d {
               let next = c[s] * keep[j * d + s]
               c[s] = next.magnitude < .leastNormalMagnitude ? 0 : next
