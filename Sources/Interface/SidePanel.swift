@@ -133,7 +133,9 @@ struct SidePanel {
     ]
     let visible = viewpoint.key < look.source.visibility.limit(row: viewpoint.query)
     if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
-      let name = viewpoint.field == nil ? "p" : look.mapField.name
+      // Blocks have no row a query: the row is then the pattern's.
+      let isOwn = viewpoint.field != nil && look.rowField == look.mapField
+      let name = isOwn ? look.mapField.name : "p"
       lines.append(("\(name) \(Numbers.short(Double(row[viewpoint.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
