@@ -40,7 +40,10 @@ public struct GatedAttention: MapMethod {
     fidelity: .surrogate(
       .U0, "gates are stand-ins: this model was trained without them"),
     wholeMap: 2048, mainField: "map", mainNumber: "gate_mean", denseKnobs: ["pi": .number(1)],
-    variants: ["gated-half": ["pi": .number(0.5)], "gated-sink": ["pi": .word("1 - A_i1")]])
+    variants: ["gated-half": ["pi": .number(0.5)], "gated-sink": ["pi": .word("1 - A_i1")]],
+    variantFidelity: [
+      "gated-sink": .surrogate(.U3, "the weight on the first key stands for the trained gate")
+    ])
 
   private let knobs: CheckedKnobs
 
