@@ -26,36 +26,47 @@ import Testing
     let found = try RowwiseTests.examine(
       "affine:alpha=0.8,alpha_ma=0.4,count=full", Bench.random.head)
     for (i, row) in try RowwiseTests.map(found).enumerated() {
-      #expect(abs(row.reduce(0, +) - (0.8 - 0.4 * Double(i + 1) / 64)) < 2e-6)
+      let sum = row.reduce(0, +), wanted: Double = 0.8 - 0.4 * Double(i + 1) / 64
+      #expect(abs(sum - wanted) < 2e-6)
     }
   }
 
   /// A = (.1, .9): (-.12, .52); α = 0 is uniform; where training begins all is halved.
   @Test func figuresOfTheCard() throws {
-    let two = ReweightingTests.head([[log(0.1), log(0.9)]])
+    let two = ReweightingTests.head([[log(0.1 as Double), log(0.9 as Double)]])
     let row = try RowwiseTests.map(try RowwiseTests.examine("affine-fixed", two))[0]
     #expect(RowwiseTests.close(row, [-0.12, 0.52], 1e-6), "\(row)")
     let head = Bench.random.head
     let flat = try RowwiseTests.map(
       try RowwiseTests.examine("affine:alpha=0,alpha_ma=0.6", head))
     for (i, row) in flat.enumerated() {
-      #expect(row.prefix(i + 1).allSatisfy { abs($0 - 0.6 / Double(i + 1)) < 1e-6 })
+      let share: Double = 0.6 / Double(i + 1)
+      #expect(row.prefix(i + 1).allSatisfy { abs($0 - share) < 1e-6 })
     }
     let half = try RowwiseTests.map(try RowwiseTests.examine("affine:alpha=U0", head))
     let dense = try RowwiseTests.map(try RowwiseTests.examine("clipped:alpha=0", head))
     for (w, a) in zip(half, dense) { #expect(RowwiseTests.close(w, a.map { $0 / 2 }, 1e-6)) }
   }
 
+  /// Mean 0, deviation of the population 1.
+  static func standardised(_ values: [Double]) -> [Double] {
+    let n = Double(values.count), mean = values.reduce(0, +) / n
+    var squares = 0.0
+    for x in values { squares += (x - mean) * (x - mean) }
+    let spread = (squares / n).squareRoot()
+    return values.map { ($0 - mean) / spread }
+  }
+
   /// α by the standardised length of queries, and what is counted of the map.
   @Test func alphaFollowsTheQuery() throws {
     let head = Bench.random.head, query = try #require(head.queryAndKey).query
     let found = try RowwiseTests.examine("affine:alpha=U3,alpha_ma=mean", head)
-    let norms = (0..<64).map { row in
-      query[row].floats().reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    let norms = (0..<64).map { (row: Int) -> Double in
+      RowwiseTests.dot(query[row].floats(), query[row].floats()).squareRoot()
     }
-    let mean = norms.reduce(0, +) / 64
-    let spread = (norms.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 64).squareRoot()
-    let wanted = norms.map { min(1, max(0, 0.5 + 0.1 * ($0 - mean) / spread)) }
+    let wanted = Self.standardised(norms).map { (z: Double) -> Double in
+      min(1, max(0, 0.5 + 0.1 * z))
+    }
     #expect(RowwiseTests.close(try RowwiseTests.series(found, "alpha"), wanted, 1e-6))
     let ma = wanted.reduce(0, +) / 64, map = try RowwiseTests.map(found)
     #expect(abs(try RowwiseTests.number(found, "alpha_ma") - ma) < 1e-9)
@@ -63,16 +74,18 @@ import Testing
     var below = 0.0
     for i in 0..<64 {
       for j in 0...i {
-        let w = wanted[i] * dense[i][j] + (ma - wanted[i]) / Double(i + 1)
+        let floor: Double = (ma - wanted[i]) / Double(i + 1)
+        let w = wanted[i] * dense[i][j] + floor
         #expect(abs(map[i][j] - w) < 1e-6)
         below += w < 0 ? 1 : 0
       }
     }
     #expect(abs(try RowwiseTests.number(found, "negative_share") - below / 2080) < 1e-12)
-    let sink = (4..<64).reduce(0.0) { $0 + dense[$1][0] } / 60
+    let sink = dense[4...].map { $0[0] }.reduce(0, +) / 60
     let change = try RowwiseTests.number(found, "sink_mass_change")
     #expect(abs(try RowwiseTests.number(found, "sink_mass_dense") - sink) < 1e-6)
-    #expect(abs(try RowwiseTests.number(found, "sink_mass") - sink - change) < 1e-6)
+    let after = try RowwiseTests.number(found, "sink_mass")
+    #expect(abs(after - sink - change) < 1e-6)
     #expect(found.notes.contains { $0.hasPrefix("U3") })
     let column = try RowwiseTests.series(found, "sink_column")
     #expect(RowwiseTests.close(column, map.map { $0[0] }, 1e-7))
@@ -104,11 +117,14 @@ import Testing
     var draws = SplitMix64(3)
     let w = draws.gaussians(10).map { 0.02 * $0 }
     let wanted = (0..<6).map { token -> Double in
-      let x = (0..<10).map { i in
-        (0..<3).reduce(0.0) { $0 + Double(Float(stream[$1 * 60 + token * 10 + i])) }
+      var squares = 0.0, product = 0.0
+      for i in 0..<10 {
+        var x = 0.0
+        for source in 0..<3 { x += Double(Float(stream[source * 60 + token * 10 + i])) }
+        squares += x * x
+        product += x * w[i]
       }
-      let size = (x.reduce(0) { $0 + $1 * $1 } / 10).squareRoot()
-      return 0.5 + 0.1 * zip(x, w).reduce(0) { $0 + $1.0 * $1.1 } / size
+      return 0.5 + 0.1 * product / (squares / 10).squareRoot()
     }
     #expect(RowwiseTests.close(try RowwiseTests.series(found, "alpha"), wanted, 1e-6))
     #expect(throws: Missing.self) { try RowwiseTests.examine("affine:alpha=U1", head) }
@@ -126,7 +142,8 @@ import Testing
     #expect(RowwiseTests.close(row, [0.1192, 0.8808], 5e-5), "\(row)")
     let flat = try RowwiseTests.examine(plain + "factor=0", Bench.random.head)
     for (i, row) in try RowwiseTests.map(flat).enumerated() {
-      #expect(row.prefix(i + 1).allSatisfy { abs($0 - 1 / Double(i + 1)) < 1e-6 })
+      let share: Double = 1 / Double(i + 1)
+      #expect(row.prefix(i + 1).allSatisfy { abs($0 - share) < 1e-6 })
     }
     #expect(abs(try RowwiseTests.number(flat, "flatness") - 1) < 1e-9)
     let sharp = try RowwiseTests.examine(plain + "factor=1000000", Bench.random.head)
@@ -136,7 +153,8 @@ import Testing
       let top = all.indices.max { all[$0] < all[$1] } ?? 0
       #expect(row[top] > 0.999)
     }
-    let wanted = (1...64).reduce(0.0) { $0 + 1 / Double($1) } / 64
+    var wanted = 0.0
+    for i in 1...64 { wanted += 1 / Double(i) / 64 }
     #expect(abs(try RowwiseTests.number(sharp, "flatness") - wanted) < 1e-2)
   }
 
@@ -149,7 +167,15 @@ import Testing
     }
     let both = RowwiseTests.drawn(64, 4, seed: 2, causal: false)
     let tau = try RowwiseTests.series(try RowwiseTests.examine("ssa-position", both), "tau")
-    #expect(tau.allSatisfy { abs($0 - (1 + 0.5 * log(64))) < 1e-6 })
+    let all: Double = 1 + 0.5 * log(64.0)
+    #expect(tau.allSatisfy { abs($0 - all) < 1e-6 })
+  }
+
+  /// -Σ p ln p in nats.
+  static func entropy(_ p: [Double]) -> Double {
+    var sum = 0.0
+    for x in p where x > 0 { sum -= x * log(x) }
+    return sum
   }
 
   /// The map by its definition: entropies of softmax standardised, scores times τ, columns times
@@ -160,27 +186,27 @@ import Testing
     let found = try RowwiseTests.examine(
       "ssa:kappa=0.5,token=tanh(z of row entropy),value=\(value)", head)
     let dense = try RowwiseTests.map(try RowwiseTests.examine("clipped:alpha=0", head))
-    let entropies = dense.map { $0.reduce(0) { $1 > 0 ? $0 - $1 * log($1) : $0 } }
-    let mean = entropies.reduce(0, +) / Double(n)
-    let spread = (entropies.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(n)).squareRoot()
+    let entropies = dense.map(Self.entropy), z = AffineTests.standardised(entropies)
     let both = try #require(head.queryAndKey), map = try RowwiseTests.map(found)
     let tau = try RowwiseTests.series(found, "tau")
     var after: [Double] = []
     for i in 0..<n {
       let limit = causal ? i + 1 : n, q = both.query[i].floats()
-      let t = 1 + 0.5 * log(Double(limit)) + tanh((entropies[i] - mean) / spread)
+      let t: Double = 1 + 0.5 * log(Double(limit)) + tanh(z[i])
       #expect(abs(tau[i] - t) < 1e-5)
-      let s = (0..<limit).map { j in
-        t * zip(q, both.key[j].floats()).reduce(0) { $0 + Double($1.0) * Double($1.1) }
-          / 8.0.squareRoot()
+      let s = (0..<limit).map { (j: Int) -> Double in
+        t * RowwiseTests.dot(q, both.key[j].floats()) / 8.0.squareRoot()
       }
-      let e = s.map { exp($0 - (s.max() ?? 0)) }, sum = e.reduce(0, +)
-      let w = e.indices.map { j in
-        e[j] / sum * (value == "one" ? 1 : 1 + 0.5 * log(Double(j + 1)))
+      let top = s.max() ?? 0
+      let e = s.map { (x: Double) -> Double in exp(x - top) }
+      let sum = e.reduce(0, +)
+      let w = e.indices.map { (j: Int) -> Double in
+        let scale: Double = value == "one" ? 1 : 1 + 0.5 * log(Double(j + 1))
+        return e[j] / sum * scale
       }
       #expect(RowwiseTests.close(Array(map[i].prefix(limit)), w, 1e-5))
-      let p = w.map { $0 / w.reduce(0, +) }
-      after.append(p.reduce(0) { $1 > 0 ? $0 - $1 * log($1) : $0 })
+      let size = w.reduce(0, +)
+      after.append(Self.entropy(w.map { $0 / size }))
       if value == "one" { #expect(abs(map[i].reduce(0, +) - 1) < 1e-6) }
     }
     #expect(RowwiseTests.close(try RowwiseTests.series(found, "entropies"), after, 1e-4))
@@ -193,9 +219,9 @@ import Testing
     #expect(abs(try RowwiseTests.number(found, "entropy_slope_dense") - 1) < 1e-5)
     #expect(abs(try RowwiseTests.number(found, "flatness_dense") - 1) < 1e-9)
     let random = try RowwiseTests.examine("ssa-position", Bench.random.head)
-    #expect(
-      try RowwiseTests.number(random, "entropy_slope")
-        < RowwiseTests.number(random, "entropy_slope_dense"))
+    let slope = try RowwiseTests.number(random, "entropy_slope")
+    let dense = try RowwiseTests.number(random, "entropy_slope_dense")
+    #expect(slope < dense)
   }
 
   /// A pattern after softmax tells its scores up to a constant of the row, which is enough here.

@@ -30,6 +30,13 @@ import Testing
     a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= hair }
   }
 
+  /// q · k in double precision.
+  static func dot(_ q: [Float], _ k: [Float]) -> Double {
+    var sum = 0.0
+    for (x, y) in zip(q, k) { sum += Double(x) * Double(y) }
+    return sum
+  }
+
   /// Random rows; `scale` is the deviation of an entry.
   static func drawn(_ n: Int, _ d: Int, seed: UInt64, scale: Double = 1, causal: Bool = true)
     -> Head
@@ -88,7 +95,7 @@ extension RowwiseTests {
     for row in try Self.map(try Self.examine("sigmoid", zero)) {
       #expect(abs(row.reduce(0, +) - 5.0 / 6) < 1e-6)
     }
-    let two = ReweightingTests.head([[0, log(3)]])
+    let two = ReweightingTests.head([[0, log(3.0)]])
     let row = try Self.map(try Self.examine("sigmoid", two))[0]
     #expect(Self.close(row, [1.0 / 3, 3.0 / 5], 1e-6), "\(row)")
     // Of logits 0: row i of a causal head sums to i / (n + 1), or to ½ by the keys it sees.
@@ -96,7 +103,8 @@ extension RowwiseTests {
     let own = try Self.series(try Self.examine("sigmoid-per-row", Bench.uniform.head), "row_sums")
     for i in 0..<64 {
       let seen = Double(i + 1)
-      #expect(abs(sums[i] - seen / 65) < 1e-6 && abs(own[i] - seen / (seen + 1)) < 1e-6)
+      #expect(abs(sums[i] - seen / 65) < 1e-6)
+      #expect(abs(own[i] - seen / (seen + 1)) < 1e-6)
     }
   }
 
@@ -110,12 +118,13 @@ extension RowwiseTests {
     var high = 0, low = 0, seen = 0, gap = 0.0
     for i in 0..<50 {
       let limit = causal ? i + 1 : 50, q = both.query[i].floats(), sum = map[i].reduce(0, +)
-      let bias = b == "-ln n" ? -log(50) : (b == "-ln c_i" ? -log(Double(limit)) : Double(b) ?? 0)
-      for j in 0..<50 where j < limit {
-        let k = both.key[j].floats()
-        let s = zip(q, k).reduce(0) { $0 + Double($1.0) * Double($1.1) } / 8.0.squareRoot()
-        let gate = 1 / (1 + exp(-s - bias))
-        #expect(abs(map[i][j] - gate) < 1e-6 && abs(rows[i][j] - map[i][j] / sum) < 1e-6)
+      var bias = Double(b) ?? -log(50.0)
+      if b == "-ln c_i" { bias = -log(Double(limit)) }
+      for j in 0..<limit {
+        let s = Self.dot(q, both.key[j].floats()) / 8.0.squareRoot()
+        let gate: Double = 1 / (1 + exp(-s - bias))
+        #expect(abs(map[i][j] - gate) < 1e-6)
+        #expect(abs(rows[i][j] - map[i][j] / sum) < 1e-6)
         high += gate > 0.9 ? 1 : 0
         low += gate < 0.01 ? 1 : 0
         seen += 1
@@ -139,9 +148,10 @@ extension RowwiseTests {
       let k = (0..<n).map { both.key[$0].floats() }
       for i in stride(from: 0, to: n, by: max(1, n / 16)) {
         let q = both.query[i].floats()
-        let top = k.map { zip(q, $0).reduce(0) { $0 + Double($1.0 * $1.1) } / 2 }.max() ?? 0
+        let scores = k.map { Self.dot(q, $0) / 2 }
+        let bound: Double = exp(scores.max() ?? 0) / Double(n) + 1e-5
         for (w, a) in zip(rows[i], dense[i]) {
-          #expect(abs(w / a - 1) <= exp(top) / Double(n) + 1e-5, "n \(n) row \(i)")
+          #expect(abs(w / a - 1) <= bound, "n \(n) row \(i)")
         }
       }
       let gap = try Self.number(found, "gap_normalised")
@@ -160,7 +170,9 @@ extension RowwiseTests {
     for (setting, isAlone) in [("sigmoid", true), ("clipped:alpha=0", false)] {
       let before = try Self.map(try Self.examine(setting, head))
       let after = try Self.map(try Self.examine(setting, other))
-      let changed = (0..<64).filter { j in (0..<64).contains { before[$0][j] != after[$0][j] } }
+      let changed = (0..<64).filter { (j: Int) -> Bool in
+        (0..<64).contains { (i: Int) -> Bool in before[i][j] != after[i][j] }
+      }
       #expect((changed == [7]) == isAlone, "\(setting): \(changed)")
     }
   }
@@ -174,20 +186,27 @@ extension RowwiseTests {
     var below = 0.0, skipped = 0.0, both = 0.0
     for r in 0..<4 {
       for c in 0..<4 where c <= r {
-        let top = (0..<16).map { i in map[16 * r + i][16 * c..<16 * c + 16].max() ?? 0 }.max() ?? 0
-        let isSkipped = blocks[r][c] == 1
-        #expect(tiles[r][c] == (top < 0.02 ? 1 : 0) + (isSkipped ? 2 : 0), "\(input) \(r) \(c)")
-        below += top < 0.02 ? 1 : 0
-        skipped += isSkipped ? 1 : 0
-        both += top < 0.02 && isSkipped ? 1 : 0
+        var top = 0.0
+        for i in 16 * r..<16 * r + 16 {
+          for j in 16 * c..<16 * c + 16 { top = max(top, map[i][j]) }
+        }
+        let isBelow: Double = top < 0.02 ? 1 : 0, isSkipped: Double = blocks[r][c] == 1 ? 1 : 0
+        let label = isBelow + 2 * isSkipped
+        #expect(tiles[r][c] == label, "\(input) \(r) \(c)")
+        below += isBelow
+        skipped += isSkipped
+        both += isBelow * isSkipped
       }
       for c in 0..<4 where c > r { #expect(tiles[r][c].isNaN) }
     }
     #expect(abs(try Self.number(found, "tiles_below") - below / 10) < 1e-12)
     #expect(abs(try Self.number(found, "tiles_skipped") - skipped / 10) < 1e-12)
     let either = below + skipped - both
-    let common = found["tiles_common"]?.number
-    #expect(either == 0 ? common == nil : abs((common ?? -1) - both / either) < 1e-12)
+    if either == 0 {
+      #expect(found["tiles_common"]?.number == nil)
+    } else {
+      #expect(abs(try Self.number(found, "tiles_common") - both / either) < 1e-12)
+    }
   }
 
   @Test func sigmoidNeedsScores() throws {
@@ -196,7 +215,8 @@ extension RowwiseTests {
       try Self.examine("sigmoid", Head(pattern: map, causal: false))
     }
     let scores = try Self.examine("sigmoid:b=0", Head(scores: map, causal: false))
-    #expect(abs(try Self.map(scores)[2][1] - 1 / (1 + exp(-0.25))) < 1e-6)
+    let gate: Double = 1 / (1 + exp(-0.25))
+    #expect(abs(try Self.map(scores)[2][1] - gate) < 1e-6)
   }
 }
 
@@ -205,8 +225,9 @@ extension RowwiseTests {
 extension RowwiseTests {
   /// One query along the first axis, and keys of these cosines with it.
   private static func cosines(_ values: [Double], d: Int) -> Head {
-    let keys = values.flatMap { c in
-      [Float(c), Float((1 - c * c).squareRoot())] + [Float](repeating: 0, count: d - 2)
+    let keys = values.flatMap { (c: Double) -> [Float] in
+      let rest = [Float](repeating: 0, count: d - 2)
+      return [Float(c), Float((1 - c * c).squareRoot())] + rest
     }
     let query = (0..<d).map { $0 == 0 ? Float(1) : 0 }
     return Head(
@@ -218,8 +239,9 @@ extension RowwiseTests {
   @Test(arguments: [
     (1, [0.8333, 0.1667], 5e-5), (3, [0.9921, 0.0079], 5e-5), (15, [1.0, 3.3e-11], 2e-12),
   ]) func softplusPowers(_ p: Int, _ wanted: [Double], _ hair: Double) throws {
-    let row = [0.5, 0.3, 0.15, 0.05], scale = log(16) * log(4)
-    let head = Self.cosines(row.map { log(exp(2 * $0) - 1) / scale }, d: 16)
+    let row = [0.5, 0.3, 0.15, 0.05], scale: Double = log(16.0) * log(4.0)
+    let cosines = row.map { (share: Double) -> Double in log(exp(2 * share) - 1) / scale }
+    let head = Self.cosines(cosines, d: 16)
     let found = try Self.examine("lssa:p=\(p)", head)
     #expect(Self.close(try Self.map(found, "lssa")[0], row, 1e-6))
     #expect(Self.close(try Self.map(found)[0], wanted + [0, 0], hair))
