@@ -1,4 +1,5 @@
 import Algebra
+import Analysis
 import Attention
 import Foundation
 import Support
