@@ -114,8 +114,7 @@ struct RidgeRegression: Regression {
   /// H of all keys, where every row sees all of them.
   private let whole: Cholesky?
 
-  /// Sums over all keys: n d² / 2. Throws `AlgebraError` where a bidirectional H cannot be
-  /// factored.
+  /// Sums over all keys: n d² / 2. Throws `AlgebraError` where a bidirectional H has no factor.
   init(_ rows: RegressionRows, _ ridge: Ridge, gamma: Double) throws(AlgebraError) {
     (self.rows, ridgeRule, self.gamma) = (rows, ridge, gamma)
     let powers = Decay.powers(gamma, rows.head)

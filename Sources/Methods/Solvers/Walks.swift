@@ -95,7 +95,8 @@ struct WalkGraph: Sendable {
       term = (forward ? after(term) : before(term)).map { $0 * discount }
       let size = term.reduce(0) { $0 + abs($1) }
       if round == 1 { first = size }
-      guard size > 1e-17 * first, add(term) else { return }
+      // A NaN of the data is said once, and goes no further.
+      guard size.isNaN || size > 1e-17 * first, add(term), !size.isNaN else { return }
     }
   }
 
