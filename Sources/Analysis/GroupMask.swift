@@ -36,7 +36,7 @@ extension GroupMaskMethod {
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
-    let run = MethodRun(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    let run = MethodRun(state)
     var aside = Aside()
     guard let set = try? keep(group, 0, run, &aside) else { return nil }
     let sets = [KeptSet](repeating: set, count: group.heads.count)

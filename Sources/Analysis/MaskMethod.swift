@@ -35,7 +35,7 @@ extension ReplayedMask {
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
-    let run = MethodRun(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    let run = MethodRun(state)
     guard state.memories.count == group.heads.count else {
       var aside = Aside()
       guard let sets = try? group.heads.map({ try keep($0, run, &aside) }) else { return nil }
@@ -57,6 +57,9 @@ public struct Aside: Sendable {
   public var findings = Findings()
   /// Query-key dot products spent on deciding what to keep.
   public var selection = 0
+  /// Rows of the field `kept` as they are looked at, where a set of all rows is too large: the set
+  /// then holds those rows alone that numbers are read from. See `RowPicks.looked`.
+  public var keptRows: (any RowField)?
 
   /// Nothing yet.
   public init() {}
@@ -89,7 +92,7 @@ extension MaskMethod {
   public func attend(_ group: HeadGroup, state: inout AttentionState, trace: inout Trace)
     -> [[Float]]?
   {
-    let run = MethodRun(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    let run = MethodRun(state)
     var aside = Aside()
     guard let sets = try? group.heads.map({ try keep($0, run, &aside) }) else { return nil }
     trace.cost.selection += aside.selection
@@ -119,7 +122,8 @@ public enum MaskFindings {
   ) throws -> Findings {
     var aside = Aside(), findings = Findings()
     let set = try keep(&aside)
-    findings.field("kept", KeptField(set, head.visibility), .kept, title: "kept entries")
+    let rows = aside.keptRows ?? KeptField(set, head.visibility)
+    findings.field("kept", rows, .kept, title: "kept entries")
     guard run.wantsNumbers else { return findings }
     let numbers = try MaskNumbers(head, set, run, leavesRowsOut: leavesRowsOut)
     numbers.add(to: &findings)
@@ -178,31 +182,24 @@ public enum OutputNumbers {
     }
     let tiles = (head.queries + spec.rows - 1) / spec.rows
     let step = run.sampling(head, tiles: tiles, rows: spec.rows)
-    let pass = TilePass(
-      group, keysPerTile: spec.keys, withValues: true, precision: run.precision,
-      threads: run.threads)
-    guard
-      var dense = pass.forward(
-        spec, .blasst(lambda: 0), every: step, threads: run.threads, isCancelled: run.isCancelled),
-      var sparse = pass.forward(
-        spec, selection, screen: screen, every: step, threads: run.threads,
-        isCancelled: run.isCancelled)
-    else { throw CancellationError() }
+    guard var (dense, sparse) = pair(group, slot, spec, selection, screen, every: step, run) else {
+      throw CancellationError()
+    }
     let empty = leavesRowsOut ? emptyRows(selection, slot, head, spec, every: step) : []
     // Zeros on both sides add nothing to any of the three numbers.
-    fill(empty, of: &dense[slot].values, head.valueDim, with: 0)
-    fill(empty, of: &sparse[slot].values, head.valueDim, with: 0)
+    fill(empty, of: &dense.values, head.valueDim, with: 0)
+    fill(empty, of: &sparse.values, head.valueDim, with: 0)
     let error = OutputError(
-      dense: dense[slot].values, sparse: sparse[slot].values, sampled: step > 1 ? step : nil)
+      dense: dense.values, sparse: sparse.values, sampled: step > 1 ? step : nil)
     findings.number("error", error.relativeL2, title: "output error, relative L2")
     findings.number("error_max", error.maxAbsolute, title: "output error, largest")
     findings.number(
-      "error_cosine", cosine(dense[slot].values, sparse[slot].values, head.valueDim),
+      "error_cosine", cosine(dense.values, sparse.values, head.valueDim),
       title: "mean row cosine")
     if screen != .none {
       // A count of the sample is none of the head.
       findings.number(
-        "decided_by_bound", step > 1 ? nil : Double(sparse[slot].decidedByBound), .blocks,
+        "decided_by_bound", step > 1 ? nil : Double(sparse.decidedByBound), .blocks,
         title: "decided by the bound")
     }
     guard step == 1 else {
@@ -210,12 +207,36 @@ public enum OutputNumbers {
       findings.note("output error from one row tile in \(step)")
       return
     }
-    fill(empty, of: &sparse[slot].values, head.valueDim, with: .nan)
+    fill(empty, of: &sparse.values, head.valueDim, with: .nan)
     findings.field(
       "output",
       WholeField(
         rows: Axis(.query, head.queries), columns: Axis(.channel, head.valueDim),
-        values: sparse[slot].values), .signed)
+        values: sparse.values), .signed)
+  }
+
+  /// The dense and the sparse output of a head; the dense one from what methods share, where a run
+  /// has that. Nil when cancelled.
+  private static func pair(
+    _ group: HeadGroup, _ slot: Int, _ spec: TileSpec, _ selection: Selection,
+    _ screen: Screening, every step: Int, _ run: MethodRun
+  ) -> (dense: HeadOutput, sparse: HeadOutput)? {
+    let shared = run.passes.flatMap { $0.serve(group.heads[slot], run) ? $0 : nil }
+    let alone = group.heads.count == 1 ? shared : nil
+    let pass =
+      alone?.pass(keysPerTile: spec.keys, threads: run.threads)
+      ?? TilePass(
+        group, keysPerTile: spec.keys, withValues: true, precision: run.precision,
+        threads: run.threads)
+    func forward(_ selection: Selection, _ screen: Screening) -> HeadOutput? {
+      pass.forward(
+        spec, selection, screen: screen, every: step, threads: run.threads,
+        isCancelled: run.isCancelled)?[slot]
+    }
+    let dense =
+      alone.map { $0.dense(spec, every: step, run) } ?? forward(.blasst(lambda: 0), .none)
+    guard let dense, let sparse = forward(selection, screen) else { return nil }
+    return (dense, sparse)
   }
 
   /// Rows that keep nothing, by their place among the rows of computed tiles.

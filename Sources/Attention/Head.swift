@@ -177,6 +177,18 @@ public struct Head: Sendable {
     }
   }
 
+  /// The same queries and keys, by where they lie, seen and scaled alike; false for stored maps and
+  /// caches, of which that is not known.
+  public func isSame(as other: Head) -> Bool {
+    guard case .projections(let q, let k, _) = source,
+      case .projections(let otherQ, let otherK, _) = other.source,
+      let one = q.plainBytes?.baseAddress, let two = k.plainBytes?.baseAddress
+    else { return false }
+    return one == otherQ.plainBytes?.baseAddress && two == otherK.plainBytes?.baseAddress
+      && queries == other.queries && keys == other.keys && visibility == other.visibility
+      && scale == other.scale
+  }
+
   /// Width of a query and a key; 0 for stored maps.
   public var dim: Int {
     query?.shape[1] ?? 0

@@ -252,15 +252,17 @@ extension KeptSet {
     tile: Int = 0, tiles: UnsafeMutableBufferPointer<UInt8>? = nil, wantsBest: Bool = false
   ) -> (mass: Double, kept: Int, best: Double?) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(keys, 1)) { buffer in
-      let out = UnsafeMutableBufferPointer(rebasing: buffer[0..<keys])
-      fill(out, row: row, keys: 0..<keys, visibility)
+      let limit = visibility.limit(row: row)
+      // Whole vectors of what is visible: nothing behind it is kept, and sums stay as they are.
+      let seen = min(max(limit + 15, 0) / 16 * 16, keys)
+      let out = UnsafeMutableBufferPointer(rebasing: buffer[0..<seen])
+      fill(out, row: row, keys: 0..<seen, visibility)
       var kept: Int64 = 0
-      let mass = as_kept_mass(pattern.baseAddress, out.baseAddress, Int32(keys), &kept)
+      let mass = as_kept_mass(pattern.baseAddress, out.baseAddress, Int32(seen), &kept)
       if let tiles, tile > 0 {
-        as_kept_tiles(out.baseAddress, Int32(keys), Int32(tile), tiles.baseAddress)
+        as_kept_tiles(out.baseAddress, Int32(seen), Int32(tile), tiles.baseAddress)
       }
       guard wantsBest else { return (mass, Int(kept), nil) }
-      let limit = visibility.limit(row: row)
       let best = withUnsafeTemporaryAllocation(of: Float.self, capacity: max(limit, 1)) { copy in
         copy.baseAddress?.update(from: pattern.baseAddress!, count: limit)
         return as_largest_sum(copy.baseAddress, Int32(limit), Int32(kept))

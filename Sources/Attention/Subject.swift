@@ -229,6 +229,11 @@ public struct MethodRun: Sendable {
   public var wantsNumbers: Bool
   /// Rows of the pattern of a head, made ready once for all who ask.
   public var pattern: @Sendable (Head) -> PatternRows
+  /// The rows are part of a text that goes on, as an engine reads it: what depends on the end of a
+  /// text, depends on nothing here.
+  public var goesOn = false
+  /// What the methods that one head is asked about share; nil where it is asked about once.
+  public var passes: SharedPasses?
   /// Long heads are read whole, not by a sample: for files.
   public var isWhole = false
   /// What is known of the tokens of the subject, for methods that see a head alone.
@@ -251,6 +256,12 @@ public struct MethodRun: Sendable {
     (self.threads, self.precision, self.progress) = (threads, precision, progress)
     (self.wantsNumbers, self.table, self.isCancelled) = (wantsNumbers, table, isCancelled)
     pattern = { PatternRows($0, precision: precision) }
+  }
+
+  /// What an engine's attention asks a method with: fields alone, of a text that goes on.
+  public init(_ state: AttentionState) {
+    self.init(threads: state.threads, precision: state.precision, wantsNumbers: false)
+    goesOn = true
   }
 
   /// One tile of rows in how many stands for all: 1, or so many that about 2^26 entries of a long

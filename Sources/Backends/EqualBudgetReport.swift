@@ -56,27 +56,12 @@ extension MaskSource {
         throw Missing(.queryKey, hint: "this file holds block masks alone")
       }
       return EqualBudget.Place(
-        sharedRun(place, isCancelled: request.isCancelled), subject: place.subject)
+        store.shared(place, isCancelled: request.isCancelled), subject: place.subject)
     }
   }
 
   /// By capability: masks, and blocks that are read off a table.
-  static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
+  public static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
     method is any MaskMethod.Type || method.card.blockTables != nil
-  }
-
-  /// One run for all methods of a head: its pattern is computed once.
-  func sharedRun(
-    _ place: FindingStore.Place, isCancelled: @escaping @Sendable () -> Bool = { false }
-  ) -> MethodRun {
-    let store = store, head = place.head
-    var run = MethodRun(
-      table: { spec, lambda in try store.wholeTable(nil, place, spec, lambda) },
-      isCancelled: isCancelled)
-    var rows = store.pass(place)?.rows ?? PatternRows(head)
-    if head.queries * head.keys <= Self.heldEntries { rows = rows.held(isCancelled: isCancelled) }
-    let shared = rows
-    run.pattern = { FindingStore.isSame($0, head) ? shared : PatternRows($0) }
-    return run
   }
 }

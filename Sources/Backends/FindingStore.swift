@@ -121,8 +121,9 @@ final class FindingStore: Sendable {
   }
 
   /// Sink, entropy and label of a head. Throws `CancellationError`.
-  func summary(_ place: Place) throws -> HeadSummary {
-    guard let summary = Summariser(place.head, pass(place)?.rows).summary() else {
+  func summary(_ place: Place, shared: MethodRun? = nil) throws -> HeadSummary {
+    let rows = shared?.pattern(place.head) ?? pass(place)?.rows
+    guard let summary = Summariser(place.head, rows).summary() else {
       throw CancellationError()
     }
     return summary
@@ -182,10 +183,11 @@ final class FindingStore: Sendable {
 
   /// Everything a method has to say. Throws `Missing`, `KnobError`, `CancellationError`.
   /// `isWhole` reads long heads without sampling and keeps nothing, for files. Without
-  /// `needsNumbers` a method may leave out what its fields do not need.
+  /// `needsNumbers` a method may leave out what its fields do not need. `shared` is what methods of
+  /// the same place have in common.
   func findings(
     _ setting: MethodSetting, _ place: Place, needsNumbers: Bool = true, isWhole: Bool = false,
-    asked question: Question? = nil
+    asked question: Question? = nil, shared: MethodRun? = nil
   ) throws -> Findings {
     let method = try registry.make(setting)
     func key(_ hasNumbers: Bool) -> FoundKey {
@@ -194,31 +196,48 @@ final class FindingStore: Sendable {
     if !isWhole, let known = found[key(true)] ?? (needsNumbers ? nil : found[key(false)]) {
       return known
     }
-    var run = MethodRun(
-      progress: question.flatMap { progress($0, place.head) }, wantsNumbers: needsNumbers
-    ) { [self] spec, lambda in
-      try wholeTable(question, place, spec, lambda)
-    }
-    run.isWhole = isWhole
-    (run.model, run.memo) = (place.reader, place.memo)
-    // Keys that are packed already serve the rows, too.
-    run.pattern = { [self] head in
-      Self.isSame(head, place.head) ? pass(place)?.rows ?? PatternRows(head) : PatternRows(head)
-    }
+    var run = shared ?? self.run(place, asked: question)
+    (run.wantsNumbers, run.isWhole) = (needsNumbers, isWhole)
     let findings = try method.examine(try place.subject(type(of: method).card.scope), run)
-    if !isWhole { found[key(needsNumbers)] = findings }
+    // Fields of a shared run may hold what dies with it.
+    if !isWhole, shared == nil { found[key(needsNumbers)] = findings }
     return findings
   }
 
-  /// The same queries and keys, by where they lie.
-  static func isSame(_ a: Head, _ b: Head) -> Bool {
-    guard case .projections(let q, let k, _) = a.source,
-      case .projections(let otherQ, let otherK, _) = b.source,
-      let one = q.plainBytes?.baseAddress, let two = k.plainBytes?.baseAddress
-    else { return false }
-    return one == otherQ.plainBytes?.baseAddress && two == otherK.plainBytes?.baseAddress
-      && a.queries == b.queries && a.keys == b.keys && a.visibility == b.visibility
-      && a.scale == b.scale
+  /// A run that finds here what is known of a place: its tables, its model, its packed keys.
+  private func run(
+    _ place: Place, asked question: Question?,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> MethodRun {
+    var run = MethodRun(
+      progress: question.flatMap { progress($0, place.head) },
+      table: { [self] spec, lambda in try wholeTable(question, place, spec, lambda) },
+      isCancelled: isCancelled)
+    (run.model, run.memo) = (place.reader, place.memo)
+    // Keys that are packed already serve the rows, too.
+    run.pattern = { [self] head in
+      head.isSame(as: place.head) ? pass(place)?.rows ?? PatternRows(head) : PatternRows(head)
+    }
+    return run
+  }
+
+  /// Heads of no more entries have their dense pattern kept while several methods look at it:
+  /// 128 MB.
+  private static let heldEntries = 1 << 25
+
+  /// One run for all methods of a place: the dense pattern, packed keys and dense outputs are made
+  /// once. They live as long as the run.
+  func shared(
+    _ place: Place, isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) -> MethodRun {
+    let head = place.head
+    var run = run(place, asked: nil, isCancelled: isCancelled)
+    var rows = pass(place)?.rows ?? PatternRows(head)
+    if head.queries * head.keys <= Self.heldEntries { rows = rows.held(isCancelled: isCancelled) }
+    let shared = rows
+    run.pattern = { $0.isSame(as: head) ? shared : PatternRows($0) }
+    run.passes = SharedPasses(head)
+    return run
   }
 
   /// How much of a whole map lies on the blocks that another method, one of block tables, computes:

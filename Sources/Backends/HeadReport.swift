@@ -2,6 +2,7 @@ public import Analysis
 public import Attention
 import Methods
 import Sessions
+import Synchronization
 import Tensors
 
 /// What one method does to one head: a row of `attnscope report`.
@@ -41,8 +42,8 @@ public struct HeadReport: Sendable {
 
 /// What to report on.
 public struct ReportRequest: Sendable {
-  /// The method and its knobs.
-  public var setting: MethodSetting
+  /// Methods with their knobs, in the order of the reports.
+  public var settings: [MethodSetting]
   /// Those of the dump to report on; nil means all.
   public var layers: [LayerIndex]?
   /// Head numbers within a layer, each reported once; nil means all, and those that a layer has not
@@ -55,8 +56,15 @@ public struct ReportRequest: Sendable {
   /// Masks, margins, outputs and other fields of every head, of long heads whole.
   public var wantsFields = false
 
+  /// A method that lacks something here is left out, and the reason is said; otherwise it ends the
+  /// report.
+  public var leavesOut = false
+
   /// Of all heads.
-  public init(_ setting: MethodSetting) { self.setting = setting }
+  public init(_ settings: [MethodSetting]) { self.settings = settings }
+
+  /// Of all heads, for one method.
+  public init(_ setting: MethodSetting) { self.init([setting]) }
 }
 
 extension FileBackend {
@@ -69,41 +77,91 @@ extension FileBackend {
   /// Heads come in the order of the file; memory holds one at a time beside the budgets of the
   /// store.
   public func report(_ request: ReportRequest, each: (HeadReport) throws -> Void) throws {
+    try reports(request) { try each($1) }
+  }
+
+  /// The same for several methods: of each head, `each` gets every method's report and its place
+  /// among the settings. What methods have in common of a head is made once for all of them.
+  ///
+  /// Returns the settings that were left out, with the reason; what `each` got of them before is of
+  /// no use. Throws as above.
+  @discardableResult
+  public func reports(
+    _ request: ReportRequest, each: (_ setting: Int, HeadReport) throws -> Void
+  ) throws -> [(setting: MethodSetting, reason: String)] {
     // A wrong setting is said before anything is computed.
-    let method = try store.registry.make(request.setting), card = type(of: method).card
+    for setting in request.settings { _ = try store.registry.make(setting) }
+    var reasons: [Int: String] = [:]
     for layer in request.layers ?? heads.layers.layerIndices {
       let chosen =
         request.heads.map { $0.filter { $0 < heads.heads(layer) } } ?? Array(0..<heads.heads(layer))
       for head in Set(chosen).sorted() {
-        let id = HeadID(layer: layer, head: head)
-        guard let place = place(id, at: .whole) else {
-          try each(try storedReport(id, request))
-          continue
+        let asked = request.settings.indices.filter { reasons[$0] == nil }
+        let found = try found(HeadID(layer: layer, head: head), request, asked)
+        for (index, report) in zip(asked, found) {
+          do { try each(index, try report.get()) } catch let missing as Missing {
+            guard request.leavesOut else { throw missing }
+            reasons[index] = missing.description
+          }
         }
-        var findings = try store.findings(
-          request.setting, place, isWhole: request.wantsFields && place.head.isLong)
-        try store.addMass(of: &findings, request.beside, place)
-        try each(
-          HeadReport(
-            layer: heads.layers[layer], head: head,
-            findings: request.wantsFields ? findings : findings.sketched,
-            summary: request.wantsSummary ? try store.summary(place) : nil,
-            tile: try card.blockTables?.read(request.setting, place.head.queries).spec
-              ?? findings.tile,
-            isDecode: place.head.queries == 1))
       }
     }
+    return reasons.sorted { $0.key < $1.key }.map { (request.settings[$0.key], $0.value) }
+  }
+
+  /// One head under some of the settings, side by side unless fields of all of them would be held
+  /// at once. Throws `CancellationError`.
+  private func found(_ id: HeadID, _ request: ReportRequest, _ asked: [Int]) throws
+    -> [Result<HeadReport, any Error>]
+  {
+    guard let place = place(id, at: .whole) else {
+      return asked.map { index in
+        Result { try storedReport(id, request, request.settings[index]) }
+      }
+    }
+    let shared = asked.count > 1 ? store.shared(place) : nil
+    let summary =
+      request.wantsSummary && !asked.isEmpty ? try store.summary(place, shared: shared) : nil
+    let work = { @Sendable [self] (index: Int) -> Result<HeadReport, any Error> in
+      Result { try report(place, request, request.settings[index], summary, shared) }
+    }
+    guard let shared, !request.wantsFields else { return asked.map(work) }
+    let parts = Mutex<[Int: Result<HeadReport, any Error>]>([:])
+    shared.threads.forEach(0..<asked.count) { index in
+      let part = work(asked[index])
+      parts.withLock { $0[index] = part }
+    }
+    try shared.checkCancellation()
+    return parts.withLock { parts in asked.indices.map { parts[$0]! } }
+  }
+
+  /// One head under one setting.
+  private func report(
+    _ place: FindingStore.Place, _ request: ReportRequest, _ setting: MethodSetting,
+    _ summary: HeadSummary?, _ shared: MethodRun?
+  ) throws -> HeadReport {
+    var findings = try store.findings(
+      setting, place, isWhole: request.wantsFields && place.head.isLong, shared: shared)
+    try store.addMass(of: &findings, request.beside, place)
+    let card = store.registry.method(setting.id)!.card
+    return HeadReport(
+      layer: heads.layers[place.id.layer], head: place.id.head,
+      findings: request.wantsFields ? findings : findings.sketched, summary: summary,
+      tile: try card.blockTables?.read(setting, place.head.queries).spec ?? findings.tile,
+      isDecode: place.head.queries == 1)
   }
 
   /// The row of a head of which only a mask is there.
-  private func storedReport(_ id: HeadID, _ request: ReportRequest) throws -> HeadReport {
+  private func storedReport(_ id: HeadID, _ request: ReportRequest, _ setting: MethodSetting) throws
+    -> HeadReport
+  {
     let spec = describe().storedTile!
     guard let table = heads.storedTable(id.layer, id.head, tile: (spec.rows, spec.keys)) else {
       throw KnobError("layer \(heads.layers[id.layer]) has no mask of head \(id.head)")
     }
     return HeadReport(
       layer: heads.layers[id.layer], head: id.head,
-      findings: try storedFindings(table, request.setting), summary: nil, tile: spec,
+      findings: try storedFindings(table, setting), summary: nil, tile: spec,
       isDecode: describe().queries == 1)
   }
 

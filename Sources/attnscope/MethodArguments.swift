@@ -1,6 +1,48 @@
 import ArgumentParser
 import Attention
+import Backends
 import Methods
+
+/// A word of `--method` that stands for several methods.
+///
+/// Example: `--method masks`, `--method family:static`. The catch: what it stands for grows with
+/// the library; a script that wants the same methods next year names them.
+enum MethodWord {
+  /// Every method, those that keep entries, or those of one family of the library.
+  case all, masks
+  case family(String)
+
+  /// Nil for anything else, which is a setting.
+  init?(_ text: String) {
+    switch text {
+    case "all": self = .all
+    case "masks": self = .masks
+    default:
+      guard text.hasPrefix("family:") else { return nil }
+      self = .family(String(text.dropFirst("family:".count)))
+    }
+  }
+
+  /// Whether a text is such a word.
+  static func isWord(_ text: String) -> Bool { MethodWord(text) != nil }
+}
+
+extension Registry {
+  /// The settings that a text of `--method` stands for, as texts: itself, or the ids behind a
+  /// word. Throws `ValidationError` for a family that is not there.
+  func texts(of text: String) throws -> [String] {
+    guard let word = MethodWord(text) else { return [text] }
+    switch word {
+    case .all: return cards.map(\.id)
+    case .masks: return methods.filter(FileBackend.keepsEntries).map { $0.card.id }
+    case .family(let name):
+      let found = cards.filter { $0.family == name }.map(\.id)
+      guard found.isEmpty else { return found }
+      let names = Set(cards.map(\.family)).sorted().joined(separator: ", ")
+      throw ValidationError("There is no family '\(name)'; there are \(names).")
+    }
+  }
+}
 
 extension Registry {
   /// A method as a command line writes it, with `--knob`s, tiles and lambda where its blocks

@@ -31,7 +31,10 @@ struct ReportCommand: ParsableCommand {
   @OptionGroup var reading: ReadingArguments
   @Option(
     help: ArgumentHelp(
-      "A method, ID[:knob=value,..]; may be repeated; `attnscope methods` lists them.",
+      """
+      A method, ID[:knob=value,..], or several: all, masks, family:NAME; may be repeated; \
+      `attnscope methods` lists them.
+      """,
       valueName: "method"))
   var method: [String] = []
   @Option(
@@ -68,7 +71,8 @@ struct ReportCommand: ParsableCommand {
     if [json, csv, markdown].filter({ $0 }).count > 1 {
       throw ValidationError("Choose one of --json, --csv, --markdown.")
     }
-    if method.count > 1, !knob.isEmpty {
+    let isSeveral = method.count > 1 || method.contains(where: MethodWord.isWord)
+    if isSeveral, !knob.isEmpty {
       throw ValidationError("With several --method, give knobs as ID:knob=value.")
     }
     if !knob.isEmpty || method.contains(where: { $0.contains(":") }),
@@ -84,7 +88,7 @@ struct ReportCommand: ParsableCommand {
       throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
     }
     try validateOverlap()
-    if masks != nil, method.count > 1 { throw ValidationError("--masks takes one --method.") }
+    if masks != nil, isSeveral { throw ValidationError("--masks takes one --method.") }
   }
 
   /// Files in the order given, methods within each. Guesses go to standard error, except with
@@ -106,9 +110,7 @@ struct ReportCommand: ParsableCommand {
       for guess in backend.describe().guesses where !json {
         say(Printable.text("\(dump.path): \(guess)"))
       }
-      for method in method.isEmpty ? [nil] : method.map(Optional.some) {
-        all.append(try report(dump, backend, method, &file))
-      }
+      all += try reports(dump, backend, &file)
     }
     try file?.write(force: force)
     if json {
@@ -125,19 +127,30 @@ struct ReportCommand: ParsableCommand {
     return try dump.open(texts).map { (dump: $0, backend: try texts.backend($0)) }
   }
 
-  /// One file and one method. Each head is written and forgotten before the next. Throws what
-  /// the method throws, and `mismatch` for layers and heads that do not exist.
-  private func report(
-    _ dump: Dump, _ backend: FileBackend, _ method: String?, _ file: inout FieldFile?
-  ) throws -> Report {
+  /// The settings in their order, each once. Throws what reading them throws.
+  private func settings(_ about: SourceDescription) throws -> [MethodSetting] {
+    let texts = try method.flatMap { try Registry.standard.texts(of: $0) }
+    var settings: [MethodSetting] = []
+    for text in method.isEmpty ? [nil] : texts.map(Optional.some) {
+      let setting = try Registry.standard.setting(
+        text, knobs: knob, tiles, queries: about.queries, spec: about.storedTile,
+        screen: screening.screen)
+      if !settings.contains(setting) { settings.append(setting) }
+    }
+    return settings
+  }
+
+  /// One file under every method. Each head is written and forgotten before the next. Methods that
+  /// a word stands for and that lack something here are left out, and it is said which. Throws
+  /// what a method throws, and `mismatch` for layers and heads that do not exist.
+  private func reports(
+    _ dump: Dump, _ backend: FileBackend, _ file: inout FieldFile?
+  ) throws -> [Report] {
     let about = backend.describe()
     if about.storedTile != nil {
       say("\(Printable.text(dump.path)): holds masks alone; tile, vote and order are the file's")
     }
-    let setting = try Registry.standard.setting(
-      method, knobs: knob, tiles, queries: about.queries, spec: about.storedTile,
-      screen: screening.screen)
-    var request = ReportRequest(setting)
+    var request = ReportRequest(try settings(about))
     request.layers = try layers.map { try about.layerIndices($0, file: dump.path) }
     request.heads = try heads.map {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
@@ -145,15 +158,20 @@ struct ReportCommand: ParsableCommand {
     let table = Registry.standard.tableCard?.blockTables
     request.beside = table?.setting(tiles.spec(queries: about.queries), tiles.lambda)
     request.wantsFields = masks != nil || fields != nil
-    var report = Report(dump: dump, about: about, setting: setting)
-    var writer = masks.map { MaskFile(path: $0, report: report) }
-    try backend.report(request) { head in
+    request.leavesOut = method.contains(where: MethodWord.isWord)
+    var all = request.settings.map { Report(dump: dump, about: about, setting: $0) }
+    var writer = masks.map { MaskFile(path: $0, report: all[0]) }
+    let out = try backend.reports(request) { index, head in
       if Interrupt.wasAsked { throw CancellationError() }
       try writer?.add(head, groupSize: backend.heads.groupSize(0))
-      try file?.add(head, setting)
-      report.heads.append(head.withoutFields)
+      try file?.add(head, request.settings[index])
+      all[index].heads.append(head.withoutFields)
     }
     try writer?.write(force: force)
-    return report
+    for (setting, reason) in out {
+      say(Printable.text("\(dump.path): left out: \(setting): \(reason)"))
+      all.removeAll { $0.setting == setting }
+    }
+    return all
   }
 }

@@ -33,7 +33,7 @@
       var request = ReportRequest(try #require(setting))
       (request.layers, request.heads) = ([1], [6])
       var report = Report(
-        dump: backend.heads.dump, about: about, setting: request.setting)
+        dump: backend.heads.dump, about: about, setting: request.settings[0])
       try backend.report(request) { report.heads.append($0) }
       let row = report.heads[0]
       func change(_ view: inout Viewpoint) {
@@ -97,7 +97,7 @@
       for card in about.methods where card.needs.isSubset(of: about.holds) {
         var request = ReportRequest(MethodSetting(card.id))
         (request.layers, request.heads) = ([1], [6])
-        var report = Report(dump: backend.heads.dump, about: about, setting: request.setting)
+        var report = Report(dump: backend.heads.dump, about: about, setting: request.settings[0])
         // What a text may lack beyond what a card can say (a segment that occurs twice) is said.
         do { try backend.report(request) { report.heads.append($0) } } catch let missing as Missing
         {
