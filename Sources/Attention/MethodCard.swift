@@ -103,6 +103,8 @@ public struct MethodCard: Sendable {
   public let variantFidelity: [String: Fidelity]
   /// The setting under which everything is kept; nil where there is none.
   public let denseKnobs: Knobs?
+  /// How the cost of choosing grows with the text; nil where the card does not say.
+  public let growth: Growth?
 
   /// What a check may hold a method to.
   public enum Promise: String, Sendable, CaseIterable {
@@ -119,8 +121,10 @@ public struct MethodCard: Sendable {
     promises: Set<Promise> = [.ignoresValues, .deterministic], fidelity: Fidelity = .exact,
     wholeMap: Int = 1 << 14, mainField: String? = nil, mainNumber: String? = nil,
     denseKnobs: Knobs? = nil, variants: [String: Knobs] = [:],
-    variantFidelity: [String: Fidelity] = [:], blockTables: BlockTables? = nil
+    variantFidelity: [String: Fidelity] = [:], blockTables: BlockTables? = nil,
+    growth: Growth? = nil
   ) {
+    self.growth = growth
     (self.variants, self.variantFidelity) = (variants, variantFidelity)
     (self.id, self.title, self.family, self.idea, self.source) = (id, title, family, idea, source)
     (self.scope, self.needs, self.knobs, self.promises) = (scope, needs, knobs, promises)

@@ -42,7 +42,8 @@ public struct FlashBias: MapMethod {
       ALiBi.table.facts,
     ], wholeMap: 2048, mainField: "map", mainNumber: "error",
     denseKnobs: ["m": .number(0), "bias": .word("alibi")],
-    variants: ["flashbias-svd": ["form": .word("svd"), "energy": .number(0.99)]])
+    variants: ["flashbias-svd": ["form": .word("svd"), "energy": .number(0.99)]],
+    growth: Growth("n² (d + R)") { $0 * $0 })
 
   private let knobs: CheckedKnobs
   private var slope: Double

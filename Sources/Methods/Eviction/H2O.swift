@@ -18,7 +18,8 @@ public struct H2O: ReplayedMask {
     idea: "Evict the key that gathered the least attention so far, never the last ones.",
     source: "Zhang et al., H2O, NeurIPS 2023, arXiv 2306.14048",
     knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts], mainField: "kept",
-    mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+    mainNumber: "recall_mean", denseKnobs: Eviction.dense,
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 

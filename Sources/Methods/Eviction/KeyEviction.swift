@@ -17,7 +17,8 @@ public struct KeyNorm: ReplayedMask {
     idea: "Evict the longest key: short ones are those that are looked at.",
     source: "Devoto et al., L2 Norm-Based KV Cache Compression, 2024, arXiv 2406.11430",
     needs: [.queryKey], knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts],
-    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense,
+    growth: Growth("n · cache") { $0 * min($0, 2048) })
 
   private let knobs: CheckedKnobs
 
@@ -77,7 +78,8 @@ public struct KeyDiff: ReplayedMask {
     idea: "Evict the key that is most like the mean of all: those that stand apart stay.",
     source: "Park et al., KeyDiff, 2025, arXiv 2504.15364", needs: [.queryKey],
     knobs: [Eviction.knob.facts, recent.facts, Budget.knob.facts], mainField: "kept",
-    mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+    mainNumber: "recall_mean", denseKnobs: Eviction.dense,
+    growth: Growth("n · cache") { $0 * min($0, 2048) })
 
   private let knobs: CheckedKnobs
 

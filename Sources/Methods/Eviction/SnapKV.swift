@@ -27,7 +27,8 @@ public struct SnapKV: ReplayedMask {
     source: "Li et al., SnapKV, NeurIPS 2024, arXiv 2404.14469",
     knobs: [
       Eviction.knob.facts, window.facts, kernel.facts, prompt.facts, Budget.knob.facts,
-    ], mainField: "kept", mainNumber: "answer_recall", denseKnobs: Eviction.dense)
+    ], mainField: "kept", mainNumber: "answer_recall", denseKnobs: Eviction.dense,
+    growth: Growth("window · n") { $0 })
 
   private let knobs: CheckedKnobs
 

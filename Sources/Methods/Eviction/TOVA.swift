@@ -15,7 +15,8 @@ public struct TOVA: ReplayedMask {
     source: "Oren et al., Transformers are Multi-State RNNs, 2024, arXiv 2401.06104",
     knobs: [Eviction.knob.facts, Budget.knob.facts],
     fidelity: .proxy("each head decides alone; the paper averages a layer's heads"),
-    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense)
+    mainField: "kept", mainNumber: "recall_mean", denseKnobs: Eviction.dense,
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 

@@ -41,7 +41,8 @@ public struct InfLLM: GroupMaskMethod {
       count.facts, block.facts, kernel.facts, stride.facts, initial.facts, window.facts,
       Budget.knob.facts,
     ], mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["count": .number(Double(1 << 30))])
+    denseKnobs: ["count": .number(Double(1 << 30))],
+    growth: Growth("n²/16, keys of windows") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

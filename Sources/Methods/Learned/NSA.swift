@@ -52,7 +52,8 @@ public struct NSA: GroupMaskMethod {
     ],
     fidelity: .surrogate(.U0, "blocks are compressed to their mean, and gates are equal"),
     mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["count": .number(Double(1 << 30))])
+    denseKnobs: ["count": .number(Double(1 << 30))],
+    growth: Growth("n²/16, keys of windows") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

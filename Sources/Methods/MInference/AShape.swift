@@ -34,7 +34,8 @@ public struct AShape: MaskMethod {
     source: "Jiang et al., MInference 1.0, 2024, arXiv 2407.02490",
     knobs: [initial.facts, local.facts, Budget.knob.facts], mainField: "kept",
     mainNumber: "recall_mean",
-    denseKnobs: ["initial": .number(Double(1 << 30)), "budget": .word("paper")])
+    denseKnobs: ["initial": .number(Double(1 << 30)), "budget": .word("paper")],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 

@@ -37,7 +37,8 @@ public struct BlockSparse: MaskMethod {
     knobs: [count.facts, block.facts, Budget.knob.facts], mainField: "kept",
     mainNumber: "recall_mean",
     denseKnobs: ["count": .number(Double(1 << 30)), "budget": .word("paper")],
-    variants: ["minference-block": [:]])
+    variants: ["minference-block": [:]],
+    growth: Growth("(n/64)²") { $0 * $0 / 4096 })
 
   private let knobs: CheckedKnobs
 

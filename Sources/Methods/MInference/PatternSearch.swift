@@ -43,7 +43,8 @@ public struct PatternSearch: MaskMethod {
     idea: "Try every shape of a table on the head, and keep the one that changes it least.",
     source: "Jiang et al., MInference 1.0, 2024, arXiv 2407.02490",
     knobs: [search.facts, VerticalSlash.level.facts, Budget.knob.facts],
-    promises: [.deterministic], mainField: "kept", mainNumber: "recall_mean")
+    promises: [.deterministic], mainField: "kept", mainNumber: "recall_mean",
+    growth: Growth("n², every candidate on every row") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

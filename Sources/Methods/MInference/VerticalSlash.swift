@@ -72,7 +72,8 @@ public struct VerticalSlash: MaskMethod {
     denseKnobs: ["vertical": .number(Double(1 << 30)), "budget": .word("paper")],
     variants: [
       "minference-vs": [:], "minference-vs-kernel": ["level": .word("kernel")],
-    ])
+    ],
+    growth: Growth("64 n") { 64 * $0 })
 
   private let knobs: CheckedKnobs
 

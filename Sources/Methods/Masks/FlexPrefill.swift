@@ -66,7 +66,8 @@ public struct FlexPrefill: MaskMethod {
     ], mainField: "kept", mainNumber: "recall_mean", denseKnobs: ["gamma": .number(1)],
     variants: [
       "flexprefill-vs": ["tau": .number(0)], "flexprefill-qa": ["tau": .number(1)],
-    ])
+    ],
+    growth: Growth("128 n + (n/128)²") { 128 * $0 + $0 * $0 / 16384 })
 
   private let knobs: CheckedKnobs
 

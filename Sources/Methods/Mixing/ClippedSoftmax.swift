@@ -52,7 +52,8 @@ public struct ClippedSoftmax: MapMethod {
     source: "Bondarenko et al., Quantizable Transformers, NeurIPS 2023, arXiv 2306.12929",
     knobs: [alpha.facts, gamma.facts, zeta.facts, length.facts, lambda.facts], wholeMap: 2048,
     mainField: "map", mainNumber: "zero_share", denseKnobs: ["alpha": .number(0)],
-    variants: ["clipped-stretched": ["gamma": .number(-0.03), "zeta": .number(1.03)]])
+    variants: ["clipped-stretched": ["gamma": .number(-0.03), "zeta": .number(1.03)]],
+    growth: Growth("n²") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

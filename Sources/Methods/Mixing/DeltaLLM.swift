@@ -47,7 +47,8 @@ public struct DeltaLLM: MapMethod {
     source: "DeltaLLM, 2025, arXiv 2507.19608", needs: [.queryKey],
     knobs: [sparsity.facts, theta.facts, window.facts, stream.facts, level.facts],
     fidelity: .proxy("a reconstruction: the paper's equations are not known"), wholeMap: 4096,
-    mainField: "map", mainNumber: "error", denseKnobs: ["theta": .number(0)])
+    mainField: "map", mainNumber: "error", denseKnobs: ["theta": .number(0)],
+    growth: Growth("n² (1 - sparsity)") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

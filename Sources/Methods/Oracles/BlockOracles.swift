@@ -20,7 +20,8 @@ public struct BlockTopK: MaskMethod {
     idea: "Keep the k heaviest key blocks of every query block: the most that k blocks recall.",
     source: "the yardstick of block-sparse masks; as in SeerAttention, 2024, arXiv 2410.13276",
     knobs: [count.facts, block.facts], mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["k": .number(Double(1 << 30))])
+    denseKnobs: ["k": .number(Double(1 << 30))],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 
@@ -61,7 +62,8 @@ public struct BlockTopP: MaskMethod {
     idea: "Keep the fewest key blocks of every query block that hold a share p of its mass.",
     source: "the yardstick of masks by cumulative mass; as in FlexPrefill, 2025, arXiv 2502.20766",
     knobs: [mass.facts, block.facts], mainField: "kept", mainNumber: "density",
-    denseKnobs: ["p": .number(1)])
+    denseKnobs: ["p": .number(1)],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 

@@ -26,7 +26,8 @@ public struct SeerOracle: MaskMethod {
     source: "Gao et al., SeerAttention, 2024, arXiv 2410.13276",
     knobs: [count.facts, threshold.facts, block.facts],
     fidelity: .proxy("the map that the gate is trained on, not the gate"), mainField: "kept",
-    mainNumber: "recall_mean", denseKnobs: ["k": .number(Double(1 << 30))])
+    mainNumber: "recall_mean", denseKnobs: ["k": .number(Double(1 << 30))],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 

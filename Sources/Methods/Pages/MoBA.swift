@@ -22,7 +22,8 @@ public struct MoBA: MaskMethod {
     idea: "Every query picks the blocks whose mean key it agrees with best, its own always.",
     source: "Lu et al., MoBA, 2025, arXiv 2502.13189", needs: [.queryKey],
     knobs: [count.facts, block.facts, Budget.knob.facts], mainField: "kept",
-    mainNumber: "recall_mean", denseKnobs: ["k": .number(Double(1 << 30))])
+    mainNumber: "recall_mean", denseKnobs: ["k": .number(Double(1 << 30))],
+    growth: Growth("n · blocks") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

@@ -39,7 +39,8 @@ public struct SpargeAttn: MaskMethod {
     knobs: [
       tau.facts, theta.facts, lambda.facts, queryBlock.facts, block.facts, Budget.knob.facts,
     ], mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["tau": .number(1), "lambda": .number(0)])
+    denseKnobs: ["tau": .number(1), "lambda": .number(0)],
+    growth: Growth("(n/64)², means of blocks") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

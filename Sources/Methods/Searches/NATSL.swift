@@ -35,7 +35,8 @@ public struct NATSL: MaskMethod {
     fidelity: .surrogate(
       .U3,
       "surrogate router: chunks by the weight that far queries give them, not by trained logits"),
-    mainField: "kept", mainNumber: "dropped_mean", denseKnobs: ["share": .number(1)])
+    mainField: "kept", mainNumber: "dropped_mean", denseKnobs: ["share": .number(1)],
+    growth: Growth("n/64 with its router; the stand-in reads the map, n²") { $0 * $0 })
 
   /// Early rows before the first softmax chunk read the state alone.
   public static let leavesRowsOut = true

@@ -38,7 +38,8 @@ public struct STILL: ReplayedMask {
     source: "STILL, 2026, arXiv 2602.02180", needs: [.queryKey],
     knobs: [ratio.facts, window.facts, chunk.facts, variant.facts, Budget.knob.facts],
     fidelity: .proxy("routing exact; the linear branch, which needs weights, is left out"),
-    mainField: "kept", mainNumber: "dropped_mean", denseKnobs: ["ratio": .number(1)])
+    mainField: "kept", mainNumber: "dropped_mean", denseKnobs: ["ratio": .number(1)],
+    growth: Growth("64 n") { 64 * $0 })
 
   private let knobs: CheckedKnobs
 

@@ -82,7 +82,8 @@ public struct BLASST: EngineMethod {
       read: { setting, queries in
         let method = try BLASST(knobs: setting.knobs)
         return (method.spec(queries: queries), method.lambda)
-      }))
+      }),
+    growth: Growth("no search, all scores: n²") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 

@@ -26,7 +26,8 @@ public struct DuoAttention: MaskMethod {
     source: "Xiao et al., DuoAttention, ICLR 2025, arXiv 2410.10819",
     knobs: [threshold.facts, sinks.facts, size.facts, Budget.knob.facts],
     fidelity: .surrogate(.U3, "the class by distant mass of this head, not by the trained gate"),
-    mainField: "kept", mainNumber: "distant_mass", denseKnobs: ["threshold": .number(0)])
+    mainField: "kept", mainNumber: "distant_mass", denseKnobs: ["threshold": .number(0)],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 

@@ -17,7 +17,8 @@ public struct SlidingWindow: MaskMethod {
     idea: "Keep the last w keys of every query, and nothing else.",
     source: "Beltagy et al., Longformer, 2020, arXiv 2004.05150",
     knobs: [size.facts, Budget.knob.facts], mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["window": .number(Double(1 << 30))])
+    denseKnobs: ["window": .number(Double(1 << 30))],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 
@@ -55,7 +56,8 @@ public struct SinkWindow: MaskMethod {
     knobs: [sinks.facts, size.facts, Budget.knob.facts],
     fidelity: .proxy("keys keep the positions they were rotated for; the paper renumbers them"),
     mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["window": .number(Double(1 << 30))])
+    denseKnobs: ["window": .number(Double(1 << 30))],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 
@@ -95,7 +97,8 @@ public struct TriShape: MaskMethod {
     source: "Li et al., SCBench, ICLR 2025, arXiv 2412.10319",
     knobs: [initial.facts, local.facts, last.facts, Budget.knob.facts], mainField: "kept",
     mainNumber: "recall_mean",
-    denseKnobs: ["initial": .number(Double(1 << 30)), "budget": .word("paper")])
+    denseKnobs: ["initial": .number(Double(1 << 30)), "budget": .word("paper")],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 
@@ -141,7 +144,8 @@ public struct DilatedWindow: MaskMethod {
     source: "Beltagy et al., Longformer, 2020, arXiv 2004.05150",
     knobs: [size.facts, dilation.facts, sinks.facts, Budget.knob.facts], mainField: "kept",
     mainNumber: "recall_mean",
-    denseKnobs: ["window": .number(Double(1 << 30)), "dilation": .number(1)])
+    denseKnobs: ["window": .number(Double(1 << 30)), "dilation": .number(1)],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 

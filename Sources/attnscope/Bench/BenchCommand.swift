@@ -18,22 +18,23 @@ struct BenchCommand: AsyncParsableCommand {
     discussion: """
       Suites: attention (forward passes of one head), decode (rows over a long cache), map (131072 \
       tokens on the \
-      screen), engine (a model; only when named), ui (key to frame). Each figure stands beside the \
-      ceiling that was \
-      measured in the same run. --against starts a program once and takes turns with it, shape by \
+      screen), engine (a model; only when named), ui (key to frame), methods (how the cost of every \
+      method's choice grows with the text, beside its card; only when named). Each figure stands \
+      beside the ceiling that was measured in the same run. --against starts a program once and takes turns with it, shape by \
       shape: it prints one \
       line {"name": ..}, then answers each line \
       {"suite","case","queries","keys","dim","value_dim","causal","threads"} \
       (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.
       """)
 
-  /// Groups of figures; `engine` needs a model and runs only when named.
+  /// Groups of figures; `engine` needs a model, `methods` some minutes, and both run only when
+  /// named.
   enum Suite: String, ExpressibleByArgument, CaseIterable {
-    case attention, decode, map, engine, ui
+    case attention, decode, map, engine, ui, methods
   }
 
-  /// In the order given; the engine only when it is named.
-  @Argument(help: "Suites to run (default: all but engine).")
+  /// In the order given; engine and methods only when they are named.
+  @Argument(help: "Suites to run (default: all but engine and methods).")
   var suites: [Suite] = [.attention, .decode, .map, .ui]
   @OptionGroup var model: ModelArguments
   @OptionGroup var engine: EngineArguments
@@ -58,9 +59,14 @@ struct BenchCommand: AsyncParsableCommand {
     engine.apply()
     let baseline = try against.map { try Baseline($0) }
     defer { baseline?.end() }
-    var figures: [BenchFigure] = []
+    var figures: [BenchFigure] = [], growths: [MethodGrowth] = []
     for suite in suites {
       if isatty(2) == 1 { say("\(suite.rawValue)…") }
+      guard suite != .methods else {
+        growths = MethodsBench(repeats: repeats).growths()
+        if !json { print("\(MethodGrowth.heading)\n\(MethodGrowth.table(growths))") }
+        continue
+      }
       let part = try await self.figures(suite, baseline)
       if !json {
         if figures.isEmpty { print(BenchFigure.heading) }
@@ -69,7 +75,9 @@ struct BenchCommand: AsyncParsableCommand {
       }
       figures += part
     }
-    if json { print(JSON.array(figures.map(\.json)).text(pretty: true)) }
+    if json {
+      print(JSON.array(figures.map(\.json) + growths.map(\.json)).text(pretty: true))
+    }
   }
 
   /// One suite. Throws what preparing it throws.
@@ -84,6 +92,7 @@ struct BenchCommand: AsyncParsableCommand {
     case .engine:
       EngineBench(try engine.open(try model.path()), repeats: repeats, baseline: baseline).figures()
     case .ui: try await UIBench(repeats: repeats).figures()
+    case .methods: []
     }
   }
 }
