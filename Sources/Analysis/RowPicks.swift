@@ -16,6 +16,66 @@ public enum RowPicks {
       hint: "every row picks its keys, up to \(Head.longEntries) entries of a map; `slice` cuts")
   }
 
+  /// What `pick` keeps of every row: all at once, or, of long heads, those rows that numbers are
+  /// read from, and the others as they are looked at. Throws `Missing` where a long head is to be
+  /// read whole, `CancellationError`. `pick` is called from several threads.
+  public static func looked(
+    _ head: Head, _ run: MethodRun, _ aside: inout Aside,
+    _ pick: @escaping @Sendable (Int) -> [Range<Int>]
+  ) throws -> KeptSet {
+    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+    // An engine's rows are all there are.
+    guard head.isLong, !run.goesOn else {
+      set.keep(try rows(head.queries, run, pick))
+      return set
+    }
+    if run.isWhole { try checkLength(head) }
+    let size = MaskNumbers.tile, tiles = (head.queries + size - 1) / size
+    let step = run.sampling(head, tiles: tiles, rows: size)
+    set.keep(
+      KeyRanges(
+        try spread(tiles, by: 1, run) { part in
+          part.flatMap { tile -> [[Range<Int>]] in
+            let isRead = run.wantsNumbers && (tiles - 1 - tile) % step == 0
+            return (tile * size..<min((tile + 1) * size, head.queries)).map {
+              isRead ? pick($0) : []
+            }
+          }
+        }))
+    aside.keptRows = RuleField(
+      rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)
+    ) { row, out in
+      let limit = head.visibility.limit(row: row)
+      for key in out.indices { out[key] = key < limit ? 0 : .nan }
+      for run in pick(row) {
+        for key in run where key < limit { out[key] = 1 }
+      }
+    }
+    aside.findings.note("rows only: kept keys of a long head are chosen as rows are looked at")
+    return set
+  }
+
+  /// The same from a row's weights: `pick` gets a query row, its pattern `[keys]` and how many keys
+  /// it sees. Throws as above.
+  public static func looked(
+    _ head: Head, _ run: MethodRun, _ aside: inout Aside,
+    byWeights pick: @escaping @Sendable (Int, UnsafeBufferPointer<Float>, Int) -> [Range<Int>]
+  ) throws -> KeptSet {
+    guard head.isLong, !run.goesOn else {
+      var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
+      set.keep(try rows(head, run, pick))
+      return set
+    }
+    let pattern = run.pattern(head)
+    return try looked(head, run, &aside) { row in
+      var picks: [Range<Int>] = []
+      pattern.withRows(row..<row + 1) { row, p, _ in
+        picks = pick(row, p, head.visibility.limit(row: row))
+      }
+      return picks
+    }
+  }
+
   /// Rows of the dense pattern that one thread takes at a time.
   private static let chunk = 16
 

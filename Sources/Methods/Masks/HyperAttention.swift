@@ -45,7 +45,8 @@ public struct HyperAttention: MaskMethod {
       block.facts, samples.facts, bits.facts, exact.facts, order.facts, seed.facts,
       Budget.knob.facts,
     ], mainField: "kept", mainNumber: "hyper_error_mean",
-    denseKnobs: ["min_seq_len": .number(1_073_741_824)])
+    denseKnobs: ["min_seq_len": .number(1_073_741_824)],
+    growth: Growth("n log n") { $0 * logarithm($0) })
 
   private let knobs: CheckedKnobs
 
@@ -60,7 +61,6 @@ public struct HyperAttention: MaskMethod {
   /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
-    try RowPicks.checkLength(head)
     let budget = Budget(
       knobs, of: ["block", "m", "min_seq_len"], keys: head.keys, reference: 32 * 1024)
     let setting = HyperPlan.Setting(
@@ -71,9 +71,14 @@ public struct HyperAttention: MaskMethod {
     let rows = DoubleRows(head)
     let plan = HyperPlan(rows, setting, seed: knobs[Self.seed])
     aside.selection = (head.queries + head.keys) * setting.bits
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(KeyRanges((0..<head.queries).map { plan.heavy($0) }))
+    let set = try RowPicks.looked(head, run, &aside) { plan.heavy($0) }
     guard run.wantsNumbers else { return set }
+    guard !head.isLong else {
+      for name in ["alpha", "kappa", "hyper_error_mean", "hyper_error_sd"] {
+        aside.findings.number(name, nil)
+      }
+      return set
+    }
     if plan.cores.isEmpty {
       aside.findings.note("dense: nothing here is longer than what is read exactly")
     }
@@ -188,7 +193,7 @@ private struct HyperRows: Sendable {
     guard let value else { return }
     let dim = head.valueDim
     var dense = [Double](repeating: 0, count: dim)
-    for j in 0..<limit { for x in 0..<dim { dense[x] += weights[j] * value[j * dim + x] } }
+    for j in 0..<limit { HyperPlan.add(weights[j], value, j, to: &dense) }
     norm += dense.reduce(0) { $0 + $1 * $1 }
     for (index, plan) in plans.enumerated() {
       let output = plan.output(row, logits, value, dim)

@@ -140,15 +140,32 @@ public struct HyperPlan: Sendable {
   /// The output of a row from its logits `[keys]`: the softmax over all that it reads, applied to
   /// `value` `[keys * dim]`. Zeros for a row that reads nothing.
   public func output(_ row: Int, _ logits: [Double], _ value: [Double], _ dim: Int) -> [Double] {
-    let read =
-      heavy(row).flatMap { $0.map { ($0, logits[$0]) } }
-      + samples(row).map { ($0.key, logits[$0.key] + $0.logWeight) }
-    let weights = Elementary.softmax(read.map { $0.1 })
+    var keys = exact[row].flatMap { $0 }
+    for cell in cells[row] { keys += cores[cell.core].blocks[cell.block] }
+    var scores = keys.map { logits[$0] }
+    for cell in cells[row] {
+      let core = cores[cell.core]
+      for sample in core.samples where sample.block != cell.block {
+        keys.append(sample.key)
+        scores.append(logits[sample.key] + core.logWeight)
+      }
+    }
     var out = [Double](repeating: 0, count: dim)
-    for (weight, entry) in zip(weights, read) {
-      for x in 0..<dim { out[x] += weight * value[entry.0 * dim + x] }
+    for (weight, key) in zip(Elementary.softmax(scores), keys) {
+      Self.add(weight, value, key, to: &out)
     }
     return out
+  }
+
+  /// A weighted value row `[dim]` of `value` `[keys * dim]`.
+  static func add(_ weight: Double, _ value: [Double], _ key: Int, to out: inout [Double]) {
+    out.withUnsafeMutableBufferPointer { out in
+      value.withUnsafeBufferPointer { value in
+        let first = key * out.count
+        precondition(first + out.count <= value.count, "there is no key \(key)")
+        for x in 0..<out.count { out[x] += weight * value[first + x] }
+      }
+    }
   }
 
   /// `[keys]` summed over cores: n_k / m for every time that a key was drawn.

@@ -111,16 +111,12 @@ public struct ProbeChoice: Sendable {
   }
 
   /// Chosen tokens against chosen tokens. Rows that stand at no key, or at one not chosen, keep
-  /// nothing.
-  func set(_ head: Head) -> KeptSet {
+  /// nothing. Throws what `RowPicks.looked` throws.
+  func set(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
     let flags = flags, runs = TopPicks.runs(kept)
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(
-      KeyRanges(
-        (0..<head.queries).map { row -> [Range<Int>] in
-          let position = head.visibility.position(row: row)
-          return flags.indices.contains(position) && flags[position] == 1 ? runs : []
-        }))
-    return set
+    return try RowPicks.looked(head, run, &aside) { row in
+      let position = head.visibility.position(row: row)
+      return flags.indices.contains(position) && flags[position] == 1 ? runs : []
+    }
   }
 }

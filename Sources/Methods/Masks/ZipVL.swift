@@ -40,7 +40,8 @@ public struct ZipVL: MaskMethod {
     idea: "Probe rows say how many tokens carry the mass; only those attend to each other.",
     source: "He et al., ZipVL, 2024, arXiv 2410.08584", scope: .model,
     knobs: [tau.facts, recent.facts, random.facts, seed.facts, heads.facts],
-    mainField: "kept", mainNumber: "token_share", denseKnobs: ["tau": .number(1)])
+    mainField: "kept", mainNumber: "token_share", denseKnobs: ["tau": .number(1)],
+    growth: Growth("128 n") { 128 * $0 })
 
   /// Rows of tokens that are not kept.
   public static let leavesRowsOut = true
@@ -57,10 +58,9 @@ public struct ZipVL: MaskMethod {
 
   /// The head decides for itself: a layer is known to `examine` alone.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    try RowPicks.checkLength(head)
     let choice = try self.choice([head], run)
     aside.selection = choice.products
-    return choice.set(head)
+    return try choice.set(head, run, &aside)
   }
 
   /// Everything there is to say. Throws `Missing`, `CancellationError`.
@@ -68,11 +68,10 @@ public struct ZipVL: MaskMethod {
     var aside = Aside(), run = run
     run.tokens = subject.tokens
     let head = subject.head
-    try RowPicks.checkLength(head)
     let layer = knobs[Self.heads] == .own ? [head] : subject.layer
     let choice = try self.choice(layer, run)
     aside.selection = choice.products
-    let set = choice.set(head)
+    let set = try choice.set(head, run, &aside)
     guard run.wantsNumbers else { return try findings(of: set, on: head, aside, run) }
     addTokens(choice, head, &aside.findings)
     try addMasses(choice, head, run, &aside.findings)

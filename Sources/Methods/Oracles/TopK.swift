@@ -18,7 +18,8 @@ public struct TopK: MaskMethod {
     idea: "Keep the k heaviest entries of every row: the most that k entries can recall.",
     source: "the yardstick of every mask; as in Gupta et al., 2021, arXiv 2106.06899",
     knobs: [count.facts], mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["k": .number(Double(1 << 30))])
+    denseKnobs: ["k": .number(Double(1 << 30))],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 
@@ -29,14 +30,10 @@ public struct TopK: MaskMethod {
 
   /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    try RowPicks.checkLength(head)
     let count = knobs[Self.count]
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(
-      try RowPicks.rows(head, run) { _, p, limit in
-        TopPicks.runs(TopPicks.largest(count, of: UnsafeBufferPointer(rebasing: p[..<limit])))
-      })
     aside.selection = head.visibleEntries
-    return set
+    return try RowPicks.looked(head, run, &aside) { _, p, limit in
+      TopPicks.runs(TopPicks.largest(count, of: UnsafeBufferPointer(rebasing: p[..<limit])))
+    }
   }
 }

@@ -17,7 +17,8 @@ public struct TopP: MaskMethod {
     idea: "Keep the fewest entries of every row that hold a share p of its mass.",
     source: "the yardstick of adaptive masks; as in Lin et al., Twilight, 2025, arXiv 2502.02770",
     knobs: [mass.facts], mainField: "kept", mainNumber: "density",
-    denseKnobs: ["p": .number(1)])
+    denseKnobs: ["p": .number(1)],
+    growth: .wholeMap)
 
   private let knobs: CheckedKnobs
 
@@ -28,15 +29,14 @@ public struct TopP: MaskMethod {
 
   /// What is kept of a head. Throws `Missing`, `CancellationError`.
   public func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
-    try RowPicks.checkLength(head)
     let mass = knobs[Self.mass]
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    let ranges = try RowPicks.rows(head, run) { _, p, limit in
+    let set = try RowPicks.looked(head, run, &aside) { _, p, limit in
       // All of it means all of it, whatever float sums say.
       guard mass < 1 else { return [0..<limit] }
       return TopPicks.runs(TopPicks.mass(mass, of: p[..<limit]).sorted())
     }
-    set.keep(ranges)
+    aside.selection = head.visibleEntries
+    guard aside.keptRows == nil, let ranges = set.ranges else { return set }
     let picks = (0..<head.queries).map { ranges.runs(row: $0).reduce(0) { $0 + $1.count } }
     aside.findings.series(
       "picks", Axis(.query, head.queries), picks.map(Float.init), .count,
@@ -44,7 +44,6 @@ public struct TopP: MaskMethod {
     aside.findings.number(
       "picks_mean", Double(picks.reduce(0, +)) / Double(max(picks.count, 1)), .count,
       title: "entries kept a row")
-    aside.selection = head.visibleEntries
     return set
   }
 }
