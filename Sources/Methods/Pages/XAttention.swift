@@ -28,7 +28,8 @@ public struct XAttention: MaskMethod {
     idea: "Weigh a block by its antidiagonals: each crosses every vertical and slash line.",
     source: "Xu et al., XAttention, ICML 2025, arXiv 2503.16428", needs: [.queryKey],
     knobs: [threshold.facts, stride.facts, block.facts, Budget.knob.facts], mainField: "kept",
-    mainNumber: "recall_mean", denseKnobs: ["threshold": .number(1)])
+    mainNumber: "recall_mean", denseKnobs: ["threshold": .number(1)],
+    growth: Growth("n²/16, sums of antidiagonals") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 
@@ -105,16 +106,26 @@ struct AntidiagonalScores: Sendable {
 
   /// `[visible key groups]`, sums to 1.
   func row(_ group: Int) -> [Double] {
-    let dim = head.dim
-    let scores = (0..<visible(group)).map { other -> Double in
-      var sum = 0.0
-      for r in 0..<stride {
-        let i = group * stride + stride - 1 - r, j = other * stride + r
-        guard i < head.queries, j < head.keys else { continue }
-        for c in 0..<dim { sum += Double(query[i * dim + c]) * Double(key[j * dim + c]) }
+    let dim = head.dim, count = visible(group), (queries, keys) = (head.queries, head.keys)
+    var scores = [Double](repeating: 0, count: count)
+    query.withUnsafeBufferPointer { query in
+      key.withUnsafeBufferPointer { key in
+        // Each sum runs down its antidiagonal, whatever the others do.
+        for first in Swift.stride(from: 0, to: count, by: 4) {
+          let others = first..<min(first + 4, count)
+          for r in 0..<stride {
+            let i = group * stride + stride - 1 - r
+            guard i < queries else { continue }
+            let last = others.upperBound - 1
+            let seen = others.lowerBound..<(last * stride + r < keys ? last + 1 : last)
+            for c in 0..<dim {
+              let q = Double(query[i * dim + c])
+              for other in seen { scores[other] += q * Double(key[(other * stride + r) * dim + c]) }
+            }
+          }
+        }
       }
-      return sum * head.scale / Double(stride)
     }
-    return Elementary.softmax(scores)
+    return Elementary.softmax(scores.map { $0 * head.scale / Double(stride) })
   }
 }

@@ -61,7 +61,8 @@ public struct DHSA: MaskMethod {
     fidelity: .surrogate(
       .U3, "boundaries are the targets that the predictor is trained on, not its predictions"),
     mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["budget": .number(Double(1 << 30)), "mode": .word("paper")])
+    denseKnobs: ["budget": .number(Double(1 << 30)), "mode": .word("paper")],
+    growth: Growth("(n/64) · chunks") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 
@@ -77,7 +78,8 @@ public struct DHSA: MaskMethod {
   /// `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var aside = Aside()
-    let set = try keep(subject.layer, subject.focus.head, run, &aside)
+    let set = try keep(
+      subject.layer, subject.focus.head, run, &aside, layer: subject.numbers[subject.focus.layer])
     return try findings(of: set, on: subject.head, aside, run)
   }
 
@@ -86,10 +88,12 @@ public struct DHSA: MaskMethod {
     try keep([head], 0, run, &aside)
   }
 
-  /// One set for all heads of a layer; numbers are those of one of them.
-  private func keep(_ heads: [Head], _ focus: Int, _ run: MethodRun, _ aside: inout Aside) throws
-    -> KeptSet
-  {
+  /// One set for all heads of a layer; numbers are those of one of them. Of a numbered layer the
+  /// boundaries are found once for all of its heads.
+  private func keep(
+    _ heads: [Head], _ focus: Int, _ run: MethodRun, _ aside: inout Aside,
+    layer: LayerNumber? = nil
+  ) throws -> KeptSet {
     let head = heads[focus]
     let budget = Budget(
       knobs, of: ["budget", "block", "local"], keys: head.keys, reference: 16 * 1024,
@@ -103,7 +107,11 @@ public struct DHSA: MaskMethod {
     if knobs[Self.fixed] > 0 {
       chunks = Chunks.even(head.keys, knobs[Self.fixed])
     } else {
-      let ratios = try Chunks.ratios(heads, w: knobs[Self.window], run)
+      let w = knobs[Self.window], find = { try Chunks.ratios(heads, w: w, run) }
+      let ratios =
+        try layer.map { layer in
+          try run.memo.value("boundaries of layer \(layer), w \(w), \(run.isWhole)", find)
+        } ?? find()
       let most = Int((knobs[Self.beta] * Double(head.keys) / Double(block)).rounded(.down))
       chunks = Chunks.between(
         Chunks.boundaries(

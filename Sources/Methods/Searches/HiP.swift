@@ -33,7 +33,8 @@ public struct HiP: MaskMethod {
     source: "Lee et al., HiP Attention, ICLR 2025, arXiv 2406.09827", needs: [.queryKey],
     knobs: [count.facts, queryBlock.facts, keyBlock.facts, window.facts, Budget.knob.facts],
     mainField: "kept", mainNumber: "recall_mean",
-    denseKnobs: ["mask_k": .number(Double(1 << 30)), "budget": .word("paper")])
+    denseKnobs: ["mask_k": .number(Double(1 << 30)), "budget": .word("paper")],
+    growth: Growth("n log n") { $0 * logarithm($0) })
 
   private let knobs: CheckedKnobs
 
@@ -107,12 +108,14 @@ struct HalvingSearch: Sendable {
   private let tall: Int
   private let wide: Int
   private let window: Int
+  /// Width of a query.
+  private let dim: Int
 
   /// Query `[queries * dim]`, key `[keys * dim]`; all sizes in tokens.
   init(
     _ head: Head, _ query: [Float], _ key: [Float], count: Int, tall: Int, wide: Int, window: Int
   ) {
-    (self.head, self.query, self.key) = (head, query, key)
+    (self.head, self.query, self.key, dim) = (head, query, key, head.dim)
     (self.count, self.tall, self.wide, self.window) = (count, tall, wide, window)
   }
 
@@ -159,16 +162,37 @@ struct HalvingSearch: Sendable {
 
   /// The largest product of any row with the keys of one key block.
   private func score(_ rows: Range<Int>, _ block: Int, _ searched: Int) -> Double {
-    let dim = head.dim
     var top = -Double.infinity
-    for j in block * wide..<min((block + 1) * wide, searched) {
-      for i in rows {
-        var sum = 0.0
-        for c in 0..<dim { sum += Double(query[i * dim + c]) * Double(key[j * dim + c]) }
-        top = max(top, sum)
+    query.withUnsafeBufferPointer { query in
+      key.withUnsafeBufferPointer { key in
+        guard let q = query.baseAddress, let k = key.baseAddress else { return }
+        for j in block * wide..<min((block + 1) * wide, searched) {
+          for first in stride(from: rows.lowerBound, to: rows.upperBound, by: 4) {
+            let count = min(4, rows.upperBound - first)
+            top = max(top, largest(q + first * dim, count, k + j * dim))
+          }
+        }
       }
     }
     return top
+  }
+
+  /// The largest product of a key with at most four rows. Each sum runs from channel 0 on; four at
+  /// a time, since one alone waits for its own last addition.
+  private func largest(_ q: UnsafePointer<Float>, _ count: Int, _ k: UnsafePointer<Float>)
+    -> Double
+  {
+    // Where there are fewer, the last stands in for those that are missing.
+    let (b, c, d) = (min(1, count - 1) * dim, min(2, count - 1) * dim, (count - 1) * dim)
+    var sums = (0.0, 0.0, 0.0, 0.0)
+    for x in 0..<dim {
+      let value = Double(k[x])
+      sums.0 += Double(q[x]) * value
+      sums.1 += Double(q[b + x]) * value
+      sums.2 += Double(q[c + x]) * value
+      sums.3 += Double(q[d + x]) * value
+    }
+    return max(max(sums.0, sums.1), max(sums.2, sums.3))
   }
 }
 

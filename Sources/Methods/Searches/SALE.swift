@@ -51,7 +51,8 @@ public struct SALE: MaskMethod {
     variants: [
       "sale-token": ["scores": .word("token")], "sale-warp": ["scores": .word("warp")],
       "sale-exact": ["scores": .word("exact")],
-    ])
+    ],
+    growth: Growth("n² in 4 bit") { $0 * $0 })
 
   private let knobs: CheckedKnobs
 
@@ -105,11 +106,14 @@ struct FourBits: Sendable {
   /// mean(q) . (k - mean k) of each key.
   private let correction: [Double]
   private let mode: SALE.Scores
+  /// Width of a query, and what dot products are multiplied with.
+  private let dim: Int, scale: Double
 
   /// Query `[queries * dim]`, key `[keys * dim]`.
   init(_ head: Head, _ query: [Float], _ key: [Float], _ mode: SALE.Scores) {
     (self.head, self.query, self.key, self.mode) = (head, query, key, mode)
-    let dim = head.dim
+    (dim, scale) = (head.dim, head.scale)
+    let dim = dim
     let (q, queryMean) = Self.smoothed(query, dim), (k, _) = Self.smoothed(key, dim)
     correction = (0..<head.keys).map { j in
       (0..<dim).reduce(0.0) { $0 + queryMean[$1] * k[j * dim + $1] }
@@ -149,20 +153,26 @@ struct FourBits: Sendable {
 
   /// The estimate of a score, without what is equal in its whole row.
   func estimate(_ i: Int, _ j: Int) -> Double {
-    let dim = head.dim
-    var sum = 0.0
-    for c in 0..<dim { sum += roundedQuery[i * dim + c] * roundedKey[j * dim + c] }
+    let sum = Self.dot(roundedQuery, i, roundedKey, j, dim)
     let unit = querySteps[i] * keySteps[j]
-    guard mode == .warp, unit > 0 else { return (sum * unit + correction[j]) * head.scale }
-    return unit * (sum + (correction[j] / unit).rounded(.toNearestOrEven)) * head.scale
+    guard mode == .warp, unit > 0 else { return (sum * unit + correction[j]) * scale }
+    return unit * (sum + (correction[j] / unit).rounded(.toNearestOrEven)) * scale
   }
 
   /// The true score.
-  func score(_ i: Int, _ j: Int) -> Double {
-    let dim = head.dim
-    var sum = 0.0
-    for c in 0..<dim { sum += Double(query[i * dim + c]) * Double(key[j * dim + c]) }
-    return sum * head.scale
+  func score(_ i: Int, _ j: Int) -> Double { Self.dot(query, i, key, j, dim) * scale }
+
+  /// Row i of one matrix times row j of another, in double from channel 0 on.
+  private static func dot<Value: BinaryFloatingPoint>(
+    _ a: [Value], _ i: Int, _ b: [Value], _ j: Int, _ dim: Int
+  ) -> Double {
+    a.withUnsafeBufferPointer { a in
+      b.withUnsafeBufferPointer { b in
+        var sum = 0.0
+        for c in 0..<dim { sum += Double(a[i * dim + c]) * Double(b[j * dim + c]) }
+        return sum
+      }
+    }
   }
 
   /// q . mean(k) of each query, which true scores have and estimates lack: `[queries]`.
