@@ -150,12 +150,18 @@ public struct Registry: Sendable {
     let method = try make(setting)
     let engine = method as? any EngineMethod
     if let engine, engine.engineRefusal == nil { return engine }
-    let able = methods.compactMap { $0 as? any EngineMethod.Type }.filter {
-      (try? $0.init(knobs: [:]))?.engineRefusal == nil
-    }
+    let able = methods.filter { Self.engineRefusal($0) == nil }
     let names = able.map { $0.card.id }.joined(separator: ", ")
     let why = engine?.engineRefusal ?? "describes attention"
     throw KnobError("\(setting.id) \(why): it cannot run in the engine; these can: \(names)")
+  }
+
+  /// Why an engine cannot run a method at its standard knobs: a clause after the method's name.
+  /// Nil when it can.
+  public static func engineRefusal(_ type: any AttentionMethod.Type) -> String? {
+    guard let engine = type as? any EngineMethod.Type else { return "describes attention" }
+    guard let method = try? engine.init(knobs: [:]) else { return "has no standard knobs" }
+    return method.engineRefusal
   }
 
   private func unknown(_ id: String) -> KnobError {
