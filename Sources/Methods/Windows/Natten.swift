@@ -8,7 +8,8 @@ public import Attention
 /// index i is min(floor(i / s) s + floor(s / 2), L - 1), and the window of w keys that begins
 /// floor(w / 2) before the leader is moved back inside where it would end behind the group. Causal:
 /// leader min(floor(i / s) s + s - 1, L - 1), the w keys up to it, none after i. On a grid a key is
-/// a neighbour when it is one along both directions. Paper: Hassani et al., "Faster Neighborhood
+/// a neighbour when it is one along both directions. In an engine the text has no end yet: there a
+/// leader may stand behind the last key so far, as it does once the text has gone on. Paper: Hassani et al., "Faster Neighborhood
 /// Attention", 2024, arXiv 2403.04690 (card S8). A window never shrinks at a border, it moves.
 ///
 /// Findings: those of every mask and the series `neighbours` (entries kept, by query). Needs an
@@ -37,7 +38,8 @@ public struct NATTEN: MaskMethod {
     denseKnobs: ["window": .number(Double(1 << 30))],
     variants: [
       "natten-strided": ["window": .number(8), "stride": .number(4), "dilation": .number(2)]
-    ])
+    ],
+    growth: .noSearch)
 
   private let knobs: CheckedKnobs
 
@@ -76,7 +78,8 @@ public struct NATTEN: MaskMethod {
     func line(_ length: Int) -> Neighbours {
       Neighbours(
         length: length, window: window, stride: min(knobs[Self.stride], window),
-        dilation: knobs[Self.dilation], causal: head.visibility.causal)
+        dilation: knobs[Self.dilation], causal: head.visibility.causal,
+        goesOn: run.goesOn && knobs[Self.plane] == .line)
     }
     @Sendable func place(_ row: Int) -> Int {
       min(max(head.visibility.position(row: row), 0), head.keys - 1)
@@ -112,11 +115,16 @@ struct Neighbours: Sendable {
   private let stride: Int
   private let dilation: Int
   private let causal: Bool
+  /// More indices will follow: a causal leader is not held back by the last of those so far.
+  private let goesOn: Bool
 
   /// A window that does not fit `length / dilation` is made as large as fits.
-  init(length: Int, window: Int, stride: Int, dilation: Int, causal: Bool) {
+  init(
+    length: Int, window: Int, stride: Int, dilation: Int, causal: Bool, goesOn: Bool = false
+  ) {
     (self.length, self.window, self.stride) = (length, window, stride)
-    (self.dilation, self.causal) = (max(1, min(dilation, length)), causal)
+    self.dilation = goesOn ? dilation : max(1, min(dilation, length))
+    (self.causal, self.goesOn) = (causal, goesOn)
   }
 
   /// Ascending indices as runs of neighbours.
@@ -133,6 +141,11 @@ struct Neighbours: Sendable {
 
   /// Of index i in a group of `count`.
   private func range(_ i: Int, _ count: Int) -> Range<Int> {
+    if causal, goesOn {
+      // The last key of the window, as if all keys up to it were there.
+      let last = i / stride * stride + stride - 1
+      return max(last - window + 1, 0)..<min(i + 1, count)
+    }
     let w = min(window, count), left = w / 2, right = w / 2 + w % 2 - 1
     if causal {
       let leader = min(i / stride * stride + stride - 1, count - 1)
