@@ -234,8 +234,9 @@ extension AttentionChoice {
   /// The methods that do it, for the prompt and for one token. Throws `KnobError` for one that is
   /// not there or that an engine cannot run.
   public func plan(_ registry: Registry = .standard) throws -> AttentionPlan {
+    if let method { return AttentionPlan(try registry.makeEngine(method)) }
     func make(_ spec: TileSpec) throws -> any EngineMethod {
-      guard let setting = method ?? registry.tableCard?.blockTables?.setting(spec, lambda) else {
+      guard let setting = registry.tableCard?.blockTables?.setting(spec, lambda) else {
         throw KnobError("The library has no method whose blocks are read off a table.")
       }
       return try registry.makeEngine(setting)

@@ -41,7 +41,7 @@ extension LanguageModel {
         let at = kv * config.headDim
         state.caches[index][kv].append(key: s.key + at, value: s.value + at)
       }
-      attend(index, state, plan.decode)
+      attend(index, state, plan)
       multiply(layer.output, s.normed, into: s.mixed, state, bias: layer.outputBias)
       residuals?.residual(2 * index + 1, here, s.mixed)
       as_add(isa, s.x, s.mixed, Int32(width))
@@ -143,37 +143,48 @@ extension LanguageModel {
   ///
   /// Methods with a shortcut for one row write in place and allocate nothing; the others go
   /// the general way below.
-  private func attend(_ index: Int, _ state: RunState, _ method: any EngineMethod) {
+  private func attend(_ index: Int, _ state: RunState, _ plan: AttentionPlan) {
     let s = state.scratch, dim = config.headDim, size = config.groupSize
+    let hasListener = state.hasListener(plan, .decode)
     state.team.forEach(config.kvHeads) { kv in
       let keys = state.caches[index][kv].snapshot, row = s.rows[kv], at = kv * size
-      if method.decode(s.query + at * dim, keys, row, into: s.normed + at * dim) {
+      if plan.decode.decode(s.query + at * dim, keys, row, into: s.normed + at * dim) {
         for slot in 0..<size {
           state.counter.add(
             index, at + slot, visible: row.visible[slot], skipped: row.skipped[slot])
         }
+        guard hasListener else { return }
+        let heads = group(kv, keys, state)
+        precondition(
+          state.tellOthers(plan, .decode, heads, layer: index, kv: kv, .callerOnly),
+          "a method gave up in the middle of a token")
       } else {
-        attend(index, kv, keys, state, method)
+        attend(index, kv, keys, state, plan)
       }
     }
+  }
+
+  /// The new row of every head of a KV head.
+  private func group(_ kv: Int, _ keys: CachedKeys, _ state: RunState) -> HeadGroup {
+    let dim = config.headDim
+    return HeadGroup(
+      (kv * config.groupSize..<(kv + 1) * config.groupSize).map { head in
+        let row = UnsafeBufferPointer(start: state.scratch.query + head * dim, count: dim)
+        return Head(query: Tensor(Array(row), shape: [1, dim]), cached: keys)
+      })
   }
 
   /// The general way, for methods without a shortcut: one-row heads on this thread, because
   /// the team already shares out the KV heads.
   private func attend(
-    _ index: Int, _ kv: Int, _ keys: CachedKeys, _ state: RunState, _ method: any EngineMethod
+    _ index: Int, _ kv: Int, _ keys: CachedKeys, _ state: RunState, _ plan: AttentionPlan
   ) {
     let s = state.scratch, dim = config.headDim
     let heads = kv * config.groupSize..<(kv + 1) * config.groupSize
-    let group = HeadGroup(
-      heads.map { head in
-        let row = UnsafeBufferPointer(start: s.query + head * dim, count: dim)
-        return Head(query: Tensor(Array(row), shape: [1, dim]), cached: keys)
-      })
     var trace = Trace()
     guard
       let outputs = state.attend(
-        method, group, layer: index, kv: kv, threads: .callerOnly, &trace)
+        plan, .decode, group(kv, keys, state), layer: index, kv: kv, threads: .callerOnly, &trace)
     else { preconditionFailure("a method gave up in the middle of a token") }
     for (output, head) in zip(outputs, heads) {
       (s.normed + head * dim).update(from: output, count: dim)

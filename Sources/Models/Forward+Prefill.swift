@@ -77,8 +77,8 @@ private final class BlockPass: @unchecked Sendable {
   let rows: Int
   /// Position of the block's first token.
   let start: Int
-  /// What was remembered before it, `[layers][kvHeads][heads]`.
-  let past: [[[any RowMemory]]]
+  /// What was remembered before it, `[layers][kvHeads][methods][heads]`.
+  let past: [[[[any RowMemory]]]]
   /// `[rows][...]`, each leading dimension a multiple of 16.
   let x, normed, mixed, query, key, value, gate, up: Rows
   /// `[rows][half]` used; taken as wide as a head.
@@ -216,7 +216,7 @@ private final class BlockPass: @unchecked Sendable {
       var trace = Trace()
       guard
         let outputs = state.attend(
-          plan.prefill, HeadGroup(heads), layer: index, kv: kv, threads: threads, &trace)
+          plan, .prefill, HeadGroup(heads), layer: index, kv: kv, threads: threads, &trace)
       else { return false }
       for (slot, output) in outputs.enumerated() {
         let at = (kv * size + slot) * dim

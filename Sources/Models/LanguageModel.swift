@@ -71,23 +71,46 @@ public final class LanguageModel: Sendable {
 /// Which method attends: one for blocks of a prompt, one for single tokens.
 ///
 /// Example: `AttentionPlan(prefill: lambda, decode: dense)`. They are two because most sparse
-/// methods pay off in prefill alone.
+/// methods pay off in prefill alone. Where a method remembers rows it is told of those that the
+/// other attends, so that neither has a gap; that costs what its memory costs.
 public struct AttentionPlan: Sendable {
   /// For blocks of a prompt.
   public let prefill: any EngineMethod
   /// For one token after another.
   public let decode: any EngineMethod
-  /// Either remembers rows: what a run's state then carries is the memory of `prefill`.
-  let isRemembering: Bool
+  /// Whose memories a run's state carries: of each method that remembers rows, once where one
+  /// method does both.
+  let remembering: [Phase]
 
-  /// A plan of two methods, or of one given twice. Traps when only one of them remembers rows: the
-  /// other would leave a gap.
+  /// Which of the two.
+  enum Phase: Int, Sendable { case prefill, decode }
+
+  /// A plan of two methods, each with a memory of its own.
   public init(prefill: any EngineMethod, decode: any EngineMethod) {
     (self.prefill, self.decode) = (prefill, decode)
-    isRemembering = decode.memory(prompt: 1) != nil
-    precondition(
-      (prefill.memory(prompt: 1) != nil) == isRemembering, "both remember rows, or neither does")
+    remembering = [(Phase.prefill, prefill), (.decode, decode)].compactMap { phase, method in
+      method.memory(prompt: 1) == nil ? nil : phase
+    }
   }
+
+  /// One method for both, with one memory.
+  public init(_ method: any EngineMethod) {
+    (prefill, decode) = (method, method)
+    remembering = method.memory(prompt: 1) == nil ? [] : [.prefill]
+    isOne = true
+  }
+
+  /// One method does both.
+  private(set) var isOne = false
+
+  /// A method remembers rows.
+  var isRemembering: Bool { !remembering.isEmpty }
+
+  /// Which of a state's memories is that of the method of a phase; nil when it remembers nothing.
+  func memory(of phase: Phase) -> Int? { remembering.firstIndex(of: isOne ? .prefill : phase) }
+
+  /// The method of a phase.
+  subscript(phase: Phase) -> any EngineMethod { phase == .prefill ? prefill : decode }
 }
 
 /// Looks into the forward pass at named places. What nobody looks at costs nothing.
@@ -134,7 +157,7 @@ public final class RunState {
   public let team: Team
   /// Tokens that were fed first and together; 0 before.
   public internal(set) var promptTokens = 0
-  /// What the method in force remembers, `[layers][kvHeads]`; empty when it remembers nothing.
+  /// What the methods in force remember, `[layers][kvHeads]`; empty when they remember nothing.
   var memories: [[GroupMemory]] = []
 
   /// An empty state: buffers of one token now, caches as tokens come.

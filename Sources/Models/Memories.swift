@@ -1,15 +1,26 @@
 import Attention
 import Tensors
 
-/// What a method remembers of the query heads of one KV head.
+/// What the methods of a plan remember of the query heads of one KV head.
 ///
 /// `@unchecked Sendable`: one thread at a time attends for a group.
 final class GroupMemory: @unchecked Sendable {
-  /// `[heads]`
-  var heads: [any RowMemory]
+  /// `[methods][heads]`, in the order of the plan's `remembering`.
+  var methods: [[any RowMemory]]
 
   /// Takes them as they are.
-  init(_ heads: [any RowMemory]) { self.heads = heads }
+  init(_ methods: [[any RowMemory]]) { self.methods = methods }
+
+  /// Tells one method of rows that another attended. False when it was cancelled or lacks
+  /// something.
+  func tell(_ method: Int, _ group: HeadGroup, _ run: MethodRun) -> Bool {
+    var told = methods[method]
+    for (slot, head) in group.heads.enumerated() {
+      guard (try? told[slot].take(head.recorded, run)) != nil else { return false }
+    }
+    methods[method] = told
+    return true
+  }
 }
 
 /// Memories begin with the first row and go on row by row; where a method comes in later they are
@@ -31,12 +42,14 @@ extension RunState {
     return (0..<config.layers).map { _ in
       (0..<config.kvHeads).map { _ in
         GroupMemory(
-          (0..<config.groupSize).compactMap { _ in plan.prefill.memory(prompt: promptTokens) })
+          plan.remembering.map { phase in
+            (0..<config.groupSize).compactMap { _ in plan[phase].memory(prompt: promptTokens) }
+          })
       }
     }
   }
 
-  /// Another method from here on: its memories are made by replaying all rows over the record of
+  /// Other methods from here on: their memories are made by replaying all rows over the record of
   /// queries and the caches. Throws `ModelError` when some of the queries are not there any more.
   ///
   /// Cost: a row of the pattern for every token and head, that is the attention of a prompt of so
@@ -65,35 +78,60 @@ extension RunState {
       let memory = fresh[layer][kv],
         run = MethodRun(
           threads: .callerOnly, precision: .float, wantsNumbers: false, isCancelled: { false })
-      for slot in memory.heads.indices {
+      for slot in 0..<config.groupSize {
         let head = kv * config.groupSize + slot
         guard let query = record.tensor(LayerIndex(layer), head: head, 0..<count) else { continue }
         let past = Head(query: query, cached: caches[layer][kv].prefix(count), offset: 0)
-        _ = try? memory.heads[slot].take(past, run)
+        for method in memory.methods.indices {
+          _ = try? memory.methods[method][slot].take(past, run)
+        }
       }
     }
     memories = fresh
   }
 
-  /// The memories as they are, to go back to.
-  var remembered: [[[any RowMemory]]] { memories.map { $0.map(\.heads) } }
+  /// The memories as they are, `[layers][kvHeads][methods][heads]`, to go back to.
+  var remembered: [[[[any RowMemory]]]] { memories.map { $0.map(\.methods) } }
 
   /// Goes back to what `remembered` said.
-  func restore(_ past: [[[any RowMemory]]]) {
+  func restore(_ past: [[[[any RowMemory]]]]) {
     for (layer, groups) in past.enumerated() {
-      for (kv, heads) in groups.enumerated() { memories[layer][kv].heads = heads }
+      for (kv, methods) in groups.enumerated() { memories[layer][kv].methods = methods }
     }
   }
 
-  /// Attention of one group, which goes on from what its memory holds. Nil when the method gave up.
+  /// Attention of one group by the method of a phase, which goes on from what its memory holds; the
+  /// other method's memory is told. Nil when a method gave up.
   func attend(
-    _ method: any EngineMethod, _ group: HeadGroup, layer: Int, kv: Int, threads: ComputeThreads,
-    _ trace: inout Trace
+    _ plan: AttentionPlan, _ phase: AttentionPlan.Phase, _ group: HeadGroup, layer: Int, kv: Int,
+    threads: ComputeThreads, _ trace: inout Trace
   ) -> [[Float]]? {
     var context = AttentionState(threads: threads, precision: .float)
-    let memory = memories.isEmpty ? nil : memories[layer][kv]
-    if let memory { swap(&context.memories, &memory.heads) }
-    defer { if let memory { swap(&context.memories, &memory.heads) } }
-    return method.attend(group, state: &context, trace: &trace)
+    guard !memories.isEmpty else {
+      return plan[phase].attend(group, state: &context, trace: &trace)
+    }
+    let memory = memories[layer][kv], own = plan.memory(of: phase)
+    if let own { swap(&context.memories, &memory.methods[own]) }
+    let outputs = plan[phase].attend(group, state: &context, trace: &trace)
+    if let own { swap(&context.memories, &memory.methods[own]) }
+    return outputs != nil && tellOthers(plan, phase, group, layer: layer, kv: kv, threads)
+      ? outputs : nil
+  }
+
+  /// Some method remembers rows that the method of a phase attends without it.
+  func hasListener(_ plan: AttentionPlan, _ phase: AttentionPlan.Phase) -> Bool {
+    plan.remembering.count > (plan.memory(of: phase) == nil ? 0 : 1)
+  }
+
+  /// Tells the rows of a group to every memory but that of the method which attended them. False
+  /// when a method gave up.
+  func tellOthers(
+    _ plan: AttentionPlan, _ phase: AttentionPlan.Phase, _ group: HeadGroup, layer: Int, kv: Int,
+    _ threads: ComputeThreads
+  ) -> Bool {
+    guard hasListener(plan, phase) else { return true }
+    let run = MethodRun(AttentionState(threads: threads, precision: .float))
+    let own = plan.memory(of: phase), memory = memories[layer][kv]
+    return memory.methods.indices.allSatisfy { $0 == own || memory.tell($0, group, run) }
   }
 }

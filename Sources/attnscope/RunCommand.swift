@@ -108,12 +108,13 @@ extension TileArguments {
   ) throws -> AttentionPlan {
     var tiles = self
     if let lambda { tiles.chosenLambda = lambda }
-    func make(queries: Int) throws -> any EngineMethod {
-      try Registry.standard.makeEngine(
-        try Registry.standard.setting(
-          method, knobs: knobs, tiles, queries: queries, screen: screen))
+    func setting(queries: Int) throws -> MethodSetting {
+      try Registry.standard.setting(method, knobs: knobs, tiles, queries: queries, screen: screen)
     }
-    return AttentionPlan(prefill: try make(queries: 2), decode: try make(queries: 1))
+    let (prefill, decode) = (try setting(queries: 2), try setting(queries: 1))
+    let first = try Registry.standard.makeEngine(prefill)
+    guard prefill != decode else { return AttentionPlan(first) }
+    return AttentionPlan(prefill: first, decode: try Registry.standard.makeEngine(decode))
   }
 }
 

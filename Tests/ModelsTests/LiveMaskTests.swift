@@ -55,7 +55,7 @@ private struct Spy: EngineMethod {
       }
       guard !isRemembering else { continue }
       var aside = Aside()
-      let run = MethodRun(threads: .callerOnly, precision: .float, wantsNumbers: false)
+      let run = MethodRun(AttentionState(threads: .callerOnly, precision: .float))
       if (try? method.keep(head, run, &aside)) != set { notes.wrong.withLock { $0 += 1 } }
     }
     return outputs
@@ -72,7 +72,8 @@ private struct Spy: EngineMethod {
   private static let byRow = [
     "window:window=20", "sink-window:sinks=2,window=12", "dilated:window=9,dilation=3",
     "quest:pages=3,page=8", "moba:k=2,block=16", "top-k:k=9", "top-p:p=0.7",
-    "natten:window=11", "h2o:cache=24", "tova:cache=24", "key-norm:cache=24,recent=4",
+    "natten:window=11", "natten:window=11,stride=4", "natten:window=6,stride=2,dilation=2",
+    "h2o:cache=24", "tova:cache=24", "key-norm:cache=24,recent=4",
     "keydiff:cache=24,recent=4", "snapkv:cache=24,window=8,prompt=60",
     "still:chunk=8,window=8,ratio=0.25",
   ]
@@ -199,6 +200,62 @@ private struct Spy: EngineMethod {
       try trunk.attend(plan, record: record)
       #expect(Self.say(trunk, 6) == Self.say(branch, 6))
       #expect(branch.state.logits == trunk.state.logits)
+    }
+  }
+
+  /// Two methods of which one or both remember: each keeps what it keeps over a dump of the run,
+  /// whoever attended the rows between.
+  @Test(arguments: [
+    ("h2o:cache=24", "dense"), ("dense", "tova:cache=24"), ("h2o:cache=24", "tova:cache=20"),
+    ("snapkv:cache=24,window=8,prompt=60", "quest:pages=3,page=8"),
+    ("blasst:lambda=0.001", "keydiff:cache=24,recent=4"), ("h2o:cache=24", "h2o:cache=12"),
+  ])
+  func twoMethodsRememberApart(_ first: String, _ second: String) throws {
+    try Self.with { model in
+      let record = QueryRecord(model.config)
+      let engines = try [first, second].map {
+        try Registry.standard.makeEngine(try MethodSetting(parsing: $0))
+      }
+      let spies = try zip(engines, [first, second]).map { engine, setting in
+        engine is any MaskMethod ? try Spy(setting) : nil
+      }
+      let plan = AttentionPlan(
+        prefill: spies[0] ?? engines[0], decode: spies[1] ?? engines[1])
+      let generator = Generator(model, plan)
+      generator.observer = record
+      generator.prefill(Self.tokens)
+      _ = Self.say(generator, 12)
+      generator.prefill(Self.tokens.prefix(9))
+      _ = Self.say(generator, 3)
+      let decoded = Set([Array(60..<72), Array(81..<84)].joined())
+      for (spy, rows) in zip(spies, [Set(0..<84).subtracting(decoded), decoded]) {
+        guard let spy, spy.isRemembering else { continue }
+        try Self.expect(spy, rows.sorted(), generator, record)
+      }
+    }
+  }
+
+  /// What a spy noted of some rows is what its method keeps of them over a dump.
+  private static func expect(
+    _ spy: Spy, _ rows: [Int], _ generator: Generator, _ record: QueryRecord
+  ) throws {
+    let config = generator.model.config
+    for layer in 0..<config.layers {
+      for head in 0..<config.heads {
+        let query = try #require(
+          record.tensor(LayerIndex(layer), head: head, 0..<generator.state.count))
+        let whole = Head(
+          query: query, cached: generator.state.caches[layer][head / config.groupSize].snapshot)
+        var aside = Aside()
+        let set = try spy.method.keep(
+          whole, MethodRun(precision: .float, wantsNumbers: false), &aside)
+        for row in rows {
+          let key = Spy.Notes.Row(position: row, query: query[row].floats())
+          let live = try #require(spy.notes.kept.withLock { $0[key] })
+          #expect(
+            live[...row] == set.row(row, whole.visibility)[...row], "\(layer).\(head), row \(row)")
+        }
+      }
     }
   }
 
