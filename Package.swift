@@ -145,8 +145,8 @@ let tests: [(name: String, needs: [String])] = [
   (
     "CommandTests",
     [
-      "Support", "Attention", "Formats", "Methods", "Sessions", "Backends", "Canvas", "Lessons",
-      "Interface", "attnscope",
+      "Support", "Tensors", "Attention", "Formats", "Methods", "Sessions", "Backends", "Canvas",
+      "Lessons", "Interface", "attnscope",
     ]
   ),
   // The numeric suite and the budgets of the design, also run in release.

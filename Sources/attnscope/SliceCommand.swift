@@ -125,7 +125,8 @@ struct SliceCommand: ParsableCommand {
   }
 }
 
-/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by both.
+/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by both; chosen
+/// keys are counted from the first that stays, and those cut away become -1, none.
 private struct LayerCut {
   /// Views of the mapped file.
   let layer: LayerArrays
@@ -172,7 +173,52 @@ private struct LayerCut {
           ArrayToWrite(label, floats: floats, shape: shape, half: half || tensor.dtype == .float16))
       }
     }
+    return try out + selections(half: half)
+  }
+
+  /// What a selector left behind: `selected` `[sets, queries, chosen]` and `index_scores`
+  /// `[sets, queries, keys]`. Throws `mismatch` when heads cut through a set.
+  private func selections(half: Bool) throws(FormatError) -> [ArrayToWrite] {
+    var out: [ArrayToWrite] = []
+    let label = "layers.\(layer.layer)"
+    if let tensor = layer.arrays[.selected] {
+      let cut = tensor.slice(axis: 1, queries), sets = try sets(of: tensor.shape[0])
+      // What was no key before is none after, as it was.
+      let known = 0..<layer.positions.keys
+      let chosen = sets.flatMap { cut[$0].integers() }.map { key -> Int32 in
+        guard known.contains(key) else { return Int32(clamping: key) }
+        return keys.contains(key) ? Int32(key - keys.lowerBound) : -1
+      }
+      out.append(
+        ArrayToWrite(
+          "\(label).selected", int32: chosen, shape: [sets.count, queries.count, cut.shape[2]]))
+    }
+    if let tensor = layer.arrays[.indexScores] {
+      let cut = tensor.slice(axis: 1, queries).slice(axis: 2, keys)
+      let sets = try sets(of: tensor.shape[0])
+      out.append(
+        ArrayToWrite(
+          "\(label).index_scores", floats: sets.flatMap { cut[$0].floats() },
+          shape: [sets.count, queries.count, keys.count],
+          half: half || tensor.dtype == .float16))
+    }
     return out
+  }
+
+  /// Which of a selector's sets stay: each is of as many query heads, one after another. Throws
+  /// `mismatch` where only some heads of a set stay and others go.
+  private func sets(of count: Int) throws(FormatError) -> [Int] {
+    let all = layer.positions.heads
+    guard let heads, count > 1 else { return Array(0..<count) }
+    let size = max(all / count, 1), wanted = Set(heads)
+    let sets = Set(wanted.map { $0 / size }).sorted()
+    guard sets.count * size == wanted.count else {
+      throw FormatError(
+        .mismatch,
+        "heads cut through a set of \(size) that chose its keys together; take whole sets",
+        file: file)
+    }
+    return sets
   }
 
   /// The heads of an array to keep: whole KV groups, so that sharing stays even. Throws
