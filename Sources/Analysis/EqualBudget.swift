@@ -65,6 +65,17 @@ public struct EqualBudget: Sendable {
     public let numbers: [String: Double]
   }
 
+  /// What a search came to.
+  public struct Outcome: Sendable {
+    /// By recall, the best first.
+    public internal(set) var rows: [Row] = []
+    /// Methods without a row, and why.
+    public internal(set) var leftOut: [(setting: MethodSetting, reason: String)] = []
+    /// It was stopped: knobs may be further from the budget than they could be, and numbers are of
+    /// so many heads, of none while knobs were still tuned. Nil when it was not.
+    public internal(set) var stoppedAfter: Int?
+  }
+
   /// Numbers of a row, in the order of its columns.
   public static let names = [
     "density", "recall_mean", "recall_min", "error", "oracle_gap", "selection",
@@ -81,14 +92,36 @@ public struct EqualBudget: Sendable {
     (self.budget, self.candidates) = (budget, candidates)
   }
 
-  /// Rows by recall, the best first, and the methods that are left out, each with the reason.
-  /// `keys` of the longest head. `progress` gets the share that is done, about. Throws
-  /// `CancellationError`, and what `place` throws.
+  /// Rows by recall, and the methods that are left out. `keys` of the longest head. `progress` gets
+  /// the share that is done, about. When cancelled it gives what it has; throws
+  /// `CancellationError` when that is not one row, and what `place` throws.
   public func run(
     heads: Int, keys: Int, threads: ComputeThreads = .shared, progress: (Double) -> Void = { _ in },
     place: (Int) throws -> Place
-  ) throws -> (rows: [Row], leftOut: [(setting: MethodSetting, reason: String)]) {
+  ) throws -> Outcome {
     var all = candidates.map { Work($0, budget: budget, keys: keys) }
+    var done = 0
+    do {
+      try tune(&all, heads, threads, progress, place)
+      for index in 0..<heads {
+        progress(Self.share(turn: Self.usualTurns, head: index, of: heads))
+        try number(&all, try place(index), threads)
+        done += 1
+      }
+      progress(1)
+    } catch is CancellationError {
+      let outcome = outcome(all, heads: done, isStopped: true)
+      guard !outcome.rows.isEmpty else { throw CancellationError() }
+      return outcome
+    }
+    return outcome(all, heads: heads, isStopped: false)
+  }
+
+  /// Every method at the knob that comes nearest to the budget. Throws what `run` throws.
+  private func tune(
+    _ all: inout [Work], _ heads: Int, _ threads: ComputeThreads, _ progress: (Double) -> Void,
+    _ place: (Int) throws -> Place
+  ) throws {
     var turns = 0
     while all.contains(where: { $0.wants != nil }) {
       for index in 0..<heads {
@@ -98,17 +131,20 @@ public struct EqualBudget: Sendable {
       for index in all.indices { all[index].finishTurn() }
       turns += 1
     }
-    turns = max(turns, Self.usualTurns)
-    for index in 0..<heads {
-      progress(Self.share(turn: turns, head: index, of: heads))
-      try number(&all, try place(index), threads)
-    }
-    progress(1)
-    let rows = all.compactMap { $0.row(budget, heads: heads) }.sorted {
+  }
+
+  /// What is known after the numbers of so many heads.
+  private func outcome(_ all: [Work], heads: Int, isStopped: Bool) -> Outcome {
+    var outcome = Outcome()
+    outcome.rows = all.compactMap { $0.row(budget, heads: heads) }.sorted {
       ($0.numbers["recall_mean"] ?? -1, $1.setting.description)
         > ($1.numbers["recall_mean"] ?? -1, $0.setting.description)
     }
-    return (rows, all.compactMap { work in work.refusal.map { (work.candidate.setting, $0) } })
+    outcome.leftOut = all.compactMap { work in
+      work.refusal.map { (work.candidate.setting, $0) }
+    }
+    outcome.stoppedAfter = isStopped ? heads : nil
+    return outcome
   }
 
   /// Two ends and as many halvings as there can be; most methods need fewer.

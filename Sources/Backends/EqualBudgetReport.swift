@@ -24,21 +24,24 @@ public struct BudgetRequest: Sendable {
 extension FileBackend {
   /// Every method at one budget; see `EqualBudget`. `progress` gets the share that is done.
   ///
-  /// Throws `KnobError` for a setting that is not there, `Missing` for a file of masks alone, and
-  /// `CancellationError`. Call it from a command, not from an actor.
+  /// When cancelled it gives what it has. Throws `KnobError` for a setting that is not there,
+  /// `Missing` for a file of masks alone, and `CancellationError` when there is not one row. Call it
+  /// from a command, not from an actor.
   public func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
-    -> (rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)])
+    -> EqualBudget.Outcome
   { try masks.equalBudget(request, progress: progress) }
+
+  /// By capability: masks, and blocks that are read off a table.
+  public static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
+    MaskSource.keepsEntries(method)
+  }
 }
 
 extension MaskSource {
-  /// Heads of no more entries have their dense pattern kept while all methods look at it: 128 MB.
-  static let heldEntries = 1 << 25
-
   /// Every method, or those of the request, tuned to one share of tiles. Throws as the backend's
   /// own does.
   func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
-    -> (rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)])
+    -> EqualBudget.Outcome
   {
     let registry = store.registry
     let all = registry.methods.filter(Self.keepsEntries).map { MethodSetting($0.card.id) }
@@ -61,7 +64,7 @@ extension MaskSource {
   }
 
   /// By capability: masks, and blocks that are read off a table.
-  public static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
+  static func keepsEntries(_ method: any AttentionMethod.Type) -> Bool {
     method is any MaskMethod.Type || method.card.blockTables != nil
   }
 }

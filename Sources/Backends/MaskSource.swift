@@ -44,6 +44,8 @@ struct MaskSource: Sendable {
         var request = BudgetRequest(budget, heads: [id])
         request.isCancelled = isCancelled
         let found = try equalBudget(request, progress: meter)
+        // Half an answer would be kept as a whole one.
+        guard found.stoppedAfter == nil else { throw CancellationError() }
         return .budget(BudgetAnswer(rows: found.rows, leftOut: found.leftOut))
       case .overlap(_, let request):
         return .findings(try overlap(id, request, meter, isCancelled: isCancelled))

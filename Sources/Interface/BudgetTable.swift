@@ -17,15 +17,18 @@ public struct BudgetTable: Sendable {
   /// A line each, without a full stop.
   public let notes: [String]
 
-  /// Of what was found, in its order.
-  public init(rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)]) {
+  /// Of what was found, in its order; stopped before its end, knobs may yet come nearer.
+  public init(
+    rows: [EqualBudget.Row], leftOut: [(setting: MethodSetting, reason: String)],
+    isStopped: Bool = false
+  ) {
     let tiles = Numbers.column(rows.map { Optional($0.tileDensity) })
     let numbers = EqualBudget.names.map { name in Numbers.column(rows.map { $0.numbers[name] }) }
     self.rows = rows.indices.map { row in
       [Self.name(rows[row]), tiles[row]] + numbers.map { $0[row] }
     }
     notes =
-      rows.compactMap(Self.distance).map { "~ \($0)" }
+      rows.compactMap { Self.distance($0, isStopped: isStopped) }.map { "~ \($0)" }
       + leftOut.map { "left out: \($0.setting.id): \($0.reason)" }
   }
 
@@ -60,10 +63,11 @@ public struct BudgetTable: Sendable {
   }
 
   /// How near a row came; nil for those that are there.
-  static func distance(_ row: EqualBudget.Row) -> String? {
+  static func distance(_ row: EqualBudget.Row, isStopped: Bool = false) -> String? {
     guard !row.isReached else { return nil }
     let share = Numbers.percent(row.tileDensity)
     guard let knob = row.knob else { return "\(row.setting.id): as given it touches \(share)" }
+    guard !isStopped else { return "\(row.setting.id): so far at \(share)" }
     return "\(row.setting.id): the nearest that \(knob) reaches is \(share)"
   }
 }

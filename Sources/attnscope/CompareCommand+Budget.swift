@@ -10,8 +10,8 @@ import Tensors
 
 /// `attnscope compare FILE --methods all --budget 0.1`: the methods at one budget, a row each.
 extension CompareCommand {
-  /// Tunes, and prints what came of it. The first Ctrl-C stops it between two pieces of work, with
-  /// nothing printed.
+  /// Tunes, and prints what came of it. The first Ctrl-C stops it between two pieces of work, and
+  /// what is known by then is printed.
   func atOneBudget(_ methods: String) throws {
     let side = Side(left ?? "")
     var options = DumpOptions()
@@ -28,8 +28,11 @@ extension CompareCommand {
       let found = try backend.equalBudget(request) { meter.tell($0) }
       let report = BudgetReport(
         path: dump.path, about: about, heads: request.heads, budget: request.budget,
-        rows: found.rows, leftOut: found.leftOut)
+        rows: found.rows, leftOut: found.leftOut, stoppedAfter: found.stoppedAfter)
       print(json ? report.json.text(pretty: true) : (csv ? report.csv : report.text))
+      guard let stopped = report.stopped else { return }
+      if json || csv { say(stopped) }
+      throw ExitCode(130)
     } catch is CancellationError {
       say("stopped; no method was done")
       throw ExitCode(130)
@@ -124,6 +127,17 @@ struct BudgetReport {
   let rows: [EqualBudget.Row]
   /// Methods without a row, and why.
   let leftOut: [(setting: MethodSetting, reason: String)]
+  /// Heads whose numbers are in the rows where it was stopped; nil where it was not.
+  var stoppedAfter: Int?
+
+  /// How far it came, as a sentence; nil when it came to its end.
+  var stopped: String? {
+    stoppedAfter.map { done in
+      done == 0
+        ? "stopped by Ctrl-C while knobs were tuned: rows are the nearest so far, without numbers"
+        : "stopped by Ctrl-C: numbers are of \(done) of \(heads.count) heads"
+    }
+  }
 
   /// What is compared at which budget.
   private var heading: String {
@@ -136,8 +150,9 @@ struct BudgetReport {
 
   /// Aligned columns, for a person; then what did not reach the budget, and what is left out.
   var text: String {
-    let table = BudgetTable(rows: rows, leftOut: leftOut)
-    return ([heading, table.text] + table.notes.map(Printable.text)).joined(separator: "\n")
+    let table = BudgetTable(rows: rows, leftOut: leftOut, isStopped: stoppedAfter != nil)
+    let notes = table.notes.map(Printable.text) + [stopped].compactMap { $0 }
+    return ([heading, table.text] + notes).joined(separator: "\n")
   }
 
   /// Full precision. Names of keys are an interface.
@@ -153,6 +168,7 @@ struct BudgetReport {
     return .object([
       ("file", .string(path)), ("budget", .number(budget)), ("heads", .array(places)),
       ("methods", .array(rows.map(Self.json))), ("left_out", .array(missing)),
+      ("stopped_after_heads", .optional(stoppedAfter, JSON.integer)),
     ])
   }
 
