@@ -37,8 +37,9 @@ extension MaskSource {
   private func everyMethod(
     _ id: HeadID, _ first: MethodSetting, _ each: (Int, Int) throws -> Void
   ) throws -> Findings {
-    let others = store.registry.methods.filter(Self.keepsEntries).map(\.card)
-      .filter { !$0.answers(to: first.id) }.map { MethodSetting($0.id) }
+    let others = store.registry.methods.filter(Self.keepsEntries).filter {
+      !$0.card.answers(to: first.id)
+    }.map { MethodSetting($0.card.id) }
     var found = Findings(), masks = [try bits(id, first)], names = [first.description]
     for (done, setting) in others.enumerated() {
       try each(done + 1, others.count + 1)

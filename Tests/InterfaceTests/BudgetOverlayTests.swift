@@ -4,6 +4,7 @@ import Backends
 import Canvas
 import Interface
 import Methods
+import Pictures
 import Sessions
 import Testing
 

@@ -406,7 +406,7 @@ import Testing
 
   @Test func eachIsInHelpInEveryView() async {
     for view in ViewKind.allCases {
-      let pilot = Pilot(width: 100, height: 130)
+      let pilot = Pilot(width: 100, height: 150)
       pilot.press("\(view.rawValue)?")
       await pilot.sees("Help")
       let screen = pilot.screen
