@@ -38,6 +38,14 @@ public struct EqualBudget: Sendable {
     }
   }
 
+  /// What a budget is a share of.
+  public enum Measure: String, Sendable, CaseIterable {
+    /// 64x64 tiles with a kept entry: what a block-sparse kernel spends.
+    case tiles
+    /// Entries: what a choice of single keys can be compared by.
+    case entries
+  }
+
   /// A head, made anew whenever it is looked at.
   public struct Place: Sendable {
     /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
@@ -59,6 +67,8 @@ public struct EqualBudget: Sendable {
     public let knob: String?
     /// Tiles over all heads.
     public let tileDensity: Double
+    /// The share that was tuned, over all heads: of tiles, or of entries.
+    public let share: Double
     /// Near enough to the budget to be compared at it.
     public let isReached: Bool
     /// Means over heads, `recall_min` the least of all; a name is missing where one head lacks it.
@@ -67,7 +77,7 @@ public struct EqualBudget: Sendable {
 
   /// What a search came to.
   public struct Outcome: Sendable {
-    /// By recall, the best first.
+    /// Those that reach the budget first, each part by recall, the best first.
     public internal(set) var rows: [Row] = []
     /// Methods without a row, and why.
     public internal(set) var leftOut: [(setting: MethodSetting, reason: String)] = []
@@ -83,13 +93,15 @@ public struct EqualBudget: Sendable {
   /// A share this near to the budget, as a part of it, has reached it.
   public static let reach = 0.05
 
-  /// The share of 64x64 tiles, in 0...1.
+  /// The share, in 0...1.
   public let budget: Double
+  /// What it is a share of.
+  public let measure: Measure
   private let candidates: [Candidate]
 
   /// `budget` above 0, at most 1.
-  public init(_ budget: Double, _ candidates: [Candidate]) {
-    (self.budget, self.candidates) = (budget, candidates)
+  public init(_ budget: Double, _ candidates: [Candidate], per measure: Measure = .tiles) {
+    (self.budget, self.candidates, self.measure) = (budget, candidates, measure)
   }
 
   /// Rows by recall, and the methods that are left out. `keys` of the longest head. `progress` gets
@@ -128,7 +140,7 @@ public struct EqualBudget: Sendable {
         progress(Self.share(turn: turns, head: index, of: heads))
         try measure(&all, try place(index), threads)
       }
-      for index in all.indices { all[index].finishTurn() }
+      for index in all.indices { all[index].finishTurn(measure) }
       turns += 1
     }
   }
@@ -136,8 +148,10 @@ public struct EqualBudget: Sendable {
   /// What is known after the numbers of so many heads.
   private func outcome(_ all: [Work], heads: Int, isStopped: Bool) -> Outcome {
     var outcome = Outcome()
-    outcome.rows = all.compactMap { $0.row(budget, heads: heads) }.sorted {
-      ($0.numbers["recall_mean"] ?? -1, $1.setting.description)
+    outcome.rows = all.compactMap { $0.row(budget, measure, heads: heads) }.sorted {
+      // What does not reach the budget is not compared at it.
+      guard $0.isReached == $1.isReached else { return $0.isReached }
+      return ($0.numbers["recall_mean"] ?? -1, $1.setting.description)
         > ($1.numbers["recall_mean"] ?? -1, $0.setting.description)
     }
     outcome.leftOut = all.compactMap { work in
@@ -211,6 +225,13 @@ extension KnobFacts {
   public var isNumber: Bool { if case .number = standard { true } else { false } }
 }
 
+extension KeptTiles {
+  /// The share that a budget is about.
+  func share(_ measure: EqualBudget.Measure) -> Double {
+    measure == .tiles ? density : entryDensity
+  }
+}
+
 /// A method while it is tuned.
 private struct Work: Sendable {
   let candidate: EqualBudget.Candidate
@@ -222,7 +243,7 @@ private struct Work: Sendable {
   /// Tiles of this turn, over the heads so far.
   private var turn = KeptTiles()
   /// Of a setting that is taken as it is.
-  private var density: Double?
+  private var kept: KeptTiles?
   /// A dictionary a head.
   private var numbers: [[String: Double]] = []
 
@@ -237,7 +258,7 @@ private struct Work: Sendable {
   var wants: MethodSetting? {
     guard refusal == nil else { return nil }
     if let search { return search.next.map(setting) }
-    return density == nil ? candidate.setting : nil
+    return kept == nil ? candidate.setting : nil
   }
 
   /// The setting that came nearest.
@@ -267,14 +288,14 @@ private struct Work: Sendable {
   }
 
   /// All heads were asked.
-  mutating func finishTurn() {
+  mutating func finishTurn(_ measure: EqualBudget.Measure) {
     guard wants != nil else { return }
-    if search == nil { density = turn.density } else { search?.take(turn.density) }
+    if search == nil { kept = turn } else { search?.take(turn.share(measure), turn) }
     turn = KeptTiles()
   }
 
-  func row(_ budget: Double, heads: Int) -> EqualBudget.Row? {
-    guard let found, let density = search?.best?.density ?? density else { return nil }
+  func row(_ budget: Double, _ measure: EqualBudget.Measure, heads: Int) -> EqualBudget.Row? {
+    guard let found, let kept = search?.best?.kept ?? kept else { return nil }
     var means: [String: Double] = [:]
     for name in EqualBudget.names {
       let values = numbers.compactMap { $0[name] }
@@ -283,7 +304,7 @@ private struct Work: Sendable {
         name == "recall_min" ? values.min() : values.reduce(0, +) / Double(values.count)
     }
     return EqualBudget.Row(
-      setting: found, knob: knob, tileDensity: density,
-      isReached: abs(density - budget) <= EqualBudget.reach * budget, numbers: means)
+      setting: found, knob: knob, tileDensity: kept.density, share: kept.share(measure),
+      isReached: abs(kept.share(measure) - budget) <= EqualBudget.reach * budget, numbers: means)
   }
 }

@@ -12,6 +12,10 @@ public struct KeptTiles: Sendable, Hashable {
   public private(set) var kept = 0
   /// Tiles with a visible one.
   public private(set) var visible = 0
+  /// Kept entries.
+  public private(set) var entries = 0
+  /// Visible entries.
+  public private(set) var visibleEntries = 0
 
   /// Nothing counted.
   public init() {}
@@ -32,7 +36,9 @@ public struct KeptTiles: Sendable, Hashable {
       flags.withUnsafeMutableBufferPointer { flags in
         nothing.withUnsafeBufferPointer { nothing in
           for row in rows {
-            _ = set.measure(nothing, row: row, head.visibility, tile: tile, tiles: flags)
+            part.entries +=
+              set.measure(nothing, row: row, head.visibility, tile: tile, tiles: flags).kept
+            part.visibleEntries += min(max(head.visibility.limit(row: row), 0), head.keys)
           }
         }
       }
@@ -48,10 +54,15 @@ public struct KeptTiles: Sendable, Hashable {
   /// Kept over visible tiles, in 0...1; 0 where none is visible.
   public var density: Double { Double(kept) / Double(max(visible, 1)) }
 
+  /// Kept over visible entries, in 0...1; 0 where none is visible.
+  public var entryDensity: Double { Double(entries) / Double(max(visibleEntries, 1)) }
+
   /// Those of another head as well.
   public mutating func add(_ other: KeptTiles) {
     kept += other.kept
     visible += other.visible
+    entries += other.entries
+    visibleEntries += other.visibleEntries
   }
 }
 

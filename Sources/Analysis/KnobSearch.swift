@@ -1,25 +1,32 @@
 public import Attention
 
-/// Bisection over one knob for the value at which a method keeps a share of tiles.
+/// Bisection over one knob for the value at which a method keeps a share of tiles, or of entries.
 ///
 /// It asks and is told: `next` is a value to try, `take` what came of it. Both ends of the knob
 /// come first, and with them the direction; then the middle of what is left, in the logarithm where
 /// the knob steps by factors.
 ///
+/// A knob that moves without touching another tile moves on a step; the nearest step is then followed
+/// to its end, where it keeps most, so that where the search first set foot on it does not matter.
+///
 /// Example: `while let x = search.next { search.take(measure(x)) }`, then `search.best`. The catch:
 /// the share is taken to rise or to fall with the knob; of a knob that does both, one crossing is
 /// found. Counts have no upper end of their own: so many times the standard, or the keys.
 public struct KnobSearch: Sendable {
-  /// A value that was tried, and the share of tiles that it gave, in 0...1.
+  /// A value that was tried, and the share that it gave, in 0...1.
   public struct Try: Sendable, Hashable {
     /// The knob's value.
     public let value: Double
-    /// Tiles with a kept entry over tiles with a visible one.
+    /// What is tuned: tiles with a kept entry over tiles with a visible one, or entries.
     public let density: Double
+    /// What it kept.
+    public let kept: KeptTiles
   }
 
   /// Halvings after the ends are known.
   static let halvings = 14
+  /// Values tried to find the end of a step, and how many may miss it in a row.
+  static let following = (most: 12, misses: 5)
   /// It stops this near, as a share of the target.
   static let tolerance = 0.01
 
@@ -27,7 +34,8 @@ public struct KnobSearch: Sendable {
   public let target: Double
   /// The next value to try; nil when nothing nearer will be found.
   public private(set) var next: Double?
-  /// The nearest so far; of two as near the sparser one.
+  /// The nearest so far; of two as near the sparser one, and of two that touch the same share the
+  /// one with more entries: a knob that is turned on without touching another tile costs nothing.
   public private(set) var best: Try?
   /// How many values were tried.
   public private(set) var tries = 0
@@ -38,6 +46,9 @@ public struct KnobSearch: Sendable {
   private let ends: ClosedRange<Double>
   private var low: Try?
   private var high: Try?
+  private var tried: [Try] = []
+  private var followed = 0
+  private var missed = 0
 
   /// Nil for knobs without numbers, and where the range is a single one. `keys` of the longest
   /// head.
@@ -57,22 +68,35 @@ public struct KnobSearch: Sendable {
     next = ends.lowerBound
   }
 
-  /// What `next` gave.
-  public mutating func take(_ density: Double) {
+  /// What `next` gave; `kept` where it is known, for ties.
+  public mutating func take(_ density: Double, _ kept: KeptTiles = KeptTiles()) {
     guard let value = next else { return }
-    let tried = Try(value: value, density: density)
+    let found = Try(value: value, density: density, kept: kept)
     tries += 1
-    if best.map({ isNearer(tried, $0) }) ?? true { best = tried }
+    tried.append(found)
+    let isNew = best.map { isNearer(found, $0) } ?? true
+    let isSameStep = isNew && found.density == best?.density
+    if isNew { best = found }
     next = nil
-    guard abs(density - target) > Self.tolerance * target else { return }
+    if followed > 0 {
+      missed = isSameStep ? 0 : missed + 1
+    } else if abs(density - target) > Self.tolerance * target {
+      bisect(found)
+    }
+    if next == nil { follow() }
+  }
+
+  /// The next value between the ends, if there is one.
+  private mutating func bisect(_ found: Try) {
+    let density = found.density
     switch tries {
     case 1:
-      low = tried
+      low = found
       next = ends.upperBound
     case 2:
-      high = tried
+      high = found
       if isBetween {
-        next = middle
+        next = middle(low, high)
       } else if standard != ends.lowerBound, standard != ends.upperBound {
         next = standard
       }
@@ -81,19 +105,32 @@ public struct KnobSearch: Sendable {
       if tries == 3, !isBetween {
         // Both ends lie on one side: only a crossing before the standard is left.
         guard (density > target) != (low.density > target) else { return }
-        self.high = tried
+        self.high = found
       } else if (density > target) == (low.density > target) {
-        self.low = tried
+        self.low = found
       } else {
-        self.high = tried
+        self.high = found
       }
-      if tries < Self.halvings + 3 { next = middle }
+      if tries < Self.halvings + 3 { next = middle(self.low, self.high) }
     }
+  }
+
+  /// Between the best and the next denser value that was tried: the end of the best's step lies
+  /// there.
+  private mutating func follow() {
+    guard let best, followed < Self.following.most, missed < Self.following.misses else { return }
+    let denser = tried.filter { $0.density > best.density }
+    guard let beyond = denser.min(by: { abs($0.value - best.value) < abs($1.value - best.value) })
+    else { return }
+    followed += 1
+    next = beyond.value > best.value ? middle(best, beyond) : middle(beyond, best)
+    if let value = next, tried.contains(where: { $0.value == value }) { next = nil }
   }
 
   private func isNearer(_ a: Try, _ b: Try) -> Bool {
     let (one, two) = (abs(a.density - target), abs(b.density - target))
-    return one != two ? one < two : a.density < b.density
+    guard one == two else { return one < two }
+    return a.density != b.density ? a.density < b.density : a.kept.entries > b.kept.entries
   }
 
   /// The target lies between the shares at both ends of what is left.
@@ -102,8 +139,8 @@ public struct KnobSearch: Sendable {
     return (low.density > target) != (high.density > target)
   }
 
-  /// Between the two ends; nil when no whole number is left.
-  private var middle: Double? {
+  /// Between two values; nil when no whole number is left.
+  private func middle(_ low: Try?, _ high: Try?) -> Double? {
     guard let low = low?.value, let high = high?.value else { return nil }
     guard isGeometric else { return (low + high) / 2 }
     guard isWhole else {

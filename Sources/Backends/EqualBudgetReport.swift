@@ -6,8 +6,10 @@ import Tensors
 
 /// What `compare --methods` asks for.
 public struct BudgetRequest: Sendable {
-  /// The share of 64x64 tiles, in 0...1.
+  /// The share, in 0...1.
   public var budget: Double
+  /// What it is a share of.
+  public var measure = EqualBudget.Measure.tiles
   /// Settings that take part; nil: every method that keeps entries.
   public var methods: [MethodSetting]?
   /// Heads that one setting shall serve.
@@ -51,7 +53,7 @@ extension MaskSource {
       let pinned = MethodSetting(setting.id, card.pinned(setting))
       return EqualBudget.Candidate(card, pinned) { try registry.make($0) }
     }
-    let work = EqualBudget(request.budget, candidates)
+    let work = EqualBudget(request.budget, candidates, per: request.measure)
     return try work.run(
       heads: request.heads.count, keys: keys, progress: progress
     ) { index in

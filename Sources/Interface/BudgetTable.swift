@@ -27,8 +27,11 @@ public struct BudgetTable: Sendable {
     self.rows = rows.indices.map { row in
       [Self.name(rows[row]), tiles[row]] + numbers.map { $0[row] }
     }
+    let far = rows.count { !$0.isReached }
     notes =
-      rows.compactMap { Self.distance($0, isStopped: isStopped) }.map { "~ \($0)" }
+      (far > 0 && !isStopped
+        ? ["~: not within \(Numbers.percent(EqualBudget.reach)) of the budget, so apart"] : [])
+      + rows.compactMap { Self.distance($0, isStopped: isStopped) }.map { "~ \($0)" }
       + leftOut.map { "left out: \($0.setting.id): \($0.reason)" }
   }
 
@@ -65,8 +68,8 @@ public struct BudgetTable: Sendable {
   /// How near a row came; nil for those that are there.
   static func distance(_ row: EqualBudget.Row, isStopped: Bool = false) -> String? {
     guard !row.isReached else { return nil }
-    let share = Numbers.percent(row.tileDensity)
-    guard let knob = row.knob else { return "\(row.setting.id): as given it touches \(share)" }
+    let share = Numbers.percent(row.share)
+    guard let knob = row.knob else { return "\(row.setting.id): as given it is at \(share)" }
     guard !isStopped else { return "\(row.setting.id): so far at \(share)" }
     return "\(row.setting.id): the nearest that \(knob) reaches is \(share)"
   }

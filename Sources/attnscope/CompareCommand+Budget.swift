@@ -21,6 +21,7 @@ extension CompareCommand {
     var request = BudgetRequest(
       budget ?? 0.1, heads: try chosen(side.words, backend, about, dump.path),
       methods: methods == "all" ? nil : try Self.settings(methods))
+    request.measure = per ?? .tiles
     request.isCancelled = { Interrupt.wasAsked }
     Interrupt.watch()
     let meter = BudgetMeter(heads: request.heads.count)
@@ -28,7 +29,8 @@ extension CompareCommand {
       let found = try backend.equalBudget(request) { meter.tell($0) }
       let report = BudgetReport(
         path: dump.path, about: about, heads: request.heads, budget: request.budget,
-        rows: found.rows, leftOut: found.leftOut, stoppedAfter: found.stoppedAfter)
+        measure: request.measure, rows: found.rows, leftOut: found.leftOut,
+        stoppedAfter: found.stoppedAfter)
       print(json ? report.json.text(pretty: true) : (csv ? report.csv : report.text))
       guard let stopped = report.stopped else { return }
       if json || csv { say(stopped) }
@@ -121,9 +123,11 @@ struct BudgetReport {
   let about: SourceDescription
   /// Heads that each setting serves.
   let heads: [HeadID]
-  /// The share of 64x64 tiles that was asked for.
+  /// The share that was asked for.
   let budget: Double
-  /// By recall, the best first.
+  /// What it is a share of.
+  let measure: EqualBudget.Measure
+  /// Those that reach it first, each part by recall, the best first.
   let rows: [EqualBudget.Row]
   /// Methods without a row, and why.
   let leftOut: [(setting: MethodSetting, reason: String)]
@@ -145,7 +149,10 @@ struct BudgetReport {
       heads.count == 1
       ? "layer \(about.layers[heads[0].layer]) head \(heads[0].head)" : "\(heads.count) heads"
     return Printable.text(
-      "\(path): \(place) at \(Numbers.percent(budget)) of 64x64 tiles, by recall")
+      """
+      \(path): \(place) at \(Numbers.percent(budget)) of \
+      \(measure == .tiles ? "64x64 tiles" : "entries"), by recall
+      """)
   }
 
   /// Aligned columns, for a person; then what did not reach the budget, and what is left out.
@@ -166,7 +173,8 @@ struct BudgetReport {
       .object([("method", .string(out.setting.id)), ("reason", .string(out.reason))])
     }
     return .object([
-      ("file", .string(path)), ("budget", .number(budget)), ("heads", .array(places)),
+      ("file", .string(path)), ("budget", .number(budget)),
+      ("per", .string(measure.rawValue)), ("heads", .array(places)),
       ("methods", .array(rows.map(Self.json))), ("left_out", .array(missing)),
       ("stopped_after_heads", .optional(stoppedAfter, JSON.integer)),
     ])

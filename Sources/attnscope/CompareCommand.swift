@@ -1,3 +1,4 @@
+import Analysis
 import ArgumentParser
 import Attention
 import Backends
@@ -22,8 +23,9 @@ struct CompareCommand: AsyncParsableCommand {
       sample is meant.
 
       With --methods there is one side, and every method is tuned over its main knob until it \
-      touches the same share of 64x64 tiles, --budget; the table is sorted by recall. One setting \
-      serves all heads that are chosen. A setting that names its main knob is taken as it is.
+      touches the same share of 64x64 tiles, --budget; the table is sorted by recall, those that do \
+      not come within 5 % of the budget apart. --per entries tunes by kept entries instead. One \
+      setting serves all heads that are chosen. A setting that names its main knob is taken as it is.
       """)
 
   @Argument(help: "The first side.") var left: String?
@@ -42,6 +44,9 @@ struct CompareCommand: AsyncParsableCommand {
   var methods: String?
   @Option(help: "With --methods: the share of 64x64 tiles that each may touch (default: 0.1).")
   var budget: Double?
+  /// Nil: tiles.
+  @Option(help: "With --methods: what the budget is a share of, tiles (default) or entries.")
+  var per: EqualBudget.Measure?
   /// Nil: the one head.
   @Option(
     help: ArgumentHelp(
@@ -56,8 +61,8 @@ struct CompareCommand: AsyncParsableCommand {
       guard left != nil, right != nil else {
         throw ValidationError("Give two sides, or one and --methods.")
       }
-      guard budget == nil, heads == nil, !csv else {
-        throw ValidationError("--budget, --heads and --csv go with --methods.")
+      guard budget == nil, heads == nil, per == nil, !csv else {
+        throw ValidationError("--budget, --per, --heads and --csv go with --methods.")
       }
       return
     }
@@ -162,3 +167,5 @@ struct CompareCommand: AsyncParsableCommand {
     }
   }
 }
+
+extension EqualBudget.Measure: ExpressibleByArgument {}
