@@ -47,7 +47,7 @@ import Testing
   /// Numbers of closeness by their definitions.
   @Test func closenessOfHedgehog() throws {
     let input = PackTests.cases[0], found = try Self.examine("hedgehog", input.head)
-    let map = try KernelTests.rows(found), dense = input.dense
+    let map = try KernelTests.rows(found), dense = input.dense, scores = input.scores
     var divergence = 0.0, gap = 0.0, correlation = 0.0
     for i in 0..<64 {
       for j in 0...i {
@@ -56,7 +56,7 @@ import Testing
       }
       guard i >= 2 else { continue }
       correlation += try #require(
-        Correlation.ofRanks(Array(map[i][...i]), Array(input.scores[i][...i])))
+        Correlation.ofRanks(Array(map[i][...i]), Array(scores[i][...i])))
     }
     #expect(abs(try Self.number(found, "kl_softmax") - divergence / 64) < 1e-6)
     #expect(abs(try Self.number(found, "entropy_gap") - gap / 64) < 1e-5)
@@ -82,7 +82,9 @@ import Testing
   }
 
   /// L of feature maps `[d * d]`, by the definition.
-  private static func loss(_ input: PackTests.Case, _ h: [[Double]]) -> Double {
+  private static func loss(
+    _ input: PackTests.Case, _ x: (q: [[Double]], k: [[Double]], dense: [[Double]]), _ h: [[Double]]
+  ) -> Double {
     func features(_ x: [Double], _ h: [Double]) -> [Double] {
       let u = x.indices.map { o in x.indices.reduce(0) { $0 + h[o * x.count + $1] * x[$1] } }
       return [1.0, -1].flatMap { sign in
@@ -90,9 +92,9 @@ import Testing
         return e.map { $0 / e.reduce(0, +) }
       }
     }
-    let q = input.q.map { features($0, h[0]) }, k = input.k.map { features($0, h[1]) }
+    let q = x.q.map { features($0, h[0]) }, k = x.k.map { features($0, h[1]) }
     var sum = 0.0
-    for (i, a) in input.dense.enumerated() {
+    for (i, a) in x.dense.enumerated() {
       let r = k.prefix(input.limit(i)).map { zip(q[i], $0).reduce(0) { $0 + $1.0 * $1.1 } }
       for (j, x) in r.enumerated() { sum -= a[j] * log(x / r.reduce(0, +)) }
     }
@@ -105,18 +107,19 @@ import Testing
     PackTests.Case(seed: 22, queries: 7, keys: 11, causal: true),
     PackTests.Case(seed: 23, queries: 6, keys: 6, causal: false),
   ]) func slopesAreThoseOfTheLoss(_ input: PackTests.Case) throws {
+    let given = (q: input.q, k: input.k, dense: input.dense)
     let d = input.d, eye = (0..<d * d).map { $0 / d == $0 % d ? 1.0 : 0 }
     var h = [eye, eye], losses: [Double] = []
     var m = [[Double]](repeating: [Double](repeating: 0, count: d * d), count: 2), v = m
     for step in 1...3 {
-      losses.append(Self.loss(input, h))
+      losses.append(Self.loss(input, given, h))
       let before = h
       for side in 0..<2 {
         for x in 0..<d * d {
           var up = before, down = before
           up[side][x] += 1e-5
           down[side][x] -= 1e-5
-          let g = (Self.loss(input, up) - Self.loss(input, down)) / 2e-5
+          let g = (Self.loss(input, given, up) - Self.loss(input, given, down)) / 2e-5
           m[side][x] = 0.9 * m[side][x] + 0.1 * g
           v[side][x] = 0.999 * v[side][x] + 0.001 * g * g
           let mean = m[side][x] / (1 - pow(0.9, Double(step)))
@@ -125,7 +128,7 @@ import Testing
         }
       }
     }
-    losses.append(Self.loss(input, h))
+    losses.append(Self.loss(input, given, h))
     let inputs = try HedgehogInputs(input.head, scale: 1)
     var descent = HedgehogDescent(inputs, Array(0..<input.queries))
     let found = try descent.run(steps: 3, rate: 0.01, MethodRun())
@@ -237,9 +240,10 @@ import Testing
     }
     for input in PackTests.cases {
       let map = try KernelTests.rows(Self.examine("nprf-limit:gain=3", input.head))
+      let (q, k) = (input.q, input.k)
       for i in 0..<input.queries {
         let e = (0..<input.limit(i)).map { j -> Double in
-          let (a, b) = (input.q[i], input.k[j])
+          let (a, b) = (q[i], k[j])
           func dot(_ x: [Double], _ y: [Double]) -> Double {
             zip(x, y).reduce(0) { $0 + $1.0 * $1.1 }
           }
@@ -253,13 +257,14 @@ import Testing
   /// The fit is the mean along each diagonal, and what it explains.
   @Test(arguments: PackTests.cases.prefix(3)) func theFit(_ input: PackTests.Case) throws {
     let found = try Self.examine("nprf-limit-fit", input.head)
+    let (q, k, scores) = (input.q, input.k, input.scores)
     var sums: [Int: (sum: Double, count: Int)] = [:], all: [(Int, Double)] = []
     for i in 0..<input.queries {
       for j in 0..<input.limit(i) {
-        let size = [input.q[i], input.k[j]].map { $0.reduce(0) { $0 + $1 * $1 } }
+        let size = [q[i], k[j]].map { $0.reduce(0) { $0 + $1 * $1 } }
         let cosine =
-          input.scores[i][j] * Double(input.d).squareRoot() / (size[0] * size[1]).squareRoot()
-        let off = input.scores[i][j] - cosine, distance = j - input.position(i)
+          scores[i][j] * Double(input.d).squareRoot() / (size[0] * size[1]).squareRoot()
+        let off = scores[i][j] - cosine, distance = j - input.position(i)
         all.append((distance, off))
         sums[distance, default: (0, 0)].sum += off
         sums[distance]!.count += 1

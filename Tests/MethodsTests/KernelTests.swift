@@ -130,9 +130,9 @@ import Testing
       let x = row.map { $0 / root }
       return [1] + x + x.flatMap { a in x.map { a * $0 / 2.0.squareRoot() } }
     }
-    let rows = Self.taylor(input.head, 2), keys = input.k.map(features)
+    let rows = Self.taylor(input.head, 2), keys = input.k.map(features), queries = input.q
     for i in [0, 17, 49] {
-      let q = features(input.q[i])
+      let q = features(queries[i])
       let r = keys.map { zip(q, $0).reduce(0) { $0 + $1.0 * $1.1 } }
       let sum = r.reduce(0, +)
       for (a, b) in zip(rows.weights(i), r) { #expect(abs(a - b / sum) < 1e-14) }
@@ -156,9 +156,9 @@ import Testing
   /// which the error of the map itself is small.
   @Test func massAndErrorByOrder() throws {
     for input in PackTests.cases.prefix(3) {
-      let found = try Self.examine("taylor-2", input.head)
+      let found = try Self.examine("taylor-2", input.head), scores = input.scores
       for (i, row) in try Self.rows(found, "mass_by_order").enumerated() {
-        let seen = input.scores[i].prefix(input.limit(i)).map { abs($0) }
+        let seen = scores[i].prefix(input.limit(i)).map { abs($0) }
         let total = seen.reduce(0) { $0 + exp($1) }
         #expect(abs(row.reduce(0, +) - 1) < 1e-5)
         for p in 0..<6 {
@@ -181,14 +181,15 @@ import Testing
   /// What divides a row changes its length and not its pattern; scores of 60 need more orders than
   /// there are.
   @Test func denominators() throws {
-    let input = PackTests.cases[0], whole = try Self.rows(Self.examine("taylor-2", input.head))
+    let input = PackTests.cases[0], scores = input.scores
+    let whole = try Self.rows(Self.examine("taylor-2", input.head))
     for (word, divisor) in [
       ("divS", { (s: Double, c: Int) in Double(c) }),
       ("clamp", { (s: Double, c: Int) in max(s, 1) }), ("none", { (s: Double, c: Int) in 1 }),
     ] {
       let map = try Self.rows(Self.examine("taylor-2:denominator=\(word)", input.head))
       for i in 0..<input.queries {
-        let s = input.scores[i].prefix(i + 1).map { 1 + $0 + $0 * $0 / 2 }, sum = s.reduce(0, +)
+        let s = scores[i].prefix(i + 1).map { 1 + $0 + $0 * $0 / 2 }, sum = s.reduce(0, +)
         for j in 0...i {
           #expect(abs(map[i][j] * divisor(sum, i + 1) / sum - whole[i][j]) < 1e-6)
         }
@@ -276,11 +277,12 @@ import Testing
   /// I2: rows over their sums are softmax(S_ij - ‖k_j‖² / 2√d), softmax itself for keys of one
   /// length.
   @Test(arguments: PackTests.cases) func gaussianRowsAreSoftmax(_ input: PackTests.Case) throws {
-    let map = try Self.rows(Self.examine("soft-untied-normalised", input.head)), k = input.k
+    let map = try Self.rows(Self.examine("soft-untied-normalised", input.head))
+    let k = input.k, scores = input.scores
     for i in 0..<input.queries {
       let e = (0..<input.limit(i)).map { j in
         let norm = k[j].reduce(0) { $0 + $1 * $1 }
-        return exp(input.scores[i][j] - norm / (2 * Double(input.d).squareRoot()))
+        return exp(scores[i][j] - norm / (2 * Double(input.d).squareRoot()))
       }
       for (j, x) in e.enumerated() { #expect(abs(map[i][j] - x / e.reduce(0, +)) < 1e-6) }
     }
