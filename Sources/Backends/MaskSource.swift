@@ -1,3 +1,4 @@
+import Analysis
 import Attention
 import Sessions
 import Synchronization
