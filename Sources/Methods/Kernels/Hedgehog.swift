@@ -137,9 +137,13 @@ struct HedgehogMap: Sendable {
 
 /// How near a map of features is to softmax.
 struct HedgehogFacts: Sendable {
+  /// Of the scores, equal in width, for mean weights by score.
   private static let bins = 32
+  /// Over the rows that were taken.
   private let sum: HedgehogSum
+  /// Least and largest score among them, in logits.
   private let range: ClosedRange<Double>
+  /// How many rows were taken.
   private let rows: Int
 
   /// Sums over all rows up to 512 tokens, else over 128. Throws `CancellationError`.
@@ -192,11 +196,14 @@ struct HedgehogFacts: Sendable {
 
 /// Sums over some rows.
 private struct HedgehogSum: Sendable {
+  /// Rows that see something, those of them with a correlation, and all rows of the head.
   var rows = 0, ranked = 0, queries = 0
+  /// Sums over rows, in nats but for the correlation.
   var divergence = 0.0, correlation = 0.0, entropy = 0.0, denseEntropy = 0.0
   /// `[bins]`, entries by their score, and sums of both weights over them.
   var counts: [Int], weights: [Double], denseWeights: [Double]
 
+  /// Nothing yet.
   init(bins: Int) {
     counts = [Int](repeating: 0, count: bins)
     weights = [Double](repeating: 0, count: bins)

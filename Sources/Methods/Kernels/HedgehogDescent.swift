@@ -20,6 +20,7 @@ struct HedgehogDescent: Sendable {
   private let query: Matrix, key: Matrix
   /// `[r]` rows of A, each as long as it sees.
   private let dense: [[Double]]
+  /// What Adam remembers of each side.
   private var queryStep: Adam, keyStep: Adam
 
   /// `chosen` queries ascend.
@@ -79,6 +80,7 @@ struct HedgehogDescent: Sendable {
       elements: Array(matrix.elements[rows.lowerBound * width..<rows.upperBound * width]))
   }
 
+  /// The sum of matrices of one size, in their order.
   private static func sum(_ parts: [Matrix]) -> Matrix {
     var total = parts[0]
     for part in parts.dropFirst() {
@@ -89,12 +91,14 @@ struct HedgehogDescent: Sendable {
 
   /// What runs of one step read.
   private struct HedgehogState: Sendable {
+    /// Inputs and rows of A, as the descent holds them.
     private let query: Matrix, key: Matrix, dense: [[Double]]
     /// φ(Q) `[r][2d]`, φ(K) `[n][2d]` and its mirror image.
     private let queryFeatures: Matrix, keyFeatures: Matrix, keyColumns: Matrix
     /// The loss alone is wanted.
     private let isLast: Bool
 
+    /// `queries` and `keys` are the features of this step.
     init(_ descent: HedgehogDescent, _ queries: Matrix, _ keys: Matrix, isLast: Bool) {
       (query, key, dense) = (descent.query, descent.key, descent.dense)
       (queryFeatures, keyFeatures) = (queries, keys)
@@ -179,6 +183,7 @@ struct HedgehogDescent: Sendable {
 /// Adam (Kingma and Ba, 2015): steps by a running mean of slopes over the root of that of their
 /// squares.
 private struct Adam: Sendable {
+  /// Running means of slopes and of their squares, not yet corrected for their start at zero.
   private var mean: [Double], square: [Double]
   /// β1 and β2 to the power of the steps taken.
   private var fade = (mean: 1.0, square: 1.0)

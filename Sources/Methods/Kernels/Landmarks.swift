@@ -3,6 +3,8 @@ import Analysis
 import Attention
 
 /// How the kernel of landmarks is inverted.
+/// `newton` is the layer's own, `newton-unshifted` that of its normalised form; `exact` tells what
+/// the two leave.
 enum LandmarkInverse: String, Sendable, CaseIterable {
   case newton
   case unshifted = "newton-unshifted"
@@ -99,6 +101,7 @@ struct LandmarkMap: Sendable {
     right.multiplied(by: (isSymmetric ? scaled : plain).row(query))
   }
 
+  /// Σ_j of each row, `[rows]`.
   private static func rowSums(_ matrix: Matrix) -> [Double] {
     (0..<matrix.rows).map { matrix.row($0).reduce(0, +) }
   }
@@ -151,7 +154,9 @@ struct LandmarkMap: Sendable {
 
 /// What there is to say of landmarks beside their map.
 struct LandmarkFacts: Sendable {
+  /// W in force and what it was made of.
   let map: LandmarkMap
+  /// What W stands for.
   let kernel: GaussianKernel
 
   /// Numbers and series; kernel errors of all rows up to `whole` tokens, of 64 above. Throws

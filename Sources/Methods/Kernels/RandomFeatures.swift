@@ -10,7 +10,7 @@ struct RandomFeatures: Sendable {
   let draws: Matrix
 
   /// Standard normal draws of a seed, row by row; orthogonal within each block of d rows if asked,
-  /// at the lengths that they had.
+  /// at the lengths that they had. The same seed and sizes are the same draws everywhere.
   init(count: Int, dim: Int, seed: UInt64, isOrthogonal: Bool = false) {
     var random = SplitMix64(seed)
     var draws = random.gaussianMatrix(rows: count, columns: dim)
@@ -61,6 +61,7 @@ struct RandomFeatures: Sendable {
 
 /// What there is to say of random features beside their map.
 struct NPRFFacts: Sendable {
+  /// Features, their limit, and the bias.
   let map: NPRFMap
 
   /// Counts of features and lengths of vectors that errors are drawn for, and seeds of each.
@@ -71,6 +72,9 @@ struct NPRFFacts: Sendable {
   private static let mostWork = 4e8
 
   /// Numbers and curves. Throws `CancellationError`.
+  ///
+  /// The error of the kernel is over all pairs that are seen, up to `whole` tokens, and over those
+  /// of 64 rows above; the curves are of 48 queries and 48 keys, seen or not.
   func add(_ run: MethodRun, whole: Int, to findings: inout Findings) throws {
     let head = map.head, chosen = KernelRows.chosen(head, whole: whole)
     let errors = try RowPicks.spread(chosen.count, by: 16, run) { part in
@@ -95,6 +99,9 @@ struct NPRFFacts: Sendable {
   }
 
   /// The outputs by Fourier transforms against those of the rows.
+  ///
+  /// Both are of one head and one draw: what differs is rounding, and anything beyond that is a
+  /// mistake. Throws `CancellationError`.
   private func addTransform(_ run: MethodRun, isWhole: Bool, _ findings: inout Findings) throws {
     guard isWhole, let values = KernelRows.values(map.head) else {
       return findings.number("fft_difference", nil, title: "outputs by FFT, largest difference")

@@ -9,13 +9,17 @@ struct TaylorFacts: Sendable {
   /// Most tokens for errors by order of all rows, and how many rows are taken above.
   static let errorTokens = 512, errorRows = 128
 
+  /// E_P, its order and what divides it.
   private let rows: TaylorRows
+  /// The head that the scores are of.
   private var head: Head { rows.head }
 
   /// Of the scores of these rows.
   init(_ rows: TaylorRows) { self.rows = rows }
 
   /// Share of every order in a row, `[queries, 80]`.
+  ///
+  /// How many powers of its scores a row really uses: one of small scores sits at the left.
   var field: RuleField {
     let names = (0..<Self.orders).map { "\($0)" }
     return RuleField(
@@ -43,6 +47,8 @@ struct TaylorFacts: Sendable {
   }
 
   /// Numbers, the series and the curves. Throws `CancellationError`.
+  ///
+  /// Means are over all rows up to `whole` tokens, over 64 of them above.
   func add(_ run: MethodRun, whole: Int, to findings: inout Findings) throws {
     let chosen = KernelRows.chosen(head, whole: whole)
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
@@ -101,6 +107,8 @@ struct TaylorFacts: Sendable {
   }
 
   /// Σ_{p≤P} d^p features, and what a token costs with them.
+  ///
+  /// A state grows as d^P: what the recurrent form is about, and why none runs it far.
   private func addStates(_ findings: inout Findings) {
     let d = Double(rows.rows.dim)
     guard d > 0 else { return }
@@ -163,6 +171,7 @@ private struct MassSum: Sendable {
 private struct ErrorSum: Sendable {
   /// `[orders]`
   private var squares: [Double]
+  /// Σ ‖A V‖² of the rows.
   private var norm = 0.0
 
   /// Of orders 0 to `orders` - 1.

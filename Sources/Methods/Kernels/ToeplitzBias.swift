@@ -6,7 +6,9 @@ import Attention
 /// keys.
 struct ToeplitzBias: Sendable {
   /// Which distances there are, and which are seen.
+  /// Where queries stand among the keys.
   private let visibility: Visibility
+  /// Rows of the head.
   private let queries: Int
   /// `[queries + keys - 1]`, from the farthest key before a query to the farthest behind.
   private let values: [Double]
@@ -73,6 +75,7 @@ private struct DiagonalSums: Sendable {
   /// Σ D² of all.
   private var squares = 0.0
 
+  /// Nothing yet, of so many diagonals.
   init(count: Int) {
     sums = [Double](repeating: 0, count: count)
     counts = [Int](repeating: 0, count: count)
