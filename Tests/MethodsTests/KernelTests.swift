@@ -8,8 +8,8 @@ import Testing
 
 @testable import Methods
 
-/// Cards A3 and A4: softmax by orders, and kernels by landmarks. What the cards print to more digits
-/// than a field holds is asked of the rows in double precision.
+/// Cards A3 and A4: softmax by orders, and kernels by landmarks. What the cards print to more
+/// digits than a field holds is asked of the rows in double precision.
 @Suite struct KernelTests {
   static func examine(_ setting: String, _ head: Head) throws -> Findings {
     try Registry.standard.make(MethodSetting(parsing: setting)).examine(Subject(head), MethodRun())

@@ -17,7 +17,8 @@ import Tensors
 /// Findings: those of every map and of `hedgehog`; the fields `identity` (the map before, U0),
 /// `h_query` and `h_key` `[d, d]`; the curve `loss` `[steps + 1]`; numbers `loss_start`,
 /// `loss_end`, `loss_bound`, `kl_identity` (before; `kl_softmax` is after), `fitted_rows`, `seed`
-/// where it was used. Throws `Missing(.queryKey)` for stored maps. Cost of a step: 6 rows n d, on all threads;
+/// where it was used. Throws `Missing(.queryKey)` for stored maps. Cost of a step: 6 rows n d, on
+/// all threads;
 /// the same bits whatever their number.
 public struct HedgehogFit: MapMethod {
   /// Adam's step.
