@@ -18,8 +18,7 @@ import Tensors
 /// `h_query` and `h_key` `[d, d]`; the curve `loss` `[steps + 1]`; numbers `loss_start`,
 /// `loss_end`, `loss_bound`, `kl_identity` (before; `kl_softmax` is after), `fitted_rows`, `seed`
 /// where it was used. Throws `Missing(.queryKey)` for stored maps. Cost of a step: 6 rows n d, on
-/// all threads;
-/// the same bits whatever their number.
+/// all threads; the same bits whatever their number.
 public struct HedgehogFit: MapMethod {
   /// Adam's step.
   static let rate = Knob(

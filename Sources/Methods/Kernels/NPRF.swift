@@ -12,9 +12,9 @@ import Tensors
 /// Paper: "Stable, Fast and Accurate: Kernelized Attention with Relative Positional Encoding",
 /// NeurIPS 2021, arXiv 2106.12566. The trained bias is replaced by `bias`: `slope`, b_δ = -b |δ|
 /// (0, none: U0), `heads`, the slopes 2^(-8 h / H) of ALiBi in place of b, or `fit` (U2), the mean
-/// of S_ij - g cos θ_ij along each diagonal of what is seen. `form` is `features`, a Monte Carlo draw
-/// from `seed`, or `limit`, exact. `orthogonal` makes each block of d draws orthogonal, at their
-/// own lengths. Causal heads have c_δ = 0 for δ > 0; a vector of zeros stays.
+/// of S_ij - g cos θ_ij along each diagonal of what is seen. `form` is `features`, a Monte Carlo
+/// draw from `seed`, or `limit`, exact. `orthogonal` makes each block of d draws orthogonal, at
+/// their own lengths. Causal heads have c_δ = 0 for δ > 0; a vector of zeros stays.
 ///
 /// The outputs are computed twice: row by row, and as the paper does, by Fourier transforms of the
 /// columns φ_r(k̂_j) [v_j, 1] with a circulant; `fft_difference` is the largest difference.
