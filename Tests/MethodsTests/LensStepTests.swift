@@ -43,7 +43,8 @@ import Testing
       #expect(try Self.number(found, "data_gap") < 1e-14)
       #expect(try Self.number(found, "weight_gap") < 1e-13)
       let ratio = found["bound_ratio"]?.number, slope = try Self.number(found, "gradient_norm")
-      #expect(ratio.map { $0 <= 1 } ?? (slope == 0))
+      // Where nothing is skipped the target is met but for rounding, and no step is left.
+      #expect(ratio.map { $0 <= 1 } ?? (slope < 1e-14))
       let after = try #require(found.series("row_after")).filter { !$0.isNaN }
       let row = try ReweightingTests.rows(found, "map")[input.queries - 1].filter { !$0.isNaN }
       #expect(zip(after, row).allSatisfy { abs(Double($0) - $1) < 1e-6 })

@@ -278,6 +278,6 @@ import Testing
     #expect(throws: Missing.self) { try Self.examine(other, Subject(long.head)) }
     let two = Subject(layers: [[long.head, long.head]])
     let same = try Self.examine(other, two).field("map")
-    #expect(try same?.field.row(140) == row)
+    #expect(try same?.field.row(140).prefix(141) == row.prefix(141))
   }
 }
