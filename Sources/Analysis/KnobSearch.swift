@@ -6,8 +6,9 @@ public import Attention
 /// come first, and with them the direction; then the middle of what is left, in the logarithm where
 /// the knob steps by factors.
 ///
-/// A knob that moves without touching another tile moves on a step; the nearest step is then followed
-/// to its end, where it keeps most, so that where the search first set foot on it does not matter.
+/// A knob that moves without touching another tile moves on a step; the nearest step is then
+/// followed to its end, where it keeps most, so that where the search first set foot on it does not
+/// matter.
 ///
 /// Example: `while let x = search.next { search.take(measure(x)) }`, then `search.best`. The catch:
 /// the share is taken to rise or to fall with the knob; of a knob that does both, one crossing is

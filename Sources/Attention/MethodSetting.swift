@@ -31,8 +31,8 @@ public struct MethodSetting: Sendable, Hashable, Codable, CustomStringConvertibl
     }
   }
 
-  /// The parts of a list between commas that stand neither in brackets nor in the quotes of a value;
-  /// empty parts are left out.
+  /// The parts of a list between commas that stand neither in brackets nor in the quotes of a
+  /// value; empty parts are left out.
   public static func pieces(of list: some StringProtocol) -> [String] {
     var pieces: [String] = [], piece = "", depth = 0, quote: Character?, last: Character = ","
     for character in list {

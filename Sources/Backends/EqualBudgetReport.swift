@@ -27,8 +27,8 @@ extension FileBackend {
   /// Every method at one budget; see `EqualBudget`. `progress` gets the share that is done.
   ///
   /// When cancelled it gives what it has. Throws `KnobError` for a setting that is not there,
-  /// `Missing` for a file of masks alone, and `CancellationError` when there is not one row. Call it
-  /// from a command, not from an actor.
+  /// `Missing` for a file of masks alone, and `CancellationError` when there is not one row. Call
+  /// it from a command, not from an actor.
   public func equalBudget(_ request: BudgetRequest, progress: (Double) -> Void = { _ in }) throws
     -> EqualBudget.Outcome
   { try masks.equalBudget(request, progress: progress) }

@@ -19,8 +19,8 @@ public import Attention
 ///   made-up number; a number that cannot be known is nil, never 0. Loops over rows call
 ///   `run.checkCancellation()`.
 /// - One line below, and where it begins a family, a paragraph in `Families`. Then record its
-///   golden text (`RECORD_GOLDEN=1 swift test --filter GoldenTests`), read it against the paper, and
-///   write the card's own checks beside `CardTests`.
+///   golden text (`RECORD_GOLDEN=1 swift test --filter GoldenTests`), read it against the paper,
+///   and write the card's own checks beside `CardTests`.
 ///
 /// Screens, figures, reports, lessons, state files and help then know it without a further line.
 ///

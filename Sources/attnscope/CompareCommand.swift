@@ -23,9 +23,10 @@ struct CompareCommand: AsyncParsableCommand {
       sample is meant.
 
       With --methods there is one side, and every method is tuned over its main knob until it \
-      touches the same share of 64x64 tiles, --budget; the table is sorted by recall, those that do \
-      not come within 5 % of the budget apart. --per entries tunes by kept entries instead. One \
-      setting serves all heads that are chosen. A setting that names its main knob is taken as it is.
+      touches the same share of 64x64 tiles, --budget; the table is sorted by recall, those that \
+      do not come within 5 % of the budget apart. --per entries tunes by kept entries instead. One \
+      setting serves all heads that are chosen. A setting that names its main knob is taken as it \
+      is.
       """)
 
   @Argument(help: "The first side.") var left: String?

@@ -125,8 +125,8 @@ struct SliceCommand: ParsableCommand {
   }
 }
 
-/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by both; chosen
-/// keys are counted from the first that stays, and those cut away become -1, none.
+/// Cuts one layer's arrays. Queries are cut by row, keys and values by position, maps by both;
+/// chosen keys are counted from the first that stays, and those cut away become -1, none.
 private struct LayerCut {
   /// Views of the mapped file.
   let layer: LayerArrays

@@ -8,8 +8,9 @@ import Tensors
 ///
 /// G is trained and reads the hidden state x_i; its bias starts at logit(π). In its place, by
 /// `gate`: `constant` (U0: π everywhere, where training begins), `sink` (U3: π_i = 1 - A_i1, doing
-/// nothing where the head parks on the first token), which may be said as `pi=1 - A_i1`. `rescale` divides by π, as fine-tuning does.
-/// Paper: Bondarenko et al., "Quantizable Transformers", NeurIPS 2023, arXiv 2306.12929.
+/// nothing where the head parks on the first token), which may be said as `pi=1 - A_i1`. `rescale`
+/// divides by π, as fine-tuning does. Paper: Bondarenko et al., "Quantizable Transformers", NeurIPS
+/// 2023, arXiv 2306.12929.
 ///
 /// Findings: those of every map; the series `gate` `[queries]` and the field `gates` `[queries,
 /// heads]` of the layer; `gate_mean`, `gate_bias` (logit π, nil for `sink`), `noop_rows` (rows with

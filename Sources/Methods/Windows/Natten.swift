@@ -9,8 +9,9 @@ public import Attention
 /// floor(w / 2) before the leader is moved back inside where it would end behind the group. Causal:
 /// leader min(floor(i / s) s + s - 1, L - 1), the w keys up to it, none after i. On a grid a key is
 /// a neighbour when it is one along both directions. In an engine the text has no end yet: there a
-/// leader may stand behind the last key so far, as it does once the text has gone on. Paper: Hassani et al., "Faster Neighborhood
-/// Attention", 2024, arXiv 2403.04690 (card S8). A window never shrinks at a border, it moves.
+/// leader may stand behind the last key so far, as it does once the text has gone on. Paper:
+/// Hassani et al., "Faster Neighborhood Attention", 2024, arXiv 2403.04690 (card S8). A window
+/// never shrinks at a border, it moves.
 ///
 /// Findings: those of every mask and the series `neighbours` (entries kept, by query). Needs an
 /// image grid for `plane=grid`. Cost n w.

@@ -18,10 +18,10 @@ struct BenchCommand: AsyncParsableCommand {
     discussion: """
       Suites: attention (forward passes of one head), decode (rows over a long cache), map (131072 \
       tokens on the \
-      screen), engine (a model; only when named), ui (key to frame), methods (how the cost of every \
-      method's choice grows with the text, beside its card; only when named). Each figure stands \
-      beside the ceiling that was measured in the same run. --against starts a program once and takes turns with it, shape by \
-      shape: it prints one \
+      screen), engine (a model; only when named), ui (key to frame), methods (how the cost of \
+      every method's choice grows with the text, beside its card; only when named). Each figure \
+      stands beside the ceiling that was measured in the same run. --against starts a program once \
+      and takes turns with it, shape by shape: it prints one \
       line {"name": ..}, then answers each line \
       {"suite","case","queries","keys","dim","value_dim","causal","threads"} \
       (engine: {"tokens","context"}) with {"seconds": ..} or {"unsupported": ..}; see samples/bench.

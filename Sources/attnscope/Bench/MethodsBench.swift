@@ -6,7 +6,8 @@ import Glibc
 import Methods
 import Tensors
 
-/// How the cost of every method's choice grows with the length of a text, beside what its card says.
+/// How the cost of every method's choice grows with the length of a text, beside what its card
+/// says.
 ///
 /// Masks are timed at deciding what to keep, maps at making the whole map. One thread, and the
 /// processor's time, which neighbours hardly disturb; heads are synthetic, from a fixed seed, and
