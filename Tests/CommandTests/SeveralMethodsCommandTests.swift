@@ -60,7 +60,9 @@ extension ProgramTests {
     @Test func sliceKeepsChosenKeys() throws {
       try Program.scratch { folder in
         let (path, cut) = (folder + "/in.safetensors", folder + "/cut.safetensors")
-        let chosen = (0..<2).flatMap { set in (0..<6).flatMap { [Int32($0), Int32(set), -1] } }
+        let chosen = (0..<2).flatMap { set in
+          (0..<6).flatMap { row -> [Int32] in [Int32(row), Int32(set), -1] }
+        }
         try writeSafetensors(
           [
             ArrayToWrite("layers.3.q", floats: (0..<96).map { Float($0 % 7) }, shape: [4, 6, 4]),
