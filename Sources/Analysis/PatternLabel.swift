@@ -60,6 +60,12 @@ public struct PatternLabel: Sendable, Equatable {
   /// The recall of a candidate in 0...1; 0 when it was not tried.
   public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
 
+  /// The name and its recall, or that there is none: of a head whose rows are no numbers.
+  public func text(_ number: (Double) -> String) -> String {
+    guard let recall = winner?.recall, recall.isFinite else { return "not known: no finite row" }
+    return "\(name.rawValue) \(number(recall))"
+  }
+
   /// The candidate that gave the name; for a diffuse head, the one that came nearest.
   public var winner: Candidate? {
     candidates.first { $0.name == name } ?? candidates.max { $0.recall < $1.recall }
@@ -133,14 +139,18 @@ struct Labeller {
     _ choice: ShapeChoices.Choice, _ measured: Measured
   ) -> PatternLabel.Candidate {
     PatternLabel.Candidate(
-      name: choice.name, recall: measured.mass / Double(max(measured.rows, 1)),
+      name: choice.name,
+      recall: measured.rows == 0 && measured.broken > 0
+        ? .nan : measured.mass / Double(max(measured.rows, 1)),
       density: Double(measured.kept) / Double(max(measured.visible, 1)), detail: choice.detail)
   }
 
-  /// Sums over rows for one kept set: mass, rows that see something, kept and visible entries.
+  /// Sums over rows for one kept set: mass, rows that see something, rows that are no numbers,
+  /// kept and visible entries.
   private struct Measured: Sendable {
     var mass = 0.0
     var rows = 0
+    var broken = 0
     var kept = 0
     var visible = 0
   }
@@ -157,11 +167,16 @@ struct Labeller {
       // Neighbouring rows together, so that strips stay wide.
       for run in Range.runs(of: mine) {
         rows.withRows(run) { row, p, lse in
+          let isWhole = Rows.isWhole(p)
           for (s, set) in sets.enumerated() {
             let (mass, kept) = set.mass(of: p, row: row, head.visibility)
             part[s].kept += kept
             part[s].visible += head.visibility.limit(row: row)
             guard lse != -.infinity else { continue }
+            guard isWhole else {
+              part[s].broken += 1
+              continue
+            }
             part[s].mass += mass
             part[s].rows += 1
           }
@@ -176,6 +191,7 @@ struct Labeller {
         sum[s].mass += part[s].mass
         sum[s].kept += part[s].kept
         sum[s].rows += part[s].rows
+        sum[s].broken += part[s].broken
         sum[s].visible += part[s].visible
       }
     }

@@ -17,6 +17,13 @@ enum Rows {
     return Double(sum)
   }
 
+  /// No value is NaN or infinite: one sum tells.
+  static func isWhole(_ p: UnsafeBufferPointer<Float>) -> Bool {
+    var sum: Float = 0
+    for x in p { sum += x }
+    return sum.isFinite
+  }
+
   /// `p` `[keys]` into sums `[keys]`; in double, since a column may have a hundred thousand rows.
   static func add(_ p: UnsafeBufferPointer<Float>, to sums: inout [Double]) {
     sums.withUnsafeMutableBufferPointer { sums in

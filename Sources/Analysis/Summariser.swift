@@ -70,7 +70,9 @@ public struct Summariser: Sendable {
     if quality.paddingKeys == head.keys { quality.paddingKeys = 0 }
     return HeadSummary(
       importance: importance, columnMass: totals.columns.map { Float($0 / Double(seen)) },
-      truncatedImportance: totals.published, entropy: totals.entropy / Double(seen), label: label,
+      truncatedImportance: totals.published,
+      entropy: totals.rowsWithMass == 0 && totals.rowsBroken > 0
+        ? .nan : totals.entropy / Double(seen), label: label,
       quality: quality, sampledRows: head.isLong ? strips.reduce(0) { $0 + $1.count } : nil)
   }
 
@@ -87,12 +89,13 @@ public struct Summariser: Sendable {
     return viewers
   }
 
-  /// Sums over a strip: mass of each key `[keys]`, entropy in nats, rows that see something;
-  /// `published` only of the whole.
+  /// Sums over a strip: mass of each key `[keys]`, entropy in nats, rows that see something, and
+  /// rows left out since they hold what is no number; `published` only of the whole.
   private struct Totals: Sendable {
     var columns: [Double]
     var entropy = 0.0
     var rowsWithMass = 0
+    var rowsBroken = 0
     var published: Float?
   }
 
@@ -112,6 +115,7 @@ public struct Summariser: Sendable {
       for key in 0..<head.keys { sum.columns[key] += part.columns[key] }
       sum.entropy += part.entropy
       sum.rowsWithMass += part.rowsWithMass
+      sum.rowsBroken += part.rowsBroken
     }
     let count = HeadSummary.publishedRows
     if head.visibility.causal, head.queries >= count, head.visibility.offset == 0 {
@@ -127,6 +131,10 @@ public struct Summariser: Sendable {
     var part = Totals(columns: [Double](repeating: 0, count: head.keys))
     rows.withRows(range) { row, p, lse in
       guard lse != -.infinity else { return }
+      guard Rows.isWhole(p) else {
+        part.rowsBroken += 1
+        return
+      }
       part.rowsWithMass += 1
       part.entropy += Rows.entropy(p)
       Rows.add(p, to: &part.columns)
@@ -136,11 +144,11 @@ public struct Summariser: Sendable {
 }
 
 extension Quality {
-  /// Counts what is not finite in a head's arrays, and rows of a stored pattern that do not sum to
-  /// 1.
+  /// Counts what is not finite in a head's arrays, and rows of a stored pattern that are finite and
+  /// do not sum to 1.
   /// Infinity before softmax may be a mask, so that of stored scores only NaN and +infinity count,
   /// and only where a query may look.
-  static func scan(_ head: Head) -> Quality {
+  public static func scan(_ head: Head) -> Quality {
     var quality = Quality()
     func look(_ tensor: Tensor, _ name: String) {
       for start in stride(from: 0, to: tensor.shape[0], by: 1024) {
@@ -174,7 +182,7 @@ extension Quality {
       look(map, "pattern")
       for row in 0..<map.shape[0] where head.visibility.limit(row: row) > 0 {
         let sum = map[row].floats().reduce(0, +)
-        guard !(abs(sum - 1) <= 1e-2) else { continue }
+        guard sum.isFinite, abs(sum - 1) > 1e-2 else { continue }
         if quality.rowsNotSummingToOne == 0 { quality.firstBadRow = row }
         quality.rowsNotSummingToOne += 1
       }

@@ -35,11 +35,14 @@ struct DumpMetadata {
 
 /// What a look at a few rows of a map says.
 ///
-/// Rows that sum to one are a pattern, negative values scores, integers or plain zeros and
-/// ones a mask. The catch: scores that happen to be positive everywhere read as a pattern;
-/// `--kind` decides then.
+/// Rows that sum to one are a pattern, zeros and ones a mask (255 marks what nobody sees), values
+/// below 0 or above 1 scores. Whole numbers beyond a mask's are none of them. The catch: scores
+/// that happen to lie between 0 and 1 read as a pattern; `--kind` decides then.
 struct MapContent {
-  let kind: DumpKind
+  /// Nil: whole numbers that are no mask.
+  let kind: DumpKind?
+  /// The least and the largest finite value that was seen.
+  let range: ClosedRange<Float>
   /// Nothing above the diagonal of the first rows; nil when they cannot tell.
   let causal: Bool?
 
@@ -58,25 +61,27 @@ struct MapContent {
   /// minus infinity.
   init(_ values: [Float], keys: Int, queries: Int, integer: Bool) {
     let rows = values.count / keys
-    var onesAndZeros = true, negative = false, sumsToOne = 0, above = false
+    var onesAndZeros = true, sumsToOne = 0, above = false
     for r in 0..<rows {
       let row = values[r * keys..<(r + 1) * keys]
       var sum: Float = 0
       for value in row where value.isFinite { sum += value }
       if abs(sum - 1) < 1e-2 { sumsToOne += 1 }
-      negative = negative || row.contains { $0 < 0 }
       onesAndZeros = onesAndZeros && row.allSatisfy { $0 == 0 || $0 == 1 || $0 == 255 }
       let visible = r % max(queries, 1) + keys - queries + 1
       if queries > 1, visible > 0, visible < keys {
         above = above || row.dropFirst(visible).contains { $0 != 0 && $0 > -1e4 }
       }
     }
-    if integer || (onesAndZeros && sumsToOne * 2 < rows) {
+    let known = values.prefix(rows * keys).filter(\.isFinite)
+    let (least, most) = (known.min() ?? 0, known.max() ?? 0)
+    range = least...most
+    if onesAndZeros, integer || sumsToOne * 2 < rows {
       kind = .mask
-    } else if negative {
-      kind = .scores
+    } else if integer {
+      kind = nil
     } else {
-      kind = sumsToOne * 2 >= rows || !negative ? .pattern : .scores
+      kind = least < 0 || most > 1.01 ? .scores : .pattern
     }
     causal = queries > 1 && rows > 1 ? !above : nil
   }

@@ -183,7 +183,17 @@ struct DumpReader {
     if found[.query] != nil, found[.key] != nil { return .qkv }
     if let map = maps.first {
       if let hint = maps.compactMap(\.hint).first { return hint }
-      let kind = try MapContent(map.archive, map.entry).kind
+      let content = try MapContent(map.archive, map.entry)
+      guard let kind = content.kind else {
+        throw FormatError(
+          .mismatch,
+          """
+          holds whole numbers from \(Int(content.range.lowerBound)) to \
+          \(Int(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a pattern shares \
+          that sum to 1; --kind pattern, scores or mask says what they are
+          """,
+          file: path, place: map.entry.name)
+      }
       guesses.append(Guess("read as \(kind.words) from a look at its values", flag: "--kind"))
       return kind
     }
@@ -194,6 +204,15 @@ struct DumpReader {
         """
         has chosen keys (\"\(chosen.entry.name)\") and nothing that they were chosen of; save Q \
         and K, or a map, beside them
+        """,
+        file: path)
+    }
+    if !archive.entries.isEmpty, archive.entries.allSatisfy({ $0.shape.rank < 2 }) {
+      let shapes = archive.entries.prefix(4).map { "\($0.shape)" }.joined(separator: ", ")
+      throw FormatError(
+        .mismatch,
+        """
+        holds nothing but vectors (\(shapes)); attention has two axes at least, queries and keys
         """,
         file: path)
     }

@@ -1,4 +1,5 @@
 import Sessions
+import Analysis
 import Attention
 import ArgumentParser
 import Backends
@@ -8,8 +9,8 @@ import Tensors
 
 /// `attnscope info FILE`: the first thing to run on a file of somebody else.
 ///
-/// It computes nothing, so it answers at once for a file of any size; every guess stands with
-/// the flag that overrides it.
+/// It computes nothing, and reads the numbers of small files alone, so it answers at once for a
+/// file of any size; every guess stands with the flag that overrides it.
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "info",
@@ -55,6 +56,7 @@ struct InfoCommand: ParsableCommand {
       ("selected", .array(selections(dump).map(JSON.string))),
       ("guesses", .array(about.guesses.map(JSON.string))),
       ("notes", .array(dump.remarks.map(JSON.string))),
+      ("doubts", .array(doubts(dump, backend).map(JSON.string))),
     ])
   }
 
@@ -65,6 +67,29 @@ struct InfoCommand: ParsableCommand {
         layer.arrays[role].map { "layers.\(layer.layer).\(role.rawValue) \($0.shape)" }
       }
     }
+  }
+
+  /// Numbers that are looked at: 16 million, in a tenth of a second or so.
+  private static let mostNumbers = 1 << 24
+
+  /// What is odd about the numbers, head by head: NaN, rows that are no distribution. At most
+  /// eight, and how many more; of files too large to be read here, that they were not.
+  private static func doubts(_ dump: Dump, _ backend: FileBackend) -> [String] {
+    let count = dump.layers.reduce(0) { sum, layer in
+      layer.arrays.values.reduce(sum) { $0 + $1.count }
+    }
+    guard count <= mostNumbers else {
+      return ["\(count) numbers were not looked at: report does"]
+    }
+    let all = backend.heads.layers.layerIndices.flatMap { layer in
+      (0..<backend.heads.heads(layer)).flatMap { number -> [String] in
+        guard let head = backend.heads.head(layer, number) else { return [] }
+        return Quality.scan(head).badges.map {
+          "layer \(backend.heads.layers[layer]) head \(number): \($0)"
+        }
+      }
+    }
+    return all.prefix(8) + (all.count > 8 ? ["and \(all.count - 8) more"] : [])
   }
 
   /// How many tokens have each role; null where no roles are known.
@@ -101,6 +126,7 @@ struct InfoCommand: ParsableCommand {
       rows.append(["blocks", "\(tile.rows)x\(tile.keys) query rows x keys"])
     }
     rows += Self.selections(dump).map { ["chosen keys", $0] }
+    rows += doubts(dump, backend).map { ["doubt", $0] }
     rows += about.guesses.isEmpty ? [["guesses", "none"]] : about.guesses.map { ["guess", $0] }
     rows += dump.remarks.map { ["note", $0] }
     return Table(listing: rows, gap: 3).text

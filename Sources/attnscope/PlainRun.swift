@@ -77,6 +77,8 @@ struct PlainRun {
       summary.decoded += 1
     }
     if !json { print(text.finish()) }
+    // What follows goes to standard error, and must not come before the end of the line.
+    fflush(nil)
   }
 
   /// A step as JSON: the choice, the best candidates with their logits, blocks of all layers,

@@ -213,8 +213,8 @@ extension Report {
   /// Numbers that have columns of their own, short names for them, and what they are written as.
   private static let known: [(name: String, column: String, unit: Unit)] = [
     ("visible_blocks", "visible", .blocks), ("skipped_blocks", "skipped", .blocks),
-    ("sparsity", "sparsity", .share), ("dropped_mean", "dropped", .none),
-    ("dropped_max", "worst", .none), ("error", "error", .none),
+    ("sparsity", "sparsity", .share), ("dropped_mean", "dropped(0-1)", .none),
+    ("dropped_max", "worst(0-1)", .none), ("error", "error", .none),
   ]
   /// Numbers beside those above, in the order they appear. A table of the block-table method
   /// leaves them out: --json has them.
@@ -238,7 +238,7 @@ extension Report {
 
   /// Columns about the head itself, whatever the method did to it.
   private static let summaryColumns = [
-    "entropy", "eff.keys", "sink", "on", "pattern", "recall",
+    "entropy", "eff.keys", "sink", "on", "pattern", "its_recall",
   ]
 
   /// Rounded cells, one row a head; the numbers of a column have one number of digits.
@@ -278,7 +278,7 @@ extension Report {
       summary.sign + Numbers.fixed(summary.effectiveTokens, 1),
       summary.sign + Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",
       summary.label.name.rawValue,
-      summary.label.winner.map { Numbers.fixed($0.recall, 3) } ?? "-",
+      summary.label.winner.map { $0.recall.isFinite ? Numbers.percent($0.recall) : "-" } ?? "-",
     ]
   }
 
@@ -286,7 +286,10 @@ extension Report {
   /// is not exact.
   private var heading: String {
     var text = "\(dump.path): \(card?.blockTables == nil ? setting.description : setting.id)"
-    if let lambda { text += " lambda \(lambda)" }
+    // Masks without margins are what they are, whatever the threshold.
+    let isGiven = about.storedTile != nil && heads.allSatisfy { $0.findings["margins"] == nil }
+    if isGiven { text = "\(dump.path): the file's own masks," }
+    if let lambda, !isGiven { text += " lambda \(lambda)" }
     if let spec { text += " tile \(spec)" }
     if let fidelity = card?.fidelity(of: setting), fidelity != .exact {
       text += " [\(fidelity.tag): \(fidelity.sentence)]"

@@ -158,20 +158,38 @@ struct ReportCommand: ParsableCommand {
     let table = Registry.standard.tableCard?.blockTables
     request.beside = table?.setting(tiles.spec(queries: about.queries), tiles.lambda)
     request.wantsFields = masks != nil || fields != nil
-    request.leavesOut = method.contains(where: MethodWord.isWord)
+    // Of several methods those that lack something are named, and the others go on.
+    request.leavesOut = request.settings.count > 1 || method.contains(where: MethodWord.isWord)
     var all = request.settings.map { Report(dump: dump, about: about, setting: $0) }
     var writer = masks.map { MaskFile(path: $0, report: all[0]) }
-    let out = try backend.reports(request) { index, head in
-      if Interrupt.wasAsked { throw CancellationError() }
-      try writer?.add(head, groupSize: backend.heads.groupSize(0))
-      try file?.add(head, request.settings[index])
-      all[index].heads.append(head.withoutFields)
+    let out: [(setting: MethodSetting, reason: String)]
+    do {
+      out = try backend.reports(request) { index, head in
+        if Interrupt.wasAsked { throw CancellationError() }
+        try writer?.add(head, groupSize: backend.heads.groupSize(0))
+        try file?.add(head, request.settings[index])
+        all[index].heads.append(head.withoutFields)
+      }
+    } catch let missing as Missing {
+      throw Refusal("\(dump.path): \(request.settings[0].id) \(missing)")
     }
     try writer?.write(force: force)
     for (setting, reason) in out {
       say(Printable.text("\(dump.path): left out: \(setting): \(reason)"))
       all.removeAll { $0.setting == setting }
     }
+    guard !all.isEmpty else {
+      throw Refusal("\(dump.path): none of the methods asked for can say anything of this file")
+    }
     return all
   }
+}
+
+/// Why a method has nothing to say about a file, with the names of both.
+struct Refusal: Error, CustomStringConvertible {
+  /// The sentence, without a full stop.
+  let description: String
+
+  /// Names from files are made printable.
+  init(_ text: String) { description = Printable.text(text) }
 }
