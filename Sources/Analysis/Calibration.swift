@@ -115,6 +115,9 @@ public struct ExponentialFit: Sendable, Equatable {
   /// The bounds of b that the fit is held to.
   private static let exponents = 0.0...20.0
 
+  /// A growth on the upper bound, where the points would have had it larger.
+  public static func isAtBound(_ b: Double) -> Bool { b >= exponents.upperBound - 0.01 }
+
   /// The fitted factor at a sparsity in 0...1, in tokens.
   public func factor(_ sparsity: Double) -> Double { a * exp(b * sparsity) }
 

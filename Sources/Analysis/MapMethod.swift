@@ -51,8 +51,7 @@ extension MapMethod {
     if let value = head.value {
       findings.field("output", ProductField(map, value), .signed, title: "output W V")
     }
-    for finding in aside.findings.all { findings.add(finding) }
-    for note in aside.findings.notes { findings.note(note) }
+    findings.merge(aside.findings)
     return findings
   }
 }

@@ -137,8 +137,7 @@ public enum MaskFindings {
     try OutputNumbers.add(
       HeadGroup([head]), 0, tile, .kept([set]), leavesRowsOut: leavesRowsOut, run,
       to: &findings)
-    for finding in aside.findings.all { findings.add(finding) }
-    for note in aside.findings.notes { findings.note(note) }
+    findings.merge(aside.findings)
     return findings
   }
 }

@@ -147,6 +147,9 @@ public struct Findings: Sendable {
   public private(set) var all: [Finding] = []
   /// Sentences about the result: a fallback, a surrogate, a sample.
   public private(set) var notes: [String] = []
+  /// Knobs that work with another number than the one they are set to, by name: budgets of long
+  /// prompts that were brought down to this map.
+  public private(set) var applied: [String: Int] = [:]
 
   /// Nothing yet.
   public init() {}
@@ -198,6 +201,17 @@ public struct Findings: Sendable {
   /// A sentence about the result.
   public mutating func note(_ sentence: String) {
     if !notes.contains(sentence) { notes.append(sentence) }
+  }
+
+  /// Says what a knob of this name works with here.
+  public mutating func apply(_ knob: String, _ value: Int) { applied[knob] = value }
+
+  /// Takes over what other findings say: later content under the same names, notes, and the
+  /// numbers that knobs work with.
+  public mutating func merge(_ other: Findings) {
+    for finding in other.all { add(finding) }
+    for sentence in other.notes { note(sentence) }
+    for (knob, value) in other.applied { apply(knob, value) }
   }
 
   /// The finding of a name.

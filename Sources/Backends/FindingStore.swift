@@ -170,10 +170,12 @@ final class FindingStore: Sendable {
     return .row(try field.row(entry))
   }
 
-  /// A field that a method found. Throws `Missing`, `KnobError`, `CancellationError`.
+  /// A field that a method found, among those that come without numbers or else among all.
+  /// Throws `Missing`, `KnobError`, `CancellationError`.
   func field(_ id: FieldID, _ place: Place) throws -> any RowField {
     guard let setting = id.method else { return PatternRows(place.head) }
-    guard let found = try findings(setting, place, needsNumbers: false).field(id.name) else {
+    let light = try findings(setting, place, needsNumbers: false).field(id.name)
+    guard let found = try light ?? findings(setting, place).field(id.name) else {
       throw KnobError("\(setting.id) has no field '\(id.name)' here")
     }
     return found.field

@@ -29,13 +29,24 @@ struct CalibrationPanel {
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    for (line, (text, style)) in lines.prefix(inner.height).enumerated() {
+    for (line, (text, style)) in lines(inner.width).prefix(inner.height).enumerated() {
       grid.put(text, inner.x, inner.y + line, style, limit: inner.width)
     }
   }
 
+  /// The exponential fit in words that fit; a growth on the bound of the search is said to be.
+  private func fit(_ a: Double, _ b: Double, _ r2: Double, _ width: Int) -> String {
+    let (a, growth, r2) = (Numbers.short(a), Numbers.fixed(b, 2), Numbers.fixed(r2, 2))
+    let tails =
+      ExponentialFit.isAtBound(b)
+      ? [", b at its bound", " b≥bound"] : [""]
+    return Fitted.text(
+      tails.map { "a·exp(bS)/L: a \(a) b \(growth) R² \(r2)\($0)" }
+        + tails.map { "a \(a) b \(growth) R² \(r2)\($0)" }, width)
+  }
+
   /// What can be said: the fits, or the reason why there are none.
-  private var lines: [(String, Style)] {
+  private func lines(_ width: Int) -> [(String, Style)] {
     let lambda = paint.lambda
     guard look.viewpoint.spec.criterion == .max else {
       return [("with lse margins hold for one \(lambda): no curve", paint.dim)]
@@ -55,11 +66,7 @@ struct CalibrationPanel {
     }
     var out = [("\(lambda) " + targets.joined(separator: " "), Style.plain)]
     if let a = number("fit_a"), let b = number("fit_b"), let r2 = number("fit_r2") {
-      out.append(
-        (
-          "a·exp(bS)/L: a \(Numbers.short(a)) b \(Numbers.fixed(b, 2)) R² \(Numbers.fixed(r2, 2))",
-          .plain
-        ))
+      out.append((fit(a, b, r2, width), .plain))
     } else {
       out.append(("a·exp(bS)/L: too few points in 10-90 %", paint.dim))
     }

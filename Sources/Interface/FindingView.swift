@@ -229,8 +229,11 @@ struct MethodNumbers {
       return
     }
     if !setting.knobs.isEmpty, lines.y < end {
-      let text = setting.knobs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-      lines.put(text.joined(separator: ", "), paint.strong, on: &grid)
+      let text = setting.knobs.sorted { $0.key < $1.key }.map { name, value in
+        let here = findings.applied[name].map { "\($0)" } ?? "\(value)"
+        return "\(name) \(value)" + (here == "\(value)" ? "" : " (here \(here))")
+      }
+      lines.wrap(text.joined(separator: ", "), paint.strong, on: &grid)
     }
     if case .surrogate(let level, let text) = look.card?.fidelity(of: setting), lines.y < end {
       lines.wrap("\(level.rawValue): \(text)", paint.dim, on: &grid)
@@ -250,7 +253,7 @@ extension Lines {
   mutating func pair(_ name: String, _ value: String, on grid: inout Grid) {
     if y < rect.maxY - 1 {
       let room = max(0, width - Width.of(value) - 1)
-      grid.put(name, x, y, paint.dim, limit: room)
+      grid.put(Fitted.name(name, room), x, y, paint.dim, limit: room)
       grid.put(endingAt: x + width, value, y)
     }
     y += 1

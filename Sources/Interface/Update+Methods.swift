@@ -81,10 +81,14 @@ extension Model {
       message = "\(knob.name) \(value) is as far as it goes (\(knob.rangeText))."
       return
     }
+    let isScaled = look.findings(viewpoint.head)?.applied[knob.name] != nil
     // Under one name alone: a knob may have been given by an alias.
     setting.knobs = card.pinned(setting).filter { card.knob($0.key)?.name != knob.name }
     setting.knobs[knob.name] = next
     viewpoint.method = setting
-    message = "\(knob.name) = \(next): \(knob.help)."
+    message =
+      isScaled
+      ? "\(knob.name) = \(next) at the paper's length, brought down to this map: \(knob.help)."
+      : "\(knob.name) = \(next): \(knob.help)."
   }
 }

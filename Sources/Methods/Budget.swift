@@ -77,6 +77,7 @@ struct Budget {
   func note(_ values: KeyValuePairs<String, Int>, _ aside: inout Aside) {
     guard mode == .scaled else { return }
     let text = values.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+    for (knob, value) in values { aside.findings.apply(knob, value) }
     aside.findings.note("scaled from \(reference / 1024)k tokens to this map: \(text)")
   }
 }

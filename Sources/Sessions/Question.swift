@@ -145,6 +145,7 @@ extension Findings {
       }
     }
     for note in notes { copy.note(note) }
+    for (knob, value) in applied { copy.apply(knob, value) }
     return copy
   }
 }

@@ -44,9 +44,11 @@ public struct Dense: EngineMethod {
     let mask = BlockMask(spec: spec, rowTiles: high, keyTiles: wide, verdicts: verdicts)
     findings.blockNumbers(visible: mask.visibleBlocks, skipped: 0)
     findings.dropped(DroppedMass(mean: 0, max: 0))
-    for name in ["density", "tile_density", "recall_mean", "recall_min"] {
-      findings.number(name, 1, .share)
-    }
+    let titles: KeyValuePairs = [
+      "density": "density of entries", "tile_density": "density of tiles",
+      "recall_mean": "recall", "recall_min": "recall, worst row",
+    ]
+    for (name, title) in titles { findings.number(name, 1, .share, title: title) }
     findings.field(
       "blocks", BlockField(mask, queries: head.queries, keys: head.keys),
       .labels(["computed", "skipped"]))

@@ -54,7 +54,7 @@ struct CalibrationReport {
         )
       }
       guard let fit = phase.calibration.exponential else { return out }
-      if fit.b >= 19.99 || fit.a == 0 {
+      if ExponentialFit.isAtBound(fit.b) || fit.a == 0 {
         out.append(
           """
           \(name): the fit lies on its bound (b = \(Numbers.fixed(fit.b, 1))): the points, \
