@@ -95,7 +95,9 @@ public actor App {
       case .quit: break
       case .awaitDigit(let number):
         Task { [inbox, surroundings] in
-          try? await Task.sleep(for: surroundings.digitPause)
+          try? await Task.sleep(for: surroundings.digitPause * 0.4)
+          inbox.add(.digitIsLate(number))
+          try? await Task.sleep(for: surroundings.digitPause * 0.6)
           inbox.add(.digitIsOver(number))
         }
       case .cancelWork:

@@ -135,14 +135,16 @@ struct BlocksScreen {
     let inner = rect.inset(2, 1)
     guard inner.height >= 2 else { return }
     let low = -20.0, bins = min(inner.width, 25)
-    var counts = [Double](repeating: 0, count: bins)
+    var counts = [Double](repeating: 0, count: bins), skipped = counts
     for margin in table.sortedMargins where margin.isFinite {
       let at = (Double(margin) - low) / (5 - low)
-      counts[min(bins - 1, max(0, Int(Numbers.unit(at) * Double(bins))))] += 1
+      let bin = min(bins - 1, max(0, Int(Numbers.unit(at) * Double(bins))))
+      counts[bin] += 1
+      if margin < look.lambda.threshold { skipped[bin] += 1 }
     }
-    let top = counts.max() ?? 0
+    let top = max(counts.max() ?? 0, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
-    Sparkline(counts.map { top > 0 ? $0 / top : 0 }, style: paint.accent, unicode: paint.unicode)
+    StackedBars(counts.map { $0 / top }, skipped.map { $0 / top }, paint)
       .draw(in: plot, on: &grid)
     grid.put("≤-20", inner.x, inner.maxY - 1, paint.dim)
     grid.put("0", inner.x + inner.width * 4 / 5, inner.maxY - 1, paint.dim)

@@ -57,7 +57,10 @@ struct CompareScreen {
   /// The signed difference with the blocks that the sides treat differently.
   private func drawDifference(on grid: inout Grid) {
     let map = layout.difference, plot = map.plot
-    Panel("Left - right", style: paint.dim, unicode: paint.unicode).draw(in: map.panel, on: &grid)
+    Panel(
+      "Left - right", right: look.comparesKept ? "kept entries" : "", style: paint.dim,
+      unicode: paint.unicode
+    ).draw(in: map.panel, on: &grid)
     guard !plot.isEmpty else { return }
     guard let heat = comparison.heat else {
       grid.put(comparison.waiting, plot.x, plot.y, paint.dim, limit: plot.width)
@@ -102,6 +105,11 @@ struct CompareScreen {
   /// The ramp from right to left, what its ends stand for, and the marks.
   private func drawLegend(_ heat: SignedScale, _ map: MapLayout, on grid: inout Grid) {
     let y = map.legend, end = map.panel.maxX - 1
+    if heat.top == 0 {
+      let words = ["no difference: both show the pattern itself", "no difference"]
+      grid.put(Fitted.text(words, end - map.panel.x - 1), map.panel.x + 1, y, paint.dim)
+      return
+    }
     var x = grid.put("right ", map.panel.x + 1, y, paint.dim, limit: map.panel.width - 2)
     for step in 0..<9 where x < end {
       grid[x, y] = paint.signed(top: Float(step - 4) / 4, bottom: Float(step - 4) / 4)
@@ -124,9 +132,10 @@ struct CompareScreen {
   /// Rows of numbers; equal ones are dim, so that the eye finds the others.
   private func drawNumbers(on grid: inout Grid) {
     let rect = layout.numbers
+    let readsLambda = look.leftSide.isByTable || look.rightSide.isByTable
+    let lambda = "\(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))"
     Panel(
-      "Numbers", right: "\(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))",
-      style: paint.dim, unicode: paint.unicode
+      "Numbers", right: readsLambda ? lambda : "", style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
@@ -140,9 +149,10 @@ struct CompareScreen {
       grid.put(row.name, x, y, paint.dim, limit: columns.name - 1)
       let value = x + columns.name
       if let right = row.right {
-        grid.put(row.left, value, y, limit: columns.side - 1)
+        grid.put(Fitted.cut(row.left, columns.side - 1), value, y, limit: columns.side - 1)
         let style = row.left == right ? paint.dim : .plain
-        grid.put(right, value + columns.side, y, style, limit: columns.side)
+        grid.put(
+          Fitted.cut(right, columns.side), value + columns.side, y, style, limit: columns.side)
       } else {
         let room = columns.blocks == 1 ? inner.maxX - value : 2 * columns.side
         grid.put(row.left, value, y, paint.strong, limit: room)

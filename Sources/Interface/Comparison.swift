@@ -30,6 +30,9 @@ struct Comparison {
   let heat: SignedScale?
   /// Left minus right; nil while a picture is missing, or when the two cannot be subtracted.
   let difference: MapDifference?
+  /// Attention that lies elsewhere on the other side, at least; nil without a difference, and where
+  /// it is one of kept entries.
+  let moved: Double?
   /// Where the masks agree; nil without two of them.
   let agreement: MaskAgreement?
   /// Why there is no difference yet, or none at all.
@@ -44,10 +47,12 @@ struct Comparison {
     }
     var found: MapDifference?
     if let a = maps[0], let b = maps[1] {
-      found = MapDifference(
-        a, b, usesMean: look.viewpoint.pooling == .mean, look.source.visibility)
+      // A cell of kept entries says how many of them, and not whether there is one.
+      let usesMean = look.viewpoint.pooling == .mean || look.comparesKept
+      found = MapDifference(a, b, usesMean: usesMean, look.source.visibility)
     }
     difference = found
+    moved = look.comparesKept ? nil : found?.movedMass
     heat = found.map { SignedScale($0, look.viewpoint.scale) }
     let refusals = [one, other].compactMap { side in
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.refusal)
@@ -65,7 +70,7 @@ struct Comparison {
     }
     let extra = Self.others(one, other)
     others = extra.map { ($0.name, $0.left.value, $0.right.value) }
-    rows = Self.rows(one, other, extra, agreement, found)
+    rows = Self.rows(one, other, extra, agreement, moved)
   }
 
   /// Head, method or tile of a side; the file where there are two.
@@ -78,7 +83,7 @@ struct Comparison {
   /// First the numbers that every comparison has, then what is about both, then those of methods.
   private static func rows(
     _ one: Look, _ other: Look, _ others: [MethodRow], _ agreement: MaskAgreement?,
-    _ difference: MapDifference?
+    _ moved: Double?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
     var rows = SideNumbers.names.map { name -> Row in
@@ -103,11 +108,9 @@ struct Comparison {
             ? "nothing is skipped" : Numbers.percent(agreement.overlap) + " of what is skipped",
           right: nil))
     }
-    if let difference {
+    if let moved {
       rows.append(
-        Row(
-          name: "moved", left: "≥ \(Numbers.percent(difference.movedMass)) of the attention",
-          right: nil))
+        Row(name: "moved", left: "≥ \(Numbers.percent(moved)) of the attention", right: nil))
     }
     return rows + others.map { Row(name: $0.title, left: $0.left.text, right: $0.right.text) }
   }
@@ -196,8 +199,7 @@ private struct SideNumbers {
     }
     switch name {
     case "pattern":
-      let recall = summary.label.winner?.recall ?? 0
-      return ("\(summary.label.name.rawValue) \(Numbers.fixed(recall, 2))", nil)
+      return (summary.label.text { Numbers.fixed($0, 2) }, nil)
     case "sink":
       let token = side.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
       return (

@@ -60,7 +60,7 @@ public struct ComparisonNumbers {
       both("skipped_by_left", masks) { .integer($0.onlyLeft) },
       both("skipped_by_right", masks) { .integer($0.onlyRight) },
       both("overlap", masks) { .number($0.overlap) },
-      both("moved_mass_at_least", comparison.difference) { .number($0.movedMass) },
+      both("moved_mass_at_least", comparison.moved) { .number($0) },
     ]
     rows += comparison.others.map { name, left, right in
       row(name, [left, right]) { .number($0) }

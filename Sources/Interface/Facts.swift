@@ -48,7 +48,7 @@ package struct Facts {
     if case .number(let p) = self["cursor.p"], viewpoint.view == .map {
       text += ": p \(Numbers.short(p))"
     }
-    guard let margin, case .number(let i) = self["block.row"],
+    guard look.isByTable, let margin, case .number(let i) = self["block.row"],
       case .number(let j) = self["block.key"]
     else { return text }
     if margin.isNaN { return text + ", not visible" }

@@ -25,8 +25,9 @@ struct HeadsScreen {
       by \(look.viewpoint.sort.rawValue), \
       \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))
       """
-    if let name = look.scoreName {
-      shown = "by \(look.viewpoint.sort.rawValue), \(name) of \(look.methodInForce?.id ?? "")"
+    if !look.isByTable || look.scoreName != nil {
+      let number = shownNumber.map { look.numberTitle($0) + " of " } ?? ""
+      shown = "by \(look.viewpoint.sort.rawValue), \(number)\(look.methodInForce?.id ?? "")"
     }
     let all = look.source.allHeads.count
     let count =
@@ -37,6 +38,10 @@ struct HeadsScreen {
     .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
       draw(layout.order[index], layout, in: layout.grid.rect(index), on: &grid)
+    }
+    if layout.order.isEmpty {
+      var lines = Lines(rect, paint)
+      lines.wrap(look.noHeads, on: &grid)
     }
     let below = layout.order.count - layout.visible.endIndex
     if below > 0 {
@@ -67,16 +72,28 @@ struct HeadsScreen {
     drawMap(HeatScale(map, shape), in: picture, on: &grid)
   }
 
+  /// The number above each head when that is one of the method's: what it is sorted by, or the
+  /// number in force. Nil: the head's own, or the sparsity of the block table.
+  private var shownNumber: String? {
+    switch look.viewpoint.sort {
+    case .layer, .number: look.scoreName
+    case .sparsity: look.isByTable ? nil : "sparsity"
+    case .sink, .entropy, .pattern: nil
+    }
+  }
+
   /// The number that the heads are sorted by; sparsity when by layer.
   private func figure(_ head: HeadID) -> String {
     let summary = look.summary(head)
-    if let name = look.scoreName, [.layer, .number].contains(look.viewpoint.sort) {
-      return look.headNumber(name, head).map { FindingText.number($0.value, $0.unit) } ?? "…"
+    if let name = shownNumber {
+      if let number = look.headNumber(name, head) {
+        return FindingText.number(number.value, number.unit)
+      }
+      return look.findings(head) == nil ? "…" : "-"
     }
     switch look.viewpoint.sort {
     case .layer, .sparsity, .number:
-      return look.table(head).map { Numbers.fixed(100 * $0.sparsity(look.lambda), 0) + "%" }
-        ?? "…"
+      return look.sparsity(head).map { Numbers.fixed(100 * $0, 0) + "%" } ?? "…"
     case .sink: return summary.map { $0.sign + Numbers.fixed(100 * $0.sink.mass, 0) + "%" } ?? "…"
     case .entropy: return summary.map { $0.sign + Numbers.fixed($0.entropy, 2) } ?? "…"
     case .pattern: return summary.map { $0.label.name.short } ?? "…"

@@ -10,7 +10,7 @@ enum Help {
   /// mouse.
   private static func lines(_ model: Model) -> [(key: String, text: String)] {
     let view = model.viewpoint.view
-    var lines: [(String, String)] = [("", view.title + ": " + view.caption), ("", "")]
+    var lines: [(String, String)] = [("", view.title + ": " + model.look.caption), ("", "")]
     let mine = model.keymap.bindings.filter { $0.views?.contains(view) ?? false }
     let others = model.keymap.bindings.filter { !($0.views?.contains(view) ?? false) }
     for (title, bindings) in [("This view", mine), ("", others)] where !bindings.isEmpty {
@@ -33,8 +33,15 @@ enum Help {
     return lines + [
       (
         "",
+        """
+        Counts: digits in one go before a move, 20j or 12. ; a digit alone is a view, and after \
+        views (1 to 6) an arrow only moves.
+        """
+      ),
+      (
+        "",
         "Mouse: click moves the cursor, the wheel zooms, dragging pans; hold Shift to select text."
-      )
+      ),
     ]
   }
 
@@ -83,12 +90,21 @@ enum PaletteBox {
     draw(
       model, list.rawValue, text, choice,
       hits.map { ($0, list == .library ? note(model, $0) : "") },
-      empty: ["no name is like this"], about: chosen.flatMap(model.source.family), on: &grid)
+      empty: ["no name is like this"],
+      about: chosen.map { (fidelity(model, $0), model.source.family($0)) }, on: &grid)
   }
 
   /// The card of a line of the library.
   private static func card(_ model: Model, _ name: String) -> MethodCard? {
     model.source.card(name.split(separator: " ").first.map(String.init) ?? name)
+  }
+
+  /// What the word at the right of a method means, in a sentence.
+  private static func fidelity(_ model: Model, _ card: MethodCard) -> String {
+    if let need = model.look.unmet(card) { return "\(Missing(need))" }
+    let sentence = card.fidelity.sentence
+    return "\(card.fidelity.tag): "
+      + (sentence.isEmpty ? "the paper's result on this head, nothing stands in" : sentence)
   }
 
   /// Of a method: what it needs that is not here, or how near it is to what was published.
@@ -112,8 +128,12 @@ enum PaletteBox {
   /// Lines below the hits, as many for every family, so that the list stays where it is while the
   /// choice moves; none on a low screen.
   private static func familyLines(_ model: Model, _ width: Int) -> Int {
-    let most = model.source.families.map { Printable.lines($0.paragraph, width: width - 4).count }
-    let lines = 1 + (most.max() ?? 0)
+    func most(_ texts: [String]) -> Int {
+      texts.map { Printable.lines($0, width: width - 4).count }.max() ?? 0
+    }
+    let lines =
+      1 + most(model.source.methods.map { fidelity(model, $0) })
+      + most(model.source.families.map(\.paragraph))
     return lines + 8 > model.display.height - 4 ? 0 : lines
   }
 
@@ -122,12 +142,13 @@ enum PaletteBox {
   /// stay.
   private static func draw(
     _ model: Model, _ title: String, _ text: String, _ choice: Int,
-    _ hits: [(name: String, key: String)], empty: [String], about family: MethodFamily? = nil,
+    _ hits: [(name: String, key: String)], empty: [String],
+    about: (fidelity: String, family: MethodFamily?)? = nil,
     on grid: inout Grid
   ) {
     let paint = Paint(model.look)
     let width = min(model.display.width - 4, 78)
-    let below = family == nil ? 0 : familyLines(model, width)
+    let below = about == nil ? 0 : familyLines(model, width)
     let height = min(
       model.display.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4 + below,
       16 + below)
@@ -138,11 +159,12 @@ enum PaletteBox {
     let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
     grid[end, box.y + 1] = Cell("_", paint.accent)
     let room = box.height - 4 - below
-    if let family, below > 0 {
+    if let about, below > 0 {
       var lines = Lines(box, paint)
       lines.y = box.maxY - 1 - below
-      lines.rule(family.title, on: &grid)
-      lines.wrap(family.paragraph, paint.dim, on: &grid)
+      lines.rule(about.family?.title ?? "", on: &grid)
+      lines.wrap(about.fidelity, on: &grid)
+      lines.wrap(about.family?.paragraph ?? "", paint.dim, on: &grid)
     }
     let first = max(0, choice - room + 1)
     for (index, hit) in hits.dropFirst(first).prefix(room).enumerated() {
@@ -153,6 +175,9 @@ enum PaletteBox {
       let style = isChosen ? paint.bar : Style.plain
       grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(hit.key))
       grid.put(endingAt: box.maxX - 2, hit.key, y, isChosen ? paint.bar : paint.accent)
+    }
+    if !below.isEmpty {
+      grid.put(" \(Fitted.cut(below, width - 6)) ", box.x + 2, box.maxY - 1, paint.dim)
     }
     guard hits.isEmpty else { return }
     for (line, text) in empty.prefix(max(1, room)).enumerated() {

@@ -44,11 +44,11 @@ public struct Keymap: Sendable {
 
   /// What the footer says, most useful first; the frame drops what does not fit.
   ///
-  /// `knob` is what the two keys of lambda move: the main knob of another method.
-  public func footer(_ view: ViewKind, isLive: Bool = false, knob: String = "lambda") -> [String] {
+  /// `knob` is what the two keys of lambda move: the main knob of another method, or nothing.
+  public func footer(_ view: ViewKind, isLive: Bool = false, knob: String? = "lambda") -> [String] {
     let help = "\(key(.help)) help", quit = "\(key(.quit)) quit",
       command = "\(key(.palette)) command"
-    let lambda = pair(.lambdaDown, .lambdaUp, knob)
+    let lambda = knob.map { pair(.lambdaDown, .lambdaUp, $0) } ?? ""
     let head = pair(.previousHead, .nextHead, "head")
     let next = "\(key(.nextView)) view"
     var items = [
@@ -73,6 +73,6 @@ public struct Keymap: Sendable {
     }
     items += extra.map { "\($0.keys[0].name) \($0.short)" }.filter { !items.contains($0) }
     if !items.contains(command) { items.append(command) }
-    return items
+    return items.filter { !$0.isEmpty }
   }
 }

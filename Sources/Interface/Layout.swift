@@ -269,13 +269,12 @@ struct HeadsLayout {
     let all = look.source.allHeads
     var heads = all
     if let filter = look.viewpoint.filter {
-      heads = all.filter { filter.holds(look.headNumber(filter.name, $0)?.value) }
-      if heads.isEmpty { heads = [look.viewpoint.head] }
+      heads = all.filter { look.passes(filter, $0) }
     }
     func key(_ head: HeadID) -> Double {
       switch look.viewpoint.sort {
       case .layer: 0
-      case .sparsity: -(look.table(head)?.sparsity(look.lambda) ?? -1)
+      case .sparsity: -(look.sparsity(head) ?? -1)
       case .sink: -(look.summary(head)?.sink.mass ?? -1)
       case .entropy: look.summary(head)?.entropy ?? .infinity
       case .number:

@@ -37,7 +37,7 @@ extension Look {
   var leftSide: Look {
     var side = self
     side.viewpoint.window = sharedWindow
-    side.showMainMap()
+    side.showMainMap(beside: counterpart.method)
     return side
   }
 
@@ -46,7 +46,7 @@ extension Look {
     var side = self
     let other = counterpart
     side.viewpoint.method = other.method
-    side.showMainMap()
+    side.showMainMap(beside: viewpoint.method)
     side.viewpoint.window = sharedWindow
     side.viewpoint.head = other.head
     side.viewpoint.spec = other.spec ?? sources[other.head.source].storedTile ?? viewpoint.spec
@@ -58,10 +58,21 @@ extension Look {
     return side
   }
 
-  /// A method that mixes otherwise is compared by its own map; others by the pattern and their
-  /// blocks.
-  private mutating func showMainMap() {
-    viewpoint.field = !isByTable && card?.mainField == "map" ? "map" : nil
+  /// A method that mixes otherwise is compared by its own map, two that keep some entries by what
+  /// they keep; others by the pattern and their blocks.
+  private mutating func showMainMap(beside other: MethodSetting?) {
+    let main = isByTable ? nil : card?.mainField
+    let otherMain = other.flatMap { source.card($0.id) }?.mainField
+    switch main {
+    case "map": viewpoint.field = main
+    case "kept" where otherMain == "kept": viewpoint.field = main
+    default: viewpoint.field = nil
+    }
+  }
+
+  /// Entries that two methods keep stand side by side, and no attention.
+  var comparesKept: Bool {
+    leftSide.viewpoint.field == "kept" && rightSide.viewpoint.field == "kept"
   }
 
   /// The blocks of the right side: of its method, or of BLASST.

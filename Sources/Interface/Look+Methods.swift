@@ -43,9 +43,9 @@ extension Look {
     isByTable ? table(head)?.droppedMass(lambda) : findings(head)?.droppedMass
   }
 
-  /// What `[` and `]` move.
-  var knobInForce: String {
-    viewpoint.budget != nil ? "budget" : isByTable ? "lambda" : card?.mainKnob?.name ?? "knob"
+  /// What `[` and `]` move; nil where there is nothing to move.
+  var knobInForce: String? {
+    viewpoint.budget != nil ? "budget" : isByTable ? "lambda" : card?.mainKnob?.name
   }
 
   /// One sentence under the view, for somebody who has never seen it.
@@ -58,20 +58,24 @@ extension Look {
     }
     return switch viewpoint.view {
     case .blocks where !isByTable:
-      """
-      \(card?.title ?? "A method"): what it found on this head. [ ] move \(knobInForce), L the \
-      library.
-      """
+      "\(card?.title ?? "A method"): what it found on this head. \(moves(", "))L: the library."
     case .heads where viewpoint.gallery != nil:
       "One head, many methods, each with its output error. Enter: its map, Esc: heads."
     case .heads where !isByTable:
-      "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move \(knobInForce)."
+      "Every head as a small map. Arrows choose, Enter opens, S sorts. \(moves("."))"
+    case .tokens where live == nil:
+      "Shaded: what the chosen token reads, by weight. Arrows choose another, / finds one."
     case .sinks where scoreName != nil:
       "A number of every head, layers down, heads across; :score NAME takes another."
     case .map where viewpoint.field != nil:
       "A map of \(card?.title ?? "the method"). y turns to the next one, and to the pattern."
     default: viewpoint.view.caption
     }
+  }
+
+  /// The clause about `[` and `]`, where they move something.
+  private func moves(_ end: String) -> String {
+    knobInForce.map { "[ ] move \($0)\(end)" } ?? ""
   }
 
   /// The field on the map.
@@ -151,9 +155,11 @@ extension Look {
 
   /// What is asked of every head for sorting, filtering and showing by a number.
   var scoreQuestions: [Question] {
-    guard scoreName != nil || viewpoint.filter != nil || viewpoint.sort == .number else {
-      return []
-    }
+    let sort = viewpoint.sort
+    guard
+      scoreName != nil || viewpoint.filter != nil || sort == .number
+        || (sort == .sparsity && !isByTable)
+    else { return [] }
     return source.allHeads.compactMap { findingsQuestion($0) }
   }
 

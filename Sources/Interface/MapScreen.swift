@@ -53,15 +53,11 @@ struct MapScreen {
 
   /// From back to front: frame, heat, blocks, axes, mass, legend, what is awaited.
   func draw(on grid: inout Grid) {
-    let spec = look.viewpoint.spec
-    let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
-    let right = name + spec.description
-    Panel(
-      title?.left ?? mapTitle,
-      right: title?.right ?? "\(paint.lambda)=\(Self.lambdaText(look.viewpoint.lambda)) \(right)",
-      style: paint.dim, unicode: paint.unicode
-    )
-    .draw(in: layout.panel, on: &grid)
+    let left = Fitted.name(title?.left ?? mapTitle, layout.panel.width - 4)
+    let room = layout.panel.width - 8 - Width.of(left)
+    let right = title?.right ?? decided.first { Width.of($0) <= room } ?? ""
+    Panel(left, right: right, style: paint.dim, unicode: paint.unicode)
+      .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
     drawHeat(&grid)
     if scale != nil, look.viewpoint.overlay != .none { drawSkipped(&grid) }
@@ -75,7 +71,27 @@ struct MapScreen {
   private var mapTitle: String {
     guard let name = look.viewpoint.field, let setting = look.methodInForce else { return "Map" }
     let title = look.findings(look.viewpoint.head)?[name]?.title ?? name
-    return "\(setting): \(title)"
+    return "\(setting.id): \(title)"
+  }
+
+  /// What decides the blocks on the map, from long to short: lambda and tile, or the method in
+  /// force with its knobs and the tile of its blocks.
+  private var decided: [String] {
+    guard !look.isByTable, let setting = look.methodInForce else {
+      let spec = look.viewpoint.spec
+      let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
+      let lambda = "\(paint.lambda)=\(Self.lambdaText(look.viewpoint.lambda))"
+      return ["\(lambda) \(name)\(spec.description)", lambda]
+    }
+    let tile = table.map { "\($0.spec.rows)x\($0.spec.keys)" }
+    func words(_ parts: String?...) -> String { parts.compactMap { $0 }.joined(separator: " ") }
+    guard look.viewpoint.field == nil else {
+      let knobs =
+        setting.knobs.isEmpty
+        ? nil : String(setting.description.dropFirst(setting.id.count + 1))
+      return [words(knobs, tile), words(tile)]
+    }
+    return [words(setting.description, tile), words(setting.id, tile), setting.id]
   }
 
   /// Lambda as titles write it.
@@ -161,7 +177,7 @@ struct MapScreen {
   private func drawStrip(_ finding: Finding, _ y: Int, _ grid: inout Grid) {
     guard case .series(let axis, let values, _) = finding.content else { return }
     grid.put(
-      endingAt: layout.plot.x - 1, String(finding.name.prefix(max(1, layout.gutter - 1))), y,
+      endingAt: layout.plot.x - 1, Fitted.cut(finding.name, max(1, layout.gutter - 1)), y,
       paint.dim)
     let window = look.viewpoint.window
     let cells = (0..<layout.plot.width).map { x -> Double in
@@ -182,6 +198,8 @@ struct MapScreen {
     guard let scale else { return }
     if let shade {
       let at = shade.drawLegend(paint, layout.panel.x + 1, y, end: end, on: &grid)
+      // Labels stand beside their colours already.
+      if case .labels = shade.look { return }
       let words = "  \(FindingText.words(shade.look))"
       if at + Width.of(words) <= end { grid.put(words, at, y, paint.dim) }
       return
@@ -202,11 +220,15 @@ struct MapScreen {
     if viewpoint.normaliseRows { words += " by row" }
     if let muted = map?.muted { words += " key \(muted) muted" }
     put(words, paint.dim)
+    // A sign without its meaning is worse than none.
+    func put(_ sign: Unicode.Scalar, _ meaning: String) {
+      guard x + 3 + Width.of(meaning) <= end else { return }
+      put("  \(sign)", paint.pruned)
+      put(meaning, paint.dim)
+    }
     if viewpoint.overlay != .none {
-      put("  \(paint.cross)", paint.pruned)
-      put(" pruned", paint.dim)
-      put("  \(paint.partialCross)", paint.pruned)
-      put(" in part", paint.dim)
+      put(paint.cross, " pruned")
+      put(paint.partialCross, " in part")
     }
     if look.source.visibility.causal {
       put("  \(paint.unicode ? "·" : "blank") not visible", paint.dim)

@@ -16,6 +16,8 @@ public enum Message: Sendable {
   case moment(Moment)
   /// The time in which a digit may become a count is over.
   case digitIsOver(Int)
+  /// The time in which a number is typed in one go is over.
+  case digitIsLate(Int)
   /// An effect has something to say.
   case said(String)
   /// The file that is to take this one's place can be read.
@@ -32,7 +34,7 @@ public enum Effect: Sendable, Equatable {
   case quit
   /// Stop what is being computed.
   case cancelWork
-  /// Send `digitIsOver` after a second.
+  /// Send `digitIsLate` after 0.4 seconds and `digitIsOver` after one.
   case awaitDigit(Int)
   /// Tell the source what to do.
   case send(Command)

@@ -32,7 +32,7 @@ public struct Needs: Sendable {
     switch viewpoint.view {
     case .map:
       let others =
-        look.shownTableQuestions(head) + [.summary(head)]
+        [look.cellQuestion].compactMap { $0 } + look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head)].compactMap { $0 }
       now = Self.ofMap(look, others)
     case .heads where viewpoint.gallery != nil: now = GalleryScreen.questions(look)

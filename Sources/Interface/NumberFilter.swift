@@ -25,11 +25,8 @@ public struct NumberFilter: Sendable, Hashable, CustomStringConvertible {
     (self.name, isAbove, self.limit) = (name, squeezed[sign] == ">", limit)
   }
 
-  /// A number that is not known yet passes.
-  func holds(_ value: Double?) -> Bool {
-    guard let value else { return true }
-    return isAbove ? value > limit : value < limit
-  }
+  /// Whether a number lies on the side that is asked for.
+  func holds(_ value: Double) -> Bool { isAbove ? value > limit : value < limit }
 
   /// As it is typed.
   public var description: String { "\(name)\(isAbove ? ">" : "<")\(limit)" }

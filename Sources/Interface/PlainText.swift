@@ -99,11 +99,14 @@ public struct PlainText {
     guard let summary = look.summary(look.viewpoint.head) else {
       return look.refusal(.summary(look.viewpoint.head)) ?? "Its pattern is not known yet."
     }
-    let recall = Numbers.percent(summary.label.winner?.recall ?? 0)
+    let label = summary.label
+    guard let recall = label.winner?.recall, recall.isFinite else {
+      return "Its pattern is \(label.text(Numbers.percent))."
+    }
     return
       """
-      It is \(summary.label.name.rawValue): \(recall) of its attention lies on \
-      \(Int(summary.label.budget * 100)) % of the entries.
+      It is \(label.name.rawValue): \(Numbers.percent(recall)) of its attention lies on \
+      \(Int(label.budget * 100)) % of the entries.
       """
         + " "
         + "The sink is \(named(summary.sink.position)) with \(Numbers.percent(summary.sink.mass)). "
@@ -112,8 +115,11 @@ public struct PlainText {
           ?? "")
   }
 
-  /// Setting and effect of the block table.
+  /// Setting and effect of the block table, or what another method in force says.
   private var pruning: String {
+    guard look.isByTable else {
+      return methodOutcome.isEmpty ? method.joined(separator: " ") : methodOutcome
+    }
     guard let effect else {
       return look.refusal(look.tableQuestion(look.viewpoint.head)) ?? "Blocks are not known yet."
     }
@@ -157,7 +163,9 @@ public struct PlainText {
     guard let card = look.card, let findings = look.findings(look.viewpoint.head) else {
       return ""
     }
-    let names = [card.mainNumber, "density", "recall_mean", "error", "map_gap"].compactMap { $0 }
+    let names = [
+      card.mainNumber, "sparsity", "density", "recall_mean", "dropped_max", "error", "map_gap",
+    ].compactMap { $0 }
     var seen: Set<String> = []
     let parts = names.filter { seen.insert($0).inserted }.compactMap { name -> String? in
       guard let finding = findings[name], case .number(let value?, let unit) = finding.content
@@ -176,9 +184,11 @@ public struct PlainText {
     if viewpoint.key >= look.source.visibility.limit(row: viewpoint.query) {
       return text + ", which comes later and is not visible."
     }
-    if let row = look.row(viewpoint.query), viewpoint.key < row.count {
+    if look.rowField.method == nil, let row = look.row(viewpoint.query), viewpoint.key < row.count {
       text += ": probability \(Numbers.short(Double(row[viewpoint.key])))"
     }
+    if let (title, value) = look.cell { text += "; \(title): \(value)" }
+    guard look.isByTable else { return text + "." }
     let reason = Reason(look).lines.map(\.text).joined(separator: ", ")
     return text + "." + (reason.isEmpty ? "" : " The \(reason).")
   }
@@ -224,17 +234,23 @@ public struct PlainText {
   private var heads: [String] {
     guard look.viewpoint.gallery == nil else { return gallery }
     let layout = HeadsLayout(look)
+    let decided =
+      look.isByTable
+      ? "lambda \(MapScreen.lambdaText(look.viewpoint.lambda))"
+      : "method \(look.methodInForce?.description ?? "")"
     var lines = [
       """
       \(layout.order.count) heads of \(look.source.name), by \(look.viewpoint.sort.rawValue), \
-      lambda \(MapScreen.lambdaText(look.viewpoint.lambda)).
+      \(decided).
       """
     ]
+    if layout.order.isEmpty { lines.append(look.noHeads) }
     for head in layout.order {
       var text = "Layer \(look.source.layers[head.layer]) head \(head.head)"
       if head == look.viewpoint.head { text += " (chosen)" }
-      if let table = look.table(head) {
-        text += ": \(Numbers.percent(table.sparsity(look.lambda))) skipped"
+      if let share = look.sparsity(head) { text += ": \(Numbers.percent(share)) skipped" }
+      if let name = look.scoreName, name != "sparsity", let number = look.headNumber(name, head) {
+        text += ", \(look.numberTitle(name)) \(FindingText.measured(number.value, number.unit))"
       }
       if let summary = look.summary(head) {
         text +=

@@ -37,6 +37,10 @@ public struct Prompt: Sendable {
 
   /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits
   /// or more, they were a count, and what they did is taken back.
+  ///
+  /// Who goes from view to view presses digits too. So 1 to 6 are one number only when they come
+  /// within 0.4 seconds of each other, and an arrow behind them is an arrow; with a digit that is no
+  /// view in it (20, 828) a number is never mistaken.
   public struct Digits: Sendable {
     var text: String
     /// The view before the first of them.
@@ -45,6 +49,20 @@ public struct Prompt: Sendable {
     let undoDepth: Int
     /// Tells this run of digits from a later one.
     let number: Int
+
+    /// A view key comes too late to be of the same number.
+    var isClosed = false
+
+    /// All are keys of views.
+    var isViews: Bool { text.allSatisfy(Self.isView) }
+    /// The key shows a view.
+    static func isView(_ digit: Character) -> Bool { ("1"..."6").contains(digit) }
+
+    /// Whether a key that moves has them for its count: an arrow has not, when all are views.
+    func isCount(before key: Key) -> Bool {
+      if case .character = key { return true }
+      return !isViews
+    }
 
     /// The count they would be; nil for a view key alone.
     var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
@@ -84,6 +102,8 @@ public struct Prompt: Sendable {
   public private(set) var pressed: [Key] = []
   /// Ctrl-C pressed with no other key between.
   private(set) var interruptsInARow = 0
+  /// The text of a question was proposed and not typed: the first letter takes its place.
+  private var isProposed = false
   /// Numbers runs of digits.
   private var digitsSeen = 0
 
@@ -111,9 +131,18 @@ public struct Prompt: Sendable {
   /// The run of digits with one more; `before` and `undoDepth` are kept of its first.
   mutating func typing(_ digit: Int, before: Viewpoint, undoDepth: Int) -> Digits {
     digitsSeen += 1
+    let isNew = digits?.isClosed ?? true && Digits.isView(Character("\(digit)"))
+    let run = isNew ? nil : digits
     return Digits(
-      text: (digits?.text ?? "") + String(digit), before: digits?.before ?? before,
-      undoDepth: digits?.undoDepth ?? undoDepth, number: digitsSeen)
+      text: (run?.text ?? "") + String(digit), before: run?.before ?? before,
+      undoDepth: run?.undoDepth ?? undoDepth, number: digitsSeen)
+  }
+
+  /// The time is over in which a view key would be of the same number.
+  mutating func digitIsLate(_ number: Int) {
+    guard var run = digits, run.number == number else { return }
+    run.isClosed = run.isViews
+    digits = run
   }
 
   /// The time in which a run of digits may go on is over.
@@ -150,8 +179,16 @@ public struct Prompt: Sendable {
   /// Back to the view, with nothing said.
   private mutating func close() { (mode, message) = (.normal, nil) }
 
+  /// Asks with an answer proposed: Enter takes it, a letter begins another, backspace edits it.
+  mutating func propose(_ ask: Ask, _ text: String) {
+    (mode, isProposed) = (.ask(ask, text: text), true)
+  }
+
   /// Types into the footer; 200 characters at most.
-  private mutating func take(_ key: Key, _ ask: Ask, _ text: String) -> Outcome {
+  private mutating func take(_ key: Key, _ ask: Ask, _ proposed: String) -> Outcome {
+    var text = proposed
+    if isProposed, case .character = key { text = "" }
+    isProposed = false
     switch key {
     case .escape: mode = .normal
     case .backspace: mode = .ask(ask, text: String(text.dropLast()))

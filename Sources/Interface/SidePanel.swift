@@ -63,8 +63,7 @@ struct SidePanel {
     }
     let label = summary.label
     lines.field(
-      "pattern", "\(label.name.rawValue) \(Numbers.fixed(label.winner?.recall ?? 0, 2))",
-      paint.strong, on: &grid)
+      "pattern", label.text { Numbers.fixed($0, 2) }, paint.strong, on: &grid)
     let others = label.candidates.map {
       "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed($0.recall, 2))"
     }.joined(
@@ -75,13 +74,12 @@ struct SidePanel {
       lines.put(others, paint.dim, on: &grid)
     }
     let token = look.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
+    let sink = "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)"
+    lines.field("sink", Fitted.text([sink + token, sink], lines.width - 8), on: &grid)
+    let entropy = "\(Numbers.fixed(summary.entropy, 2)) nats"
+    let keys = "\(entropy) ~\(Numbers.short(summary.effectiveTokens))"
     lines.field(
-      "sink", "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)\(token)", on: &grid
-    )
-    lines.field(
-      "entropy",
-      "\(Numbers.fixed(summary.entropy, 2)) nats ~\(Numbers.short(summary.effectiveTokens)) keys",
-      on: &grid)
+      "entropy", Fitted.text([keys + " keys", keys, entropy], lines.width - 8), on: &grid)
     if let rows = summary.sampledRows {
       lines.field("sampled", "\(rows) rows", paint.dim, on: &grid)
     }
@@ -132,11 +130,11 @@ struct SidePanel {
       ("q \(viewpoint.query)\(query) → k \(viewpoint.key)\(key)", .plain)
     ]
     let visible = viewpoint.key < look.source.visibility.limit(row: viewpoint.query)
-    if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
-      // Blocks have no row a query: the row is then the pattern's.
-      let isOwn = viewpoint.field != nil && look.rowField == look.mapField
-      let name = isOwn ? look.mapField.name : "p"
-      lines.append(("\(name) \(Numbers.short(Double(row[viewpoint.key])))", .plain))
+    if let (title, value) = look.cell, visible { lines.append(("\(title): \(value)", .plain)) }
+    if look.rowField.method != nil, visible {
+      if look.cell == nil { lines.append(("\(look.mapField.name) …", paint.dim)) }
+    } else if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
+      lines.append(("p \(Numbers.short(Double(row[viewpoint.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }

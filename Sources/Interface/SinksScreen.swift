@@ -36,7 +36,9 @@ struct SinksScreen {
 
   /// Layers down and heads across, the part that holds the chosen head.
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
-    let title = look.scoreName.map { "\(look.methodInForce?.id ?? ""): \($0)" }
+    let title = look.scoreName.map {
+      Fitted.name("\(look.methodInForce?.id ?? ""): \(look.numberTitle($0))", rect.width - 4)
+    }
     Panel(
       title ?? "Mass on the first token", right: "layer x head", style: paint.dim,
       unicode: paint.unicode
@@ -145,8 +147,9 @@ struct SinksScreen {
     }
     let mine = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
     grid.put(
-      "L\(look.layerNumber) H\(head.head): \(name) \(mine ?? "…")", rect.x, y, paint.strong,
-      limit: rect.width)
+      Fitted.name(
+        "L\(look.layerNumber) H\(head.head): \(look.numberTitle(name)) \(mine ?? "…")", rect.width),
+      rect.x, y, paint.strong, limit: rect.width)
     if let range = range(name) {
       grid.put(
         "\(Numbers.short(range.low)) (dark) to \(Numbers.short(range.high)) over the heads known",
@@ -154,8 +157,8 @@ struct SinksScreen {
     }
     guard y + 2 < rect.maxY else { return }
     grid.put(
-      "numbers: \(look.numberNames.joined(separator: ", "))", rect.x, y + 2, paint.dim,
-      limit: rect.width)
+      Fitted.cut(":score \(look.numberNames.joined(separator: ", "))", rect.width), rect.x, y + 2,
+      paint.dim, limit: rect.width)
   }
 
   /// Under the matrix: the share of heads with a sink, over all rows and as published.
@@ -185,8 +188,9 @@ struct SinksScreen {
         limit: rect.width)
     }
     if y + 2 < rect.maxY {
+      let words = ["numbers: % of attention; underlined: a sink", "in %; underlined: a sink"]
       grid.put(
-        "numbers: % of attention; underlined: a sink", rect.x, y + 2, paint.dim, limit: rect.width)
+        Fitted.text(words, rect.width), rect.x, y + 2, paint.dim, limit: rect.width)
     }
   }
 

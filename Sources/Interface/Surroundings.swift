@@ -56,6 +56,7 @@ extension Message {
     case .moment(.progress(let question, let share, _)):
       "progress \(question.name) \(Numbers.fixed(100 * share, 0)) %"
     case .digitIsOver: "digit over"
+    case .digitIsLate: "digit late"
     case .said(let text): "said \(text)"
     case .canOpen(let path): "can open \(path)"
     case .sent(let bytes, _): "sent \(bytes) bytes"

@@ -40,19 +40,19 @@ extension Model {
     case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))
     case .previousLayer: mention(viewpoint.stepLayer(-(repeats ?? 1), in: source))
     case .nextLayer: mention(viewpoint.stepLayer(repeats ?? 1, in: source))
-    case .undo: if !travel(to: history.back(from: viewpoint)) { message = "Nothing to undo." }
-    case .redo: if !travel(to: history.forth(from: viewpoint)) { message = "Nothing to redo." }
+    case .undo: travel(to: history.back(from: viewpoint), "undo", "Undone")
+    case .redo: travel(to: history.forth(from: viewpoint), "redo", "Redone")
     case .palette: prompt.mode = .palette(text: "", choice: 0)
     case .help: prompt.mode = .help(scroll: 0)
     case .quit:
       isQuitting = true
       return [.cancelWork, .quit]
-    case .export: prompt.mode = .ask(.export, text: exportName)
+    case .export: prompt.propose(.export, exportName)
     case .otherBranch where viewpoint.view == .compare: swapSides()
     case .otherHeadDown: stepOther(-(repeats ?? 1))
     case .otherHeadUp: stepOther(repeats ?? 1)
     case .nextFile: nextFile(repeats ?? 1)
-    case .mark: prompt.mode = .ask(.mark, text: markName)
+    case .mark: prompt.propose(.mark, markName)
     case .marks: showMarks()
     case .lessonNext, .lessonHint, .lessonShow, .lessonAgain, .lessonSkip, .lessonBack,
       .lessonTurn, .lessonLeave:
@@ -90,14 +90,18 @@ extension Model {
     if let key = look.mutedKey { message = "Column of key \(key) left out, rows renormalised." }
   }
 
-  /// One view back or forth; false when there is none.
-  private mutating func travel(to view: Viewpoint?) -> Bool {
-    guard let view else { return false }
+  /// One view back or forth, and what changed by it; or that there is none.
+  private mutating func travel(to view: Viewpoint?, _ verb: String, _ done: String) {
+    guard let view else {
+      message = "Nothing to \(verb)."
+      return
+    }
+    let changes = ViewSetting.changes(from: viewpoint, to: view, sources)
+    message = changes.isEmpty ? nil : "\(done): \(changes)."
     viewpoint = view
     // The source of a run has another length at every frame, and frames are not undone.
     if live != nil { viewpoint.follow(source, wasFit: false, wasNewest: false) }
     isStopped = false
-    return true
   }
 
   /// Arrows by view: a cursor on a map, or a head among heads.

@@ -112,6 +112,9 @@ extension Model {
     if words.count == 1, let example = examples[words[0]] {
       return say("Give it a value: \(words[0]) \(example).")
     }
+    if words.count == 1, let setting = setting(named: words[0]) {
+      return say("\(setting.name) takes a value: \(setting.values).")
+    }
     // A method's words may hold spaces.
     if words.count > 2, words[0] == "method" {
       return settingCommand(words[0], words.dropFirst().joined(separator: " "))
@@ -150,6 +153,14 @@ extension Model {
       return performing { $0.goTo(number) }
     default: return settingCommand(words[0], words[1])
     }
+  }
+
+  /// The setting of a name that no action begins with.
+  private func setting(named name: String) -> ViewSetting? {
+    guard !keymap.bindings.contains(where: { $0.name.lowercased().hasPrefix(name) }) else {
+      return nil
+    }
+    return ViewSetting.all.first { $0.name == name }
   }
 
   /// Files, bookmarks and comparisons; nil when the words are none of them.
@@ -194,9 +205,12 @@ extension Model {
   private mutating func settingCommand(_ name: String, _ value: String) -> [Effect]? {
     guard ViewSetting.all.contains(where: { $0.name == name }) else { return nil }
     return performing { model in
+      let before = model.viewpoint
       do throws(SettingError) {
         try ViewSetting.take(name, value, into: &model.viewpoint, model.sources)
         model.viewpoint.clampCursor(in: model.source)
+        guard let complaint = model.look.complaint(about: name) else { return }
+        (model.viewpoint, model.message) = (before, complaint)
       } catch {
         model.message = error.description + "."
       }

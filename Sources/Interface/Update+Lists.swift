@@ -8,6 +8,10 @@ extension Model {
   /// Through the heads in the order in which the view shows them.
   mutating func moveInHeads(_ action: Action, _ count: Int) {
     let layout = HeadsLayout(look)
+    guard !layout.order.isEmpty else {
+      message = look.noHeads
+      return
+    }
     let here = layout.order.firstIndex(of: viewpoint.head) ?? 0
     let wanted = layout.grid.moved(action, count, from: here)
     if wanted == here { message = "There are no more heads this way." }

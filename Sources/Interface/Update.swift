@@ -24,6 +24,7 @@ extension Model {
     case .moment(.progress(let question, let share, let seconds)):
       take(progress: question, Working(share: share, seconds: seconds))
     case .digitIsOver(let number): prompt.digitIsOver(number)
+    case .digitIsLate(let number): prompt.digitIsLate(number)
     case .said(let text): self.message = text
     case .canOpen(let path):
       isQuitting = true
@@ -111,7 +112,8 @@ extension Model {
       message = "\(key.name) does nothing here; \(keymap.key(.help)) lists the keys."
       return []
     }
-    guard let typed, let count = typed.count, keymap.counts(action) else {
+    guard let typed, let count = typed.count, keymap.counts(action), typed.isCount(before: key)
+    else {
       return perform(action)
     }
     viewpoint = typed.before

@@ -42,6 +42,19 @@ public struct ViewSetting: Sendable {
     try setting.set(&view, value, sources)
   }
 
+  /// What is another in a second view, as `lambda 0.1 → 0.01`; three settings at most.
+  static func changes(
+    from old: Viewpoint, to new: Viewpoint, _ sources: [SourceDescription]
+  ) -> String {
+    // The window says what zoom would, at more length.
+    let changed = all.filter { $0.name != "window" }.compactMap { setting -> String? in
+      let (a, b) = (setting.get(old, sources), setting.get(new, sources))
+      return a == b ? nil : "\(setting.name) \(a) → \(b)"
+    }
+    let more = changed.count > 3 ? ", and \(changed.count - 3) more" : ""
+    return changed.prefix(3).joined(separator: ", ") + more
+  }
+
   /// The file that a view looks at.
   private static func about(_ view: Viewpoint, _ sources: [SourceDescription]) -> SourceDescription
   {

@@ -80,13 +80,16 @@ struct BlocksFigure {
     ).drawOver(on: &sheet)
   }
 
-  /// Blocks by margin from -20 to 5 nats; skipped bins have the colour that means pruned.
+  /// Blocks by margin from -20 to 5 nats; the skipped ones of a bin, at its bottom, have the colour
+  /// that means pruned.
   private func drawHistogram(_ table: BlockTable, _ area: Area, _ sheet: inout Sheet) {
     let ink = figure.ink
     let low = -20.0, high = 5.0, bins = 25
-    var counts = [Int](repeating: 0, count: bins)
+    var counts = [Int](repeating: 0, count: bins), skipped = counts
     for margin in table.sortedMargins where margin.isFinite {
-      counts[Int(((Double(margin) - low) / (high - low)).clamped(0, 0.9999) * Double(bins))] += 1
+      let bin = Int(((Double(margin) - low) / (high - low)).clamped(0, 0.9999) * Double(bins))
+      counts[bin] += 1
+      if margin < figure.look.lambda.threshold { skipped[bin] += 1 }
     }
     let top = Double(max(counts.max() ?? 1, 1))
     let step = area.width / Double(bins)
@@ -94,12 +97,12 @@ struct BlocksFigure {
       area.x + ((margin - low) / (high - low)).clamped(0, 1) * area.width
     }
     for (bin, count) in counts.enumerated() where count > 0 {
-      let tall = Double(count) / top * area.height
-      let isSkipped =
-        low + Double(bin + 1) * (high - low) / Double(bins) <= Double(figure.look.lambda.threshold)
-      sheet.rect(
-        Area(x: area.x + Double(bin) * step, y: area.maxY - tall, width: step - 1, height: tall),
-        fill: isSkipped ? ink.pruned : ink.accent)
+      for (part, color) in [(count, ink.accent), (skipped[bin], ink.pruned)] where part > 0 {
+        let tall = Double(part) / top * area.height
+        sheet.rect(
+          Area(x: area.x + Double(bin) * step, y: area.maxY - tall, width: step - 1, height: tall),
+          fill: color)
+      }
     }
     sheet.line(area.x, area.maxY, area.maxX, area.maxY)
     for tick in [-20.0, -15, -10, -5, 0, 5] {

@@ -133,7 +133,7 @@ public struct Figure: Sendable {
     case .heads:
       look.source.allHeads.flatMap {
         [thumbnailQuestion($0), look.tableQuestion($0), .summary($0)]
-      }
+      } + look.scoreQuestions
     case .gallery: GalleryFigure.questions(look)
     case .blocks where !look.isByTable: FindingFigure.questions(look)
     case .blocks, .row, .sinks: []

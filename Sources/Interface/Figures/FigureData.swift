@@ -147,13 +147,14 @@ extension Figure {
   /// A row a head, in the order of the view.
   private var heads: FigureData {
     let rows = HeadsLayout(look).order.map { head -> [String] in
-      let table = look.table(head), summary = look.summary(head)
-      let dropped = table?.droppedMass(look.lambda)
+      let table = look.isByTable ? look.table(head) : nil, summary = look.summary(head)
+      let dropped = look.droppedMass(head)
+      func count(_ name: String) -> String? { look.number(name, head).map { "\(Int($0))" } }
       return [
         "\(look.source.layers[head.layer])", "\(head.head)",
-        table.map { "\($0.visibleBlocks)" } ?? "",
-        table.map { "\($0.skippedBlocks(look.lambda))" } ?? "",
-        table.map { "\($0.sparsity(look.lambda))" } ?? "", dropped.map { "\($0.mean)" } ?? "",
+        table.map { "\($0.visibleBlocks)" } ?? count("visible_blocks") ?? "",
+        table.map { "\($0.skippedBlocks(look.lambda))" } ?? count("skipped_blocks") ?? "",
+        look.sparsity(head).map { "\($0)" } ?? "", dropped.map { "\($0.mean)" } ?? "",
         dropped.map { "\($0.max)" } ?? "", summary.map { "\($0.entropy)" } ?? "",
         summary.map { "\($0.sink.position)" } ?? "", summary.map { "\($0.sink.mass)" } ?? "",
         summary?.label.name.rawValue ?? "", summary?.sampledRows.map { "\($0)" } ?? "",

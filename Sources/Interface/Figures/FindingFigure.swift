@@ -110,7 +110,7 @@ struct FindingFigure {
       .cells(
         x: plot.x, y: plot.y, width: plot.width, height: plot.height, columns: shade.columns,
         rows: shade.rows, colors: colors, id: "field-\(finding.name)"))
-    sheet.rect(plot, stroke: ink.grid, width: 0.75)
+    sheet.rect(plot.outset(1), stroke: ink.grid, width: 0.75)
     sheet.colorBar(
       Area(x: plot.maxX + 10, y: plot.y, width: 10, height: min(plot.height, 160)),
       low: Numbers.short(shade.low), high: Numbers.short(shade.high),

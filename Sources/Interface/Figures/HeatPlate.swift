@@ -44,7 +44,7 @@ struct HeatPlate {
   /// Grid, crosses and axes, over cells that are there already.
   func drawOver(on sheet: inout Sheet) {
     if let table, look.viewpoint.overlay != .none { drawBlocks(table, on: &sheet) }
-    sheet.rect(area, stroke: sheet.ink.grid, width: 0.75)
+    sheet.rect(area.outset(1), stroke: sheet.ink.grid, width: 0.75)
     if labels { drawAxes(on: &sheet) }
   }
 

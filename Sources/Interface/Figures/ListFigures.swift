@@ -20,7 +20,7 @@ struct HeadsFigure {
     let heads = HeadsLayout(look).order, wide = figure.width - 48
     let columns =
       look.viewpoint.sort == .layer && look.source.heads <= 16
-      ? look.source.heads : min(heads.count, 9)
+      ? look.source.heads : max(1, min(heads.count, 9))
     let step = wide / Double(columns), side = step - 10
     sheet.text("Heads: \(look.source.name)", 24, 26, size: 15, bold: true)
     for (index, head) in heads.enumerated() {
@@ -32,8 +32,9 @@ struct HeadsFigure {
     let end = 52 + Double(rows) * (side + 24) + 16
     let words = figure.looks.replacing("pooling max", with: "pooling mean")
     let text =
-      "Every head: layer.head, and the share of blocks that BLASST skips. "
-      + figure.caption([words, "by \(look.viewpoint.sort.rawValue)"])
+      (heads.isEmpty ? look.noHeads : "Every head: layer.head, and the share of blocks skipped.")
+      + " "
+      + figure.caption([words, "by \(look.viewpoint.sort.rawValue)"], byTable: look.isByTable)
     let y = sheet.paragraph(text, 24, end, width: wide)
     return figure.page(sheet, height: y + 8, title: "Heads: \(look.source.name)", summary: text)
   }
@@ -45,10 +46,9 @@ struct HeadsFigure {
     sheet.text(
       "\(look.source.layers[head.layer]).\(head.head)", area.x, area.y - 4, size: 9.5, .start,
       isChosen ? ink.accent : ink.text, bold: isChosen)
-    if let table = look.table(head), area.width > 44 {
+    if let share = look.sparsity(head), area.width > 44 {
       sheet.text(
-        Numbers.fixed(100 * table.sparsity(look.lambda), 0) + " %", area.maxX, area.y - 4,
-        size: 9.5, .end, ink.dim)
+        Numbers.fixed(100 * share, 0) + " %", area.maxX, area.y - 4, size: 9.5, .end, ink.dim)
     }
     sheet.rect(area, fill: ink.absent)
     guard let map = look.map(figure.thumbnailQuestion(head)) else { return }
@@ -61,7 +61,10 @@ struct HeadsFigure {
         rows: scale.rows,
         colors: scale.values.map { $0.isNaN ? nil : shape.colors.tone($0, ink) },
         id: "head-\(look.source.layers[head.layer])-\(head.head)"))
-    sheet.rect(area, stroke: isChosen ? ink.accent : ink.grid, width: isChosen ? 2 : 0.5)
+    // Around the cells and not over them: a first column may be all there is.
+    sheet.rect(
+      area.outset(isChosen ? 2 : 1), stroke: isChosen ? ink.accent : ink.grid,
+      width: isChosen ? 2 : 0.5)
   }
 }
 

@@ -63,6 +63,11 @@ struct Area {
   var maxX: Double { x + width }
   /// Lower edge.
   var maxY: Double { y + height }
+
+  /// Larger by so much on every side: a frame that covers nothing of what it frames.
+  func outset(_ by: Double) -> Area {
+    Area(x: x - by, y: y - by, width: width + 2 * by, height: height + 2 * by)
+  }
 }
 
 /// A figure while it is drawn: shapes from back to front, with the few things that every figure

@@ -1,0 +1,105 @@
+import Attention
+import Analysis
+import Canvas
+import Sessions
+
+/// Numbers of heads by their names, and what stands under the cursor: what several screens word in
+/// one way.
+extension Look {
+  // MARK: Heads
+
+  /// Share of blocks that the method in force skips of a head: off the table, or as it says.
+  func sparsity(_ head: HeadID) -> Double? {
+    isByTable ? table(head)?.sparsity(lambda) : number("sparsity", head)
+  }
+
+  /// A number's name for a person: its title where a method says it, the words of the name
+  /// otherwise.
+  func numberTitle(_ name: String) -> String {
+    let heads = [viewpoint.head] + source.allHeads
+    for head in heads { if let finding = findings(head)?[name] { return finding.title } }
+    let own = [
+      "effective_tokens": "tokens a row reads", "sink_mass": "mass on the sink",
+      "recall": "recall of the head's best shape",
+    ]
+    return own[name] ?? name.split(separator: "_").joined(separator: " ")
+  }
+
+  /// Whether a head is shown under a filter. What may yet be known passes; a number that the head
+  /// has not got holds nothing.
+  func passes(_ filter: NumberFilter, _ head: HeadID) -> Bool {
+    if let (value, _) = headNumber(filter.name, head) {
+      return value.map { filter.holds($0) } ?? false
+    }
+    func isOpen(_ question: Question?) -> Bool {
+      question.map { known.answer($0) == nil && refusal($0) == nil } ?? false
+    }
+    return isOpen(findingsQuestion(head))
+      || (Self.ownNumbers.contains(filter.name) && isOpen(.summary(head)))
+  }
+
+  /// Numbers that every head has, whatever the method.
+  private static let ownNumbers: Set<String> = [
+    "entropy", "effective_tokens", "sink_mass", "recall",
+  ]
+
+  /// Why a name that a setting was given is none: no number of a head, no map of the method. Nil
+  /// while that cannot be told.
+  func complaint(about setting: String) -> String? {
+    guard let id = methodInForce?.id, findings(viewpoint.head) != nil else { return nil }
+    switch setting {
+    case "where", "score":
+      guard let name = setting == "where" ? viewpoint.filter?.name : viewpoint.score,
+        !Self.ownNumbers.contains(name), !numberNames.contains(name),
+        !source.allHeads.contains(where: { findings($0)?[name] != nil })
+      else { return nil }
+      return "\(id) says no number \"\(name)\" of a head; \(setting) knows "
+        + numberNames.joined(separator: ", ") + "."
+    case "field":
+      let names = mapFields.map(\.name)
+      guard let name = viewpoint.field, !names.contains(name) else { return nil }
+      return "\(id) has no map \"\(name)\" here; there are "
+        + (["pattern"] + names).joined(separator: ", ") + "."
+    default: return nil
+    }
+  }
+
+  /// Why no head is shown, in a sentence.
+  var noHeads: String {
+    guard let filter = viewpoint.filter else { return "There are no heads." }
+    return complaint(about: "where")
+      ?? "No head has \(filter) under \(methodInForce?.id ?? "the pattern"). :where all shows all."
+  }
+
+  // MARK: Cursor
+
+  /// The row of the field on the map that holds the query under the cursor, where that is no row a
+  /// query; nil where `rowOfMap` is of that very field.
+  var cellQuestion: Question? {
+    viewpoint.field == nil || rowField == mapField ? nil : .row(mapField, viewpoint.query)
+  }
+
+  /// What the field on the map holds under the cursor, with its title; nil of the pattern, and
+  /// before it is known.
+  var cell: (title: String, value: String)? {
+    guard let name = viewpoint.field, let finding = findings(viewpoint.head)?[name],
+      case .field(let field, let style) = finding.content,
+      let row = known.row(mapField, viewpoint.query)
+    else { return nil }
+    let at = viewpoint.key / max(field.columns.span, 1)
+    guard row.indices.contains(at) else { return nil }
+    return (finding.title, Self.words(row[at], style))
+  }
+
+  /// A value of a field in words: a label, kept or not, else the number.
+  private static func words(_ value: Float, _ style: FieldLook) -> String {
+    guard !value.isNaN else { return "not visible" }
+    switch style {
+    case .labels(let names):
+      let index = Int(max(0, min(value.rounded(), Float(names.count - 1))))
+      return names.isEmpty ? Numbers.short(Double(value)) : names[index]
+    case .kept: return value > 0 ? "kept" : "not kept"
+    default: return Numbers.short(Double(value))
+    }
+  }
+}
