@@ -60,9 +60,9 @@ public struct PatternLabel: Sendable, Equatable {
   /// The recall of a candidate in 0...1; 0 when it was not tried.
   public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
 
-  /// The name and its recall, or that there is none: of a head whose rows are no numbers.
+  /// The name and its recall, or that there is none: of a head whose rows are no numbers, or all zero.
   public func text(_ number: (Double) -> String) -> String {
-    guard let recall = winner?.recall, recall.isFinite else { return "not known: no finite row" }
+    guard let recall = winner?.recall, recall.isFinite else { return "not known: no row adds up" }
     return "\(name.rawValue) \(number(recall))"
   }
 
@@ -140,17 +140,16 @@ struct Labeller {
   ) -> PatternLabel.Candidate {
     PatternLabel.Candidate(
       name: choice.name,
-      recall: measured.rows == 0 && measured.broken > 0
+      recall: measured.rows == 0 && measured.visible > 0
         ? .nan : measured.mass / Double(max(measured.rows, 1)),
       density: Double(measured.kept) / Double(max(measured.visible, 1)), detail: choice.detail)
   }
 
-  /// Sums over rows for one kept set: mass, rows that see something, rows that are no numbers,
-  /// kept and visible entries.
+  /// Sums over rows for one kept set: mass, rows that see something and are numbers, kept and
+  /// visible entries.
   private struct Measured: Sendable {
     var mass = 0.0
     var rows = 0
-    var broken = 0
     var kept = 0
     var visible = 0
   }
@@ -173,10 +172,7 @@ struct Labeller {
             part[s].kept += kept
             part[s].visible += head.visibility.limit(row: row)
             guard lse != -.infinity else { continue }
-            guard isWhole else {
-              part[s].broken += 1
-              continue
-            }
+            guard isWhole else { continue }
             part[s].mass += mass
             part[s].rows += 1
           }
@@ -191,7 +187,6 @@ struct Labeller {
         sum[s].mass += part[s].mass
         sum[s].kept += part[s].kept
         sum[s].rows += part[s].rows
-        sum[s].broken += part[s].broken
         sum[s].visible += part[s].visible
       }
     }

@@ -36,13 +36,13 @@ struct CalibrationPanel {
 
   /// The exponential fit in words that fit; a growth on the bound of the search is said to be.
   private func fit(_ a: Double, _ b: Double, _ r2: Double, _ width: Int) -> String {
-    let (a, growth, r2) = (Numbers.short(a), Numbers.fixed(b, 2), Numbers.fixed(r2, 2))
-    let tails =
-      ExponentialFit.isAtBound(b)
-      ? [", b at its bound", " b≥bound"] : [""]
-    return Fitted.text(
-      tails.map { "a·exp(bS)/L: a \(a) b \(growth) R² \(r2)\($0)" }
-        + tails.map { "a \(a) b \(growth) R² \(r2)\($0)" }, width)
+    let growth = Numbers.fixed(b, 2)
+    let words =
+      ExponentialFit.isAtBound(b) ? [growth + " (its bound)", growth + " (bound)"] : [growth]
+    let texts = ["a·exp(bS)/L: ", ""].flatMap { name in
+      words.map { "\(name)a \(Numbers.short(a)) b \($0) R² \(Numbers.fixed(r2, 2))" }
+    }
+    return Fitted.text(texts, width)
   }
 
   /// What can be said: the fits, or the reason why there are none.

@@ -110,7 +110,7 @@ enum PaletteBox {
   /// Of a method: what it needs that is not here, or how near it is to what was published.
   private static func note(_ model: Model, _ name: String) -> String {
     guard let card = card(model, name) else { return "" }
-    if let need = model.look.unmet(card) { return "needs \(need.rawValue.prefix(24))" }
+    if let need = model.look.unmet(card) { return "needs " + Fitted.cut(need.rawValue, 24) }
     return card.fidelity.tag
   }
 
@@ -128,12 +128,8 @@ enum PaletteBox {
   /// Lines below the hits, as many for every family, so that the list stays where it is while the
   /// choice moves; none on a low screen.
   private static func familyLines(_ model: Model, _ width: Int) -> Int {
-    func most(_ texts: [String]) -> Int {
-      texts.map { Printable.lines($0, width: width - 4).count }.max() ?? 0
-    }
-    let lines =
-      1 + most(model.source.methods.map { fidelity(model, $0) })
-      + most(model.source.families.map(\.paragraph))
+    let most = model.source.families.map { Printable.lines($0.paragraph, width: width - 4).count }
+    let lines = 1 + (most.max() ?? 0)
     return lines + 8 > model.display.height - 4 ? 0 : lines
   }
 
@@ -163,7 +159,6 @@ enum PaletteBox {
       var lines = Lines(box, paint)
       lines.y = box.maxY - 1 - below
       lines.rule(about.family?.title ?? "", on: &grid)
-      lines.wrap(about.fidelity, on: &grid)
       lines.wrap(about.family?.paragraph ?? "", paint.dim, on: &grid)
     }
     let first = max(0, choice - room + 1)
@@ -176,8 +171,8 @@ enum PaletteBox {
       grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(hit.key))
       grid.put(endingAt: box.maxX - 2, hit.key, y, isChosen ? paint.bar : paint.accent)
     }
-    if !below.isEmpty {
-      grid.put(" \(Fitted.cut(below, width - 6)) ", box.x + 2, box.maxY - 1, paint.dim)
+    if let about {
+      grid.put(" \(Fitted.cut(about.fidelity, width - 6)) ", box.x + 2, box.maxY - 1, paint.dim)
     }
     guard hits.isEmpty else { return }
     for (line, text) in empty.prefix(max(1, room)).enumerated() {

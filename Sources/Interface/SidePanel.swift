@@ -215,9 +215,11 @@ struct Lines {
   /// The first line below.
   var end: Int { rect.maxY - 1 }
 
-  /// One line, cut at the frame.
+  /// One line, cut at a word where the frame ends.
   mutating func put(_ text: String, _ style: Style = .plain, on grid: inout Grid) {
-    if y < rect.maxY - 1 { grid.put(text, rect.x + 2, y, style, limit: width) }
+    if y < rect.maxY - 1 {
+      grid.put(Fitted.cut(text, width), rect.x + 2, y, style, limit: width)
+    }
     y += 1
   }
 
@@ -231,7 +233,7 @@ struct Lines {
   {
     if y < rect.maxY - 1 {
       grid.put(name, rect.x + 2, y, paint.dim, limit: width)
-      grid.put(value, rect.x + 10, y, style, limit: width - 8)
+      grid.put(Fitted.cut(value, width - 8), rect.x + 10, y, style, limit: width - 8)
     }
     y += 1
   }

@@ -237,9 +237,11 @@ struct SinksScreen {
       summary.columnMass.indices.contains(mine)
       ? Numbers.percent(Double(summary.columnMass[mine])) : "-"
     let name = look.token(mine).map { " \"\($0)\"" } ?? ""
-    grid.put(
-      "mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", inner.x, inner.y, paint.dim,
-      limit: inner.width)
+    let words = [
+      "mass by key (sqrt); cursor k \(mine)\(name) \(cursor)", "cursor k \(mine)\(name) \(cursor)",
+      "k \(mine) \(cursor)",
+    ]
+    grid.put(Fitted.text(words, inner.width), inner.x, inner.y, paint.dim, limit: inner.width)
     let strip = Rect(x: inner.x, y: inner.y + 1, width: inner.width, height: 2)
     Sparkline(pooled(summary, strip.width), style: paint.accent, unicode: paint.unicode)
       .draw(in: strip, on: &grid)

@@ -101,7 +101,7 @@ import Testing
     /// Help and the library explain their own words.
     @Test func whatIsExplained() {
       var model = Self.start()
-      Self.press(Self.keys("?") + [.end], &model)
+      Self.press(Self.keys("?"), &model)
       var seen = false
       for _ in 0..<120 where !seen {
         Self.press([.down], &model)
