@@ -91,7 +91,7 @@ enum PaletteBox {
       model, list.rawValue, text, choice,
       hits.map { ($0, list == .library ? note(model, $0) : "") },
       empty: ["no name is like this"],
-      about: chosen.map { (fidelity(model, $0), model.source.family($0)) }, on: &grid)
+      about: chosen.map { (fidelity(model, $0), model.source.family(of: $0)) }, on: &grid)
   }
 
   /// The card of a line of the library.
