@@ -60,7 +60,8 @@ public struct PatternLabel: Sendable, Equatable {
   /// The recall of a candidate in 0...1; 0 when it was not tried.
   public func recall(_ name: Name) -> Double { candidates.first { $0.name == name }?.recall ?? 0 }
 
-  /// The name and its recall, or that there is none: of a head whose rows are no numbers, or all zero.
+  /// The name and its recall, or that there is none: of a head whose rows are no numbers, or
+  /// all zero.
   public func text(_ number: (Double) -> String) -> String {
     guard let recall = winner?.recall, recall.isFinite else { return "not known: no row adds up" }
     return "\(name.rawValue) \(number(recall))"

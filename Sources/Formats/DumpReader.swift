@@ -189,8 +189,8 @@ struct DumpReader {
           .mismatch,
           """
           holds whole numbers from \(Int(content.range.lowerBound)) to \
-          \(Int(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a pattern shares \
-          that sum to 1; --kind pattern, scores or mask says what they are
+          \(Int(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a pattern \
+          shares that sum to 1; --kind pattern, scores or mask says what they are
           """,
           file: path, place: map.entry.name)
       }
@@ -212,7 +212,7 @@ struct DumpReader {
       throw FormatError(
         .mismatch,
         """
-        holds nothing but vectors (\(shapes)); attention has two axes at least, queries and keys
+        holds no attention, only vectors (\(shapes)): it has two axes at least, queries and keys
         """,
         file: path)
     }

@@ -39,8 +39,8 @@ public struct Prompt: Sendable {
   /// or more, they were a count, and what they did is taken back.
   ///
   /// Who goes from view to view presses digits too. So 1 to 6 are one number only when they come
-  /// within 0.4 seconds of each other, and an arrow behind them is an arrow; with a digit that is no
-  /// view in it (20, 828) a number is never mistaken.
+  /// within 0.4 seconds of each other, and an arrow behind them is an arrow; a number with a digit
+  /// that is no view in it (20, 828) is never mistaken.
   public struct Digits: Sendable {
     var text: String
     /// The view before the first of them.
