@@ -116,7 +116,7 @@ public struct EqualBudget: Sendable {
     do {
       try tune(&all, heads, threads, progress, place)
       for index in 0..<heads {
-        progress(Self.share(turn: Self.usualTurns, head: index, of: heads))
+        progress(Self.share(ofNumbers: index, of: heads))
         try number(&all, try place(index), threads)
         done += 1
       }
@@ -164,12 +164,16 @@ public struct EqualBudget: Sendable {
   /// Two ends and as many halvings as there can be; most methods need fewer.
   private static let usualTurns = KnobSearch.halvings + 2
 
-  /// Of all turns and of the numbers at the end, which cost about three of them.
+  /// Of all turns and of the numbers at the end, which cost about three of them; turns beyond the
+  /// usual ones move nothing.
   private static func share(turn: Int, head: Int, of heads: Int) -> Double {
-    let unit = Double(head) / Double(max(heads, 1))
-    let weight = turn >= usualTurns ? 3.0 : 1
-    let done = Double(min(turn, usualTurns)) + unit * weight
-    return min(done / Double(usualTurns + 3), 1)
+    let done = Double(turn) + Double(head) / Double(max(heads, 1))
+    return min(done, Double(usualTurns)) / Double(usualTurns + 3)
+  }
+
+  /// The same, of the numbers of a head.
+  private static func share(ofNumbers head: Int, of heads: Int) -> Double {
+    (Double(usualTurns) + 3 * Double(head) / Double(max(heads, 1))) / Double(usualTurns + 3)
   }
 
   /// A turn of every search at one head, methods side by side.

@@ -26,8 +26,6 @@ public struct KnobSearch: Sendable {
 
   /// Halvings after the ends are known.
   static let halvings = 14
-  /// Values tried to find the end of a step, and how many may miss it in a row.
-  static let following = (most: 12, misses: 5)
   /// It stops this near, as a share of the target.
   static let tolerance = 0.01
 
@@ -119,7 +117,7 @@ public struct KnobSearch: Sendable {
   /// Between the best and the next denser value that was tried: the end of the best's step lies
   /// there.
   private mutating func follow() {
-    guard let best, followed < Self.following.most, missed < Self.following.misses else { return }
+    guard let best, followed < following.most, missed < following.misses else { return }
     let denser = tried.filter { $0.density > best.density }
     guard let beyond = denser.min(by: { abs($0.value - best.value) < abs($1.value - best.value) })
     else { return }
@@ -127,6 +125,10 @@ public struct KnobSearch: Sendable {
     next = beyond.value > best.value ? middle(best, beyond) : middle(beyond, best)
     if let value = next, tried.contains(where: { $0.value == value }) { next = nil }
   }
+
+  /// Values tried to find the end of a step, and how many may miss it in a row: knobs that count
+  /// move on steps, others seldom.
+  private var following: (most: Int, misses: Int) { isWhole ? (14, 9) : (6, 3) }
 
   private func isNearer(_ a: Try, _ b: Try) -> Bool {
     let (one, two) = (abs(a.density - target), abs(b.density - target))

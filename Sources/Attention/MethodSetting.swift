@@ -27,6 +27,9 @@ public struct MethodSetting: Sendable, Hashable, Codable, CustomStringConvertibl
         throw KnobError(
           "'\(item)' is not knob=value; a setting is written \(id):knob=value,knob=value")
       }
+      guard knobs[sides[0]] == nil else {
+        throw KnobError("\(id) is given \(sides[0]) twice")
+      }
       knobs[sides[0]] = KnobValue(Self.unquoted(sides[1]))
     }
   }

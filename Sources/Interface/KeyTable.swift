@@ -154,7 +154,7 @@ public enum KeyTable {
     row(.order, char("r"), "order of key blocks: ascending, or local first", "order", "BLASST"),
     row(.library, char("L"), "library: choose a method, by family", "", "Method"),
     row(
-      .gallery, char("A"), "gallery: one head under every method of a family, or heads again", "",
+      .gallery, char("A"), "gallery: one head under every method of a family", "",
       "Method"),
     row(
       .budget, char("E"), "equal budget: every method tuned to one share of tiles", "", "Method"),

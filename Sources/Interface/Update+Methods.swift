@@ -59,7 +59,10 @@ extension Model {
   /// The map of the method under the cursor, in view 1.
   mutating func openFromGallery() {
     let gallery = GalleryLook(look), item = gallery.items[gallery.chosen]
-    viewpoint.field = item.flatMap { gallery.mapName($0) }
+    let isKnown = item.map { look.findings(viewpoint.head, $0) != nil } ?? true
+    viewpoint.field = item.flatMap {
+      isKnown ? gallery.mapName($0) : source.card($0.id)?.mainField
+    }
     viewpoint.view = .map
   }
 

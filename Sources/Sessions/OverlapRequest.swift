@@ -2,7 +2,7 @@ public import Attention
 
 /// Which masks a screen wants laid over one another.
 ///
-/// Example: `OverlapRequest(.layers, MethodSetting("top-k"))` asked of any head of a source: the
+/// Example: `OverlapRequest(.layers, MethodSetting(id))` asked of any head of a source: the
 /// masks of every layer, mean over heads. The answer is findings: a field `overlap` of intersection
 /// over union, and what goes with it.
 public struct OverlapRequest: Sendable, Hashable {

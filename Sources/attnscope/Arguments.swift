@@ -3,6 +3,7 @@ import Attention
 import Backends
 import Canvas
 import Formats
+import Glibc
 import Sessions
 
 /// The flags that say how a file is to be read; each overrides one guess.
@@ -98,6 +99,25 @@ struct DumpArguments: ParsableArguments {
     if let queryOffset, !(-(1 << 30)...1 << 30).contains(queryOffset) {
       throw ValidationError("--query-offset \(queryOffset) is absurd.")
     }
+  }
+
+  /// Refuses to write over what is read: the dump would be gone, and with it what it was to show.
+  /// Throws `exists`.
+  func refuse(writingTo outputs: [String?]) throws(FormatError) {
+    let inputs = (files + [query, key, value].compactMap { $0 }).compactMap(Self.identity)
+    for output in outputs.compactMap({ $0 }) {
+      guard let found = Self.identity(output), inputs.contains(where: { $0 == found }) else {
+        continue
+      }
+      throw FormatError(
+        .exists, "this is the file that is read; write to another name", file: output)
+    }
+  }
+
+  /// What tells one file from another, whatever its names; nil where there is none.
+  private static func identity(_ path: String) -> (UInt64, UInt64)? {
+    var status = stat()
+    return stat(path, &status) == 0 ? (UInt64(status.st_dev), UInt64(status.st_ino)) : nil
   }
 
   /// Nothing was named, so the bundled sample is meant.
@@ -258,7 +278,7 @@ struct NumberList: ExpressibleByArgument {
   init?(argument: String) {
     var numbers: [Int] = []
     for part in argument.split(separator: ",") {
-      let ends = part.split(separator: "-").map { Int($0) }
+      let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
       guard let low = ends.first ?? nil, let high = ends.last ?? nil, ends.count <= 2, low >= 0,
         low <= high,
         high - low < 1 << 16

@@ -110,6 +110,7 @@ struct RenderCommand: AsyncParsableCommand {
   /// Draws, then writes picture and numbers. Both paths are checked before anything is
   /// computed. Throws what opening, computing and writing throw.
   func run() async throws {
+    try dump.refuse(writingTo: [output, data])
     for file in [output, data].compactMap({ $0 }) { try checkWritable(file, force: force) }
     let parts = try dump.open(texts).map(texts.backend)
     let backend = SeveralBackends(parts)

@@ -34,6 +34,7 @@ extension ReportCommand {
   /// Computes and prints. Throws what the method throws, and `mismatch` for layers and heads that
   /// do not exist.
   func reportOverlap(_ along: ReuseRequest.Along) throws {
+    try self.dump.refuse(writingTo: [fields])
     if let fields { try checkWritable(fields, force: force) }
     let dump = try self.dump.one(texts)
     let backend = try texts.backend(dump), about = backend.describe()

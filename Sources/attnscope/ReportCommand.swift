@@ -104,6 +104,7 @@ struct ReportCommand: ParsableCommand {
   private func reportAll() throws {
     if let overlap { return try reportOverlap(overlap) }
     var all: [Report] = []
+    try dump.refuse(writingTo: [masks, fields])
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
     var file = fields.map { FieldFile(path: $0) }
     for (dump, backend) in try sources() {

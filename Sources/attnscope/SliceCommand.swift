@@ -44,6 +44,7 @@ struct SliceCommand: ParsableCommand {
   /// Cuts and writes. Throws `unsupported` for block masks, `mismatch` for layers, heads or
   /// tokens that do not exist or cut through a group.
   func run() throws {
+    try self.dump.refuse(writingTo: [output])
     let dump = try self.dump.one()
     let about = self.dump.backend(dump).describe()
     guard dump.kind != .mask else {

@@ -49,11 +49,10 @@
       let found = MethodsBench(repeats: 1, lengths: [64, 128, 256]).growths(registry)
       #expect(
         found.map(\.card.id)
-          == ["a-shape", "vertical-slash", "top-k", "selected", "clipped"]
-          .filter { id in found.contains { $0.card.id == id } })
-      #expect(found.count == 5 && found.filter { $0.leftOut != nil }.count == 1)
+          == ["a-shape", "vertical-slash", "top-k", "clipped"])
+      #expect(found.allSatisfy { $0.leftOut == nil }, "methods that time nothing of their own")
       let table = MethodGrowth.table(found)
-      #expect(table.contains("no search") && table.contains("left out: selected: needs chosen"))
+      #expect(table.contains("no search"))
       let slash = try #require(found.first { $0.card.id == "vertical-slash" })
       #expect(slash.points.map(\.tokens) == [64, 128, 256])
       #expect(slash.points.map(\.products) == [64 * 64, 64 * 128, 64 * 256])

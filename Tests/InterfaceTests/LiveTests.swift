@@ -247,7 +247,7 @@ import Testing
       pilot.terminal.press(.enter)
       await pilot.sees("From the next token on: a-shape")
       pilot.terminal.press(.right)
-      await pilot.sees("decided without marg")
+      await pilot.sees("decided without")
       pilot.press("]")
       await pilot.sees("lambda and tile belong to BLASST")
       pilot.press(":branch 0.5")
