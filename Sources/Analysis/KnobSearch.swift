@@ -115,9 +115,11 @@ public struct KnobSearch: Sendable {
   }
 
   /// Between the best and the next denser value that was tried: the end of the best's step lies
-  /// there.
+  /// there. Of what does not reach the budget nothing is followed.
   private mutating func follow() {
-    guard let best, followed < following.most, missed < following.misses else { return }
+    guard let best, followed < following.most, missed < following.misses,
+      abs(best.density - target) <= EqualBudget.reach * target
+    else { return }
     let denser = tried.filter { $0.density > best.density }
     guard let beyond = denser.min(by: { abs($0.value - best.value) < abs($1.value - best.value) })
     else { return }

@@ -66,14 +66,18 @@ extension ProgramTests {
     @Test func theFigureHasTheCommandsRows() throws {
       try Program.scratch { folder in
         let paths = ["svg", "csv", "html"].map { folder + "/budget." + $0 }
+        let small = folder + "/small.safetensors"
+        let cut = try Program.run(
+          "slice", Program.sample, "--layers", "12", "--tokens", "0-255", "-o", small)
+        #expect(cut.status == 0, "\(cut.error)")
         let drawn = try Program.run(
-          "render", Program.sample, "--layer", "12", "--head", "6", "--view", "budget", "--set",
+          "render", small, "--layer", "12", "--head", "6", "--view", "budget", "--set",
           "budget=0.5", "-o", paths[0], "--data", paths[1])
         #expect(drawn.status == 0, "\(drawn.error)")
         let svg = try String(contentsOfFile: paths[0], encoding: .utf8)
         #expect(svg.contains("Methods at 50.0 % of 64x64 tiles"))
         let compared = try Program.run(
-          "compare", Program.sample + "@12.6", "--methods", "all", "--budget", "0.5", "--csv")
+          "compare", small + "@12.6", "--methods", "all", "--budget", "0.5", "--csv")
         let data = try String(contentsOfFile: paths[1], encoding: .utf8)
         let rows = data.split(separator: "\n"), said = compared.output.split(separator: "\n")
         #expect(rows.count == said.count && rows.count > 20)
