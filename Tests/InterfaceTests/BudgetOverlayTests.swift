@@ -40,10 +40,10 @@ import Testing
     let answer = try #require(try await Self.answer(0.7))
     #expect(answer.rows.count == 4 && answer.leftOut.map(\.setting.id) == ["minference-search"])
     // What does not reach the budget stands behind.
-    let places = answer.rows.compactMap { row in
+    let ranks = answer.rows.compactMap { row in
       row.numbers["recall_mean"].map { (row.isReached ? 1 : 0) + $0 / 2 }
     }
-    #expect(places == places.sorted(by: >) && places.count == 4)
+    #expect(ranks == ranks.sorted(by: >) && ranks.count == 4)
     let lines = try await Self.grid(120, 40).lines
     let places = answer.rows.compactMap { row in
       lines.firstIndex { $0.contains(" \(row.setting.id)") || $0.contains("~\(row.setting.id)") }
