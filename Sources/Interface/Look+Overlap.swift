@@ -159,7 +159,9 @@ struct OverlapText {
     let others = (1..<max(axis.count, 1)).filter { !values[$0].isNaN }
       .sorted { values[$0] > values[$1] }
     guard axis.count > 0 else { return [] }
-    return ["like \(axis.name(0)):"]
+    // A block table's setting is on the screen already, and as long as the panel is wide.
+    let name = isByTable ? card?.id ?? axis.name(0) : axis.name(0)
+    return ["like \(name):"]
       + others.map { "\(Numbers.fixed(Double(values[$0]), 3)) \(axis.name($0))" }
   }
 
