@@ -160,7 +160,7 @@ struct OverlapText {
       .sorted { values[$0] > values[$1] }
     guard axis.count > 0 else { return [] }
     // A block table's setting is on the screen already, and as long as the panel is wide.
-    let name = isByTable ? card?.id ?? axis.name(0) : axis.name(0)
+    let name = look.isByTable ? look.card?.id ?? axis.name(0) : axis.name(0)
     return ["like \(name):"]
       + others.map { "\(Numbers.fixed(Double(values[$0]), 3)) \(axis.name($0))" }
   }
