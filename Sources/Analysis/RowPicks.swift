@@ -145,12 +145,21 @@ public enum TopPicks {
   public static func mass<Row: RandomAccessCollection<Value>, Value: BinaryFloatingPoint>(
     _ share: Double, of row: Row
   ) -> [Int] where Row.Index == Int {
-    let total = row.reduce(0.0) { $0 + Double($1) }
-    let order = row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
+    let start = row.startIndex
+    return mass(share, of: row.map { Double($0) }).map { $0 + start }
+  }
+
+  /// The same of plain numbers: sorts of generic rows are not made for their type in other rooms,
+  /// and cost a hundred times as much.
+  private static func mass(_ share: Double, of row: [Double]) -> [Int] {
+    let total = row.reduce(0, +)
+    let order = row.withUnsafeBufferPointer { row in
+      row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
+    }
     var sum = 0.0, count = 0
     for index in order {
       guard count == 0 || sum < share * total else { break }
-      sum += Double(row[index])
+      sum += row[index]
       count += 1
     }
     return Array(order.prefix(count))
