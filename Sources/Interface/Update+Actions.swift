@@ -12,8 +12,7 @@ extension Model {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
       if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
       move(action, repeats ?? 1)
-    case .zoomIn: mention(viewpoint.zoom(by: 0.5, in: source))
-    case .zoomOut: mention(viewpoint.zoom(by: 2, in: source))
+    case .zoomIn, .zoomOut: mention(viewpoint.zoom(by: action == .zoomIn ? 0.5 : 2, in: source))
     case .fit: viewpoint.fit(source)
     case .goTo where viewpoint.view == .tokens && live != nil:
       if let repeats { return stepTo(repeats) }
@@ -30,12 +29,8 @@ extension Model {
     case .findPrevious: return findAgain(forward: false)
     case .lambdaDown, .lambdaUp, .lambdaDecadeDown, .lambdaDecadeUp:
       stepSetting(action, repeats ?? 1)
-    case .field: nextField()
-    case .gallery: toggleGallery()
+    case .field, .gallery, .budget, .overlap, .library: turnMethods(action)
     case .open where viewpoint.view == .heads && viewpoint.gallery != nil: openFromGallery()
-    case .budget: toggleBudget()
-    case .overlap: turnOverlap()
-    case .library: prompt.mode = .list(.library, text: "", choice: 0)
     case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
     case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))
     case .previousLayer: mention(viewpoint.stepLayer(-(repeats ?? 1), in: source))
@@ -63,6 +58,17 @@ extension Model {
     default: changePicture(action)
     }
     return []
+  }
+
+  /// What is seen of methods: a map of the one in force, or many side by side.
+  private mutating func turnMethods(_ action: Action) {
+    switch action {
+    case .gallery: toggleGallery()
+    case .budget: toggleBudget()
+    case .overlap: turnOverlap()
+    case .library: prompt.mode = .list(.library, text: "", choice: 0)
+    default: nextField()
+    }
   }
 
   /// Toggles and cycles of how things are shown, and of what decides.

@@ -104,17 +104,7 @@ extension Model {
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
     if let done = fileCommand(words) { return done }
-    let examples = [
-      "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
-      "criterion": "lse", "splits": "4", "budget": "0.1",
-      "overlap": "layers", "recall": "0.95",
-    ]
-    if words.count == 1, let example = examples[words[0]] {
-      return say("Give it a value: \(words[0]) \(example).")
-    }
-    if words.count == 1, let setting = setting(named: words[0]) {
-      return say("\(setting.name) takes a value: \(setting.values).")
-    }
+    if words.count == 1, let wanting = wanting(words[0]) { return say(wanting) }
     // A method's words may hold spaces.
     if words.count > 2, words[0] == "method" {
       return settingCommand(words[0], words.dropFirst().joined(separator: " "))
@@ -153,6 +143,16 @@ extension Model {
       return performing { $0.goTo(number) }
     default: return settingCommand(words[0], words[1])
     }
+  }
+
+  /// What a name without its value wants; nil for names of no setting.
+  private func wanting(_ name: String) -> String? {
+    let examples = [
+      "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
+      "criterion": "lse", "splits": "4", "budget": "0.1", "overlap": "layers", "recall": "0.95",
+    ]
+    if let example = examples[name] { return "Give it a value: \(name) \(example)." }
+    return setting(named: name).map { "\($0.name) takes a value: \($0.values)." }
   }
 
   /// The setting of a name that no action begins with.
