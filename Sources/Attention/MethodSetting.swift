@@ -60,6 +60,18 @@ public struct MethodSetting: Sendable, Hashable, Codable, CustomStringConvertibl
     return (pieces + [piece]).filter { !$0.isEmpty }
   }
 
+  /// The settings of a list with commas between, as texts: a piece that is a further knob stays with
+  /// the setting before it. `a,b:x=1,y=2,c` are three.
+  public static func texts(of list: some StringProtocol) -> [String] {
+    pieces(of: list).reduce(into: []) { texts, piece in
+      if piece.contains("="), !piece.contains(":"), let last = texts.last {
+        texts[texts.count - 1] = "\(last),\(piece)"
+      } else {
+        texts.append(piece.stripped)
+      }
+    }
+  }
+
   /// A value without the quotes around it.
   private static func unquoted(_ text: String) -> String {
     guard text.count > 2, let quote = text.first, quote == "'" || quote == "\"", text.last == quote

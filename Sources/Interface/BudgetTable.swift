@@ -43,6 +43,16 @@ public struct BudgetTable: Sendable {
     Table(Self.columns, leftAligned: ["method"], rows: rows).text
   }
 
+  /// Headings of the numbers in full, as files hold them.
+  public static let dataColumns =
+    ["method", "setting", "knob", "reached", "tile_density"] + EqualBudget.names
+
+  /// A row in full; empty is what cannot be known.
+  public static func data(_ row: EqualBudget.Row) -> [String] {
+    [row.setting.id, "\(row.setting)", row.knob ?? "", "\(row.isReached)", "\(row.tileDensity)"]
+      + EqualBudget.names.map { name in row.numbers[name].map { "\($0)" } ?? "" }
+  }
+
   /// The setting with its numbers short, after a `~` where the budget is not reached.
   static func name(_ row: EqualBudget.Row) -> String {
     (row.isReached ? "" : "~") + short(row.setting)

@@ -17,24 +17,12 @@ struct MethodGallery: Sendable, Hashable {
   /// Throws `SettingError` for a family, an id or a knob that there is not.
   init(_ text: String, _ source: SourceDescription) throws(SettingError) {
     self.text = text
-    parts = Self.parts(text)
+    parts = MethodSetting.texts(of: text)
     guard !parts.isEmpty else {
       throw SettingError("a gallery is like family:\(Self.families(source).first ?? "NAME")")
     }
     for part in parts where try Self.settings(part, source).isEmpty {
       throw SettingError("\(part) has no method with a map")
-    }
-  }
-
-  /// Split at commas; a piece that is a further knob of a method stays with it.
-  private static func parts(_ text: String) -> [String] {
-    text.split(separator: ",").reduce(into: []) { parts, piece in
-      let isKnob = piece.contains("=") && !piece.contains(":")
-      if isKnob, let last = parts.last, last.contains(":") {
-        parts[parts.count - 1] = "\(last),\(piece)"
-      } else {
-        parts.append(String(piece).trimmed)
-      }
     }
   }
 
@@ -46,7 +34,8 @@ struct MethodGallery: Sendable, Hashable {
   }
 
   /// The gallery that needs no choice: the family of a method, else the largest.
-  static func standard(_ card: MethodCard?, _ source: SourceDescription) -> String? {
+  static func standard(_ method: MethodSetting?, _ source: SourceDescription) -> String? {
+    let card = method.flatMap { source.card($0.id) }
     let shown = source.methods.filter { $0.mainField != nil }
     let sizes = Dictionary(shown.map { ($0.family, 1) }, uniquingKeysWith: +)
     if let family = card?.family, (sizes[family] ?? 0) > 1 { return "family:\(family)" }
@@ -112,6 +101,21 @@ struct GalleryLook {
   /// Index of the one in force; the pattern's own when it is none of them.
   var chosen: Int {
     look.viewpoint.method.flatMap { method in items.firstIndex { $0 == method } } ?? 0
+  }
+
+  /// Where its pictures stand on a screen: for drawing, asking and moving.
+  var grid: ThumbGrid {
+    let area = ScreenLayout(look).main.inset()
+    let above = Rect(x: area.x, y: area.y, width: area.width, height: max(1, area.height - 1))
+    return ThumbGrid(items.count, chosen: chosen, in: above)
+  }
+
+  /// What is on the screen: the pattern first, whose scale all share, then the others.
+  var questions: [Question] {
+    let grid = grid, (rows, columns) = (2 * grid.thumbHeight, grid.thumbWidth)
+    return ([nil] + grid.visible.map { items[$0] }).flatMap {
+      questions($0, rows: rows, columns: columns)
+    }
   }
 
   /// What a method says, and the picture of its map at so many cells, as far as it can be asked.
@@ -218,24 +222,9 @@ struct GalleryScreen {
     gallery = GalleryLook(look)
   }
 
-  /// Where its pictures stand: for drawing, asking and moving.
-  static func grid(_ look: Look) -> ThumbGrid {
-    let gallery = GalleryLook(look), area = ScreenLayout(look).main.inset()
-    let above = Rect(x: area.x, y: area.y, width: area.width, height: max(1, area.height - 1))
-    return ThumbGrid(gallery.items.count, chosen: gallery.chosen, in: above)
-  }
-
-  /// What is on the screen: the pattern first, whose scale all share, then the others.
-  static func questions(_ look: Look) -> [Question] {
-    let gallery = GalleryLook(look), grid = grid(look)
-    let (rows, columns) = (2 * grid.thumbHeight, grid.thumbWidth)
-    return gallery.questions(nil, rows: rows, columns: columns)
-      + grid.visible.flatMap { gallery.questions(gallery.items[$0], rows: rows, columns: columns) }
-  }
-
   /// Pictures, and a line with the scale below them.
   func draw(in rect: Rect, on grid: inout Grid) {
-    let layout = Self.grid(look)
+    let layout = gallery.grid
     let text = look.viewpoint.gallery ?? ""
     Panel(
       "Gallery \(text)", right: "L\(look.layerNumber) H\(look.viewpoint.head.head), error",

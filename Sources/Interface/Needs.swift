@@ -35,7 +35,7 @@ public struct Needs: Sendable {
         [look.cellQuestion].compactMap { $0 } + look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head)].compactMap { $0 }
       now = Self.ofMap(look, others)
-    case .heads where viewpoint.gallery != nil: now = GalleryScreen.questions(look)
+    case .heads where viewpoint.gallery != nil: now = GalleryLook(look).questions
     case .heads:
       let layout = HeadsLayout(look)
       for item in layout.visible {

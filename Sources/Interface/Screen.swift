@@ -106,7 +106,12 @@ struct Screen {
       if let missing, !model.isWhole { return "\(sign) \(missing.name)" }
     }
     let (done, total) = look.progress
-    if done >= total || model.isWhole { return paint.unicode ? "● exact" : "exact" }
+    if done >= total || model.isWhole {
+      // What is on the screen may be more than what is kept of every head.
+      let missing = model.isWhole ? nil : Needs(look).foreground.first { !look.isKnown($0) }
+      if let missing { return "\(paint.unicode ? "◐" : "~") \(missing.name)" }
+      return paint.unicode ? "● exact" : "exact"
+    }
     let eighth = total == 0 ? 0 : done * 6 / total
     let bar =
       String(repeating: paint.unicode ? "█" : "#", count: eighth)

@@ -70,6 +70,6 @@ struct ThumbGrid {
     case .home: step = -here
     default: step = count
     }
-    return min(max(here + step, 0), count - 1)
+    return max(min(here + step, count - 1), 0)
   }
 }

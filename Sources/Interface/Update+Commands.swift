@@ -169,6 +169,12 @@ extension Model {
     let value = words.dropFirst().joined(separator: " ")
     switch name {
     case "compare" where !value.isEmpty: return compareWith(value)
+    case "gallery" where !value.isEmpty:
+      return performing { model in
+        do throws(SettingError) { try model.showGallery(value) } catch {
+          model.message = error.description + "."
+        }
+      }
     case "overlap" where OverlapRequest.Along(rawValue: value) != nil:
       return performing { $0.showOverlap(OverlapRequest.Along(rawValue: value)) }
     case "mark" where !value.isEmpty: return addMark(value)

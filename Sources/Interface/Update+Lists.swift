@@ -52,10 +52,10 @@ extension Model {
     switch viewpoint.view {
     case .map: point(mouse)
     case .heads where viewpoint.gallery != nil:
-      let layout = GalleryScreen.grid(look)
+      let gallery = GalleryLook(look), layout = gallery.grid
       let index = layout.visible.first { layout.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return [] }
-      if index == GalleryLook(look).chosen { return perform(.open) }
+      if index == gallery.chosen { return perform(.open) }
       take(fromGallery: index)
     case .heads:
       let layout = HeadsLayout(look)

@@ -27,21 +27,25 @@ extension Model {
       viewpoint.gallery = nil
       return
     }
-    viewpoint.gallery =
-      viewpoint.gallery ?? Figure.standardGallery(viewpoint.method, source)
+    viewpoint.gallery = viewpoint.gallery ?? MethodGallery.standard(viewpoint.method, source)
     guard viewpoint.gallery != nil else {
       message = "No library of methods is known here."
       return
     }
     viewpoint.view = .heads
-    let families = MethodGallery.families(source).joined(separator: ", ")
-    message = ":gallery family:NAME shows another: \(families)."
+    message = ":gallery family:NAME shows another; \(keymap.key(.library)) lists the families."
+  }
+
+  /// `:gallery ..`: in view 2, where it is seen. Throws `SettingError` for what there is not.
+  mutating func showGallery(_ text: String) throws(SettingError) {
+    try ViewSetting.take("gallery", text, into: &viewpoint, sources)
+    if viewpoint.gallery != nil { viewpoint.view = .heads }
   }
 
   /// Through the pictures; the method under the cursor is in force.
   mutating func moveInGallery(_ action: Action, _ count: Int) {
-    let here = GalleryLook(look).chosen
-    let wanted = GalleryScreen.grid(look).moved(action, count, from: here)
+    let gallery = GalleryLook(look), here = gallery.chosen
+    let wanted = gallery.grid.moved(action, count, from: here)
     if wanted == here { message = "There are no more methods this way." }
     take(fromGallery: wanted)
   }
@@ -58,10 +62,10 @@ extension Model {
 
   /// The map of the method under the cursor, in view 1.
   mutating func openFromGallery() {
-    let gallery = GalleryLook(look), item = gallery.items[gallery.chosen]
-    let isKnown = item.map { look.findings(viewpoint.head, $0) != nil } ?? true
-    viewpoint.field = item.flatMap {
-      isKnown ? gallery.mapName($0) : source.card($0.id)?.mainField
+    // Of what is not computed yet the card says which field will stand for it.
+    viewpoint.field = viewpoint.method.flatMap { method in
+      look.findings(viewpoint.head, method) == nil
+        ? source.card(method.id)?.mainField : GalleryLook(look).mapName(method)
     }
     viewpoint.view = .map
   }

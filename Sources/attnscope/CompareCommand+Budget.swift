@@ -72,16 +72,9 @@ extension CompareCommand {
     }
   }
 
-  /// `a,b:x=1,y=2,c` are three settings: what has a `=` and no colon belongs to the one before.
+  /// The settings of a list with commas between. Throws `ValidationError`.
   static func settings(_ list: String) throws -> [MethodSetting] {
-    var texts: [String] = []
-    for part in MethodSetting.pieces(of: list) {
-      if part.contains("="), !part.contains(":"), !texts.isEmpty {
-        texts[texts.count - 1] += "," + part
-      } else {
-        texts.append(part)
-      }
-    }
+    let texts = MethodSetting.texts(of: list)
     guard !texts.isEmpty else { throw ValidationError("--methods names no method.") }
     do {
       return try texts.map { try MethodSetting(parsing: $0) }
@@ -195,18 +188,9 @@ struct BudgetReport {
 
   /// Full precision, with a heading; what is left out has no row.
   var csv: String {
-    let fixed = [
-      "file", "heads", "budget", "method", "setting", "knob", "reached", "tile_density",
-    ]
-    let cells = rows.map { row -> [String] in
-      var cells = [path, "\(heads.count)", "\(budget)", row.setting.id, "\(row.setting)"]
-      cells += [row.knob ?? "", "\(row.isReached)", "\(row.tileDensity)"]
-      for name in EqualBudget.names {
-        cells.append(row.numbers[name].map { "\($0)" } ?? "")
-      }
-      return cells
-    }
-    let table = Table(fixed + EqualBudget.names, rows: cells)
+    let table = Table(
+      ["file", "heads", "budget"] + BudgetTable.dataColumns,
+      rows: rows.map { [path, "\(heads.count)", "\(budget)"] + BudgetTable.data($0) })
     return [table.csvHeading, table.csv].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 }

@@ -145,13 +145,8 @@ struct BudgetFigure {
 extension Figure {
   /// A row a method, with its numbers in full.
   var budget: FigureData {
-    let rows = (look.budgetAnswer?.rows ?? []).map { row -> [String] in
-      [
-        row.setting.id, "\(row.setting)", row.knob ?? "", "\(row.isReached)", "\(row.tileDensity)",
-      ] + EqualBudget.names.map { name in row.numbers[name].map { "\($0)" } ?? "" }
-    }
-    return FigureData(
-      columns: ["method", "setting", "knob", "reached", "tile_density"] + EqualBudget.names,
-      rows: rows, matrix: nil)
+    FigureData(
+      columns: BudgetTable.dataColumns, rows: (look.budgetAnswer?.rows ?? []).map(BudgetTable.data),
+      matrix: nil)
   }
 }

@@ -30,7 +30,7 @@ public enum FigureKind: String, Sendable, CaseIterable {
     }
     switch viewpoint.view {
     case .map: self = .map
-    case .heads: self = .heads
+    case .heads: self = viewpoint.gallery == nil ? .heads : .gallery
     case .blocks: self = .blocks
     case .sinks: self = .sinks
     case .tokens: self = .row
@@ -43,6 +43,7 @@ public enum FigureKind: String, Sendable, CaseIterable {
     switch self {
     case .map, .row: .map
     case .heads, .gallery: .heads
+    // Lies over any: the one that asks for least.
     case .budget: .tokens
     case .blocks, .curve: .blocks
     case .sinks: .sinks
@@ -80,14 +81,12 @@ public struct Figure: Sendable {
   public static func standardGallery(_ method: MethodSetting?, _ source: SourceDescription)
     -> String?
   {
-    MethodGallery.standard(method.flatMap { source.card($0.id) }, source)
+    MethodGallery.standard(method, source)
   }
 
   /// Of a look: the lesson and a stop are left behind.
   private init(_ look: Look, _ kind: FigureKind?, isDark: Bool, width: Double) {
-    let isGallery = look.viewpoint.view == .heads && look.viewpoint.gallery != nil
-    let shown = FigureKind(look.viewpoint)
-    self.kind = kind ?? (isGallery && shown == .heads ? .gallery : shown)
+    self.kind = kind ?? FigureKind(look.viewpoint)
     self.isDark = isDark
     self.width = min(max(width, 480), 4000)
     var still = look
@@ -173,6 +172,29 @@ public struct Figure: Sendable {
     case .compare: CompareFigure(self).picture
     case .budget: BudgetFigure(self).picture
     }
+  }
+
+  // MARK: Colours
+
+  /// The cells of a field in the colours of this page; nil where there is nothing to see.
+  func colors(_ shade: FieldShade) -> [RGB?] {
+    (0..<shade.rows * shade.columns).map { index in
+      let value = shade.value(index / shade.columns, index % shade.columns)
+      return value.isNaN ? nil : tone(value, shade)
+    }
+  }
+
+  /// The colour of a shade.
+  private func tone(_ value: Float, _ shade: FieldShade) -> RGB {
+    shade.isSigned
+      ? DifferenceColors.tone(value, ink) : look.viewpoint.colors.tone(value, ink)
+  }
+
+  /// The ramp of a field with its two ends.
+  func colorBar(_ shade: FieldShade, _ area: Area, title: String, on sheet: inout Sheet) {
+    sheet.colorBar(
+      area, low: Numbers.short(shade.low), high: Numbers.short(shade.high), title: title
+    ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0), shade) }
   }
 
   // MARK: Words

@@ -99,34 +99,18 @@ struct FindingFigure {
     let shade = FieldShade(map, style, look.viewpoint)
     let plot = Area(x: area.x, y: area.y, width: area.width - 70, height: area.height)
     sheet.rect(plot, fill: ink.absent)
-    var colors: [RGB?] = []
-    for r in 0..<shade.rows {
-      for c in 0..<shade.columns {
-        let value = shade.value(r, c)
-        colors.append(value.isNaN ? nil : tone(value, shade.isSigned))
-      }
-    }
     sheet.add(
       .cells(
         x: plot.x, y: plot.y, width: plot.width, height: plot.height, columns: shade.columns,
-        rows: shade.rows, colors: colors, id: "field-\(finding.name)"))
+        rows: shade.rows, colors: figure.colors(shade), id: "field-\(finding.name)"))
     sheet.rect(plot.outset(1), stroke: ink.grid, width: 0.75)
-    sheet.colorBar(
-      Area(x: plot.maxX + 10, y: plot.y, width: 10, height: min(plot.height, 160)),
-      low: Numbers.short(shade.low), high: Numbers.short(shade.high),
-      title: FindingText.words(style)
-    ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0), shade.isSigned) }
+    figure.colorBar(
+      shade, Area(x: plot.maxX + 10, y: plot.y, width: 10, height: min(plot.height, 160)),
+      title: FindingText.words(style), on: &sheet)
     sheet.text(
       "\(field.rows.kind.rawValue) x \(field.columns.kind.rawValue)", plot.x, plot.maxY + 14,
       size: 10, ink.dim)
     return plot.maxY + 18
-  }
-
-  /// The colour of a shade on this page.
-  private func tone(_ value: Float, _ isSigned: Bool) -> RGB {
-    isSigned
-      ? DifferenceColors.tone(value, figure.ink)
-      : figure.look.viewpoint.colors.tone(value, figure.ink)
   }
 
   // MARK: Strips, curves, timelines

@@ -42,11 +42,10 @@ struct GalleryFigure {
       draw(item, area, &sheet)
     }
     if let shade = gallery.shade(nil, rows: Self.cells, columns: Self.cells) {
-      sheet.colorBar(
-        Area(x: figure.width - 70, y: 62, width: 10, height: min(side, 180)),
-        low: Numbers.short(shade.low), high: Numbers.short(shade.high),
-        title: "\(FindingText.words(shade.look)), \(figure.look.viewpoint.scale.rawValue)"
-      ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0), shade.isSigned) }
+      figure.colorBar(
+        shade, Area(x: figure.width - 70, y: 62, width: 10, height: min(side, 180)),
+        title: "\(FindingText.words(shade.look)), \(figure.look.viewpoint.scale.rawValue)",
+        on: &sheet)
     }
     let lines = (gallery.items.count + columns - 1) / columns
     let end = 62 + Double(lines) * (side + 30) + 10
@@ -93,23 +92,12 @@ struct GalleryFigure {
         width: area.width - 12, size: 9.5)
       return
     }
-    let colors = (0..<shade.rows * shade.columns).map { index -> RGB? in
-      let value = shade.value(index / shade.columns, index % shade.columns)
-      return value.isNaN ? nil : tone(value, shade.isSigned)
-    }
     sheet.add(
       .cells(
         x: area.x, y: area.y, width: area.width, height: area.height, columns: shade.columns,
-        rows: shade.rows, colors: colors, id: "method-\(id)"))
+        rows: shade.rows, colors: figure.colors(shade), id: "method-\(id)"))
     sheet.rect(
       area, stroke: isChosen ? ink.accent : ink.grid, width: isChosen ? 2 : 0.5)
-  }
-
-  /// The colour of a shade on this page.
-  private func tone(_ value: Float, _ isSigned: Bool) -> RGB {
-    isSigned
-      ? DifferenceColors.tone(value, figure.ink)
-      : figure.look.viewpoint.colors.tone(value, figure.ink)
   }
 
   // MARK: Numbers

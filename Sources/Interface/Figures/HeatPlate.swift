@@ -199,24 +199,16 @@ struct MapFigure {
   private func field(_ map: PooledMap, _ area: Area, _ below: Double, _ sheet: inout Sheet)
     -> Picture
   {
-    let look = figure.look, ink = figure.ink, viewpoint = look.viewpoint
+    let look = figure.look, viewpoint = look.viewpoint
     let shade = FieldShade(map, look.mapLook, viewpoint, wholeTop: look.wholeTop)
-    func tone(_ value: Float) -> RGB {
-      shade.isSigned ? DifferenceColors.tone(value, ink) : viewpoint.colors.tone(value, ink)
-    }
-    let colors = (0..<shade.rows * shade.columns).map { index -> RGB? in
-      let value = shade.value(index / shade.columns, index % shade.columns)
-      return value.isNaN ? nil : tone(value)
-    }
     HeatPlate(
-      look: look, area: area, rows: shade.rows, columns: shade.columns, colors: colors,
+      look: look, area: area, rows: shade.rows, columns: shade.columns,
+      colors: figure.colors(shade),
       table: nil
     ).draw(on: &sheet)
-    sheet.colorBar(
-      Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
-      low: Numbers.short(shade.low), high: Numbers.short(shade.high),
-      title: FindingText.words(shade.look)
-    ) { tone(Float(shade.isSigned ? 2 * $0 - 1 : $0)) }
+    figure.colorBar(
+      shade, Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
+      title: FindingText.words(shade.look), on: &sheet)
     let name = look.mapField.name
     let title = look.findings(viewpoint.head)?[name]?.title ?? name
     let caption =
