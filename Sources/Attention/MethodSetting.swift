@@ -60,8 +60,8 @@ public struct MethodSetting: Sendable, Hashable, Codable, CustomStringConvertibl
     return (pieces + [piece]).filter { !$0.isEmpty }
   }
 
-  /// The settings of a list with commas between, as texts: a piece that is a further knob stays with
-  /// the setting before it. `a,b:x=1,y=2,c` are three.
+  /// The settings of a list with commas between, as texts: a piece that is a further knob stays
+  /// with the setting before it. `a,b:x=1,y=2,c` are three.
   public static func texts(of list: some StringProtocol) -> [String] {
     pieces(of: list).reduce(into: []) { texts, piece in
       if piece.contains("="), !piece.contains(":"), let last = texts.last {

@@ -244,7 +244,7 @@ public enum KeyTable {
     ("score error", "heads by any number a method reports; none goes back"),
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),
-    ("gallery family:NAME", "view 2: one head under many methods; also variants:ID, ids; none"),
+    ("gallery family:NAME", "view 2: a head under many methods; variants:ID, ids, none"),
     ("budget 0.1", "every method at this share of 64x64 tiles, sorted by recall; off"),
     ("overlap layers", "views 4, 6: masks over one another; heads, steps, methods, off"),
     ("recall 0.95", "what a layer must keep that takes another layer's mask"),
