@@ -81,7 +81,8 @@ public enum Overlap {
   public static func steps(_ mask: KeptBits, threads: ComputeThreads = .shared) -> [Float] {
     let count = mask.rows.count
     let parts = Gathered<[Float]>()
-    threads.forEach(0..<count) { a in
+    // Some milliseconds: a square with rows left out would be none.
+    threads.forEach(0..<count, isCancelled: { false }) { a in
       parts.add(
         a,
         (0..<count).map { b in

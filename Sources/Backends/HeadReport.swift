@@ -109,15 +109,16 @@ extension FileBackend {
     return reasons.sorted { $0.key < $1.key }.map { (request.settings[$0.key], $0.value) }
   }
 
-  /// One head under some of the settings, side by side unless fields of all of them would be held
-  /// at once. Throws `CancellationError`.
+  /// One head under some of the settings: side by side, but for fields, of which one method's are
+  /// held at a time, and for models, which run one pass at a time. Throws `CancellationError`.
   private func found(_ id: HeadID, _ request: ReportRequest, _ asked: [Int]) throws
-    -> [Result<HeadReport, any Error>]
+    -> AnySequence<Result<HeadReport, any Error>>
   {
     guard let place = place(id, at: .whole) else {
-      return asked.map { index in
-        Result { try storedReport(id, request, request.settings[index]) }
-      }
+      return AnySequence(
+        asked.lazy.map { index in
+          Result { try self.storedReport(id, request, request.settings[index]) }
+        })
     }
     let shared = asked.count > 1 ? store.shared(place) : nil
     let summary =
@@ -125,14 +126,16 @@ extension FileBackend {
     let work = { @Sendable [self] (index: Int) -> Result<HeadReport, any Error> in
       Result { try report(place, request, request.settings[index], summary, shared) }
     }
-    guard let shared, !request.wantsFields else { return asked.map(work) }
+    guard let shared, !request.wantsFields, place.reader == nil else {
+      return AnySequence(asked.lazy.map(work))
+    }
     let parts = Mutex<[Int: Result<HeadReport, any Error>]>([:])
     shared.threads.forEach(0..<asked.count) { index in
       let part = work(asked[index])
       parts.withLock { $0[index] = part }
     }
     try shared.checkCancellation()
-    return parts.withLock { parts in asked.indices.map { parts[$0]! } }
+    return AnySequence(parts.withLock { parts in asked.indices.map { parts[$0]! } })
   }
 
   /// One head under one setting.

@@ -29,7 +29,10 @@ struct LiveAnswers: Sendable {
 
   /// On a compute thread. Throws `CancellationError`; what is not recorded is `.unavailable` with
   /// the reason.
-  func answer(_ question: Question, at frame: Frame, _ store: BranchStore) throws -> Answer {
+  func answer(
+    _ question: Question, at frame: Frame, _ store: BranchStore,
+    isCancelled: @escaping @Sendable () -> Bool = { Task.isCancelled }
+  ) throws -> Answer {
     switch question {
     case .steps(let branch, let range): return .steps(branch: branch, store.steps(range))
     case .detail: return .detail(detail(frame, store))
@@ -40,7 +43,7 @@ struct LiveAnswers: Sendable {
     let known = store.available(id.layer, tokens: frame.tokens)
     if known != 0..<frame.tokens { return try partial(question, id, frame, store, known) }
     if question.isOfMasks {
-      return try masks(frame, store).compute(question) { Task.isCancelled }
+      return try masks(frame, store).compute(question, isCancelled: isCancelled)
     }
     guard let head = store.head(id.layer, id.head, tokens: frame.tokens) else {
       return .unavailable("nothing is recorded of this layer yet")

@@ -115,8 +115,8 @@ public final class LocalBackend: Backend {
     let store = state.withLock { $0.stores.indices.contains(branch) ? $0.stores[branch] : nil }
     guard let store else { return .unavailable("the prompt is being read") }
     if case .steps = question { return try answers.answer(question, at: frame, store) }
-    return try await ComputeThreads.shared.value { [answers] in
-      try answers.answer(question, at: frame, store)
+    return try await ComputeThreads.shared.cancellable { [answers] isCancelled in
+      try answers.answer(question, at: frame, store, isCancelled: isCancelled)
     }
   }
 

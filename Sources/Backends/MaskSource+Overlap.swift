@@ -21,7 +21,8 @@ extension MaskSource {
     }
     if wanted.along == .methods {
       if let other = wanted.other { return try sides(id, wanted.setting, other, each) }
-      return try everyMethod(id, wanted.setting, each)
+      let shared = place(id).map { store.shared($0, isCancelled: isCancelled) }
+      return try everyMethod(id, wanted.setting, shared, each)
     }
     let isOne = wanted.along == .steps
     var request = ReuseRequest(
@@ -35,16 +36,17 @@ extension MaskSource {
   /// The mask of a setting over those of all methods at their standards, as far as they keep
   /// entries of this head; a note for each that does not.
   private func everyMethod(
-    _ id: HeadID, _ first: MethodSetting, _ each: (Int, Int) throws -> Void
+    _ id: HeadID, _ first: MethodSetting, _ shared: MethodRun?,
+    _ each: (Int, Int) throws -> Void
   ) throws -> Findings {
     let others = store.registry.methods.filter(Self.keepsEntries).filter {
       !$0.card.answers(to: first.id)
     }.map { MethodSetting($0.card.id) }
-    var found = Findings(), masks = [try bits(id, first)], names = [first.description]
+    var found = Findings(), masks = [try bits(id, first, shared)], names = [first.description]
     for (done, setting) in others.enumerated() {
       try each(done + 1, others.count + 1)
       do {
-        masks.append(try bits(id, setting))
+        masks.append(try bits(id, setting, shared))
         names.append(setting.description)
       } catch let missing as Missing {
         found.note("left out: \(setting.id): \(missing)")

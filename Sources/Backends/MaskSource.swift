@@ -1,7 +1,6 @@
 import Analysis
 import Attention
 import Sessions
-import Synchronization
 import Tensors
 
 /// The heads of a source as questions see them that are about many masks at once: methods at one
@@ -24,13 +23,8 @@ struct MaskSource: Sendable {
   /// Computes on `ComputeThreads`, and ends soon after the asker's task is cancelled, whichever
   /// thread it is on. Throws `CancellationError`, and what reading the source throws.
   func answer(_ question: Question) async throws -> Answer {
-    let flag = Flag()
-    return try await withTaskCancellationHandler {
-      try await ComputeThreads.shared.value { [self] in
-        try compute(question) { flag.isRaised }
-      }
-    } onCancel: {
-      flag.raise()
+    try await ComputeThreads.shared.cancellable { [self] isCancelled in
+      try compute(question, isCancelled: isCancelled)
     }
   }
 
@@ -58,15 +52,4 @@ struct MaskSource: Sendable {
       return .unavailable(error.description)
     }
   }
-}
-
-/// Raised once, seen from any thread.
-private final class Flag: Sendable {
-  private let value = Atomic<Bool>(false)
-
-  /// It was raised.
-  var isRaised: Bool { value.load(ordering: .relaxed) }
-
-  /// From any thread.
-  func raise() { value.store(true, ordering: .relaxed) }
 }

@@ -65,8 +65,8 @@ public final class ReplayBackend: Backend {
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     guard stores.indices.contains(branch) else { return .unavailable("there is no such branch") }
     let store = stores[branch]
-    return try await ComputeThreads.shared.value { [answers] in
-      try answers.answer(question, at: frame, store)
+    return try await ComputeThreads.shared.cancellable { [answers] isCancelled in
+      try answers.answer(question, at: frame, store, isCancelled: isCancelled)
     }
   }
 

@@ -59,19 +59,25 @@ extension MaskSource {
     }
   }
 
-  /// What a method keeps of a head.
-  func kept(_ id: HeadID, _ setting: MethodSetting) throws -> (KeptField, Head) {
+  /// What a method keeps of a head. A run that several methods share keeps nothing of it in the
+  /// store, where it would drop what screens show.
+  func kept(_ id: HeadID, _ setting: MethodSetting, _ shared: MethodRun? = nil) throws
+    -> (KeptField, Head)
+  {
     guard let place = place(id) else {
       throw Missing(.queryKey, hint: "this file holds block masks alone")
     }
-    guard let field = try store.findings(setting, place, needsNumbers: false).keptField else {
+    let found = try store.findings(setting, place, needsNumbers: false, shared: shared)
+    guard let field = found.keptField else {
+      if found.field("kept") != nil { try RowPicks.checkLength(place.head) }
       throw KnobError("\(setting.id) keeps no entries: it has no mask that could be shared")
     }
     return (field, place.head)
   }
 
-  func bits(_ id: HeadID, _ setting: MethodSetting) throws -> KeptBits {
-    let (field, head) = try kept(id, setting)
+  /// The same as bits.
+  func bits(_ id: HeadID, _ setting: MethodSetting, _ shared: MethodRun? = nil) throws -> KeptBits {
+    let (field, head) = try kept(id, setting, shared)
     return KeptBits(field, isLong: head.isLong)
   }
 

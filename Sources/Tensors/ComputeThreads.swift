@@ -114,6 +114,19 @@ public final class ComputeThreads: TaskExecutor, @unchecked Sendable {
     }
   }
 
+  /// The same for work that spreads itself over threads: `body` gets what says, on whichever of
+  /// them it is asked, that nobody waits any more. (`Task.isCancelled` knows it on one alone.)
+  public func cancellable<R: Sendable>(
+    _ body: @escaping @Sendable (_ isCancelled: @escaping @Sendable () -> Bool) throws -> R
+  ) async throws -> R {
+    let flag = Flag()
+    return try await withTaskCancellationHandler {
+      try await value { try body { flag.isRaised } }
+    } onCancel: {
+      flag.raise()
+    }
+  }
+
   /// Runs `work` on one of the threads, when one is free.
   public func submit(_ work: @escaping @Sendable () -> Void) { push(work) }
 
@@ -181,13 +194,13 @@ private final class SharedLoop: @unchecked Sendable {
     pthread_cond_init(&done, nil)
   }
 
-  /// Takes items until none is left; true when `goes` stopped it although items are left. A
-  /// cancelled loop still counts every item off, so `wait` returns as soon as those that run
-  /// are done.
+  /// Takes items until none is left; true when `goes` stopped it although items are left. At least
+  /// one is taken first: helpers of loops within loops would else hand each other's work around and
+  /// do none. A cancelled loop still counts every item off, so `wait` returns as soon as those that
+  /// run are done.
   @discardableResult
   func work(unless isCancelled: () -> Bool = { false }, while goes: () -> Bool = { true }) -> Bool {
     while true {
-      guard goes() else { return next.load(ordering: .relaxed) < items.upperBound }
       let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
       guard item < items.upperBound else { return false }
       if isCancelled() { stopped.store(true, ordering: .relaxed) }
@@ -197,6 +210,7 @@ private final class SharedLoop: @unchecked Sendable {
         pthread_cond_broadcast(&done)
         pthread_mutex_unlock(&mutex)
       }
+      guard goes() else { return next.load(ordering: .relaxed) < items.upperBound }
     }
   }
 
@@ -206,4 +220,15 @@ private final class SharedLoop: @unchecked Sendable {
     while unfinished.load(ordering: .acquiring) > 0 { pthread_cond_wait(&done, &mutex) }
     pthread_mutex_unlock(&mutex)
   }
+}
+
+/// Raised once, seen from any thread.
+private final class Flag: Sendable {
+  private let value = Atomic<Bool>(false)
+
+  /// It was raised.
+  var isRaised: Bool { value.load(ordering: .relaxed) }
+
+  /// From any thread.
+  func raise() { value.store(true, ordering: .relaxed) }
 }

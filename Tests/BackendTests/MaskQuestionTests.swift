@@ -157,7 +157,7 @@ import Testing
   }
 
   /// How far it is comes while it is computed.
-  @Test func progressIsTold() async throws {
+  @Test(.timeLimit(.minutes(2))) func progressIsTold() async throws {
     let backend = try Self.backend(Registry([Slow.self]))
     let question = Question.budget(HeadID(layer: 0, head: 0), 0.6)
     let listener = Task {
@@ -170,13 +170,16 @@ import Testing
     #expect(await listener.value)
   }
 
-  /// Nobody waits any more: the search ends after the setting that it is at.
+  /// Nobody waits any more: the search ends after the settings that it is at, on every thread.
   @Test func aSearchIsGivenUp() async throws {
-    let backend = try Self.backend(Registry([Slower.self]))
+    let backend = try Self.backend(Registry([Slower.self, SlowerToo.self]))
     let asked = Task { try await backend.answer(.budget(HeadID(layer: 0, head: 0), 0.63)) }
     while Slower.calls.load(ordering: .relaxed) == 0 { try await Task.sleep(for: .milliseconds(2)) }
     asked.cancel()
+    let start = ContinuousClock.now
     await #expect(throws: CancellationError.self) { try await asked.value }
+    // Each of them waits a minute for what it is never told.
+    #expect(ContinuousClock.now - start < .seconds(50))
     #expect(Slower.calls.load(ordering: .relaxed) <= 3)
   }
 }
@@ -214,5 +217,19 @@ private struct Slower: MaskMethod {
     let end = ContinuousClock.now + .seconds(60)
     while !run.isCancelled(), ContinuousClock.now < end { usleep(2_000) }
     return inner.keep(head, run, &aside)
+  }
+}
+
+/// Another, so that there is work for a second thread.
+private struct SlowerToo: MaskMethod {
+  static let card = MethodCard(
+    id: "slower-too", title: "Slower window", family: "tests", idea: "Waits.",
+    source: "Nobody, 2026", knobs: Slow.card.knobs, mainField: "kept", mainNumber: "recall_mean")
+  private let inner: Slower
+
+  init(knobs: Knobs) throws(KnobError) { inner = try Slower(knobs: knobs) }
+
+  func keep(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> KeptSet {
+    try inner.keep(head, run, &aside)
   }
 }
