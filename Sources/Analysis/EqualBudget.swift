@@ -114,10 +114,13 @@ public struct EqualBudget: Sendable {
     var all = candidates.map { Work($0, budget: budget, keys: keys) }
     var done = 0
     do {
-      try tune(&all, heads, threads, progress, place)
+      // One head is kept from turn to turn; of several only one is there at a time.
+      let only = heads == 1 ? try place(0) : nil
+      func at(_ index: Int) throws -> Place { try only ?? place(index) }
+      try tune(&all, heads, threads, progress, at)
       for index in 0..<heads {
         progress(Self.share(ofNumbers: index, of: heads))
-        try number(&all, try place(index), threads)
+        try number(&all, try at(index), threads)
         done += 1
       }
       progress(1)
@@ -186,7 +189,9 @@ public struct EqualBudget: Sendable {
       run.wantsNumbers = false
       let method = try candidate.make(works[item].wants!)
       let subject = try place.subject(candidate.card.scope)
-      guard let kept = try method.examine(subject, run).keptField else {
+      let found = try method.examine(subject, run)
+      guard let kept = found.keptField else {
+        if found.field("kept") != nil { try RowPicks.checkLength(subject.head) }
         throw KnobError("keeps no entries apart")
       }
       return try KeptTiles(subject.head, kept.set, run)

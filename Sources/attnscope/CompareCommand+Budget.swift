@@ -189,8 +189,10 @@ struct BudgetReport {
   /// Full precision, with a heading; what is left out has no row.
   var csv: String {
     let table = Table(
-      ["file", "heads", "budget"] + BudgetTable.dataColumns,
-      rows: rows.map { [path, "\(heads.count)", "\(budget)"] + BudgetTable.data($0) })
+      ["file", "heads", "budget", "per"] + BudgetTable.dataColumns,
+      rows: rows.map {
+        [path, "\(heads.count)", "\(budget)", measure.rawValue] + BudgetTable.data($0)
+      })
     return [table.csvHeading, table.csv].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 }

@@ -81,12 +81,18 @@ struct InfoCommand: ParsableCommand {
     guard count <= mostNumbers else {
       return ["\(count) numbers were not looked at: report does"]
     }
-    let all = backend.heads.layers.layerIndices.flatMap { layer in
-      (0..<backend.heads.heads(layer)).flatMap { number -> [String] in
-        guard let head = backend.heads.head(layer, number) else { return [] }
-        return Quality.scan(head).badges.map {
-          "layer \(backend.heads.layers[layer]) head \(number): \($0)"
+    // Heads that share a key share its doubts: one line for all of them.
+    let all = backend.heads.layers.layerIndices.flatMap { layer -> [String] in
+      var heads: [String: [Int]] = [:], order: [String] = []
+      for number in 0..<backend.heads.heads(layer) {
+        for badge in backend.heads.head(layer, number).map({ Quality.scan($0).badges }) ?? [] {
+          if heads[badge] == nil { order.append(badge) }
+          heads[badge, default: []].append(number)
         }
+      }
+      return order.map { badge in
+        let numbers = heads[badge]!.map(String.init).joined(separator: ", ")
+        return "layer \(backend.heads.layers[layer]) head \(numbers): \(badge)"
       }
     }
     return all.prefix(8) + (all.count > 8 ? ["and \(all.count - 8) more"] : [])

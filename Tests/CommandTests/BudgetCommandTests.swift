@@ -59,7 +59,7 @@ extension ProgramTests {
         "compare", Program.sample, "--layer", "12", "--heads", "0,6", "--methods", "top-k,top-p",
         "--budget", "0.4", "--csv")
       let lines = csv.output.split(separator: "\n")
-      #expect(lines.count == 3 && lines[0].hasPrefix("file,heads,budget,method,setting"))
+      #expect(lines.count == 3 && lines[0].hasPrefix("file,heads,budget,per,method,setting"))
     }
 
     /// The figure's numbers are the command's.
