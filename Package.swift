@@ -14,7 +14,7 @@ let rooms: [(name: String, imports: [String])] = [
   ("Attention", ["Tensors", "Kernels"]),
   ("Models", ["Kernels", "Tensors", "Formats", "Attention", "HeapModule"]),
   ("Analysis", ["Tensors", "Attention", "Algebra"]),
-  ("Methods", ["Tensors", "Attention", "Analysis", "Algebra"]),
+  ("Methods", ["Tensors", "Attention", "Analysis", "Algebra", "HeapModule"]),
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
   (
     "Backends",
@@ -40,8 +40,8 @@ let rooms: [(name: String, imports: [String])] = [
 let outside: [String: Target.Dependency] = [
   // Commands, flags, help and completions, with errors written for a person; Apple keeps it.
   "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser"),
-  // The priority queue of the tokenizers' merges: a binary heap is not what this project is about;
-  // Apple keeps it.
+  // The priority queue of the tokenizers' merges and of evictions: a binary heap is not what this
+  // project is about; Apple keeps it.
   "HeapModule": .product(name: "HeapModule", package: "swift-collections"),
   // exp, log, cos and their kin of Double under one name on every platform, for the algebra in
   // double precision; Apple keeps it.

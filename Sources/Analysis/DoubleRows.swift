@@ -53,18 +53,34 @@ public struct DoubleRows: Sendable {
       key.withUnsafeBufferPointer { k in
         out.withUnsafeMutableBufferPointer { out in
           guard let q = q.baseAddress, let k = k.baseAddress else { return }
-          dots(q + row * dim, k, limit, out)
+          Self.dots(q + row * dim, k, dim, limit, head.scale, out)
         }
       }
     }
     return out
   }
 
-  /// Scores of the first `limit` keys. Each sum runs from channel 0 on; four at a time, since one
-  /// alone waits for its own last addition.
-  private func dots(
-    _ q: UnsafePointer<Double>, _ k: UnsafePointer<Double>, _ limit: Int,
-    _ out: UnsafeMutableBufferPointer<Double>
+  /// Scaled dot products of `query` `[dim]` with the first `count` of `rows` `[rows * dim]`.
+  public static func dots(
+    _ query: [Double], _ rows: [Double], count: Int, scale: Double
+  ) -> [Double] {
+    precondition(count * query.count <= rows.count, "more products than rows")
+    return query.withUnsafeBufferPointer { q in
+      rows.withUnsafeBufferPointer { k in
+        [Double](unsafeUninitializedCapacity: count) { out, filled in
+          filled = count
+          guard let q = q.baseAddress, let k = k.baseAddress, count > 0 else { return }
+          dots(q, k, query.count, count, scale, out)
+        }
+      }
+    }
+  }
+
+  /// Each sum runs from channel 0 on; four at a time, since one alone waits for its own last
+  /// addition.
+  private static func dots(
+    _ q: UnsafePointer<Double>, _ k: UnsafePointer<Double>, _ dim: Int, _ limit: Int,
+    _ scale: Double, _ out: UnsafeMutableBufferPointer<Double>
   ) {
     var j = 0
     while j + 4 <= limit {
@@ -76,14 +92,14 @@ public struct DoubleRows: Sendable {
         sums.2 += q[x] * c[x]
         sums.3 += q[x] * d[x]
       }
-      (out[j], out[j + 1]) = (sums.0 * head.scale, sums.1 * head.scale)
-      (out[j + 2], out[j + 3]) = (sums.2 * head.scale, sums.3 * head.scale)
+      (out[j], out[j + 1]) = (sums.0 * scale, sums.1 * scale)
+      (out[j + 2], out[j + 3]) = (sums.2 * scale, sums.3 * scale)
       j += 4
     }
     while j < limit {
       var sum = 0.0
       for x in 0..<dim { sum += q[x] * k[j * dim + x] }
-      out[j] = sum * head.scale
+      out[j] = sum * scale
       j += 1
     }
   }

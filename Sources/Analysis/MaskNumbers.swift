@@ -136,7 +136,8 @@ private struct MaskPart: Sendable {
     flags.withUnsafeMutableBufferPointer { flags in
       pattern.withRows(range) { row, p, lse in
         let found = set.measure(
-          p, row: row, head.visibility, tile: tile, tiles: flags, wantsBest: lse != -.infinity)
+          p, row: row, head.visibility, tile: tile, tiles: flags, wantsBest: lse != -.infinity,
+          best: pattern.bestMasses(row: row))
         visible += head.visibility.limit(row: row)
         kept += found.kept
         guard lse != -.infinity else { return }

@@ -246,10 +246,11 @@ extension KeptSet {
 
   /// A row against its pattern `[keys]`: mass and number of kept entries, which key tiles hold one
   /// (set in `tiles`), and the mass that the best choice of as many entries would have (nil unless
-  /// `wantsBest`).
+  /// `wantsBest`; read from `PatternRows.bestMasses` where `best` has them).
   public func measure(
     _ pattern: UnsafeBufferPointer<Float>, row: Int, _ visibility: Visibility,
-    tile: Int = 0, tiles: UnsafeMutableBufferPointer<UInt8>? = nil, wantsBest: Bool = false
+    tile: Int = 0, tiles: UnsafeMutableBufferPointer<UInt8>? = nil, wantsBest: Bool = false,
+    best known: UnsafeBufferPointer<Double>? = nil
   ) -> (mass: Double, kept: Int, best: Double?) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(keys, 1)) { buffer in
       let limit = visibility.limit(row: row)
@@ -263,9 +264,14 @@ extension KeptSet {
         as_kept_tiles(out.baseAddress, Int32(seen), Int32(tile), tiles.baseAddress)
       }
       guard wantsBest else { return (mass, Int(kept), nil) }
-      let best = withUnsafeTemporaryAllocation(of: Float.self, capacity: max(limit, 1)) { copy in
-        copy.baseAddress?.update(from: pattern.baseAddress!, count: limit)
-        return as_largest_sum(copy.baseAddress, Int32(limit), Int32(kept))
+      guard kept > 0 else { return (mass, 0, 0) }
+      if let known { return (mass, Int(kept), known[Int(kept) - 1]) }
+      let best = withUnsafeTemporaryAllocation(of: Double.self, capacity: limit) { sums in
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 2 * limit) { scratch in
+          as_descending_sums(
+            pattern.baseAddress!, Int32(limit), scratch.baseAddress!, sums.baseAddress!)
+          return sums[Int(kept) - 1]
+        }
       }
       return (mass, Int(kept), best)
     }

@@ -59,13 +59,18 @@ public struct PatternRows: Sendable {
     }
   }
 
-  /// The same rows computed once, for many who ask for all of them. Cost the pattern now, and
-  /// `queries * keys` floats for as long as it lives. When cancelled it computes as ever.
+  /// Sums of the largest entries of a row, `[visible keys]`: element i is the mass of the best
+  /// choice of i + 1 keys. Nil where the rows are not held.
+  public func bestMasses(row: Int) -> UnsafeBufferPointer<Double>? { whole?.sums(row) }
+
+  /// The same rows computed once, for many who ask for all of them. Cost the pattern and a sort of
+  /// each row now, and `queries * keys` floats and a double for each visible entry for as long as
+  /// it lives. When cancelled it computes as ever.
   public func held(
     threads: ComputeThreads = .shared, isCancelled: @escaping @Sendable () -> Bool = { false }
   ) -> PatternRows {
     guard whole == nil else { return self }
-    let all = WholePattern(queries: head.queries, keys: head.keys)
+    let all = WholePattern(head)
     let strips = (head.queries + stripRows - 1) / stripRows
     threads.forEach(0..<strips, isCancelled: isCancelled) { strip in
       let rows = strip * stripRows..<min((strip + 1) * stripRows, head.queries)
@@ -118,24 +123,42 @@ private final class WholePattern: @unchecked Sendable {
   private let values: UnsafeMutableBufferPointer<Float>
   /// `[queries]`, in nats.
   let lse: UnsafeMutableBufferPointer<Double>
+  /// `[queries + 1]`: where the sums of a row begin.
+  private let starts: [Int]
+  /// `[visible entries]`, row after row.
+  private let best: UnsafeMutableBufferPointer<Double>
 
-  init(queries: Int, keys: Int) {
-    self.keys = keys
-    values = .allocate(capacity: max(queries * keys, 1))
-    lse = .allocate(capacity: max(queries, 1))
+  init(_ head: Head) {
+    keys = head.keys
+    values = .allocate(capacity: max(head.queries * keys, 1))
+    lse = .allocate(capacity: max(head.queries, 1))
+    starts = (0..<head.queries).reduce(into: [0]) { starts, row in
+      starts.append(starts[row] + max(min(head.visibility.limit(row: row), head.keys), 0))
+    }
+    best = .allocate(capacity: max(starts[head.queries], 1))
   }
 
   deinit {
     values.deallocate()
     lse.deallocate()
+    best.deallocate()
   }
 
   func set(_ row: Int, _ pattern: UnsafeBufferPointer<Float>, _ sum: Double) {
     (values.baseAddress! + row * keys).update(from: pattern.baseAddress!, count: keys)
     lse[row] = sum
+    let seen = starts[row + 1] - starts[row]
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: max(2 * seen, 1)) { scratch in
+      as_descending_sums(
+        pattern.baseAddress!, Int32(seen), scratch.baseAddress!, best.baseAddress! + starts[row])
+    }
   }
 
   func row(_ row: Int) -> UnsafeBufferPointer<Float> {
     UnsafeBufferPointer(rebasing: values[row * keys..<(row + 1) * keys])
+  }
+
+  func sums(_ row: Int) -> UnsafeBufferPointer<Double> {
+    UnsafeBufferPointer(rebasing: best[starts[row]..<starts[row + 1]])
   }
 }

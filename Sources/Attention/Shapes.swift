@@ -58,15 +58,40 @@ public enum Shapes {
     return set
   }
 
-  /// Indices of the `count` largest values; the first `forced` are taken before any other.
-  /// Cost a full sort; NaN values give an unspecified order.
+  /// Indices of the `count` largest values, of equal ones the first; the first `forced` indices are
+  /// taken before any other. Cost a pass for a few, a full sort for many; NaN values give an
+  /// unspecified order.
   public static func top(_ count: Int, of values: [Double], forced: Int = 0) -> [Int] {
     guard count > 0 else { return [] }
-    let first = min(forced, count, values.count)
+    let first = min(forced, count, values.count), wanted = count - first
+    if wanted <= few && wanted * 4 < values.count {
+      return Array(0..<first) + best(wanted, of: values, from: first)
+    }
     let rest = (first..<values.count).sorted {
       values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1
     }
-    return Array(0..<first) + rest.prefix(count - first)
+    return Array(0..<first) + rest.prefix(wanted)
+  }
+
+  /// So many are kept sorted while the others pass.
+  private static let few = 64
+
+  /// The same of `values[start...]`, by one pass.
+  private static func best(_ count: Int, of values: [Double], from start: Int) -> [Int] {
+    var found: [Int] = []
+    guard count > 0 else { return found }
+    found.reserveCapacity(count + 1)
+    for index in start..<values.count {
+      let value = values[index]
+      if found.count == count {
+        guard value > values[found[count - 1]] else { continue }
+        found.removeLast()
+      }
+      var place = found.count
+      while place > 0 && value > values[found[place - 1]] { place -= 1 }
+      found.insert(index, at: place)
+    }
+    return found
   }
 
   /// Per query block the `count` key blocks with the largest mean-pooled score q̄ k̄; the diagonal

@@ -224,7 +224,7 @@ final class FindingStore: Sendable {
   }
 
   /// Heads of no more entries have their dense pattern kept while several methods look at it:
-  /// 128 MB.
+  /// 128 MB, and as much again (twice without a causal mask) for sums of its largest entries.
   private static let heldEntries = 1 << 25
 
   /// One run for all methods of a place: the dense pattern, packed keys and dense outputs are made

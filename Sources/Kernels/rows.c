@@ -37,10 +37,18 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
     for (int j = 0; j < count; j++) kept[j] |= blocks[j];
 }
 
-/// One accumulator, from the first element to the last: means of a few blocks, where order matters
-/// more than speed.
+/// One accumulator a product, from the first element to the last, eight products side by side: one
+/// alone waits for its own last addition.
 void as_row_dots(const double *a, const double *b, int dim, int count, double *out) {
-  for (int j = 0; j < count; j++) {
+  int j = 0;
+  for (; j + 8 <= count; j += 8) {
+    const double *rows = b + (size_t)j * dim;
+    double sum[8] = {0};
+    for (int i = 0; i < dim; i++)
+      for (int r = 0; r < 8; r++) sum[r] += a[i] * rows[(size_t)r * dim + i];
+    memcpy(out + j, sum, sizeof sum);
+  }
+  for (; j < count; j++) {
     double sum = 0;
     for (int i = 0; i < dim; i++) sum += a[i] * b[(size_t)j * dim + i];
     out[j] = sum;
@@ -90,38 +98,44 @@ void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles) {
   }
 }
 
-/// The median of three, which keeps quickselect from its worst case on sorted input.
-static float middle_of(float a, float b, float c) {
-  const float low = a < b ? a : b, high = a < b ? b : a;
-  return c < low ? low : (c > high ? high : c);
+/// A float's bits in the order of its value: what is larger comes first, NaN last.
+static uint32_t descending(float value) {
+  if (value != value) return UINT32_MAX;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
 }
 
-/// Quickselect until the `wanted` largest stand in front, in no order, then their sum in
-/// double.
-double as_largest_sum(float *values, int n, int wanted) {
-  if (wanted <= 0) return 0;
-  for (int i = 0; i < n; i++)
-    if (values[i] != values[i]) values[i] = -INFINITY;
-  int low = 0, high = n - 1;
-  while (wanted < n && low < high) {
-    const float pivot = middle_of(values[low], values[(low + high) / 2], values[high]);
-    int i = low, j = high;
-    while (i <= j) {
-      while (values[i] > pivot) i++;
-      while (values[j] < pivot) j--;
-      if (i > j) break;
-      const float other = values[i];
-      values[i++] = values[j];
-      values[j--] = other;
+/// The value of `descending`'s bits.
+static float ascended(uint32_t order) {
+  if (order == UINT32_MAX) return -INFINITY;
+  const uint32_t bits = order & 0x80000000u ? order : 0x7fffffffu - order;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/// A radix sort of three digits of 11 bits, then running sums.
+void as_descending_sums(const float *values, int n, uint32_t *scratch, double *sums) {
+  enum { digits = 3, wide = 1 << 11 };
+  uint32_t *from = scratch, *to = scratch + n, count[digits][wide];
+  memset(count, 0, sizeof count);
+  for (int i = 0; i < n; i++) {
+    const uint32_t order = from[i] = descending(values[i]);
+    for (int d = 0; d < digits; d++) count[d][order >> 11 * d & (wide - 1)]++;
+  }
+  for (int d = 0; d < digits; d++) {
+    uint32_t at = 0;
+    for (int i = 0; i < wide; i++) {
+      const uint32_t here = count[d][i];
+      count[d][i] = at;
+      at += here;
     }
-    if (wanted - 1 <= j)
-      high = j;
-    else if (wanted - 1 >= i)
-      low = i;
-    else
-      break;
+    for (int i = 0; i < n; i++) to[count[d][from[i] >> 11 * d & (wide - 1)]++] = from[i];
+    uint32_t *other = from;
+    from = to;
+    to = other;
   }
   double total = 0;
-  for (int i = 0; i < (wanted < n ? wanted : n); i++) total += values[i];
-  return total;
+  for (int i = 0; i < n; i++) sums[i] = total += ascended(from[i]);
 }

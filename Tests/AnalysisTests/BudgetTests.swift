@@ -95,6 +95,31 @@ import Testing
     rows.withRows(3..<150) { _, p, lse in one.append(Array(p) + [Float(lse)]) }
     held.withRows(3..<150) { _, p, lse in two.append(Array(p) + [Float(lse)]) }
     #expect(one == two)
+    #expect(rows.bestMasses(row: 3) == nil)
+    // The best choice of any number of keys, against a sort.
+    for row in [0, 3, 149] {
+      let best = held.bestMasses(row: row).map { Array($0) }
+      var sum = 0.0
+      let sums =
+        one.indices.contains(row - 3)
+        ? one[row - 3].prefix(row + 1).sorted(by: >).map { value -> Double in
+          sum += Double(value)
+          return sum
+        } : nil
+      #expect(best?.count == row + 1)
+      if let sums { #expect(best == sums) }
+    }
+  }
+
+  /// Numbers of a mask are the same whether the pattern is held for many methods or not.
+  @Test func aHeldPatternGivesTheSameNumbers() throws {
+    let head = Self.head(150), set = Shapes.blockSparse(head, size: 16, count: 2)
+    var shared = MethodRun()
+    let held = PatternRows(head).held()
+    shared.pattern = { _ in held }
+    let one = try MaskNumbers(head, set, MethodRun()), two = try MaskNumbers(head, set, shared)
+    #expect(one.recallMean == two.recallMean && one.density == two.density)
+    #expect(one.oracleGap > 0.01 && one.oracleGap == two.oracleGap)
   }
 
   @Test func overlapIsIntersectionOverUnion() {

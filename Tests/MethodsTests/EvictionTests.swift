@@ -1,6 +1,8 @@
 import Attention
 import Foundation
 import Methods
+import Support
+import Tensors
 import Testing
 
 /// Caches that evict, each against a replay in double precision that keeps a plain list.
@@ -88,6 +90,44 @@ import Testing
       return living.min { (-likeness($0), $0) < (-likeness($1), $1) } ?? living[0]
     }
     try Self.check("keydiff:cache=9", input, rows)
+  }
+
+  /// Rows of a long head are made as they are looked at: from the lives of keys, which a plain
+  /// replay finds too. Keys protected for a while are told from those that are open.
+  @Test(arguments: [0, 5]) func longHeadsAreReplayed(_ recent: Int) throws {
+    let n = 12_000, cache = 24
+    var random = Seeded(31)
+    let key = random.tensor([n, 4])
+    let head = Head(query: random.tensor([n, 4]), key: key, value: nil, causal: true)
+    #expect(head.isLong)
+    let values = key.floats()
+    let units = (0..<n).map { row -> [Double] in
+      let all = values[row * 4..<row * 4 + 4].map(Double.init)
+      let norm = all.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      return all.map { $0 / norm }
+    }
+    var living: [Int] = [], anchor = [0.0, 0, 0, 0], wanted: [Int: [Int]] = [:]
+    let looked = [0, 23, 24, 500, 7777, n - 1]
+    for row in 0..<n {
+      living.append(row)
+      for c in 0..<4 { anchor[c] += units[row][c] }
+      if looked.contains(row) { wanted[row] = living }
+      guard living.count > cache else { continue }
+      let likeness = living.filter { $0 <= row - recent }.map { key in
+        (key, zip(units[key], anchor).reduce(0) { $0 + $1.0 * $1.1 })
+      }
+      let gone = likeness.max { ($0.1, -$0.0) < ($1.1, -$1.0) }?.0 ?? living[0]
+      for c in 0..<4 { anchor[c] -= units[gone][c] }
+      living.removeAll { $0 == gone }
+    }
+    let method = try Registry.standard.make(
+      MethodSetting(parsing: "keydiff:cache=\(cache),recent=\(recent),budget=paper"))
+    let found = try method.examine(Subject(head), MethodRun(wantsNumbers: false))
+    let field = try #require(found.field("kept")).field
+    for row in looked {
+      let kept = try field.row(row)
+      #expect(kept.indices.filter { kept[$0] == 1 } == wanted[row], "query \(row)")
+    }
   }
 
   @Test func thePromptsLastQueriesVote() throws {

@@ -156,6 +156,19 @@ private func checkError(
     #expect(Shapes.top(3, of: [1, 5, 5, 2, 5]) == [1, 2, 4])
     #expect(Shapes.top(2, of: [1, 5, 5], forced: 1) == [0, 1])
     #expect(Shapes.top(9, of: [1]) == [0])
+    // A few of many are found by one pass: the same as by a sort, ties and forced ones included.
+    var random = Seeded(5)
+    let values = (0..<500).map { _ in Double(random.next() % 40) }
+    let order = values.indices.sorted {
+      values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1
+    }
+    for count in [1, 7, 64, 65, 400] {
+      #expect(Shapes.top(count, of: values) == Array(order.prefix(count)), "\(count)")
+      let forced = min(3, count), rest = order.filter { $0 >= forced }.prefix(count - forced)
+      #expect(Shapes.top(count, of: values, forced: 3) == Array(0..<forced) + rest, "\(count)")
+    }
+    let rising = (0..<500).map(Double.init)
+    #expect(Shapes.top(3, of: rising) == [499, 498, 497])
   }
 
   @Test func budgetsScaleAsTheCardsSay() {

@@ -126,9 +126,9 @@ void as_kept_row(uint8_t *kept, int count, const uint8_t *columns, const uint8_t
 double as_kept_mass(const float *p, const uint8_t *kept, int count, int64_t *number);
 /// Sets tiles[t] where any of kept[t * tile ..] up to count is set; leaves the others as they are.
 void as_kept_tiles(const uint8_t *kept, int count, int tile, uint8_t *tiles);
-/// The sum of the `wanted` largest of n values, which it reorders; linear on average. NaN
-/// counts as smallest.
-double as_largest_sum(float *values, int n, int wanted);
+/// sums[i] = the sum of the i + 1 largest of n values; linear, by a radix sort. scratch is [2 * n].
+/// NaN counts as smallest.
+void as_descending_sums(const float *values, int n, uint32_t *scratch, double *sums);
 /// out[j] = Σ a[i] b[j * dim + i] in double precision, for `count` rows of b.
 void as_row_dots(const double *a, const double *b, int dim, int count, double *out);
 

@@ -49,68 +49,130 @@ struct Eviction {
 
     /// The same as runs of keys.
     mutating func rows(_ head: Head, _ run: MethodRun) throws -> KeyRanges {
-      let last = head.queries > 0 ? head.visibility.limit(row: head.queries - 1) : 0
-      try policy.meet(min(next, last)..<last, of: head)
       var rows: [[Range<Int>]] = []
       rows.reserveCapacity(head.queries)
+      try replay(
+        head, run, attends: { _, living in rows.append(TopPicks.runs(living)) },
+        leaves: { _, _ in })
+      return KeyRanges(rows)
+    }
+
+    /// Who was alive when, and the rows as runs of keys but of long heads, where they would fill
+    /// the memory. The cache must be empty. Throws `Missing`, `CancellationError`.
+    mutating func lives(_ head: Head, _ run: MethodRun) throws -> (Lives, KeyRanges?) {
+      var lives = Lives(head), rows: [[Range<Int>]] = []
+      try replay(
+        head, run,
+        attends: { row, living in
+          lives.attend(row, living)
+          if !head.isLong { rows.append(TopPicks.runs(living)) }
+        }, leaves: { row, key in lives.leave(row, key) })
+      return (lives, head.isLong ? nil : KeyRanges(rows))
+    }
+
+    /// The rows in order: `attends` gets a row and who is alive for it, `leaves` a row and a key
+    /// that goes after it.
+    private mutating func replay(
+      _ head: Head, _ run: MethodRun, attends: (Int, [Int]) -> Void, leaves: (Int, Int) -> Void
+    ) throws {
+      let last = head.queries > 0 ? head.visibility.limit(row: head.queries - 1) : 0
+      try policy.meet(min(next, last)..<last, of: head)
       let pattern = run.pattern(head)
       for start in stride(from: 0, to: head.queries, by: 64) {
         try run.checkCancellation()
         let part = start..<min(start + 64, head.queries)
         guard P.wantsWeights else {
-          for row in part { rows.append(step(head.visibility.limit(row: row)) { _ in [] }) }
+          for row in part {
+            step(head.visibility.limit(row: row), { _ in [] }, { attends(row, $0) }) {
+              leaves(row, $0)
+            }
+          }
           continue
         }
         pattern.withRows(part) { row, p, _ in
-          rows.append(
-            step(head.visibility.limit(row: row)) { living in
-              let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
-              return living.map { mass > 0 ? Double(p[$0]) / mass : 0 }
-            })
+          let weights = { (living: [Int]) -> [Double] in
+            let mass = living.reduce(0.0) { $0 + Double(p[$1]) }
+            return living.map { mass > 0 ? Double(p[$0]) / mass : 0 }
+          }
+          step(head.visibility.limit(row: row), weights, { attends(row, $0) }) { leaves(row, $0) }
         }
       }
-      return KeyRanges(rows)
     }
 
     /// One query that sees the keys below `limit`: who is alive for it, before any of them goes.
-    private mutating func step(_ limit: Int, _ weights: ([Int]) -> [Double]) -> [Range<Int>] {
+    private mutating func step(
+      _ limit: Int, _ weights: ([Int]) -> [Double], _ attends: ([Int]) -> Void,
+      _ leaves: (Int) -> Void
+    ) {
       living += next..<max(next, limit)
       next = max(next, limit)
       policy.see(living, weights(living))
-      let alive = TopPicks.runs(living)
+      attends(living)
       while living.count > size {
-        let open = living.firstIndex { $0 >= next - recent } ?? living.count
+        let open = living.firstPlace(atLeast: next - recent)
         // Where the protected ones alone are too many, the oldest of them goes.
-        living.remove(at: open == 0 ? 0 : policy.victim(living, open: open))
+        leaves(living.remove(at: open == 0 ? 0 : policy.victim(living, open: open)))
       }
-      return alive
+    }
+  }
+
+  /// When each key of a head was alive: from the first query that saw it to the one after which it
+  /// was evicted.
+  struct Lives: Sendable {
+    /// `[keys]` first rows at which a key is alive, and at which it no longer is.
+    private var from: [Int], to: [Int]
+    /// `[queries]` keys alive when a row attends.
+    private(set) var alive: [Float] = []
+    private var next = 0
+
+    /// Nobody came yet.
+    init(_ head: Head) {
+      from = [Int](repeating: head.queries, count: head.keys)
+      to = [Int](repeating: head.queries, count: head.keys)
+      alive.reserveCapacity(head.queries)
+    }
+
+    /// Keys come in their order.
+    mutating func attend(_ row: Int, _ living: [Int]) {
+      alive.append(Float(living.count))
+      for key in living[living.firstPlace(atLeast: next)...] { from[key] = row }
+      next = max(next, (living.last ?? -1) + 1)
+    }
+
+    mutating func leave(_ row: Int, _ key: Int) { to[key] = row + 1 }
+
+    /// `[keys]` rows that each lived for.
+    var lived: [Float] { zip(from, to).map { Float(max(0, $1 - $0)) } }
+
+    func isAlive(_ key: Int, _ row: Int) -> Bool { from[key] <= row && row < to[key] }
+
+    /// Who is alive when a row attends, as runs of keys. Cost: the keys.
+    func runs(row: Int) -> [Range<Int>] {
+      TopPicks.runs(from.indices.filter { isAlive($0, row) })
     }
   }
 
   /// The kept set, and what the policies report alike: living keys by query, rows lived by key, and
-  /// how many of the first four keys are alive at the end.
-  /// Throws `Missing` for long heads, `CancellationError`.
+  /// how many of the first four keys are alive at the end. Of a long head kept rows are made as
+  /// they are looked at.
+  /// Throws `Missing`, and where a long head is to be read whole; `CancellationError`.
   static func keep(
     _ head: Head, _ cache: inout Cache<some Policy>, _ run: MethodRun, _ aside: inout Aside
   ) throws -> KeptSet {
-    try RowPicks.checkLength(head)
-    let ranges = try cache.rows(head, run)
-    var lived = [Float](repeating: 0, count: head.keys), alive: [Float] = []
-    for row in 0..<head.queries {
-      let runs = ranges.runs(row: row)
-      alive.append(Float(runs.reduce(0) { $0 + $1.count }))
-      for run in runs { for key in run { lived[key] += 1 } }
-    }
+    if head.isLong && run.isWhole { try RowPicks.checkLength(head) }
+    let (lives, rows) = try cache.lives(head, run)
     aside.findings.series(
-      "alive", Axis(.query, head.queries), alive, .count, title: "keys alive, by query")
+      "alive", Axis(.query, head.queries), lives.alive, .count, title: "keys alive, by query")
     aside.findings.series(
-      "lived", Axis(.key, head.keys), lived, .count, title: "queries that a key lived for")
-    let last = ranges.runs(row: head.queries - 1)
-    let first = (0..<min(4, head.keys)).filter { key in last.contains { $0.contains(key) } }
+      "lived", Axis(.key, head.keys), lives.lived, .count, title: "queries that a key lived for")
+    let first = (0..<min(4, head.keys)).filter { lives.isAlive($0, head.queries - 1) }
     aside.findings.number(
       "first_kept", Double(first.count), .count, title: "of the first four keys alive at the end")
+    guard let rows else {
+      return try RowPicks.looked(head, run, &aside) { lives.runs(row: $0) }
+    }
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(ranges)
+    set.keep(rows)
     return set
   }
 
@@ -134,5 +196,18 @@ struct Eviction {
   static func size(_ knobs: CheckedKnobs, prompt: Int) -> Int {
     var aside = Aside()
     return size(knobs, keys: prompt, &aside)
+  }
+}
+
+extension [Int] {
+  /// Where the first number stands that is not below `least`, of ascending ones; the count where
+  /// there is none.
+  func firstPlace(atLeast least: Int) -> Int {
+    var low = 0, high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle] < least { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 }

@@ -1,5 +1,6 @@
 public import Analysis
 public import Attention
+import HeapModule
 import Tensors
 
 /// Key norms: keys of small length are looked at, so that long ones go.
@@ -8,7 +9,8 @@ import Tensors
 /// the lower key. It needs no attention weights at all. Paper: Devoto et al., "A Simple and
 /// Effective L2 Norm-Based Strategy for KV Cache Compression", EMNLP 2024, arXiv 2406.11430; it
 /// leaves the first layers alone, where the relation does not hold. Findings: those of every mask,
-/// `alive`, `lived`, `first_kept`, and the series `norm` along keys. Needs Q and K. Cost n cache.
+/// `alive`, `lived`, `first_kept`, and the series `norm` along keys. Needs Q and K. Cost n log
+/// cache.
 public struct KeyNorm: ReplayedMask {
   static let recent = Knob("recent", "last keys that stay", 0...1 << 30, standard: 0)
 
@@ -50,6 +52,7 @@ public struct KeyNorm: ReplayedMask {
   private struct Longest: Eviction.Policy {
     static let wantsWeights = false
     private var norms: [Double] = []
+    private var open = OpenKeys()
 
     mutating func meet(_ keys: Range<Int>, of head: Head) throws {
       norms += try KeyVectors(keys, of: head).norms
@@ -57,8 +60,9 @@ public struct KeyNorm: ReplayedMask {
 
     func see(_ living: [Int], _ weights: [Double]) {}
 
-    func victim(_ living: [Int], open: Int) -> Int {
-      (0..<open).min { norms[living[$0]] > norms[living[$1]] } ?? 0
+    mutating func victim(_ living: [Int], open count: Int) -> Int {
+      open.add(living, count) { norms[$0] }
+      return open.heap.popMax().map { living.firstPlace(atLeast: $0.key) } ?? 0
     }
   }
 }
@@ -104,36 +108,81 @@ public struct KeyDiff: ReplayedMask {
     Eviction.Cache(size: size, recent: knobs[Self.recent], Likeness())
   }
 
-  /// The anchor follows the living: sums of their unit vectors.
+  /// The anchor follows the living: the sum of their unit vectors, whose length all cosines share.
+  ///
+  /// A key's likeness moves by no more than the anchor does, so that one that was far from the
+  /// largest when it was computed need not be computed again for a while.
   private struct Likeness: Eviction.Policy {
     static let wantsWeights = false
-    private var units: [[Double]] = []
+    /// `[keys * d]`
+    private var units: [Double] = []
+    /// `[d]`
     private var sum: [Double] = []
     private var last = -1
+    /// By a bound of the likeness, from which the anchor's way up to then was taken off.
+    private var open = OpenKeys()
+    /// How far the anchor went altogether, a little more for rounding.
+    private var way = 0.0
 
     mutating func meet(_ keys: Range<Int>, of head: Head) throws {
-      units += try KeyVectors(keys, of: head).units
+      units += try KeyVectors(keys, of: head).units.flatMap { $0 }
       if sum.isEmpty { sum = [Double](repeating: 0, count: head.dim) }
     }
 
     mutating func see(_ living: [Int], _ weights: [Double]) {
-      for key in living where key > last {
-        for c in sum.indices { sum[c] += units[key][c] }
-      }
+      for key in living[living.firstPlace(atLeast: last + 1)...] { move(key, 1) }
       last = max(last, living.last ?? -1)
     }
 
-    mutating func victim(_ living: [Int], open: Int) -> Int {
-      // All cosines share the anchor's length.
-      func likeness(_ index: Int) -> Double {
-        let unit = units[living[index]]
-        return sum.indices.reduce(0) { $0 + unit[$1] * sum[$1] }
-      }
-      let all = (0..<open).map(likeness)
-      let index = all.indices.min { all[$0] > all[$1] } ?? 0
-      for c in sum.indices { sum[c] -= units[living[index]][c] }
-      return index
+    private mutating func move(_ key: Int, _ sign: Double) {
+      for c in sum.indices { sum[c] += sign * units[key * sum.count + c] }
+      way += 1 + 1e-6
     }
+
+    private func likeness(_ key: Int) -> Double {
+      let first = key * sum.count
+      return sum.indices.reduce(0) { $0 + units[first + $1] * sum[$1] }
+    }
+
+    mutating func victim(_ living: [Int], open count: Int) -> Int {
+      open.add(living, count) { _ in .infinity }
+      var fresh: [OpenKeys.Entry] = []
+      while let top = open.heap.max, fresh.isEmpty || top.score + way >= fresh[0].score {
+        open.heap.removeMax()
+        fresh.append(OpenKeys.Entry(score: likeness(top.key), key: top.key))
+        if fresh[0] < fresh[fresh.count - 1] { fresh.swapAt(0, fresh.count - 1) }
+      }
+      guard let chosen = fresh.first else { return 0 }
+      for entry in fresh.dropFirst() {
+        open.heap.insert(OpenKeys.Entry(score: entry.score - way, key: entry.key))
+      }
+      move(chosen.key, -1)
+      return living.firstPlace(atLeast: chosen.key)
+    }
+  }
+}
+
+/// Living keys that may be evicted, the one with the largest score on top, ties to the lower key.
+private struct OpenKeys {
+  /// One key.
+  struct Entry: Comparable {
+    let score: Double
+    let key: Int
+
+    static func < (a: Entry, b: Entry) -> Bool {
+      a.score != b.score ? a.score < b.score : a.key > b.key
+    }
+  }
+
+  var heap = Heap<Entry>()
+  private var last = -1
+
+  /// Adds those of the first `count` living keys that are new; they never close again.
+  mutating func add(_ living: [Int], _ count: Int, _ score: (Int) -> Double) {
+    for key in living[min(living.firstPlace(atLeast: last + 1), count)..<count] {
+      heap.insert(Entry(score: score(key), key: key))
+    }
+    last = max(last, living[count - 1])
   }
 }
 

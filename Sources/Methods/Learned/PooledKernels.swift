@@ -15,9 +15,9 @@ struct PooledKernels: Sendable {
   let count: Int
   private let group: HeadGroup
   /// `[heads][queries * dim]`
-  private let queries: [[Float]]
-  /// `[count][dim]`
-  private let means: [[Double]]
+  private let queries: [[Double]]
+  /// `[count * dim]`
+  private let means: [Double]
 
   /// Throws `Missing` for stored maps.
   init(_ group: HeadGroup, size: Int, stride: Int) throws {
@@ -26,10 +26,10 @@ struct PooledKernels: Sendable {
       throw Missing(.queryKey)
     }
     (self.group, self.size, self.stride) = (group, size, stride)
-    queries = pairs.map { $0.query.floats() }
+    queries = pairs.map { $0.query.floats().map(Double.init) }
     count = key.shape[0] < size ? 0 : (key.shape[0] - size) / stride + 1
     let dim = key.shape[1], values = key.floats()
-    means = (0..<count).map { kernel in
+    means = (0..<count).flatMap { kernel in
       var mean = [Double](repeating: 0, count: dim)
       for row in kernel * stride..<kernel * stride + size {
         for c in 0..<dim { mean[c] += Double(values[row * dim + c]) }
@@ -50,11 +50,8 @@ struct PooledKernels: Sendable {
   /// Weights of one head, `[seen kernels]`, which sum to 1.
   func weights(_ slot: Int, _ row: Int) -> [Double] {
     let head = group.heads[slot], dim = head.dim
-    let scores = means[..<seen(row)].map { mean in
-      var sum = 0.0
-      for c in 0..<dim { sum += Double(queries[slot][row * dim + c]) * mean[c] }
-      return sum * head.scale
-    }
+    let scores = DoubleRows.dots(
+      Array(queries[slot][row * dim..<(row + 1) * dim]), means, count: seen(row), scale: head.scale)
     return scores.isEmpty ? [] : Elementary.softmax(scores)
   }
 

@@ -34,7 +34,7 @@ public struct HiP: MaskMethod {
     knobs: [count.facts, queryBlock.facts, keyBlock.facts, window.facts, Budget.knob.facts],
     mainField: "kept", mainNumber: "recall_mean",
     denseKnobs: ["mask_k": .number(Double(1 << 30)), "budget": .word("paper")],
-    growth: Growth("n log n") { $0 * logarithm($0) })
+    growth: Growth("n log(n/512)") { $0 * max(0, logarithm($0 / 512)) })
 
   private let knobs: CheckedKnobs
 

@@ -120,8 +120,12 @@ struct MethodGrowth {
   /// By how much an exponent may pass the card's and still count as it.
   private static let slack = 0.15
 
-  /// Points that are fitted: the longer ones, where there are enough.
+  /// Points that are fitted: the longer ones, where there are enough; lengths at which the card
+  /// says that nothing is searched yet tell nothing of the search.
   private var fitted: [Point] {
+    let points = points.filter { point in
+      card.growth.map { !$0.isSearch || $0.cost(Double(point.tokens)) > 0 } ?? true
+    }
     let long = points.filter { $0.seconds >= Self.least }
     return long.count >= 3 ? long : points
   }
