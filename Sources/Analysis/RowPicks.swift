@@ -76,6 +76,25 @@ public enum RowPicks {
     }
   }
 
+  /// The same of a long head for methods that decide for blocks of `tall` rows at once: `pick` gets
+  /// a block. Nil where the head is not long, and all blocks are to be decided. Throws `Missing`
+  /// where a long head is to be read whole, `CancellationError`.
+  public static func looked(
+    _ head: Head, _ run: MethodRun, _ aside: inout Aside, tall: Int,
+    byBlocks pick: @escaping @Sendable (Int) -> [Range<Int>]
+  ) throws -> KeptSet? {
+    guard head.isLong, !run.goesOn else { return nil }
+    let size = MaskNumbers.tile, tiles = (head.queries + size - 1) / size
+    let step = run.sampling(head, tiles: tiles, rows: size)
+    let read = stride(from: tiles - 1, through: 0, by: -step).flatMap { tile in
+      tile * size / tall...(min((tile + 1) * size, head.queries) - 1) / tall
+    }
+    let blocks = run.wantsNumbers && !run.isWhole ? Set(read).sorted() : []
+    let picks = try spread(blocks.count, by: 1, run) { $0.map { pick(blocks[$0]) } }
+    let known = Dictionary(uniqueKeysWithValues: zip(blocks, picks))
+    return try looked(head, run, &aside) { known[$0 / tall] ?? pick($0 / tall) }
+  }
+
   /// Rows of the dense pattern that one thread takes at a time.
   private static let chunk = 16
 

@@ -78,16 +78,14 @@ public struct InfLLM: GroupMaskMethod {
       }
       return best
     }
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(
-      try RowPicks.rows(head.queries, run) { row in
-        let limit = head.visibility.limit(row: row)
-        guard limit > 0 else { return [] }
-        let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
-        return ForcedBlocks.pick(
-          count, of: scores(row), own: own, initial: initial, local: local
-        ).map { $0 * size..<min(($0 + 1) * size, limit) }
-      })
+    let set = try RowPicks.looked(head, run, &aside) { row in
+      let limit = head.visibility.limit(row: row)
+      guard limit > 0 else { return [] }
+      let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
+      return ForcedBlocks.pick(
+        count, of: scores(row), own: own, initial: initial, local: local
+      ).map { $0 * size..<min(($0 + 1) * size, limit) }
+    }
     aside.selection = kernels.products / group.heads.count
     aside.findings.field(
       "compressed", kernels.field(slot), .weights, title: "attention to mean keys")

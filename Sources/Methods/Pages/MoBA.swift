@@ -39,20 +39,18 @@ public struct MoBA: MaskMethod {
     let size = budget.block(knobs[Self.block]), count = knobs[Self.count]
     budget.note(["block": size], &aside)
     let means = Pooled.means(key, size), queries = query.floats(), dim = head.dim
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(
-      try RowPicks.rows(head.queries, run) { row in
-        let limit = head.visibility.limit(row: row)
-        guard limit > 0 else { return [] }
-        let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
-        let seen = (limit + size - 1) / size
-        let gates = (0..<seen).map { block in
-          block == own
-            ? .infinity
-            : (0..<dim).reduce(0.0) { $0 + Double(queries[row * dim + $1]) * means[block][$1] }
-        }
-        return Shapes.top(count, of: gates).map { $0 * size..<min(($0 + 1) * size, limit) }
-      })
+    let set = try RowPicks.looked(head, run, &aside) { row in
+      let limit = head.visibility.limit(row: row)
+      guard limit > 0 else { return [] }
+      let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
+      let seen = (limit + size - 1) / size
+      let gates = (0..<seen).map { block in
+        block == own
+          ? .infinity
+          : (0..<dim).reduce(0.0) { $0 + Double(queries[row * dim + $1]) * means[block][$1] }
+      }
+      return Shapes.top(count, of: gates).map { $0 * size..<min(($0 + 1) * size, limit) }
+    }
     aside.selection = (0..<head.queries).reduce(0) {
       $0 + (head.visibility.limit(row: $1) + size - 1) / size
     }

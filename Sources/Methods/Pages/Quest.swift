@@ -42,16 +42,14 @@ public struct Quest: MaskMethod {
     let count = budget.blocks(knobs[Self.pages], size: knobs[Self.page])
     budget.note(["page": size, "pages": count], &aside)
     let bounds = PageBounds(query.floats(), key.floats(), head, size: size)
-    var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)
-    set.keep(
-      try RowPicks.rows(head.queries, run) { row in
-        let limit = head.visibility.limit(row: row)
-        guard limit > 0 else { return [] }
-        let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
-        var scores = bounds.row(row)
-        scores[own] = .infinity
-        return Shapes.top(count, of: scores).map { $0 * size..<min(($0 + 1) * size, limit) }
-      })
+    let set = try RowPicks.looked(head, run, &aside) { row in
+      let limit = head.visibility.limit(row: row)
+      guard limit > 0 else { return [] }
+      let own = min(max(head.visibility.position(row: row), 0), limit - 1) / size
+      var scores = bounds.row(row)
+      scores[own] = .infinity
+      return Shapes.top(count, of: scores).map { $0 * size..<min(($0 + 1) * size, limit) }
+    }
     aside.selection = (0..<head.queries).reduce(0) {
       $0 + 2 * ((head.visibility.limit(row: $1) + size - 1) / size)
     }

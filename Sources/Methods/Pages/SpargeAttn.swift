@@ -62,6 +62,18 @@ public struct SpargeAttn: MaskMethod {
     let search = SpargeSearch(head, query, key, tall: tall, size: size, theta: knobs[Self.theta])
     var blocks = search.kept(tau: knobs[Self.tau])
     let first = blocks.reduce(0) { $0 + Int($1) }
+    let level1 = blocks, lambda = knobs[Self.lambda]
+    let long = try RowPicks.looked(
+      head, run, &aside, tall: tall,
+      byBlocks: { a in
+        let kept = search.row(a, level1, lambda)
+        return TopPicks.runs(kept.indices.filter { kept[$0] != 0 })
+          .map { $0.lowerBound * size..<min($0.upperBound * size, head.keys) }
+      })
+    if let long {
+      search.report(&aside, afterLevel1: first)
+      return long
+    }
     if knobs[Self.lambda] > 0 {
       blocks = try search.skipped(blocks, knobs[Self.lambda], run)
     }
@@ -151,8 +163,9 @@ struct SpargeSearch: Sendable {
     }
   }
 
-  /// One query block of level 2, `[wide]`.
-  private func row(_ a: Int, _ blocks: [UInt8], _ lambda: Double) -> [UInt8] {
+  /// One query block of level 2, `[wide]`; of level 1 where lambda is 0.
+  func row(_ a: Int, _ blocks: [UInt8], _ lambda: Double) -> [UInt8] {
+    guard lambda > 0 else { return Array(blocks[a * wide..<(a + 1) * wide]) }
     var kept = [UInt8](repeating: 0, count: wide)
     let rows = a * tall..<min((a + 1) * tall, head.queries)
     var top = [Double](repeating: -.infinity, count: rows.count)

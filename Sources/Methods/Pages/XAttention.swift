@@ -54,27 +54,45 @@ public struct XAttention: MaskMethod {
     let groups = AntidiagonalScores(head, query.floats(), key.floats(), stride: step)
     let wide = (head.keys + size - 1) / size, high = (head.queries + size - 1) / size
     let perBlock = size / step
-    let rows = try RowPicks.spread(high, by: 1, run) { blocks -> [[Double]] in
-      blocks.map { a in
-        var sums = [Double](repeating: 0, count: wide)
-        for group in a * perBlock..<min((a + 1) * perBlock, groups.high) {
-          for (b, p) in groups.row(group).enumerated() { sums[b / perBlock] += p }
-        }
-        return sums
+    @Sendable func scores(_ a: Int) -> [Double] {
+      var sums = [Double](repeating: 0, count: wide)
+      for group in a * perBlock..<min((a + 1) * perBlock, groups.high) {
+        for (b, p) in groups.row(group).enumerated() { sums[b / perBlock] += p }
       }
+      return sums
     }
+    @Sendable func pick(_ sums: [Double], _ seen: Int) -> [Int] {
+      share >= 1 ? Array(0..<seen) : TopPicks.mass(share, of: Array(sums.prefix(seen)))
+    }
+    let axes = (
+      Axis(.block, high, span: size, tokens: head.queries),
+      Axis(.block, wide, span: size, tokens: head.keys)
+    )
     aside.selection = groups.products
+    let title = "antidiagonal score of a block"
+    let long = try RowPicks.looked(
+      head, run, &aside, tall: size,
+      byBlocks: { a in
+        let last = min((a + 1) * size, head.queries) - 1
+        let seen = (head.visibility.limit(row: last) + size - 1) / size
+        return pick(scores(a), seen).map { $0 * size..<min(($0 + 1) * size, head.keys) }
+      })
+    if let long {
+      aside.findings.field(
+        "score",
+        RuleField(rows: axes.0, columns: axes.1) { a, out in
+          for (b, sum) in scores(a).enumerated() { out[b] = Float(sum) / Float(perBlock) }
+        }, .weights, title: title)
+      return long
+    }
+    let rows = try RowPicks.spread(high, by: 1, run) { $0.map(scores) }
     aside.findings.field(
       "score",
       WholeField(
-        rows: Axis(.block, high, span: size, tokens: head.queries),
-        columns: Axis(.block, wide, span: size, tokens: head.keys),
+        rows: axes.0, columns: axes.1,
         values: rows.flatMap { $0.map { Float($0) / Float(perBlock) } }),
-      .weights, title: "antidiagonal score of a block")
-    return BlockPicks.set(head, size: size) { a, seen in
-      share >= 1
-        ? Array(0..<seen) : TopPicks.mass(share, of: Array(rows[a].prefix(seen)))
-    }
+      .weights, title: title)
+    return BlockPicks.set(head, size: size) { a, seen in pick(rows[a], seen) }
   }
 }
 

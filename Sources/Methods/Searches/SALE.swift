@@ -83,6 +83,17 @@ public struct SALE: MaskMethod {
     let search = RelativeSearch(
       head, estimate, tall: tall, wide: wide, local: max(1, (local + wide - 1) / wide),
       segment: max(1, segment / wide), theta: knobs[Self.theta])
+    let long = try RowPicks.looked(
+      head, run, &aside, tall: tall,
+      byBlocks: { a in
+        let kept = search.row(a).kept
+        return TopPicks.runs(kept.indices.filter { kept[$0] != 0 })
+          .map { $0.lowerBound * wide..<min($0.upperBound * wide, head.keys) }
+      })
+    if let long {
+      if run.wantsNumbers { try search.report(long, run, &aside) }
+      return long
+    }
     let rows = try RowPicks.spread((head.queries + tall - 1) / tall, by: 1, run) { blocks in
       blocks.map(search.row)
     }

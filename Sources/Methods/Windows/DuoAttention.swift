@@ -46,19 +46,19 @@ public struct DuoAttention: MaskMethod {
       size = min(budget.tokens(knobs[Self.size]), head.keys)
     budget.note(["sinks": sinks, "window": size], &aside)
     let pattern = run.pattern(head)
-    let masses = try RowPicks.spread(head.queries, by: 16, run) { rows -> [Float] in
+    let step = run.sampling(head, tiles: head.queries, rows: 1)
+    let parts = try RowPicks.spread((head.queries + step - 1) / step, by: 16, run) { places in
       var found: [Float] = []
-      pattern.withRows(rows) { row, p, _ in
-        let at = head.visibility.position(row: row), limit = head.visibility.limit(row: row)
-        // Behind the window, and where the head is not causal before it as well.
-        let behind = sinks..<max(sinks, min(at - size + 1, limit))
-        let ahead = max(sinks, at + size)..<max(sinks, at + size, limit)
-        let far = behind.reduce(0.0) { $0 + Double(p[$1]) }
-        let mass = ahead.reduce(far) { $0 + Double(p[$1]) }
-        found.append(behind.isEmpty && ahead.isEmpty ? .nan : Float(mass))
+      for rows in step == 1 ? [places] : places.map({ $0 * step..<$0 * step + 1 }) {
+        pattern.withRows(rows) { row, p, _ in
+          found.append(Self.distant(p, row, head, sinks: sinks, size: size))
+        }
       }
       return found
     }
+    var masses = [Float](repeating: .nan, count: head.queries)
+    for (place, mass) in parts.enumerated() { masses[place * step] = mass }
+    if step > 1 { aside.findings.note("distant mass is read from one row in \(step)") }
     let seen = masses.filter { !$0.isNaN }
     let mean = seen.isEmpty ? nil : seen.reduce(0.0) { $0 + Double($1) } / Double(seen.count)
     let isRetrieval = (mean ?? 0) >= knobs[Self.threshold]
@@ -75,5 +75,18 @@ public struct DuoAttention: MaskMethod {
       return set
     }
     return Shapes.aShape(head, initial: sinks, local: size)
+  }
+
+  /// Mass of a row `p` `[keys]` behind the window and, where the head is not causal, before it;
+  /// NaN where there is nothing as far away.
+  private static func distant(
+    _ p: UnsafeBufferPointer<Float>, _ row: Int, _ head: Head, sinks: Int, size: Int
+  ) -> Float {
+    let at = head.visibility.position(row: row), limit = head.visibility.limit(row: row)
+    let behind = sinks..<max(sinks, min(at - size + 1, limit))
+    let ahead = max(sinks, at + size)..<max(sinks, at + size, limit)
+    let far = behind.reduce(0.0) { $0 + Double(p[$1]) }
+    let mass = ahead.reduce(far) { $0 + Double(p[$1]) }
+    return behind.isEmpty && ahead.isEmpty ? .nan : Float(mass)
   }
 }
