@@ -32,7 +32,7 @@ struct UIBench {
       BenchFigure(
         suite: "ui", name: "120x40, bundled sample", metric: "key to frame, p95", values: nearly,
         unit: "ms", ceiling: nil),
-    ]
+    ] + (try await KnobBench().figures())
   }
 
   /// Seconds from each key to the next frame. Keys move and change heads, so that there is
