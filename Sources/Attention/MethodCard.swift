@@ -101,6 +101,9 @@ public struct MethodCard: Sendable {
   public let variants: [String: Knobs]
   /// How near the variants are to what was published, where that is not `fidelity`.
   public let variantFidelity: [String: Fidelity]
+  /// The same of knobs, those of a variant among them, whatever the id; nil where they leave it as
+  /// it is.
+  public let knobFidelity: @Sendable (Knobs) -> Fidelity?
   /// The setting under which everything is kept; nil where there is none.
   public let denseKnobs: Knobs?
   /// How the cost of choosing grows with the text; nil where the card does not say.
@@ -122,9 +125,9 @@ public struct MethodCard: Sendable {
     wholeMap: Int = 1 << 14, mainField: String? = nil, mainNumber: String? = nil,
     denseKnobs: Knobs? = nil, variants: [String: Knobs] = [:],
     variantFidelity: [String: Fidelity] = [:], blockTables: BlockTables? = nil,
-    growth: Growth? = nil
+    growth: Growth? = nil, knobFidelity: @escaping @Sendable (Knobs) -> Fidelity? = { _ in nil }
   ) {
-    self.growth = growth
+    (self.growth, self.knobFidelity) = (growth, knobFidelity)
     (self.variants, self.variantFidelity) = (variants, variantFidelity)
     (self.id, self.title, self.family, self.idea, self.source) = (id, title, family, idea, source)
     (self.scope, self.needs, self.knobs, self.promises) = (scope, needs, knobs, promises)
@@ -140,9 +143,10 @@ public struct MethodCard: Sendable {
   /// The id is this card's own, or that of a variant.
   public func answers(to id: String) -> Bool { id == self.id || variants[id] != nil }
 
-  /// How near the result of a setting is to what was published: that of its variant, or the card's.
+  /// How near the result of a setting is to what was published: that of its knobs, of its variant,
+  /// or the card's.
   public func fidelity(of setting: MethodSetting) -> Fidelity {
-    variantFidelity[setting.id] ?? fidelity
+    knobFidelity(knobs(of: setting)) ?? variantFidelity[setting.id] ?? fidelity
   }
 
   /// The knobs of a setting: those of its variant, and over them its own.
