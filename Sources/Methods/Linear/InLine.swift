@@ -81,9 +81,8 @@ public struct InLine: MapMethod {
     let last = head.queries - 1, wanted = knobs[Self.query]
     let query = wanted < 0 ? last : min(wanted, last), limit = features.seen(query)
     let lengths = [1.0, 2, 4].map { t in features.features(query).map { t * $0 } }
-    let linear = lengths.map { row -> [Double] in
-      let products = features.products(row, limit: limit), sum = products.reduce(0, +)
-      return products.map { sum == 0 ? 0 : $0 / sum }
+    let linear = lengths.map { row in
+      LinearFeatures.divided(features.products(row, limit: limit))
     }
     let inline = lengths.map { Self.weights(features, $0, limit: limit) }
     let labels = ["linear", "InLine"].flatMap { name in
@@ -122,9 +121,7 @@ public struct InLine: MapMethod {
       return weights
     }
     findings.field("with_local", sum, .signed, title: "with a local term of equal weights")
-    let rows =
-      max(head.queries, head.keys) <= Self.card.wholeMap
-      ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let rows = KernelRows.chosen(head, whole: Self.card.wholeMap)
     var shared = Findings()
     try MapNumbers(head, sum, rows: rows, run).add(to: &shared)
     findings.number(

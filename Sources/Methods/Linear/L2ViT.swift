@@ -28,9 +28,12 @@ public struct L2ViT: MapMethod {
   static let clamp = Knob(
     "clamp", "least divisor of a row", 0...1e9, standard: 1.0, step: .multiply(10), isMain: true,
     aliases: ["c"])
+  /// Where training begins.
+  enum Temperature: String, Sendable, CaseIterable { case initial = "d^-1/2" }
+
   static let tau = Knob(
-    "tau", "temperature of the head; 0: d^(-1/2), where training begins", 0...64, standard: 0.0,
-    step: .add(0.05))
+    "tau", "temperature of the head; d^-1/2, or 0, is where training begins", 0...64,
+    standard: Ruled.rule(Temperature.initial), step: .add(0.05))
   static let part = Knob("part", "what the map shows", standard: Part.linear)
   static let window = Knob(
     "window", "tokens of a softmax window", 1...1 << 30, standard: 49, step: .multiply(2))
@@ -57,7 +60,15 @@ public struct L2ViT: MapMethod {
     variants: [
       "l2vit-100": ["clamp": .number(100)], "l2vit-window": ["part": .word("window")],
       "l2vit-smoothed": ["part": .word("smoothed")],
-    ], variantFidelity: ["l2vit-window": .exact, "l2vit-smoothed": smoothing])
+    ],
+    knobFidelity: { knobs in
+      switch (knobs["part"], knobs["tau"]) {
+      case (.word(Part.window.rawValue), _): .exact
+      case (.word(Part.smoothed.rawValue), _): smoothing
+      case (_, .number(let tau)) where tau > 0: .exact
+      default: nil
+      }
+    })
 
   private let knobs: CheckedKnobs
 
@@ -71,7 +82,7 @@ public struct L2ViT: MapMethod {
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let features = try LinearFeatures(head, .relu), totals = features.totals()
     let tau = tau(head), clamp = knobs[Self.clamp]
-    let scaled = features.scaled { totals[$0] > 0 ? tau / max(totals[$0], clamp) : 0 }
+    let scaled = features.scaled { totals[$0] == 0 ? 0 : tau / max(totals[$0], clamp) }
     let plane = try LinearPlane(knobs[Self.plane], head, run.tokens)
     let parts: [(Part, name: String, title: String, row: @Sendable (Int) -> [Double])] = [
       (.linear, "linear", "linear attention with a least divisor", { scaled.products($0) }),
@@ -92,9 +103,14 @@ public struct L2ViT: MapMethod {
     return features.field(chosen.row)
   }
 
+  /// τ, where it is given as a number.
+  private var givenTau: Double? {
+    if case .number(let x) = knobs[Self.tau], x > 0 { x } else { nil }
+  }
+
   /// τ in force.
   private func tau(_ head: Head) -> Double {
-    knobs[Self.tau] > 0 ? knobs[Self.tau] : 1 / Double(max(head.dim, 1)).squareRoot()
+    givenTau ?? 1 / Double(max(head.dim, 1)).squareRoot()
   }
 
   /// Softmax of the keys that are seen and in the query's window.
@@ -148,7 +164,8 @@ public struct L2ViT: MapMethod {
     findings.number("tau", tau(head), .setting, title: "temperature in force")
     if head.visibility.causal { findings.note("causal: ours, R is masked before it is summed") }
     switch knobs[Self.part] {
-    case .linear: findings.note("U0: tau stands where training begins, unless it is given")
+    case .linear where givenTau == nil: findings.note("U0: tau stands where training begins")
+    case .linear: break
     case .window: break
     case .smoothed: findings.note("U3: " + Self.smoothing.sentence)
     }

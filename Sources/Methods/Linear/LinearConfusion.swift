@@ -36,11 +36,7 @@ struct LinearConfusion: Sendable {
       ("", "", { InLine.weights(features, features.features($0), limit: keys) }),
       (
         "_linear", ", linear attention",
-        { query in
-          let products = features.products(features.features(query), limit: keys)
-          let sum = products.reduce(0, +)
-          return products.map { sum == 0 ? 0 : $0 / sum }
-        }
+        { LinearFeatures.divided(features.products(features.features($0), limit: keys)) }
       ),
       ("_softmax", ", softmax", { dense?.weights($0) ?? [] }),
     ]

@@ -149,25 +149,18 @@ extension LinearFeatures {
   /// A field `[queries, keys]` of a rule that gives `[keys]` values of a row; NaN where a query may
   /// not see.
   func field(_ row: @escaping @Sendable (Int) -> [Double]) -> RuleField {
-    Self.field(head, row)
-  }
-
-  /// The same for any head.
-  static func field(_ head: Head, _ row: @escaping @Sendable (Int) -> [Double]) -> RuleField {
-    RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { query, out in
-      let values = row(query), limit = head.visibility.limit(row: query)
-      for key in 0..<head.keys { out[key] = key < limit ? Float(values[key]) : .nan }
-    }
+    KernelRows.field(head, row)
   }
 
   /// Rows over their sums, R_ij / (Σ_s R_is + ε); a row whose sum is 0 becomes zeros.
   func normalised(epsilon: Double = 0) -> @Sendable (Int) -> [Double] {
-    { row in
-      var weights = self.products(row)
-      let sum = weights.reduce(0, +) + epsilon
-      for key in weights.indices { weights[key] = sum == 0 ? 0 : weights[key] / sum }
-      return weights
-    }
+    { Self.divided(self.products($0), epsilon: epsilon) }
+  }
+
+  /// A row `[keys]` over its sum and ε; zeros where that is 0.
+  static func divided(_ row: [Double], epsilon: Double = 0) -> [Double] {
+    let sum = row.reduce(0, +) + epsilon
+    return row.map { sum == 0 ? 0 : $0 / sum }
   }
 }
 

@@ -86,9 +86,7 @@ struct LinearPlane: Sendable {
     _ head: Head, _ row: @escaping @Sendable (Int) -> [Double], _ reaches: [Int], wholeMap: Int,
     _ run: MethodRun, to findings: inout Findings
   ) throws {
-    let rows =
-      max(head.queries, head.keys) <= wholeMap
-      ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let rows = KernelRows.chosen(head, whole: wholeMap)
     let sums = try RowPicks.spread(rows.count, by: 16, run) { part in
       part.map { index -> [Double] in
         let weights = row(rows[index]), place = head.visibility.position(row: rows[index])

@@ -20,10 +20,13 @@ public import Attention
 /// `divisor` in force; the cost of a token with 2 d features (`CostFacts`). Needs Q and K. Cost 2
 /// n² d for the map, 2 n d² for outputs.
 public struct NaLaFormer: MapMethod {
+  /// s by a rule.
+  enum Divisor: String, Sendable, CaseIterable { case root = "sqrt d" }
+
   /// s, in lengths of queries; what `[` and `]` move.
   static let divisor = Knob(
-    "divisor", "of query norms before tanh, ours; 0: sqrt(d)", 0...1e6, standard: 1.0,
-    step: .add(1), isMain: true)
+    "divisor", "of query norms before tanh, ours: a number, or sqrt d, which 0 is too", 0...1e6,
+    standard: Ruled<Divisor>.number(1), step: .add(1), isMain: true)
   static let epsilon = LinearFeatures.epsilon
 
   /// Ranked by how far the output is from that of softmax.
@@ -32,11 +35,12 @@ public struct NaLaFormer: MapMethod {
     idea: "Raise a query's direction to a power that its length sets, and compare signs apart.",
     source: "NaLaFormer, norm-aware linear attention, 2025, arXiv 2506.21137",
     needs: [.queryKey], knobs: [divisor.facts, epsilon.facts], wholeMap: 2048, mainField: "map",
-    mainNumber: "error", variants: ["nalaformer-sqrt-d": ["divisor": .number(0)]],
-    variantFidelity: [
-      "nalaformer-sqrt-d": .surrogate(
-        .U3, "query norms are divided by sqrt(d), which the paper does not do")
-    ])
+    mainNumber: "error", variants: ["nalaformer-sqrt-d": ["divisor": .word("sqrt d")]],
+    knobFidelity: { knobs in
+      guard let divisor = knobs["divisor"], divisor != .number(1) else { return nil }
+      let what = if case .number(let x) = divisor, x > 0 { "\(x)" } else { "sqrt(d)" }
+      return .surrogate(.U3, "query norms are divided by \(what), which the paper does not do")
+    })
 
   private let knobs: CheckedKnobs
 
@@ -50,8 +54,7 @@ public struct NaLaFormer: MapMethod {
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     let rows = DoubleRows(head), norms = LinearFeatures.norms(rows.query, width: rows.dim)
-    let divisor =
-      knobs[Self.divisor] > 0 ? knobs[Self.divisor] : Double(max(rows.dim, 1)).squareRoot()
+    let divisor = divisor(dim: rows.dim)
     let powers = norms.map { Self.power($0 / divisor) }
     let features = Self.features(rows, norms, powers)
     let row = features.normalised(epsilon: knobs[Self.epsilon])
@@ -74,6 +77,12 @@ public struct NaLaFormer: MapMethod {
       CostFacts(head, features: features.width).add(to: &aside.findings)
     }
     return features.field(row)
+  }
+
+  /// s in force.
+  private func divisor(dim: Int) -> Double {
+    if case .number(let x) = knobs[Self.divisor], x > 0 { return x }
+    return Double(max(dim, 1)).squareRoot()
   }
 
   /// 3 (1/2 + tanh x) for x ≥ 0: in 1.5...4.5.

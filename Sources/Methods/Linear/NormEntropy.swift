@@ -50,9 +50,7 @@ struct NormEntropy: Sendable {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     (self.head, self.run) = (head, run)
     norms = LinearFeatures.norms(DoubleRows(head).query, width: head.dim)
-    rows =
-      max(head.queries, head.keys) <= wholeMap
-      ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    rows = KernelRows.chosen(head, whole: wholeMap)
   }
 
   /// Correlations and curves of these forms. Throws `CancellationError`.
@@ -60,10 +58,12 @@ struct NormEntropy: Sendable {
     let rows = rows, head = head
     for form in forms {
       let entropies = try RowPicks.spread(rows.count, by: 16, run) { part in
-        part.map { Self.entropy(form.row(rows[$0]).prefix(head.visibility.limit(row: rows[$0]))) }
+        part.map {
+          RowEntropy.of(form.row(rows[$0]).prefix(head.visibility.limit(row: rows[$0])))
+        }
       }
-      let pairs = zip(rows, entropies).compactMap { row, entropy in
-        entropy.map { (norm: norms[row], entropy: $0) }
+      let pairs = zip(rows, entropies).map { (norm: norms[$0], entropy: $1) }.filter {
+        $0.norm.isFinite && $0.entropy.isFinite
       }
       findings.number(
         "norm_entropy" + form.suffix,
@@ -84,16 +84,6 @@ struct NormEntropy: Sendable {
   private static func curve(_ y: String, _ pairs: [(Double, Double)]) -> Curve {
     let points = pairs.filter { $0.0.isFinite && $0.1.isFinite }.sorted { $0 < $1 }
     return Curve(x: "norm of the query", y: y, points: points.map { .init($0.0, $0.1) })
-  }
-
-  /// Nil for a row of zeros.
-  private static func entropy(_ weights: ArraySlice<Double>) -> Double? {
-    let size = weights.reduce(0) { $0 + abs($1) }
-    guard size > 0 else { return nil }
-    return weights.reduce(0) { sum, weight in
-      let p = abs(weight) / size
-      return p > 0 ? sum - p * logarithm(p) : sum
-    }
   }
 }
 

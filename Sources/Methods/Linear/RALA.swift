@@ -54,17 +54,15 @@ public struct RALA: MapMethod {
       let alpha = causal ? Self.alpha(features, means, query) : final
       var weights = features.products(query)
       for key in weights.indices { weights[key] *= alpha[key] }
-      let sum = weights.reduce(0, +) + epsilon
-      for key in weights.indices { weights[key] = sum == 0 ? 0 : weights[key] / sum }
-      return weights
+      return LinearFeatures.divided(weights, epsilon: epsilon)
     }
     guard run.wantsNumbers else { return features.field(row) }
     aside.findings.series(
       "alpha", Axis(.key, head.keys),
       final.enumerated().map { $0 < features.seen(last) ? Float($1) : .nan },
       title: causal ? "alpha of the last row, by key" : "alpha, by key")
-    if let value = head.value {
-      try RankFacts(features, value, run).add(
+    if let ranks = RankFacts(features, run) {
+      try ranks.add(
         row, alpha: Array(final.prefix(max(features.seen(last), 0))), seed: knobs[Self.seed],
         to: &aside.findings)
     } else {

@@ -1,7 +1,6 @@
 import Algebra
 import Analysis
 import Attention
-import Tensors
 
 /// Ranks of what a linear head keeps and of what it gives out, with and without weights of keys.
 ///
@@ -13,15 +12,16 @@ struct RankFacts: Sendable {
   private let features: LinearFeatures
   /// `[keys * d_v]`.
   private let values: [Double]
+  /// d_v.
   private let valueWidth: Int
   private let run: MethodRun
   private let rows: [Int]
 
-  /// `value` is V `[keys, d_v]`.
-  init(_ features: LinearFeatures, _ value: Tensor, _ run: MethodRun) {
+  /// Nil without V.
+  init?(_ features: LinearFeatures, _ run: MethodRun) {
+    guard let (values, width) = LensRows.values(features.head) else { return nil }
     (self.features, self.run) = (features, run)
-    values = value.floats().map(Double.init)
-    valueWidth = value.shape[1]
+    (self.values, valueWidth) = (values, width)
     let count = features.head.queries, step = max(1, (count + 511) / 512)
     rows = Array(stride(from: 0, to: count, by: step))
   }
@@ -70,19 +70,11 @@ struct RankFacts: Sendable {
 
   /// W V of the rows, `[rows, d_v]`. Throws `CancellationError`.
   private func outputs(_ row: @escaping @Sendable (Int) -> [Double]) throws -> Matrix {
-    let rows = rows, values = values, width = valueWidth
+    let rows = rows, values = (values, width: valueWidth), keys = features.head.keys
     let all = try RowPicks.spread(rows.count, by: 16, run) { part in
-      part.map { index -> [Double] in
-        var out = [Double](repeating: 0, count: width)
-        values.withUnsafeBufferPointer { v in
-          for (key, weight) in row(rows[index]).enumerated() where weight != 0 {
-            for x in 0..<width { out[x] += weight * v[key * width + x] }
-          }
-        }
-        return out
-      }
+      part.flatMap { LensRows.product(row(rows[$0]), keys, values) }
     }
-    return Matrix(rows: rows.count, columns: width, elements: all.flatMap { $0 })
+    return Matrix(rows: rows.count, columns: valueWidth, elements: all)
   }
 
   /// Outputs times their gates.
