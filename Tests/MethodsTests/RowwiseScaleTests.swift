@@ -130,6 +130,31 @@ import Testing
     #expect(throws: Missing.self) { try RowwiseTests.examine("affine:alpha=U1", head) }
     #expect(throws: Missing.self) { try ReweightingTests.examine("affine:alpha=U1", subject(2)) }
   }
+
+  /// Tokens that the residuals do not hold are missing: queries from before the first key, and more
+  /// of them than there are keys.
+  @Test(arguments: [(6, 4, Int?.none), (4, 4, -2), (4, 4, 2), (6, 6, 0)])
+  func drawnWeightsOfOddSides(_ queries: Int, _ keys: Int, _ offset: Int?) throws {
+    var random = Seeded(9)
+    let head = Head(
+      query: random.tensor([queries, 3]), key: random.tensor([keys, 3]),
+      value: random.tensor([keys, 3]), causal: true, offset: offset)
+    let stream = random.tensor([3, 6, 5])
+    let subject = Subject(layers: [[head]], numbers: [1]) { need, _ in
+      guard need == .residuals else { throw Missing(need) }
+      return stream
+    }
+    // Rows stand at their offset: 4 queries from the third token on end at the sixth.
+    let first = offset ?? keys - queries
+    guard first >= 0, first + queries <= 6 else {
+      #expect(throws: Missing.self) {
+        try ReweightingTests.examine("affine:alpha=U1", subject)
+      }
+      return
+    }
+    let found = try ReweightingTests.examine("affine:alpha=U1", subject)
+    #expect(try RowwiseTests.series(found, "alpha").count == queries)
+  }
 }
 
 /// Card A15: rows under a temperature of their own.

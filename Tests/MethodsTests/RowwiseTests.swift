@@ -301,20 +301,46 @@ extension RowwiseTests {
     #expect(try Self.number(plain, "zero_share") == 0)
   }
 
+  /// 160 tokens whose keys 64 to 127 have small scores, every second one of them by its length and
+  /// the others by their direction, of which cosines know the second alone.
+  private static func halfSkipped() throws -> Head {
+    let plain = drawn(160, 8, seed: 21, scale: 0.4), both = try #require(plain.queryAndKey)
+    var query = both.query.floats(), key = both.key.floats()
+    for token in 0..<160 {
+      query[token * 8] = 5
+      key[token * 8] = 5
+      guard (64..<128).contains(token) else { continue }
+      for x in 0..<8 { key[token * 8 + x] *= token % 2 == 0 ? 0.05 : -1 }
+    }
+    return Head(
+      query: Tensor(query, shape: [160, 8]), key: Tensor(key, shape: [160, 8]),
+      value: plain.value, causal: true)
+  }
+
   /// What survives on tiles that BLASST computes, counted from its blocks.
   @Test func softplusBesideSkippedTiles() throws {
-    let head = Self.drawn(160, 8, seed: 21, scale: 2.5)
+    let head = try Self.halfSkipped()
     let found = try Self.examine("lssar-3:lambda=0.5", head), map = try Self.map(found)
     let blasst = try Self.examine("blasst:lambda=0.5,rows=64,keys=64", head)
     let blocks = try ReweightingTests.rows(blasst, "blocks")
-    var alive = 0.0, computed = 0.0
+    var alive = 0.0, computed = 0.0, zeros = 0.0, skipped = 0.0, both = 0.0
     for i in 0..<160 {
-      for j in 0...i where map[i][j] != 0 {
-        alive += 1
-        computed += blocks[i / 64][j / 64] == 0 ? 1 : 0
+      for j in 0...i {
+        let isZero = map[i][j] == 0, isSkipped = blocks[i / 64][j / 64] == 1
+        alive += isZero ? 0 : 1
+        computed += isZero || isSkipped ? 0 : 1
+        zeros += isZero ? 1 : 0
+        skipped += isSkipped ? 1 : 0
+        both += isZero && isSkipped ? 1 : 0
       }
     }
+    // Something is skipped, some of it zero and some not, and there are zeros elsewhere.
+    #expect(both > 0 && both < skipped && both < zeros && computed < alive)
     #expect(abs(try Self.number(found, "survivors_on_computed") - computed / alive) < 1e-12)
+    #expect(abs(try Self.number(found, "zeros_in_skipped") - both / zeros) < 1e-12)
+    #expect(abs(try Self.number(found, "skipped_zero") - both / skipped) < 1e-12)
+    let share = zeros / (160 * 161 / 2)
+    #expect(abs(try Self.number(found, "zero_share") - share) < 1e-12)
     let stored = Head(pattern: Tensor([1, 0, 0.5, 0.5], shape: [2, 2]), causal: true)
     #expect(throws: Missing.self) { try Self.examine("lssa", stored) }
   }

@@ -57,7 +57,14 @@ public struct AffineAttention: MapMethod {
     wholeMap: 2048, mainField: "map", mainNumber: "error",
     denseKnobs: ["alpha": .number(1), "alpha_ma": .number(1)],
     variants: ["affine-fixed": ["alpha": .number(0.8), "alpha_ma": .number(0.4)]],
-    variantFidelity: ["affine-fixed": .exact])
+    knobFidelity: { knobs in
+      switch knobs["alpha"] {
+      case .number: .exact
+      case .word(Alpha.U0.rawValue): .surrogate(.U0, "alpha is 0.5, where training begins")
+      case .word(Alpha.U1.rawValue): .surrogate(.U1, "w_h is drawn in place of the trained one")
+      default: nil
+      }
+    })
 
   private let knobs: CheckedKnobs
   /// `[queries]`, α where the surroundings of a head were asked for it.
@@ -79,8 +86,8 @@ public struct AffineAttention: MapMethod {
 
   /// W of a head, `[queries, keys]`, a row at a time. Throws as `examine` does.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
-    let alpha = try alpha(head, &aside), n = Double(max(alpha.count, 1))
-    let mean = alpha.reduce(0, +) / n
+    let alpha = try alpha(head, &aside), known = alpha.filter(\.isFinite)
+    let mean = known.reduce(0, +) / Double(max(known.count, 1))
     let target: Double
     switch knobs[Self.alphaMA] {
     case .number(let x): target = x
@@ -96,10 +103,7 @@ public struct AffineAttention: MapMethod {
         title: "alpha, by query")
       try addFacts(scaled, run, &aside)
     }
-    return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { row, out in
-      let limit = head.visibility.limit(row: row), (w, _) = scaled(row)
-      for key in out.indices { out[key] = key < limit ? Float(w[key]) : .nan }
-    }
+    return KernelRows.field(head) { scaled($0).w }
   }
 
   /// α of every query, `[queries]`, with a note on where it comes from.
@@ -118,22 +122,25 @@ public struct AffineAttention: MapMethod {
         throw Missing(.queryKey, hint: "or alpha as a number")
       }
       aside.findings.note("U3: \(Self.card.fidelity.sentence)")
-      let rows = DoubleRows(head)
-      let norms = (0..<head.queries).map { row in
-        rows.query[row * rows.dim..<(row + 1) * rows.dim].reduce(0) { $0 + $1 * $1 }.squareRoot()
-      }
-      return Standardised.values(norms).map { min(1, max(0, 0.5 + 0.1 * $0)) }
+      let norms = LinearFeatures.norms(DoubleRows(head).query, width: head.dim)
+      return Standardised.values(norms).map { Self.clipped(0.5 + 0.1 * $0) }
     }
+  }
+
+  /// Within 0...1; NaN stays.
+  private static func clipped(_ alpha: Double) -> Double {
+    alpha.isNaN ? alpha : min(1, max(0, alpha))
   }
 
   /// α of a w_h drawn for this head, `[queries]`, on what its layer reads. Throws `Missing`.
   private func drawnAlpha(_ subject: Subject) throws -> [Double] {
     let array = try subject.array(.residuals), head = subject.head
     let sources = 2 * subject.numbers[subject.focus.layer.value].value + 1
-    guard array.shape.rank == 3, array.shape[0] >= sources, array.shape[1] >= head.keys else {
-      throw Missing(.residuals, hint: "of this layer, for every token")
-    }
-    let width = array.shape[2], first = head.visibility.position(row: 0)
+    let first = head.visibility.position(row: 0)
+    guard array.shape.rank == 3, array.shape[0] >= sources, first >= 0,
+      array.shape[1] >= first + head.queries
+    else { throw Missing(.residuals, hint: "of this layer, for every token that has a query") }
+    let width = array.shape[2]
     var random = SplitMix64(UInt64(knobs[Self.seed] + subject.focus.head))
     let w = random.gaussians(width).map { 0.02 * $0 }
     var state = [Double](repeating: 0, count: array.shape[1] * width)
@@ -144,14 +151,14 @@ public struct AffineAttention: MapMethod {
       let x = state[(row + first) * width..<(row + first + 1) * width]
       let size = (x.reduce(0) { $0 + $1 * $1 } / Double(max(width, 1))).squareRoot()
       let product = zip(x, w).reduce(0) { $0 + $1.0 * $1.1 }
-      return min(1, max(0, 0.5 + 0.1 * (size > 0 ? product / size : 0)))
+      return Self.clipped(0.5 + 0.1 * (size == 0 ? 0 : product / size))
     }
   }
 
   /// What is counted over rows: all of them up to `wholeMap` tokens, else 64.
   private func addFacts(_ scaled: Scaling, _ run: MethodRun, _ aside: inout Aside) throws {
     let head = scaled.rows.head, isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
-    let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let chosen = KernelRows.chosen(head, whole: Self.card.wholeMap)
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
       part.map { AffineRow(scaled, chosen[$0]) }
     }

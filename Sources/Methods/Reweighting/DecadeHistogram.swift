@@ -2,21 +2,23 @@ import Attention
 
 /// Weights of a map by their size: four bins to a decade, eight decades below 1.
 ///
-/// The first bin holds zeros and all that is smaller, the last one what is 1 or more. Weights below
-/// zero count by their size.
+/// A bin holds what is above 10^(-1/4), or 0.56, of its upper end, up to that end. The ends are
+/// 1e-8, 1.8e-8, 3.2e-8, ... 1: the first bin holds all that is smaller, zeros too, and the last
+/// one what is above 1. Weights below zero count by their size; NaN and infinities are left out.
 struct DecadeHistogram: Sendable {
   private static let perDecade = 4, decades = 8
 
   /// `[bins]`, entries.
   private var bins = [Int](repeating: 0, count: perDecade * decades + 1)
-  /// Entries in all.
+  /// Entries in all, finite ones.
   private(set) var count = 0
 
   /// Nothing counted yet.
   init() {}
 
-  /// One entry.
+  /// One entry; nothing where it is no finite number.
   mutating func add(_ weight: Double) {
+    guard weight.isFinite else { return }
     bins[Self.bin(weight)] += 1
     count += 1
   }
@@ -27,7 +29,7 @@ struct DecadeHistogram: Sendable {
     for bin in bins.indices { bins[bin] += other.bins[bin] }
   }
 
-  /// Where a weight stands.
+  /// Where a finite weight stands.
   private static func bin(_ weight: Double) -> Int {
     guard weight != 0 else { return 0 }
     let place = logarithm(weight.magnitude) / logarithm(10) + Double(decades)
@@ -41,7 +43,10 @@ struct DecadeHistogram: Sendable {
         tenTo(Double(bin) / Double(Self.perDecade) - Double(Self.decades)),
         Double(entries) / Double(max(count, 1)))
     }
-    let marks = mark.map { [Curve.Mark($0.name, x: $0.x, y: points[Self.bin($0.x)].y)] } ?? []
+    var marks: [Curve.Mark] = []
+    if let (name, x) = mark, x.isFinite {
+      marks = [Curve.Mark(name, x: x, y: points[Self.bin(x)].y)]
+    }
     return Curve(x: x, y: "share of entries", points: points, marks: marks, isLogarithmic: true)
   }
 }

@@ -63,9 +63,12 @@ public struct SelectiveAttention: MapMethod {
     wholeMap: 2048, mainField: "map", mainNumber: "error",
     denseKnobs: ["kappa": .number(0), "token": .word("None")],
     variants: ["ssa-position": ["token": .word("None")]],
-    variantFidelity: [
-      "ssa-position": .surrogate(.U0, "no token term, and kappa is σ(0), where training begins")
-    ])
+    knobFidelity: { knobs in
+      guard knobs["token"] == .word(Token.nothing.rawValue) else { return nil }
+      let isGiven = knobs["kappa"] != nil || knobs["beta"] != nil
+      return .surrogate(
+        .U0, "no token term, and kappa is \(isGiven ? "as given" : "σ(0), where training begins")")
+    })
 
   private let knobs: CheckedKnobs
 
@@ -98,9 +101,8 @@ public struct SelectiveAttention: MapMethod {
     if !head.visibility.causal {
       aside.findings.note("bidirectional: the position term is ln n in every row")
     }
-    return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { row, out in
-      let limit = head.visibility.limit(row: row), w = tempered.row(row)
-      for key in out.indices { out[key] = key < limit ? Float(w[key] * values[key]) : .nan }
+    return KernelRows.field(head) { row in
+      zip(tempered.row(row, rows.logits(row)), values).map { $0 * $1 }
     }
   }
 
@@ -125,8 +127,7 @@ public struct SelectiveAttention: MapMethod {
 
   /// Strips, and what is counted over rows: all of them up to `wholeMap` tokens, else 64.
   private func addFacts(_ tempered: Tempered, _ run: MethodRun, _ aside: inout Aside) throws {
-    let head = tempered.rows.head, isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
-    let tau = tempered.tau
+    let head = tempered.rows.head, tau = tempered.tau
     aside.findings.number("kappa", kappa, .setting, title: "kappa in force")
     aside.findings.number(
       "tau_mean", tau.isEmpty ? nil : tau.reduce(0, +) / Double(tau.count), title: "tau, mean")
@@ -136,11 +137,12 @@ public struct SelectiveAttention: MapMethod {
     aside.findings.series(
       "tau_value", Axis(.key, head.keys), tempered.values.map { Float($0) },
       title: "scale of values, by key")
-    let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let chosen = KernelRows.chosen(head, whole: Self.card.wholeMap)
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
       part.map { index in
         let row = chosen[index], limit = head.visibility.limit(row: row)
-        let s = tempered.row(row), dense = tempered.rows.weights(row)
+        let logits = tempered.rows.logits(row), s = tempered.row(row, logits)
+        let dense = Elementary.softmax(logits, limit: limit)
         let w = zip(s, tempered.values).lazy.map { $0 * $1 }
         return (
           map: RowEntropy.of(w), dense: RowEntropy.of(dense), flat: Self.flatness(s, limit),
@@ -176,9 +178,10 @@ private struct Tempered: Sendable {
   /// `[keys]`, τ_v.
   let values: [Double]
 
-  /// softmax(τ S) of a row, `[keys]`, before τ_v. A score of -infinity stays one under τ = 0.
-  func row(_ row: Int) -> [Double] {
-    let logits = rows.logits(row), t = tau[row]
+  /// softmax(τ S) of a row of scores `[keys]`, before τ_v: `[keys]`. A score of -infinity stays one
+  /// under τ = 0.
+  func row(_ row: Int, _ logits: [Double]) -> [Double] {
+    let t = tau[row]
     return Elementary.softmax(
       logits.map { $0 == -.infinity ? $0 : t * $0 }, limit: rows.head.visibility.limit(row: row))
   }

@@ -69,22 +69,17 @@ public struct SigmoidAttention: MapMethod {
       throw Missing(.logits, hint: "a pattern after softmax tells scores up to a constant a row")
     }
     let gates = Gates(rows: DoubleRows(head), bias: knobs[Self.bias])
-    let axes = (Axis(.query, head.queries), Axis(.key, head.keys))
     aside.findings.field(
-      "normalised",
-      RuleField(rows: axes.0, columns: axes.1) { row, out in
-        gates.fill(row, out, isNormalised: true)
-      }, .weights, title: "rows over their sums")
+      "normalised", KernelRows.field(head) { LinearFeatures.divided(gates.row($0)) }, .weights,
+      title: "rows over their sums")
     if run.wantsNumbers { try addFacts(gates, run, &aside) }
-    return RuleField(rows: axes.0, columns: axes.1) { row, out in
-      gates.fill(row, out, isNormalised: false)
-    }
+    return KernelRows.field(head) { gates.row($0) }
   }
 
   /// What is counted over rows: all of them up to `wholeMap` tokens, else 64.
   private func addFacts(_ gates: Gates, _ run: MethodRun, _ aside: inout Aside) throws {
     let head = gates.rows.head, isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
-    let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let chosen = KernelRows.chosen(head, whole: Self.card.wholeMap)
     let tile = knobs[Self.tile], wide = (head.keys + tile - 1) / tile
     // A part is a row of tiles.
     let parts = try RowPicks.spread(chosen.count, by: isWhole ? tile : 16, run) { part in
@@ -163,12 +158,9 @@ private struct Gates: Sendable {
     return logits[..<limit].map { Elementary.sigmoid($0 + b) }
   }
 
-  /// A row of W, or over its sum, into `[keys]`; NaN for keys that are not seen.
-  func fill(_ row: Int, _ out: UnsafeMutableBufferPointer<Float>, isNormalised: Bool) {
-    let limit = rows.head.visibility.limit(row: row)
-    let gates = self(rows.logits(row), limit), sum = gates.reduce(0, +)
-    let factor = isNormalised && sum > 0 ? 1 / sum : 1
-    for key in out.indices { out[key] = key < limit ? Float(gates[key] * factor) : .nan }
+  /// A row of W, `[limit]`: as far as it sees.
+  func row(_ row: Int) -> [Double] {
+    self(rows.logits(row), rows.head.visibility.limit(row: row))
   }
 }
 
