@@ -23,8 +23,8 @@
 
     // MARK: Hedgehog
 
-    /// The figures of the card: features, self-score 1.25 and its opposite 0.75; a query of zeros is
-    /// fair to all; every row is a distribution.
+    /// The figures of the card: features, self-score 1.25 and its opposite 0.75; a query of zeros
+    /// is fair to all; every row is a distribution.
     @Test func featuresOfHedgehog() throws {
       let u = Matrix(rows: 2, columns: 2, elements: [log(3), 0, -log(3), 0])
       let features = HedgehogMap.features(u)
@@ -133,7 +133,7 @@
       }
       losses.append(Self.loss(input, given, h))
       let inputs = try HedgehogInputs(input.head, scale: 1)
-      var descent = HedgehogDescent(inputs, Array(0..<input.queries))
+      var descent = try HedgehogDescent(inputs, Array(0..<input.queries), MethodRun())
       let found = try descent.run(steps: 3, rate: 0.01, MethodRun())
       for (a, b) in zip(found, losses) { #expect(abs(a - b) < 1e-9) }
       for (a, b) in zip(descent.queryMap.elements, h[0]) { #expect(abs(a - b) < 1e-5) }
@@ -175,6 +175,53 @@
         }
         #expect(abs(dot(blocks, i) - dot(draw.draws, i)) < 1e-12)
         for j in 0..<i where i / 8 == j / 8 { #expect(abs(dot(blocks, j)) < 1e-12) }
+      }
+    }
+
+    /// Features are the same bits on one thread and on three, and are given up when nobody waits.
+    @Test func featuresOnThreads() throws {
+      let head = PackTests.cases[0].head, rows = DoubleRows(head)
+      let draw = RandomFeatures(count: 40, dim: 8, seed: 1)
+      let limit = NPRFLimit(
+        rows: rows, unit: UnitVectors(rows, gain: 2), bias: ToeplitzBias(head) { _ in 0 })
+      let one = try NPRFMap(limit: limit, draw: draw, MethodRun(threads: .callerOnly))
+      let many = try NPRFMap(
+        limit: limit, draw: draw, MethodRun(threads: ComputeThreads(count: 3)))
+      #expect(one.query == many.query && one.key == many.key)
+      #expect(one.query == draw.features(limit.unit.query) && one.query.rows == 64)
+      let stopped = MethodRun(isCancelled: { true })
+      #expect(throws: CancellationError.self) {
+        try NPRFMap(limit: limit, draw: draw, stopped)
+      }
+      let inputs = try HedgehogInputs(head, scale: 1)
+      #expect(throws: CancellationError.self) { try HedgehogDescent(inputs, [3, 5], stopped) }
+      #expect(throws: CancellationError.self) {
+        try HedgehogMap(inputs, query: inputs.query, key: inputs.key, kind: .exp, stopped)
+      }
+    }
+
+    /// Curves over many draws are given up too.
+    @Test func curvesOfDrawsStop() throws {
+      let head = PackTests.cases[0].head
+      let whole = Atomic<Int>(0)
+      let counting = MethodRun(
+        threads: .callerOnly,
+        isCancelled: {
+          whole.add(1, ordering: .relaxed)
+          return false
+        })
+      let method = try Registry.standard.make(MethodSetting(parsing: "nprf:m=4"))
+      _ = try method.examine(Subject(head), counting)
+      let count = whole.load(ordering: .relaxed)
+      // Twenty draws by number and three by length, asked about one by one.
+      #expect(count > 23)
+      for most in [count / 4, count / 2, 3 * count / 4] {
+        let asked = Atomic<Int>(0)
+        let run = MethodRun(
+          threads: .callerOnly,
+          isCancelled: { asked.wrappingAdd(1, ordering: .relaxed).newValue > most })
+        #expect(throws: CancellationError.self) { try method.examine(Subject(head), run) }
+        #expect(asked.load(ordering: .relaxed) < most + 30)
       }
     }
 

@@ -5,6 +5,7 @@
   import Attention
   import Foundation
   import Support
+  import Synchronization
   import Tensors
   import Testing
 
@@ -184,8 +185,27 @@
       }
     }
 
-    /// What divides a row changes its length and not its pattern; scores of 60 need more orders than
-    /// there are.
+    /// The bound by which orders are left out is that of the rows whose error it is: here of one
+    /// that is among the 128 of the errors and not among the 64 of the means.
+    @Test func errorsReachTheLargestScore() throws {
+      let n = 2100, few = Set(MapPass.sample(0..<n, 64))
+      let row = try #require(MapPass.sample(0..<n, 128).first { !few.contains($0) && $0 > 9 })
+      var random = Seeded(5)
+      let query = (0..<n).map { Float($0 == row ? 9 : 0.01) }
+      let head = Head(
+        query: Tensor(query, shape: [n, 1]), key: random.tensor([n, 1], scale: 0.5),
+        value: random.tensor([n, 2]), causal: true, scale: 1)
+      var found = Findings()
+      try TaylorFacts(Self.taylor(head, 2)).add(MethodRun(), whole: 2048, to: &found)
+      #expect(try Self.number(found, "max_score") < 0.1)
+      let errors = try Self.curve(found, "error_by_order")
+      #expect(try #require(errors.last).y < 1e-9, "\(errors.count) orders")
+      let order = Int(try Self.number(found, "order_error_3"))
+      #expect(order > 2 && errors[order].y < 1e-3 && errors[order - 1].y >= 1e-3)
+    }
+
+    /// What divides a row changes its length and not its pattern; scores of 60 need more orders
+    /// than there are.
     @Test func denominators() throws {
       let input = PackTests.cases[0], scores = input.scores
       let whole = try Self.rows(Self.examine("taylor-2", input.head))
@@ -237,7 +257,7 @@
     ) throws -> LandmarkMap {
       try LandmarkMap(
         x, Landmarks(x, count: count, isMean: isMean, grid: nil), inverse, iterations: 20,
-        isSymmetric: false)
+        isSymmetric: false, MethodRun())
     }
 
     private static func points(_ n: Int, _ d: Int, _ seed: UInt64) -> Matrix {
@@ -248,7 +268,7 @@
     /// All tokens as landmarks and an exact inverse are the kernel; landmarks that are tokens keep
     /// their rows and columns; Newton's inverse is that of B + 0.01 I.
     @Test func landmarksThatAreTokens() throws {
-      let x = Self.points(24, 16, 4), kernel = GaussianKernel.matrix(x, x)
+      let x = Self.points(24, 16, 4), kernel = try GaussianKernel.matrix(x, x, MethodRun())
       let all = try Self.soft(x, 24, .exact)
       for i in 0..<24 {
         for (a, b) in zip(all.row(i), kernel.row(i)) { #expect(abs(a - b) < 1e-12) }
@@ -275,10 +295,44 @@
       #expect(abs(residuals[0] - 0.4849) < 5e-5 && abs(residuals[5] / 1.148e-5 - 1) < 1e-3)
       #expect(residuals[10] < 1e-14 && residuals.count == 21)
       let two = Matrix(rows: 2, columns: 1, elements: [0, 1])
-      #expect(abs(GaussianKernel.matrix(two, two)[0, 1] - exp(-0.5)) < 1e-15)
+      let pair = try GaussianKernel.matrix(two, two, MethodRun())
+      #expect(abs(pair[0, 1] - exp(-0.5)) < 1e-15)
       let found = try Self.examine("soft-nystrom", G4.head(causal: false))
       #expect(try Self.number(found, "landmark_count") == 4)
       #expect(abs(try Self.number(found, "residual")) < 1e-14)
+      // Of every token as a landmark and B + 0.01 I, by another program.
+      for (name, wanted) in [
+        ("kernel_error", 0.00946098240823), ("spectral_norm", 1.45185199549101),
+        ("spectral_norm_symmetric", 0.99411062878907), ("kernel_rank", 4),
+      ] {
+        #expect(abs(try Self.number(found, name) - wanted) < 1e-10, "\(name)")
+      }
+      let decline = try #require(found.series("newton_residual"))
+      #expect(decline.count == 21 && decline == residuals.map { Float($0) })
+      let spectrum = try #require(found.series("landmark_spectrum")).map(Double.init)
+      let wanted = [1.461784051, 0.968636820, 0.965330043, 0.604249087]
+      #expect(spectrum.count == 4 && zip(spectrum, wanted).allSatisfy { abs($0 - $1) < 1e-7 })
+      let symmetric = try Self.examine("soft-nystrom-symmetric", G4.head(causal: false))
+      #expect(abs(try Self.number(symmetric, "kernel_error") - 0.3132617315937) < 1e-10)
+    }
+
+    /// The same bits on one thread and on three; nothing more is computed once nobody waits.
+    @Test(arguments: LandmarkInverse.allCases, [true, false])
+    func landmarksOnThreads(_ inverse: LandmarkInverse, _ isMean: Bool) throws {
+      let x = Self.points(150, 8, 3), points = Landmarks(x, count: 70, isMean: isMean, grid: nil)
+      func map(_ run: MethodRun) throws -> LandmarkMap {
+        try LandmarkMap(x, points, inverse, iterations: 30, isSymmetric: false, run)
+      }
+      let one = try map(MethodRun(threads: .callerOnly))
+      let many = try map(MethodRun(threads: ComputeThreads(count: 3)))
+      #expect(one.plain == many.plain && one.scaled == many.scaled)
+      #expect(one.between == many.between && one.residuals == many.residuals)
+      let asked = Atomic<Int>(0), most = inverse == .exact ? 8 : 60
+      let run = MethodRun(
+        threads: .callerOnly,
+        isCancelled: { asked.wrappingAdd(1, ordering: .relaxed).newValue > most })
+      #expect(throws: CancellationError.self) { try map(run) }
+      #expect(asked.load(ordering: .relaxed) < most + 10)
     }
 
     /// I2: rows over their sums are softmax(S_ij - ‖k_j‖² / 2√d), softmax itself for keys of one

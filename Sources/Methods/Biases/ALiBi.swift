@@ -48,9 +48,13 @@ public struct ALiBi: MapMethod {
     slope = self.knobs[Self.slope]
   }
 
-  /// The slope of the head that is looked at.
+  /// The slope in force for the head that is looked at, in logits a token.
   static func slope(_ knobs: CheckedKnobs, _ subject: Subject) -> Double {
-    guard knobs[slopes] == .heads else { return knobs[slope] }
+    knobs[slopes] == .heads ? slope(ofHeadIn: subject) : knobs[slope]
+  }
+
+  /// 2^(-8 h / H) of the head that is looked at, the h-th of H in its layer; in logits a token.
+  static func slope(ofHeadIn subject: Subject) -> Double {
     let share = Double(subject.focus.head + 1) / Double(subject.layer.count)
     return exponential(-8 * share * logarithm(2))
   }
@@ -70,9 +74,8 @@ public struct ALiBi: MapMethod {
       bias.closed != nil || max(head.queries, head.keys) <= BiasFactors.mostTokens
     let factors = try isFactored ? BiasFactors(bias, energy: bias.closed == nil ? 0.995 : nil) : nil
     let facts = BiasFacts(rows: rows, bias: bias, factors: factors)
-    let isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
     if run.wantsNumbers { aside.findings.number("slope", slope, .setting, title: "m in force") }
-    try facts.add(run, isWhole: isWhole, to: &aside.findings)
-    return facts.field { facts.biased($0) }
+    try facts.add(run, whole: Self.card.wholeMap, to: &aside.findings)
+    return KernelRows.field(head) { facts.biased($0) }
   }
 }

@@ -73,35 +73,16 @@ struct AdditiveBias: Sendable {
   }
 
   /// The mean of S_ij - cos(q_i, k_j) along each diagonal of what is seen, the least-squares
-  /// Toeplitz fit; distances that nobody sees take the value of their mirror image. Throws
-  /// `Missing(.queryKey)`, `CancellationError`. Cost n² d.
+  /// Toeplitz fit (`ToeplitzFit`); distances that nobody sees take the value of their mirror image.
+  /// Throws `Missing(.queryKey)`, `CancellationError`. Cost n² d, on all threads.
   static func fit(_ rows: DoubleRows, _ run: MethodRun) throws -> AdditiveBias {
-    let head = rows.head, sight = head.visibility, d = rows.dim
+    let head = rows.head
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
-    func norms(_ values: [Double]) -> [Double] {
-      stride(from: 0, to: values.count, by: max(d, 1)).map { start in
-        values[start..<start + d].reduce(0) { $0 + $1 * $1 }.squareRoot()
-      }
-    }
-    let (queryNorms, keyNorms) = (norms(rows.query), norms(rows.key))
-    let reach = head.keys + head.queries + abs(sight.offset)
-    var sums = [Double](repeating: 0, count: 2 * reach + 1)
-    var counts = [Int](repeating: 0, count: 2 * reach + 1)
-    for row in 0..<head.queries {
-      try run.checkCancellation()
-      let logits = rows.logits(row), at = sight.position(row: row)
-      for key in 0..<sight.limit(row: row) {
-        let size = queryNorms[row] * keyNorms[key]
-        let cosine = size > 0 ? logits[key] / head.scale / size : 0
-        sums[key - at + reach] += logits[key] - cosine
-        counts[key - at + reach] += 1
-      }
-    }
-    let means = zip(sums, counts).map { $1 > 0 ? $0 / Double($1) : nil }
-    let table = means.indices.map { means[$0] ?? means[2 * reach - $0] ?? 0 }
+    let fit = try ToeplitzFit(rows, UnitVectors(rows, gain: 1), run)
+    let bias = ToeplitzBias(head) { fit.mean($0) ?? fit.mean(-$0) ?? 0 }
     return AdditiveBias(
-      queries: head.queries, keys: head.keys,
-      value: { table[$1 - sight.position(row: $0) + reach] }, closed: nil, isSymmetric: false)
+      queries: head.queries, keys: head.keys, value: { bias[$0, $1] }, closed: nil,
+      isSymmetric: false)
   }
 
   /// The whole table, `[queries, keys]`.

@@ -13,8 +13,6 @@ struct BiasFacts: Sendable {
 
   /// The head that the rows are of.
   private var head: Head { rows.head }
-  /// Queries, keys.
-  private var axes: (Axis, Axis) { (Axis(.query, head.queries), Axis(.key, head.keys)) }
 
   /// Softmax of scores and bias, `[keys]`.
   func biased(_ row: Int) -> [Double] {
@@ -36,18 +34,13 @@ struct BiasFacts: Sendable {
     return Elementary.softmax(logits, limit: limit)
   }
 
-  /// A field over what is seen. `row` gives `[keys]` values.
-  func field(_ row: @escaping @Sendable (Int) -> [Double]) -> RuleField {
-    let head = head
-    return RuleField(rows: axes.0, columns: axes.1) { query, out in
-      let values = row(query), limit = head.visibility.limit(row: query)
-      for key in 0..<head.keys { out[key] = key < limit ? Float(values[key]) : .nan }
-    }
-  }
-
-  /// Fields, and with `hasNumbers` numbers, spectrum and curves. Throws `CancellationError`.
-  func add(_ run: MethodRun, isWhole: Bool, to findings: inout Findings) throws {
+  /// Fields, and where the run wants them numbers, spectrum and curves: of all rows up to `whole`
+  /// tokens, of 64 above. Throws `CancellationError`.
+  func add(_ run: MethodRun, whole: Int, to findings: inout Findings) throws {
     let bias = bias, keys = head.keys, rows = rows
+    func field(_ row: @escaping @Sendable (Int) -> [Double]) -> RuleField {
+      KernelRows.field(rows.head, row)
+    }
     @Sendable func table(_ row: Int) -> [Double] { (0..<keys).map { bias.value(row, $0) } }
     findings.field("bias", field(table), .signed, title: "bias B")
     if let factors {
@@ -66,7 +59,7 @@ struct BiasFacts: Sendable {
       return
     }
     addSpectrum(factors, &findings)
-    let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let chosen = KernelRows.chosen(head, whole: whole)
     let parts = try RowPicks.spread(chosen.count, by: 8, run) { part in
       [RankSums(part.map { chosen[$0] }, self, factors)]
     }
@@ -167,9 +160,10 @@ private struct RankSums: Sendable {
       "gap_by_rank",
       Curve(
         x: "rank", y: "map gap to softmax with B",
-        points: gaps.indices.filter { $0 <= 16 || $0 == rank }.map {
+        points: gaps.indices.filter { ($0 <= 16 || $0 == rank) && gaps[$0].isFinite }.map {
           .init(Double($0), gaps[$0] / n)
-        }, marks: [.init("R", x: Double(rank), y: gaps[rank] / n)]),
+        },
+        marks: gaps[rank].isFinite ? [.init("R", x: Double(rank), y: gaps[rank] / n)] : []),
       title: "map gap by rank")
   }
 }

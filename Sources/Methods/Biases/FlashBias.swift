@@ -81,9 +81,8 @@ public struct FlashBias: MapMethod {
     let factors = try BiasFactors(
       bias, energy: isExact && bias.closed != nil ? nil : knobs[Self.energy])
     let facts = BiasFacts(rows: rows, bias: bias, factors: factors)
-    let isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
     if run.wantsNumbers { aside.findings.number("slope", slope, .setting, title: "m in force") }
-    try facts.add(run, isWhole: isWhole, to: &aside.findings)
-    return facts.field { facts.factored($0) }
+    try facts.add(run, whole: Self.card.wholeMap, to: &aside.findings)
+    return KernelRows.field(head) { facts.factored($0) }
   }
 }

@@ -58,8 +58,8 @@ public struct Hedgehog: MapMethod {
   /// `CancellationError`.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let inputs = try HedgehogInputs(head, scale: knobs[Self.scale])
-    let map = HedgehogMap(
-      inputs, query: inputs.query, key: inputs.key, kind: knobs[Self.features])
+    let map = try HedgehogMap(
+      inputs, query: inputs.query, key: inputs.key, kind: knobs[Self.features], run)
     KernelRows.addDense(inputs.rows, to: &aside.findings)
     aside.findings.note("U0: \(Self.card.fidelity.sentence)")
     if run.wantsNumbers {
@@ -96,11 +96,16 @@ struct HedgehogMap: Sendable {
   /// φ(Q) `[queries][2d]` and φ(K) `[keys][2d]`.
   let query: Matrix, key: Matrix
 
-  /// Of H x for every query `[queries][d]` and key `[keys][d]`.
-  init(_ inputs: HedgehogInputs, query: Matrix, key: Matrix, kind: Hedgehog.Features) {
+  /// Of H x for every query `[queries][d]` and key `[keys][d]`, on all threads. Throws
+  /// `CancellationError`.
+  init(
+    _ inputs: HedgehogInputs, query: Matrix, key: Matrix, kind: Hedgehog.Features, _ run: MethodRun
+  ) throws {
+    func features(_ u: Matrix) throws -> Matrix {
+      try KernelRows.rowwise(u, columns: 2 * u.columns, run) { Self.features($0, kind) }
+    }
     rows = inputs.rows
-    self.query = Self.features(query, kind)
-    self.key = Self.features(key, kind)
+    (self.query, self.key) = (try features(query), try features(key))
   }
 
   /// `[softmax(u), softmax(-u)]` of every row u: `[rows][2d]`.
@@ -146,20 +151,22 @@ struct HedgehogFacts: Sendable {
   /// How many rows were taken.
   private let rows: Int
 
-  /// Sums over all rows up to 512 tokens, else over 128. Throws `CancellationError`.
+  /// Sums over all rows up to 512 tokens, else over 128. Throws `CancellationError`. Memory: the
+  /// scores of these rows.
   init(_ map: HedgehogMap, _ run: MethodRun) throws {
     let head = map.rows.head, chosen = KernelRows.chosen(head, whole: 512, 128)
-    let ends = try RowPicks.spread(chosen.count, by: 16, run) { part in
-      part.flatMap { place -> [Double] in
-        let seen = map.rows.logits(chosen[place]).filter(\.isFinite)
-        return [seen.min(), seen.max()].compactMap { $0 }
-      }
+    let logits = try RowPicks.spread(chosen.count, by: 16, run) { part in
+      part.map { map.rows.logits(chosen[$0]) }
     }
-    let least = ends.min() ?? 0, range = least...max(ends.max() ?? 0, least)
+    var ends = (least: Double.infinity, most: -Double.infinity)
+    for score in logits.joined() where score.isFinite {
+      ends = (min(ends.least, score), max(ends.most, score))
+    }
+    let range = ends.least <= ends.most ? ends.least...ends.most : 0...0
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
       [
         part.reduce(into: HedgehogSum(bins: Self.bins)) {
-          $0.add(chosen[$1], map, range)
+          $0.add(chosen[$1], logits[$1], map, range)
         }
       ]
     }
@@ -210,13 +217,16 @@ private struct HedgehogSum: Sendable {
     denseWeights = weights
   }
 
-  /// One row of a map.
-  mutating func add(_ row: Int, _ map: HedgehogMap, _ range: ClosedRange<Double>) {
+  /// One row of a map, of these scores `[keys]`. Rows that hold a NaN say nothing.
+  mutating func add(
+    _ row: Int, _ logits: [Double], _ map: HedgehogMap, _ range: ClosedRange<Double>
+  ) {
     let head = map.rows.head, limit = head.visibility.limit(row: row)
     queries = head.queries
     guard limit > 0 else { return }
-    let logits = map.rows.logits(row), w = map.weights(row)
-    let dense = Elementary.softmax(logits, limit: limit)
+    let w = map.weights(row), dense = Elementary.softmax(logits, limit: limit)
+    // A NaN anywhere in a row is one in its sums.
+    guard (dense.reduce(0, +) + w.reduce(0, +)).isFinite else { return }
     let width = range.upperBound - range.lowerBound
     rows += 1
     for key in 0..<limit {
@@ -225,6 +235,7 @@ private struct HedgehogSum: Sendable {
         divergence += dense[key] * (logarithm(dense[key]) - logarithm(w[key]))
       }
       entropy -= w[key] * logarithm(w[key])
+      guard logits[key].isFinite else { continue }
       let place = width > 0 ? (logits[key] - range.lowerBound) / width : 0
       let bin = min(counts.count - 1, max(0, Int(place * Double(counts.count))))
       counts[bin] += 1

@@ -23,13 +23,15 @@ struct HedgehogDescent: Sendable {
   /// What Adam remembers of each side.
   private var queryStep: Adam, keyStep: Adam
 
-  /// `chosen` queries ascend.
-  init(_ inputs: HedgehogInputs, _ chosen: [Int]) {
+  /// `chosen` queries ascend; their rows of A are taken on all threads. Throws `CancellationError`.
+  init(_ inputs: HedgehogInputs, _ chosen: [Int], _ run: MethodRun) throws {
     let rows = inputs.rows, d = rows.dim, sight = rows.head.visibility
     query = Matrix(
       rows: chosen.count, columns: d, elements: chosen.flatMap { inputs.query.row($0) })
     key = inputs.key
-    dense = chosen.map { Array(rows.weights($0).prefix(sight.limit(row: $0))) }
+    dense = try RowPicks.spread(chosen.count, by: 16, run) { part in
+      chosen[part].map { Array(rows.weights($0).prefix(sight.limit(row: $0))) }
+    }
     let entropy = dense.joined().reduce(0.0) { $1 > 0 ? $0 - $1 * logarithm($1) : $0 }
     bound = entropy / Double(max(chosen.count, 1))
     (queryMap, keyMap) = (.identity(d), .identity(d))

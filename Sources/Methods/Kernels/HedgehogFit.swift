@@ -32,7 +32,7 @@ public struct HedgehogFit: MapMethod {
     step: .multiply(2))
   static let seed = Knob("seed", "of the sample of queries", 0...1 << 30, standard: 1)
 
-  /// A lens: what is learnt here was seen before.
+  /// Heads are ranked by how far their fitted map is from softmax, on the text it was fitted to.
   public static let card = MethodCard(
     id: "hedgehog-fit", title: "Hedgehog, fitted", family: "kernel",
     idea: "The feature map that copies this head's softmax best, by a short descent.",
@@ -53,13 +53,16 @@ public struct HedgehogFit: MapMethod {
   /// `Missing(.queryKey)`, `CancellationError`.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let inputs = try HedgehogInputs(head, scale: knobs[Hedgehog.scale])
-    let chosen = fitted(head)
-    var descent = HedgehogDescent(inputs, chosen)
+    // As many as `rows` says, all of them drawn.
+    let chosen = ProbeChoice.rows(
+      head.queries, recent: 0, random: knobs[Self.rows], seed: knobs[Self.seed])
+    var descent = try HedgehogDescent(inputs, chosen, run)
     let losses = try descent.run(steps: knobs[Self.steps], rate: knobs[Self.rate], run)
-    let before = HedgehogMap(inputs, query: inputs.query, key: inputs.key, kind: .softmax)
-    let after = HedgehogMap(
-      inputs, query: inputs.query.multiplied(by: descent.queryMap.transposed()),
-      key: inputs.key.multiplied(by: descent.keyMap.transposed()), kind: .softmax)
+    let before = try HedgehogMap(
+      inputs, query: inputs.query, key: inputs.key, kind: .softmax, run)
+    let after = try HedgehogMap(
+      inputs, query: KernelRows.product(inputs.query, descent.queryMap.transposed(), run),
+      key: KernelRows.product(inputs.key, descent.keyMap.transposed(), run), kind: .softmax, run)
     KernelRows.addDense(inputs.rows, to: &aside.findings)
     aside.findings.field(
       "identity", KernelRows.field(head) { before.weights($0) }, .weights,
@@ -89,19 +92,6 @@ public struct HedgehogFit: MapMethod {
     return KernelRows.field(head) { after.weights($0) }
   }
 
-  /// Queries that the loss is taken over, ascending: all, or as many as `rows` says, by the first
-  /// swaps of a shuffle.
-  private func fitted(_ head: Head) -> [Int] {
-    let count = knobs[Self.rows]
-    guard head.queries > count else { return Array(0..<head.queries) }
-    var random = SplitMix64(UInt64(knobs[Self.seed])), all = Array(0..<head.queries)
-    for place in 0..<count {
-      let other = place + Int(random.uniform() * Double(all.count - place))
-      all.swapAt(place, min(other, all.count - 1))
-    }
-    return all.prefix(count).sorted()
-  }
-
   /// The curve of the loss, and where it began and ended.
   private func addLoss(
     _ losses: [Double], _ bound: Double, rows: Int, _ findings: inout Findings
@@ -115,10 +105,12 @@ public struct HedgehogFit: MapMethod {
       "loss",
       Curve(
         x: "step", y: "loss, nats",
-        points: losses.enumerated().map { .init(Double($0.offset), $0.element) },
+        points: losses.enumerated().map { Curve.Point(Double($0.offset), $0.element) }.filter {
+          $0.y.isFinite
+        },
         marks: [
           .init("bound", x: Double(losses.count - 1), y: bound),
           .init("end", x: Double(losses.count - 1), y: last),
-        ]), title: "loss by step")
+        ].filter(\.y.isFinite)), title: "loss by step")
   }
 }

@@ -3,19 +3,41 @@ import Analysis
 import Attention
 import Tensors
 
-/// What the methods of this folder share: fields over what a head sees, rows that stand for all,
-/// and division by a row's sum.
+/// What maps share: fields over what a head sees, rows that stand for all, division by a row's sum,
+/// products on all threads.
 enum KernelRows {
   /// A sum of a row that is not above this is no normaliser: the row is zeros.
   static let leastSum = 1e-12
 
-  /// A field `[queries, keys]`; `row` gives `[keys]` values, of which those a query may not see
-  /// become NaN.
+  /// A field `[queries, keys]`; `row` gives `[keys]` values, or as many as the query sees. What it
+  /// may not see becomes NaN.
   static func field(_ head: Head, _ row: @escaping @Sendable (Int) -> [Double]) -> RuleField {
     RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { query, out in
       let values = row(query), limit = head.visibility.limit(row: query)
       for key in 0..<head.keys { out[key] = key < limit ? Float(values[key]) : .nan }
     }
+  }
+
+  /// A B, `[rows][inner]` times `[inner][columns]`, rows on all threads: the same bits as one
+  /// product, whose sums do not depend on the rows beside them. Throws `CancellationError`.
+  static func product(_ a: Matrix, _ b: Matrix, _ run: MethodRun) throws -> Matrix {
+    try rowwise(a, columns: b.columns, run) { $0.multiplied(by: b) }
+  }
+
+  /// What `body` makes of runs of 32 rows `[32][columns]`, on all threads, one run below the other:
+  /// `[rows][columns]`. Throws `CancellationError`.
+  static func rowwise(
+    _ matrix: Matrix, columns: Int, _ run: MethodRun, _ body: @escaping @Sendable (Matrix) -> Matrix
+  ) throws -> Matrix {
+    let elements = try RowPicks.spread(matrix.rows, by: 32, run) { part in
+      body(
+        Matrix(
+          rows: part.count, columns: matrix.columns,
+          elements: Array(
+            matrix.elements[part.lowerBound * matrix.columns..<part.upperBound * matrix.columns]))
+      ).elements
+    }
+    return Matrix(rows: matrix.rows, columns: columns, elements: elements)
   }
 
   /// The softmax that a map is held beside.

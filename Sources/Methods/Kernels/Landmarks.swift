@@ -2,9 +2,8 @@ import Algebra
 import Analysis
 import Attention
 
-/// How the kernel of landmarks is inverted.
-/// `newton` is the layer's own, `newton-unshifted` that of its normalised form; `exact` tells what
-/// the two leave.
+/// How the kernel of landmarks is inverted: `newton` is the layer's own way, `newton-unshifted`
+/// that of its normalised form; `exact` tells what the two leave.
 enum LandmarkInverse: String, Sendable, CaseIterable {
   case newton
   case unshifted = "newton-unshifted"
@@ -56,9 +55,10 @@ struct Landmarks: Sendable {
   }
 }
 
-/// W = C B† Cᵀ, of which C and C B† are kept: 16 n m bytes.
+/// W = C B† Cᵀ, of which C and its products with both inverses are kept: 24 n m bytes, and 8 m² of
+/// B. All products run on the threads of the run, and stop between two when it is cancelled.
 struct LandmarkMap: Sendable {
-  /// Whose map it is.
+  /// The tokens that stand for all.
   let landmarks: Landmarks
   /// B, `[m][m]`.
   let between: Matrix
@@ -73,27 +73,28 @@ struct LandmarkMap: Sendable {
   let isSymmetric: Bool
 
   /// Of tokens `[n][d]`. Throws `AlgebraError` where eigenvalues do not converge, or B is not
-  /// finite.
+  /// finite, and `CancellationError`.
   init(
     _ x: Matrix, _ landmarks: Landmarks, _ inverse: LandmarkInverse, iterations: Int,
-    isSymmetric: Bool
-  ) throws(AlgebraError) {
+    isSymmetric: Bool, _ run: MethodRun
+  ) throws {
     (self.landmarks, self.isSymmetric) = (landmarks, isSymmetric)
-    right = GaussianKernel.matrix(x, landmarks.points)
-    between = GaussianKernel.matrix(landmarks.points, landmarks.points)
+    right = try GaussianKernel.matrix(x, landmarks.points, run)
+    between = try GaussianKernel.matrix(landmarks.points, landmarks.points, run)
     let result: (x: Matrix, residuals: [Double])
     switch inverse {
     case .newton:
-      result = Self.newton(between, shift: 0.01, numerator: 1.8, halvings: 0, iterations)
+      result = try Self.newton(
+        between, shift: 0.01, numerator: 1.8, halvings: 0, iterations, run)
     case .unshifted:
-      result = Self.newton(between, shift: 0, numerator: 2, halvings: 10, iterations)
-    case .exact: result = try Self.exact(between)
+      result = try Self.newton(between, shift: 0, numerator: 2, halvings: 10, iterations, run)
+    case .exact: result = try Self.exact(between, run)
     }
     residuals = result.residuals
-    plain = right.multiplied(by: result.x)
+    plain = try KernelRows.product(right, result.x, run)
     let sums = Self.rowSums(between).map { $0.squareRoot() }, m = between.rows
-    scaled = right.multiplied(
-      by: Matrix(rows: m, columns: m) { i, j in result.x[i, j] / (sums[i] * sums[j]) })
+    scaled = try KernelRows.product(
+      right, Matrix(rows: m, columns: m) { i, j in result.x[i, j] / (sums[i] * sums[j]) }, run)
   }
 
   /// W of a token with every token, seen or not: `[n]`.
@@ -106,49 +107,52 @@ struct LandmarkMap: Sendable {
     (0..<matrix.rows).map { matrix.row($0).reduce(0, +) }
   }
 
-  /// I - P X, `[m][m]`.
-  private static func residual(_ p: Matrix, _ x: Matrix) -> Matrix {
-    var product = p.multiplied(by: x)
+  /// I - P X, `[m][m]`. Throws `CancellationError`.
+  private static func residual(_ p: Matrix, _ x: Matrix, _ run: MethodRun) throws -> Matrix {
+    var product = try KernelRows.product(p, x, run)
     for i in 0..<product.rows {
       for j in 0..<product.columns { product[i, j] = (i == j ? 1 : 0) - product[i, j] }
     }
     return product
   }
 
-  /// X ← 2 X - X P X, from α P on; 2 m³ multiplications a turn.
+  /// X ← 2 X - X P X, from α P on; 2 m³ multiplications a turn. Throws `CancellationError`.
   private static func newton(
-    _ b: Matrix, shift: Double, numerator: Double, halvings: Int, _ iterations: Int
-  ) -> (x: Matrix, residuals: [Double]) {
+    _ b: Matrix, shift: Double, numerator: Double, halvings: Int, _ iterations: Int,
+    _ run: MethodRun
+  ) throws -> (x: Matrix, residuals: [Double]) {
     let m = b.rows, most = rowSums(b).max() ?? 1
     let p = Matrix(rows: m, columns: m) { i, j in b[i, j] + (i == j ? shift : 0) }
     var x = Matrix(rows: m, columns: m, elements: p.elements.map { $0 * numerator / (most * most) })
     for _ in 0..<halvings {
-      let columns = rowSums(
-        Matrix(rows: m, columns: m, elements: residual(p, x).elements.map(\.magnitude))
-          .transposed())
+      let off = try residual(p, x, run).elements.map(\.magnitude)
+      let columns = rowSums(Matrix(rows: m, columns: m, elements: off).transposed())
       guard (columns.max() ?? 0) > 1.01 else { break }
       x.elements = x.elements.map { $0 / 2 }
     }
-    var left = residual(p, x), residuals = [left.largestMagnitude]
+    var left = try residual(p, x, run), residuals = [left.largestMagnitude]
     for _ in 0..<iterations {
       // 2 X - X P X = X + X (I - P X).
-      let step = x.multiplied(by: left)
+      let step = try KernelRows.product(x, left, run)
       for index in x.elements.indices { x.elements[index] += step.elements[index] }
-      left = residual(p, x)
+      left = try residual(p, x, run)
       residuals.append(left.largestMagnitude)
     }
     return (x, residuals)
   }
 
   /// The pseudo-inverse: eigenvalues below 1e-13 of the largest count as zero.
-  private static func exact(_ b: Matrix) throws(AlgebraError) -> (x: Matrix, residuals: [Double]) {
+  /// Throws `AlgebraError`, `CancellationError`.
+  private static func exact(_ b: Matrix, _ run: MethodRun) throws
+    -> (x: Matrix, residuals: [Double])
+  {
     let eigen = try SymmetricEigen(b, vectors: true), least = 1e-13 * (eigen.values.first ?? 0)
     let vectors = eigen.vectors!, m = b.rows
     let weighted = Matrix(rows: m, columns: m) { k, j in
       eigen.values[k] > least ? vectors[k, j] / eigen.values[k] : 0
     }
-    let x = vectors.transposed().multiplied(by: weighted)
-    return (x, [residual(b, x).largestMagnitude])
+    let x = try KernelRows.product(vectors.transposed(), weighted, run)
+    return (x, [try residual(b, x, run).largestMagnitude])
   }
 }
 

@@ -39,11 +39,15 @@ public struct NPRF: MapMethod {
   static let seed = Knob("seed", "of the random features", 0...1 << 30, standard: 1)
   static let form = Knob("form", "random features, or their limit", standard: Form.features)
   static let bias = Knob("bias", "b times distance, slopes by head, or a fit", standard: Bias.slope)
+  /// Another name of `bias=fit`.
+  enum Slope: String, Sendable, CaseIterable { case fit = "U2 Toeplitz fit" }
+
   /// In logits a token.
   static let slope = Knob(
-    "b", "slope of the bias, in logits a token; 0 is none", 0...64, standard: 0.0,
-    step: .add(0.05), aliases: ["slope"])
-  static let gain = Knob("gain", "length of a query", 0...64, standard: 1.0, step: .multiply(1.25))
+    "b", "slope of the bias, in logits a token; 0 is none; or bias=fit", 0...64,
+    standard: Ruled<Slope>.number(0), step: .add(0.05), aliases: ["slope"])
+  /// Above 32 the features of a double, e^(-g²/2) and less, would be 0.
+  static let gain = Knob("gain", "length of a query", 0...32, standard: 1.0, step: .multiply(1.25))
   static let orthogonal = Knob("orthogonal", "draws in orthogonal blocks", standard: false)
 
   /// The scope is a layer, as slopes by head count its heads.
@@ -64,26 +68,45 @@ public struct NPRF: MapMethod {
       "nprf-limit-fit": ["form": .word("limit"), "bias": .word("fit")],
       "nprf-64": ["m": .number(64), "seed": .number(1)],
     ],
-    variantFidelity: [
-      "nprf-limit": .surrogate(.U0, "the limit of many features; the trained bias is 0"),
-      "nprf-limit-fit": .surrogate(.U2, "the bias is the Toeplitz fit of this head's own logits"),
-    ])
+    knobFidelity: { knobs in
+      if knobs["bias"] == .word(Bias.fit.rawValue) || knobs["b"] == .word(Slope.fit.rawValue) {
+        return .surrogate(.U2, fitted)
+      }
+      guard knobs["form"] == .word(Form.limit.rawValue) else { return nil }
+      let isZero = knobs["b"] ?? .number(0) == .number(0) && knobs["bias"] == nil
+      return .surrogate(
+        .U0, "the limit of many features; the trained bias is \(isZero ? "0" : "what bias says")")
+    })
+
+  /// What stands for the trained bias.
+  private static let fitted = "the bias is the Toeplitz fit of this head's own logits"
 
   private let knobs: CheckedKnobs
-  private var slope: Double
+  /// The bias is the fit of the head's own logits.
+  private let isFit: Bool
+  /// b, where it is a slope; in logits a token.
+  private var slope = 0.0
 
-  /// Throws `KnobError` for an unknown knob or a value outside its range.
+  /// Throws `KnobError` for an unknown knob, a value outside its range, and `b` and `bias` that
+  /// contradict each other.
   public init(knobs: Knobs) throws(KnobError) {
-    self.knobs = try CheckedKnobs(knobs, for: Self.card)
-    slope = self.knobs[Self.slope]
+    let checked = try CheckedKnobs(knobs, for: Self.card), bias = checked[Self.bias]
+    switch checked[Self.slope] {
+    case .number(let x): (slope, isFit) = (x, bias == .fit)
+    case .rule:
+      guard bias == .fit || !checked.given.contains("bias") else {
+        throw KnobError("nprf: b=\(Slope.fit.rawValue) is bias=fit, and bias is \(bias.rawValue)")
+      }
+      isFit = true
+    }
+    self.knobs = checked
   }
 
   /// The findings of a map. Throws `Missing`, `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
     var method = self
     if knobs[Self.bias] == .heads {
-      let share = Double(subject.focus.head + 1) / Double(subject.layer.count)
-      method.slope = exponential(-8 * share * logarithm(2))
+      method.slope = ALiBi.slope(ofHeadIn: subject)
     }
     return try method.examineMap(subject, run)
   }
@@ -94,13 +117,13 @@ public struct NPRF: MapMethod {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
     let rows = DoubleRows(head)
     let unit = UnitVectors(rows, gain: knobs[Self.gain])
-    let isFit = knobs[Self.bias] == .fit, isWhole = max(head.queries, head.keys) <= 2048
+    let isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
     let fit = try isFit || (run.wantsNumbers && isWhole) ? ToeplitzFit(rows, unit, run) : nil
     let bias = isFit ? fit?.bias : nil
     let rule = bias ?? ToeplitzBias(head) { [slope] in -slope * Double($0.magnitude) }
     let limit = NPRFLimit(rows: rows, unit: unit, bias: rule)
     KernelRows.addDense(rows, to: &aside.findings)
-    note(isFit, &aside.findings)
+    note(&aside.findings)
     aside.findings.curve("bias_by_distance", rule.curve, title: "bias by distance")
     if run.wantsNumbers {
       aside.findings.number(
@@ -114,7 +137,7 @@ public struct NPRF: MapMethod {
     let draw = RandomFeatures(
       count: knobs[Self.features], dim: rows.dim, seed: UInt64(knobs[Self.seed]),
       isOrthogonal: knobs[Self.orthogonal])
-    let map = NPRFMap(limit: limit, draw: draw)
+    let map = try NPRFMap(limit: limit, draw: draw, run)
     aside.findings.field(
       "limit", KernelRows.field(head) { limit.weights($0) }, .weights,
       title: "the limit of many features")
@@ -129,14 +152,14 @@ public struct NPRF: MapMethod {
   }
 
   /// What is made up, and how much.
-  private func note(_ isFit: Bool, _ findings: inout Findings) {
+  private func note(_ findings: inout Findings) {
     if knobs[Self.form] == .features {
       let kind = knobs[Self.orthogonal] ? "orthogonal random features" : "random features"
       findings.note("\(knobs[Self.features]) \(kind) of seed \(knobs[Self.seed])")
     }
     findings.note(
       isFit
-        ? "U2: the bias is the Toeplitz fit of this head's own logits"
+        ? "U2: \(Self.fitted)"
         : "U0: a bias of \(slope == 0 ? "0" : "a slope") in place of the trained one")
   }
 }
@@ -152,8 +175,18 @@ struct UnitVectors: Sendable {
     key = KernelRows.unit(rows.key, dim: rows.dim)
   }
 
-  /// g cos θ of a query with every key, `[keys]`, seen or not.
-  func cosines(_ row: Int) -> [Double] { key.multiplied(by: query.row(row)) }
+  /// g cos θ of a query with the first `limit` keys, `[limit]`, seen or not; nil: with all.
+  func cosines(_ row: Int, limit: Int? = nil) -> [Double] {
+    let d = key.columns
+    return query.elements.withUnsafeBufferPointer { q in
+      key.elements.withUnsafeBufferPointer { k in
+        (0..<(limit ?? key.rows)).map { j in
+          guard let q = q.baseAddress, let k = k.baseAddress else { return 0 }
+          return Vectors.dot(q + row * d, k + j * d, d)
+        }
+      }
+    }
+  }
 }
 
 /// softmax(g cos θ + b).
@@ -167,10 +200,10 @@ struct NPRFLimit: Sendable {
 
   /// W of a query, `[keys]`, zeros where it does not see.
   func weights(_ row: Int) -> [Double] {
-    var scores = unit.cosines(row)
     let limit = rows.head.visibility.limit(row: row)
+    var scores = unit.cosines(row, limit: limit)
     for key in 0..<limit { scores[key] += bias[row, key] }
-    return Elementary.softmax(scores, limit: limit)
+    return Elementary.softmax(scores) + [Double](repeating: 0, count: rows.head.keys - limit)
   }
 }
 
@@ -183,11 +216,12 @@ struct NPRFMap: Sendable {
   /// φ(q̂) `[queries][m]` and φ(k̂) `[keys][m]`.
   let query: Matrix, key: Matrix
 
-  /// Features of every query and key: (queries + keys) m d multiplications.
-  init(limit: NPRFLimit, draw: RandomFeatures) {
+  /// Features of every query and key: (queries + keys) m d multiplications, on all threads. Throws
+  /// `CancellationError`.
+  init(limit: NPRFLimit, draw: RandomFeatures, _ run: MethodRun) throws {
     (self.limit, self.draw) = (limit, draw)
-    query = draw.features(limit.unit.query)
-    key = draw.features(limit.unit.key)
+    query = try KernelRows.rowwise(limit.unit.query, columns: draw.count, run) { draw.features($0) }
+    key = try KernelRows.rowwise(limit.unit.key, columns: draw.count, run) { draw.features($0) }
   }
 
   /// The head that rows are of.

@@ -8,6 +8,8 @@ struct RandomFeatures: Sendable {
   let count: Int
   /// ω, `[m][d]`.
   let draws: Matrix
+  /// The same the other way round, `[d][m]`.
+  private let columns: Matrix
 
   /// Standard normal draws of a seed, row by row; orthogonal within each block of d rows if asked,
   /// at the lengths that they had. The same seed and sizes are the same draws everywhere.
@@ -19,12 +21,12 @@ struct RandomFeatures: Sendable {
         Self.orthogonalise(&draws, start..<min(start + dim, count))
       }
     }
-    (self.count, self.draws) = (count, draws)
+    (self.count, self.draws, columns) = (count, draws, draws.transposed())
   }
 
-  /// φ(x) = e^{-‖x‖²/2} m^{-½} e^{ω x} of every row of x `[rows][d]`: `[rows][m]`.
+  /// φ(x) = e^{-‖x‖²/2} m^{-½} e^{ω x} of every row of x `[rows][d]`: `[rows][m]`, on one thread.
   func features(_ x: Matrix) -> Matrix {
-    var out = x.multiplied(by: draws.transposed())
+    var out = x.multiplied(by: columns)
     let size = 1 / Double(count).squareRoot()
     for row in 0..<x.rows {
       let half = x.row(row).reduce(0) { $0 + $1 * $1 } / 2
@@ -65,7 +67,7 @@ struct NPRFFacts: Sendable {
   let map: NPRFMap
 
   /// Counts of features and lengths of vectors that errors are drawn for, and seeds of each.
-  private static let counts = [16, 64, 256, 1024], norms = [1.0, 2, 4], seeds: UInt64 = 5
+  private static let counts = [16, 64, 256, 1024], norms = [1.0, 2, 4], seeds = 5
   /// Queries and keys of those samples.
   private static let sample = 48
   /// Butterflies of all transforms together that are worth their number.
@@ -80,10 +82,10 @@ struct NPRFFacts: Sendable {
     let errors = try RowPicks.spread(chosen.count, by: 16, run) { part in
       part.map { place -> (sum: Double, count: Int) in
         let row = chosen[place], limit = head.visibility.limit(row: row)
-        let got = map.kernel(row), wanted = map.limit.unit.cosines(row)
-        return (
-          (0..<limit).reduce(0) { $0 + abs(got[$1] / exponential(wanted[$1]) - 1) }, limit
-        )
+        let got = map.kernel(row), wanted = map.limit.unit.cosines(row, limit: limit)
+        let known = (0..<limit).map { abs(got[$0] / exponential(wanted[$0]) - 1) }.filter(
+          \.isFinite)
+        return (known.reduce(0, +), known.count)
       }
     }
     findings.number(
@@ -93,8 +95,8 @@ struct NPRFFacts: Sendable {
     findings.number(
       "random_features", Double(map.draw.count), .count, title: "random features in force")
     try addTransform(run, isWhole: max(head.queries, head.keys) <= whole, &findings)
-    addByCount(&findings)
-    addByNorm(&findings)
+    try addByCount(run, &findings)
+    try addByNorm(run, &findings)
     CostFacts(head, features: map.draw.count).add(to: &findings)
   }
 
@@ -139,21 +141,26 @@ struct NPRFFacts: Sendable {
     return zip(got.elements, wanted.elements).map { abs($0 / exponential($1) - 1) }
   }
 
-  /// Mean error against m: its mean, least and most over five seeds.
-  private func addByCount(_ findings: inout Findings) {
+  /// Mean error against m: its mean, least and most over five seeds. Throws `CancellationError`.
+  private func addByCount(_ run: MethodRun, _ findings: inout Findings) throws {
     let query = some(map.limit.unit.query), key = some(map.limit.unit.key)
-    let all = Self.counts.map { count in
-      (1...Self.seeds).map { seed in
-        let found = errors(query, key, count, seed)
-        return found.reduce(0, +) / Double(max(found.count, 1))
+    // A draw of a number of features by a seed is a piece of work.
+    let means = try RowPicks.spread(Self.counts.count * Self.seeds, by: 1, run) { part in
+      part.map { piece in
+        let (place, seed) = piece.quotientAndRemainder(dividingBy: Self.seeds)
+        let found = errors(query, key, Self.counts[place], UInt64(seed + 1)).filter(\.isFinite)
+        return found.isEmpty ? Double.nan : found.reduce(0, +) / Double(found.count)
       }
     }
+    let all = Self.counts.indices.map { Array(means[$0 * Self.seeds..<($0 + 1) * Self.seeds]) }
     func curve(_ name: String, _ title: String, _ pick: ([Double]) -> Double) {
       findings.curve(
         name,
         Curve(
           x: "random features", y: "relative error of the kernel",
-          points: zip(Self.counts, all).map { .init(Double($0), pick($1)) },
+          points: zip(Self.counts, all).map { Curve.Point(Double($0), pick($1)) }.filter {
+            $0.y.isFinite
+          },
           isLogarithmic: true), title: title)
     }
     curve("error_by_features", "kernel error by features, mean of five seeds") {
@@ -163,16 +170,20 @@ struct NPRFFacts: Sendable {
     curve("error_by_features_most", "the same, most of five seeds") { $0.max() ?? 0 }
   }
 
-  /// Median error of vectors of one length, queries and keys alike: why they are normalised.
-  private func addByNorm(_ findings: inout Findings) {
-    func scaled(_ matrix: Matrix, _ norm: Double) -> Matrix {
+  /// Median error of vectors of one length, queries and keys alike: why they are normalised. Throws
+  /// `CancellationError`.
+  private func addByNorm(_ run: MethodRun, _ findings: inout Findings) throws {
+    @Sendable func scaled(_ matrix: Matrix, _ norm: Double) -> Matrix {
       KernelRows.unit(some(matrix).elements, dim: matrix.columns, length: norm)
     }
-    let points = Self.norms.map { norm in
-      let found = errors(
-        scaled(map.limit.unit.query, norm), scaled(map.limit.unit.key, norm), 256, 1
-      ).sorted()
-      return Curve.Point(norm, found.isEmpty ? 0 : found[found.count / 2])
+    let points = try RowPicks.spread(Self.norms.count, by: 1, run) { part in
+      part.compactMap { place -> Curve.Point? in
+        let norm = Self.norms[place]
+        let found = errors(
+          scaled(map.limit.unit.query, norm), scaled(map.limit.unit.key, norm), 256, 1
+        ).filter(\.isFinite).sorted()
+        return found.isEmpty ? nil : Curve.Point(norm, found[found.count / 2])
+      }
     }
     findings.curve(
       "error_by_norm",

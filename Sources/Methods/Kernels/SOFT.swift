@@ -14,8 +14,8 @@ import Tensors
 /// 2110.11945; "Softmax-free Linear Transformers", IJCV 2024, arXiv 2207.03341. The full kernel is
 /// exact. Trained landmarks (a strided convolution, LayerNorm and GELU) are replaced: `block-mean`
 /// (U2) is the mean of each run of ⌈n/m⌉ tokens, of each rectangle where the tokens are patches of
-/// an image; `block-first` (U0) the first token of each. The depthwise convolution of V is trained
-/// and left out.
+/// an image; `block-first` (U0) the first token of each. The depthwise convolution of V (kernel 3)
+/// is trained and no mixing matrix: it is left out, and a note says so.
 ///
 /// Tied maps leave the head's own keys out, untied ones (ours) take them; landmarks are of tied
 /// kernels alone. Causal maps are ours: the whole kernel is masked, the landmark map after it was
@@ -72,22 +72,54 @@ public struct SOFT: MapMethod {
         "landmarks": .word("block-mean"), "symmetric": .word("true"),
       ],
     ],
-    variantFidelity: ["soft-nystrom": landmarkMeans, "soft-nystrom-symmetric": landmarkMeans])
+    knobFidelity: { knobs in
+      guard let plain = try? plain(knobs) else { return nil }
+      return switch plain["landmarks"] {
+      case .word(Landmark.mean.rawValue): .surrogate(.U2, meanLandmarks)
+      case .word(Landmark.first.rawValue): .surrogate(.U0, firstLandmarks)
+      default: nil
+      }
+    })
 
-  /// Landmarks that were not trained.
-  private static let landmarkMeans = Fidelity.surrogate(
-    .U2, "landmarks are means of tokens, in place of a trained convolution")
+  /// What stands for the layer's own landmarks.
+  private static let meanLandmarks =
+    "landmarks are means of tokens, in place of a trained convolution"
+  private static let firstLandmarks = "landmarks are tokens, in place of a trained convolution"
 
   private let knobs: CheckedKnobs
 
   /// Throws `KnobError` for an unknown knob, a value outside its range, and landmarks of an untied
   /// kernel.
   public init(knobs: Knobs) throws(KnobError) {
-    let checked = try CheckedKnobs(knobs, for: Self.card)
+    let checked = try CheckedKnobs(Self.plain(knobs), for: Self.card)
     guard checked[Self.tied] || checked[Self.landmarks] == .none else {
       throw KnobError("soft: landmarks are queries, so they need tied=true or landmarks=none")
     }
     self.knobs = checked
+  }
+
+  /// The same from the words of the paper's settings: `landmarks=block mean`, `m=default`, and
+  /// `inverse=newton 20` for `inverse=newton,iterations=20`. Throws `KnobError` where iterations
+  /// are given twice.
+  private static func plain(_ knobs: Knobs) throws(KnobError) -> Knobs {
+    var knobs = knobs
+    if case .word(let text)? = knobs["landmarks"] {
+      knobs["landmarks"] = .word(text.split(separator: " ").joined(separator: "-"))
+    }
+    if case .word(let text)? = knobs["m"], text.lowercased() == "default" {
+      knobs["m"] = count.facts.standard
+    }
+    guard case .word(let text)? = knobs["inverse"] else { return knobs }
+    let words = text.split(separator: " ")
+    guard words.count == 2, let turns = Double(words[1]), words[0].lowercased() != "exact" else {
+      return knobs
+    }
+    if let given = knobs["iterations"], given != .number(turns) {
+      throw KnobError("soft: inverse=\(text) says its iterations, and iterations is \(given)")
+    }
+    knobs["inverse"] = .word(String(words[0]))
+    knobs["iterations"] = .number(turns)
+    return knobs
   }
 
   /// W of a head, `[queries, keys]`, a row at a time. Throws `Missing(.queryKey)`, `AlgebraError`,
@@ -98,6 +130,7 @@ public struct SOFT: MapMethod {
     let kernel = try GaussianKernel(rows, isTied: isTied)
     KernelRows.addDense(rows, to: &aside.findings)
     if head.visibility.causal { aside.findings.note("ours: the causal mask; the paper has none") }
+    aside.findings.note("left out: the layer's depthwise convolution of V, which is trained")
     aside.findings.note(
       isTied
         ? "keys are the queries: the head's own keys play no part"
@@ -127,21 +160,18 @@ public struct SOFT: MapMethod {
     }
   }
 
-  /// C B† Cᵀ of the head's landmarks. Throws `AlgebraError`.
+  /// C B† Cᵀ of the head's landmarks. Throws `AlgebraError`, `CancellationError`.
   private func landmarkMap(_ kernel: GaussianKernel, _ run: MethodRun, _ aside: inout Aside) throws
     -> LandmarkMap
   {
     let isMean = knobs[Self.landmarks] == .mean
     let chosen = Landmarks(
       kernel.queries, count: knobs[Self.count], isMean: isMean, grid: run.tokens.grid)
-    aside.findings.note(
-      isMean
-        ? "U2: landmarks are means of tokens, in place of a trained convolution"
-        : "U0: landmarks are tokens, in place of a trained convolution")
+    aside.findings.note(isMean ? "U2: \(Self.meanLandmarks)" : "U0: \(Self.firstLandmarks)")
     if chosen.isImage { aside.findings.note("landmarks of the patches of the image alone") }
     return try LandmarkMap(
       kernel.queries, chosen, knobs[Self.inverse], iterations: knobs[Self.iterations],
-      isSymmetric: knobs[Self.symmetric])
+      isSymmetric: knobs[Self.symmetric], run)
   }
 }
 
@@ -196,10 +226,13 @@ struct GaussianKernel: Sendable {
   /// G of a query, `[keys]`, seen or not.
   func values(_ row: Int) -> [Double] { exponents(row).map { exponential($0) } }
 
-  /// G of every row of `a` with every row of `b`: `[a.rows][b.rows]`.
-  static func matrix(_ a: Matrix, _ b: Matrix) -> Matrix {
+  /// G of every row of `a` with every row of `b`, on all threads: `[a.rows][b.rows]`. Throws
+  /// `CancellationError`.
+  static func matrix(_ a: Matrix, _ b: Matrix, _ run: MethodRun) throws -> Matrix {
     Matrix(
       rows: a.rows, columns: b.rows,
-      elements: (0..<a.rows).flatMap { exponents(a, $0, b).map { exponential($0) } })
+      elements: try RowPicks.spread(a.rows, by: 32, run) { part in
+        part.flatMap { exponents(a, $0, b).map { exponential($0) } }
+      })
   }
 }

@@ -108,10 +108,15 @@ struct TaylorRows: Sendable {
   var head: Head { rows.head }
 
   /// `[limit]` scores of what a query sees.
-  func scores(_ row: Int) -> [Double] {
-    let seen = rows.logits(row).prefix(head.visibility.limit(row: row))
-    return isCut ? seen.map { min($0, 5) } : Array(seen)
+  func scores(_ row: Int) -> [Double] { cut(logits(row)) }
+
+  /// The same before they are cut.
+  func logits(_ row: Int) -> [Double] {
+    Array(rows.logits(row).prefix(head.visibility.limit(row: row)))
   }
+
+  /// Scores as powers are taken of them.
+  func cut(_ logits: [Double]) -> [Double] { isCut ? logits.map { min($0, 5) } : logits }
 
   /// E_P of scores, `[limit]`, by Horner's rule: 1 + s (1 + s / 2 (1 + s / 3 ...)).
   func polynomial(_ scores: [Double]) -> [Double] {

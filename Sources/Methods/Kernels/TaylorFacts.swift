@@ -25,14 +25,16 @@ struct TaylorFacts: Sendable {
     return RuleField(
       rows: Axis(.query, head.queries), columns: Axis(.rank, Self.orders, labels: names)
     ) { row, out in
-      for (order, share) in shares(row).enumerated() { out[order] = Float(share) }
+      let shares = Self.shares(rows.scores(row))
+      for (order, share) in shares.enumerated() { out[order] = Float(share) }
     }
   }
 
-  /// Σ_j |S_ij|^p / p! over Σ_j e^|S_ij|, `[80]`: a mean of Poisson distributions.
-  private func shares(_ row: Int) -> [Double] {
-    let sizes = rows.scores(row).map(\.magnitude)
-    var shares = [Double](repeating: 0, count: Self.orders)
+  /// Σ_j |S_ij|^p / p! over Σ_j e^|S_ij| of a row of scores, `[80]`: a mean of Poisson
+  /// distributions.
+  private static func shares(_ scores: [Double]) -> [Double] {
+    let sizes = scores.map(\.magnitude)
+    var shares = [Double](repeating: 0, count: orders)
     guard let top = sizes.max(), top.isFinite else { return shares }
     var terms = sizes.map { _ in exponential(-top) }
     let total = sizes.reduce(0) { $0 + exponential($1 - top) }
@@ -52,7 +54,13 @@ struct TaylorFacts: Sendable {
   func add(_ run: MethodRun, whole: Int, to findings: inout Findings) throws {
     let chosen = KernelRows.chosen(head, whole: whole)
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
-      [MassSum(part.map { (shares(chosen[$0]), rows.scores(chosen[$0])) })]
+      [
+        MassSum(
+          part.map {
+            let scores = rows.scores(chosen[$0])
+            return (Self.shares(scores), scores)
+          })
+      ]
     }
     let sum = parts.reduce(into: MassSum()) { $0.add($1) }
     let mean = sum.shares.map { $0 / Double(max(sum.rows, 1)) }
@@ -63,25 +71,38 @@ struct TaylorFacts: Sendable {
     findings.number(
       "mass_within", sum.rows > 0 ? mean.prefix(rows.order + 1).reduce(0, +) : nil, .share,
       title: "mass of the orders in force")
-    try addErrors(top: sum.top, run, &findings)
+    try addErrors(run, &findings)
     addStates(&findings)
   }
 
-  /// Output error of the row-normalised form, order by order, until a remainder bound says that it
-  /// is gone: |E_P - e^S| ≤ e^s s^{P+1} / (P+1)! for |S| ≤ s. Throws `CancellationError`.
-  private func addErrors(top: Double, _ run: MethodRun, _ findings: inout Findings) throws {
+  /// Orders that are needed until a remainder bound says that the error is gone: |E_P - e^S| ≤ e^s
+  /// s^{P+1} / (P+1)! for |S| ≤ s. `top` is s of the rows whose error it is, in logits.
+  private static func needed(top: Double) -> Int {
+    var count = 1, remainder = 2 * top + logarithm(max(top, 1e-300))
+    while count < orders, remainder > logarithm(1e-9) {
+      count += 1
+      remainder += logarithm(max(top, 1e-300)) - logarithm(Double(count))
+    }
+    return count
+  }
+
+  /// Output error of the row-normalised form, order by order, until nothing is left of it. Throws
+  /// `CancellationError`. Memory: the scores of at most 512 rows.
+  private func addErrors(_ run: MethodRun, _ findings: inout Findings) throws {
     guard let values = KernelRows.values(head) else {
       for name in ["order_error_2", "order_error_3"] { findings.number(name, nil) }
       return
     }
-    var orders = 1, remainder = 2 * top + logarithm(max(top, 1e-300))
-    while orders < Self.orders, remainder > logarithm(1e-9) {
-      orders += 1
-      remainder += logarithm(max(top, 1e-300)) - logarithm(Double(orders))
+    let chosen = KernelRows.chosen(head, whole: Self.errorTokens, Self.errorRows)
+    let logits = try RowPicks.spread(chosen.count, by: 8, run) { part in
+      part.map { rows.logits(chosen[$0]) }
     }
-    let chosen = KernelRows.chosen(head, whole: Self.errorTokens, Self.errorRows), count = orders
+    let top = logits.reduce(0.0) { top, row in
+      rows.cut(row).reduce(top) { max($0, $1.magnitude) }
+    }
+    let count = Self.needed(top: top)
     let parts = try RowPicks.spread(chosen.count, by: 8, run) { part in
-      [part.reduce(into: ErrorSum(orders: count)) { $0.add(chosen[$1], rows, values) }]
+      [part.reduce(into: ErrorSum(orders: count)) { $0.add(logits[$1], rows, values) }]
     }
     let sum = parts.reduce(into: ErrorSum(orders: count)) { $0.add($1) }
     let errors = sum.errors
@@ -180,9 +201,10 @@ private struct ErrorSum: Sendable {
   /// ‖W_P V - A V‖ / ‖A V‖ of every order, `[orders]`; empty where there are no outputs.
   var errors: [Double] { norm > 0 ? squares.map { ($0 / norm).squareRoot() } : [] }
 
-  /// One row: the terms of every order, and the weights of softmax, times V at once.
-  mutating func add(_ row: Int, _ rows: TaylorRows, _ values: Matrix) {
-    let scores = rows.scores(row), limit = scores.count, width = values.columns
+  /// One row of logits `[limit]`: the terms of every order, and the weights of softmax, times V at
+  /// once.
+  mutating func add(_ logits: [Double], _ rows: TaylorRows, _ values: Matrix) {
+    let scores = rows.cut(logits), limit = scores.count, width = values.columns
     guard limit > 0 else { return }
     var terms = Matrix(rows: squares.count + 1, columns: limit, repeating: 1)
     for order in 1..<max(squares.count, 1) {
@@ -192,7 +214,7 @@ private struct ErrorSum: Sendable {
       }
     }
     terms.elements.replaceSubrange(
-      squares.count * limit..<(squares.count + 1) * limit, with: rows.rows.weights(row)[..<limit])
+      squares.count * limit..<(squares.count + 1) * limit, with: Elementary.softmax(logits))
     let seen = Matrix(
       rows: limit, columns: width, elements: Array(values.elements[..<(limit * width)]))
     let outputs = terms.multiplied(by: seen), dense = outputs.row(squares.count)

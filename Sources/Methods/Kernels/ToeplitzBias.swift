@@ -5,10 +5,9 @@ import Attention
 /// A number for every distance δ = j - i that a head has, i being the place of a query among the
 /// keys.
 struct ToeplitzBias: Sendable {
-  /// Which distances there are, and which are seen.
-  /// Where queries stand among the keys.
+  /// Where queries stand among the keys, and which keys they see.
   private let visibility: Visibility
-  /// Rows of the head.
+  /// Query rows of the head.
   private let queries: Int
   /// `[queries + keys - 1]`, from the farthest key before a query to the farthest behind.
   private let values: [Double]
@@ -52,10 +51,16 @@ struct ToeplitzBias: Sendable {
 struct ToeplitzFit: Sendable {
   /// The mean along each diagonal of what is seen; 0 where nothing is.
   let bias: ToeplitzBias
+  /// `[queries + keys - 1]`, the same from the farthest key before a query to the farthest behind;
+  /// nil where nothing is seen.
+  private let means: [Double?]
+  /// The distance of the first of them.
+  private let least: Int
   /// 1 - Σ (D - b)² / Σ (D - mean D)² over what is seen; nil where all is equal.
   let explained: Double?
 
-  /// One pass over all pairs. Throws `CancellationError`. Cost n² d.
+  /// One pass over all pairs; those whose score is no finite number are left out. Throws
+  /// `CancellationError`. Cost n² d.
   init(_ rows: DoubleRows, _ unit: UnitVectors, _ run: MethodRun) throws {
     let head = rows.head, count = head.queries + head.keys - 1
     let parts = try RowPicks.spread(head.queries, by: 32, run) { part in
@@ -63,8 +68,14 @@ struct ToeplitzFit: Sendable {
     }
     let sum = parts.reduce(into: DiagonalSums(count: count)) { $0.add($1) }
     let means = sum.means, least = -(head.visibility.offset + head.queries - 1)
-    bias = ToeplitzBias(head) { means[$0 - least] }
+    (self.means, self.least) = (means, least)
+    bias = ToeplitzBias(head) { means[$0 - least] ?? 0 }
     explained = sum.explained
+  }
+
+  /// b of a distance j - i, in logits; nil where no pair of that distance is seen.
+  func mean(_ distance: Int) -> Double? {
+    means.indices.contains(distance - least) ? means[distance - least] : nil
   }
 }
 
@@ -83,10 +94,11 @@ private struct DiagonalSums: Sendable {
 
   /// D of one row.
   mutating func add(_ row: Int, _ rows: DoubleRows, _ unit: UnitVectors) {
-    let logits = rows.logits(row), cosines = unit.cosines(row)
-    let queries = rows.head.queries
-    for key in 0..<rows.head.visibility.limit(row: row) {
+    let limit = rows.head.visibility.limit(row: row), queries = rows.head.queries
+    let logits = rows.logits(row), cosines = unit.cosines(row, limit: limit)
+    for key in 0..<limit {
       let off = logits[key] - cosines[key], place = key - row + queries - 1
+      guard off.isFinite else { continue }
       sums[place] += off
       counts[place] += 1
       squares += off * off
@@ -102,8 +114,8 @@ private struct DiagonalSums: Sendable {
     squares += other.squares
   }
 
-  /// The mean of each diagonal.
-  var means: [Double] { zip(sums, counts).map { $1 > 0 ? $0 / Double($1) : 0 } }
+  /// The mean of each diagonal; nil where nothing is seen.
+  var means: [Double?] { zip(sums, counts).map { $1 > 0 ? $0 / Double($1) : nil } }
 
   /// See `ToeplitzFit`.
   var explained: Double? {

@@ -57,29 +57,19 @@ public struct LSSA: MapMethod {
   /// `CancellationError`.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     guard head.queryAndKey != nil else { throw Missing(.queryKey) }
-    let weights = Softplus(head, power: knobs[Self.power]), rows = DoubleRows(head)
-    /// Rows by a rule, of which `limit` keys are seen.
-    func field(_ row: @escaping @Sendable (Int, Int) -> [Double]) -> RuleField {
-      RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { index, out in
-        let limit = head.visibility.limit(row: index), values = row(index, limit)
-        for key in out.indices { out[key] = key < limit ? Float(values[key]) : .nan }
-      }
-    }
-    let map = field { row, limit in weights.sharpened(weights.softplus(row), limit) }
+    let rows = DoubleRows(head), weights = Softplus(rows, power: knobs[Self.power])
     if weights.power > 0 {
       aside.findings.field(
-        "lssa", field { row, _ in weights.softplus(row) }, .weights,
+        "lssa", KernelRows.field(head) { weights.softplus($0) }, .weights,
         title: "softplus weights, before the power")
       aside.findings.field(
-        "zeros",
-        field { row, limit in
-          weights.sharpened(weights.softplus(row), limit).map { $0 == 0 ? 1 : 0 }
-        }, .labels(["alive", "zero"]), title: "what is below the mean of its row")
+        "zeros", KernelRows.field(head) { row in weights.row(row).map { $0 == 0 ? 1 : 0 } },
+        .labels(["alive", "zero"]), title: "what is below the mean of its row")
     }
-    aside.findings.field("softmax", field { row, _ in rows.weights(row) }, .weights)
+    aside.findings.field("softmax", KernelRows.field(head) { rows.weights($0) }, .weights)
     if run.wantsNumbers { try addFacts(weights, rows, run, &aside) }
     if !head.visibility.causal { aside.findings.note("bidirectional: N = n in every row, ours") }
-    return map
+    return KernelRows.field(head) { weights.row($0) }
   }
 
   /// What is counted over rows: all of them up to `wholeMap` tokens, else 64.
@@ -87,7 +77,7 @@ public struct LSSA: MapMethod {
     _ weights: Softplus, _ rows: DoubleRows, _ run: MethodRun, _ aside: inout Aside
   ) throws {
     let head = rows.head, isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
-    let chosen = isWhole ? Array(0..<head.queries) : MapPass.sample(0..<head.queries, 64)
+    let chosen = KernelRows.chosen(head, whole: Self.card.wholeMap)
     let mask =
       isWhole ? try SkippedTiles.mask(head, run, lambda: knobs[SkippedTiles.lambda]) : nil
     let parts = try RowPicks.spread(chosen.count, by: 16, run) { part in
@@ -127,50 +117,35 @@ private struct Softplus: Sendable {
   let power: Double
   private let head: Head
   private let dim: Int
-  /// `[queries * dim]` and `[keys * dim]`, of length 1 or 0.
-  private let query: [Double], key: [Double]
+  /// What cosines are made of.
+  private let unit: UnitVectors
 
   /// Brings rows of Q and K to length 1.
-  init(_ head: Head, power: Double) {
-    let rows = DoubleRows(head)
-    (self.head, self.power, dim) = (head, power, rows.dim)
-    (query, key) = (Self.unit(rows.query, rows.dim), Self.unit(rows.key, rows.dim))
+  init(_ rows: DoubleRows, power: Double) {
+    (head, self.power, dim) = (rows.head, power, rows.dim)
+    unit = UnitVectors(rows, gain: 1)
   }
 
-  /// Vectors of length 1; zeros stay zero.
-  private static func unit(_ values: [Double], _ dim: Int) -> [Double] {
-    var values = values
-    for start in stride(from: 0, to: values.count, by: max(dim, 1)) {
-      let range = start..<start + dim
-      let norm = values[range].reduce(0) { $0 + $1 * $1 }.squareRoot()
-      guard norm > 0 else { continue }
-      for x in range { values[x] /= norm }
-    }
-    return values
-  }
-
-  /// P of LSSA, `[keys]`, zero for keys that are not seen.
+  /// P of LSSA, `[keys]`, zero for keys that are not seen. A row with a NaN is NaN as far as it
+  /// sees.
   func softplus(_ row: Int) -> [Double] {
     let limit = head.visibility.limit(row: row)
     let scale = logarithm(Double(max(dim, 1))) * logarithm(Double(max(limit, 1)))
-    var out = [Double](repeating: 0, count: head.keys)
-    query.withUnsafeBufferPointer { q in
-      key.withUnsafeBufferPointer { k in
-        for j in 0..<limit {
-          var cosine = 0.0
-          for x in 0..<dim { cosine += q[row * dim + x] * k[j * dim + x] }
-          out[j] = Elementary.softplus(scale * cosine)
-        }
-      }
-    }
+    var out = unit.cosines(row, limit: limit).map { Elementary.softplus(scale * $0) }
     let sum = out.reduce(0, +)
-    if sum > 0 { for j in 0..<limit { out[j] /= sum } }
-    return out
+    if sum != 0 { for j in 0..<limit { out[j] /= sum } }
+    return out + [Double](repeating: 0, count: head.keys - limit)
   }
 
-  /// W of LSSAR from a row of P of which `limit` keys are seen; P itself where p is 0.
+  /// W of a row, `[keys]`.
+  func row(_ row: Int) -> [Double] {
+    sharpened(softplus(row), head.visibility.limit(row: row))
+  }
+
+  /// W of LSSAR from a row of P of which `limit` keys are seen; P itself where p is 0, or where P
+  /// is no number.
   func sharpened(_ plain: [Double], _ limit: Int) -> [Double] {
-    guard power > 0 else { return plain }
+    guard power > 0, plain.first?.isNaN != true else { return plain }
     let n = Double(limit), offset = limit <= 3 ? 0.0 : 1.0
     var out = [Double](repeating: 0, count: plain.count)
     for j in 0..<limit { out[j] = max(0, n * plain[j] - offset) }
