@@ -174,7 +174,35 @@ private struct LayerCut {
           ArrayToWrite(label, floats: floats, shape: shape, half: half || tensor.dtype == .float16))
       }
     }
-    return try out + selections(half: half)
+    return try out + selections(half: half) + weights(half: half)
+  }
+
+  /// Projections `w_q` to `w_o`, `[heads or KV heads, ...]`: those of the heads that stay, whole,
+  /// as no axis of theirs is tokens. Without Q and K nobody knows which heads share a KV head: what
+  /// has fewer than the heads that stay is left out. Throws `mismatch` when heads cut through a
+  /// group.
+  private func weights(half: Bool) throws(FormatError) -> [ArrayToWrite] {
+    let names: [(ArrayRole, String, ArrayRole)] = [
+      (.queryWeights, "w_q", .query), (.keyWeights, "w_k", .key), (.valueWeights, "w_v", .value),
+      (.outputWeights, "w_o", .query),
+    ]
+    var out: [ArrayToWrite] = []
+    for (role, name, heads) in names {
+      guard let tensor = layer.arrays[role] else { continue }
+      let chosen = try units(heads, count: tensor.shape[0])
+      guard chosen.allSatisfy({ $0 < tensor.shape[0] }) else { continue }
+      let label = "layers.\(layer.layer).\(name)"
+      if chosen == Array(0..<tensor.shape[0]), !half {
+        out.append(ArrayToWrite(label, tensor: tensor))
+      } else {
+        out.append(
+          ArrayToWrite(
+            label, floats: chosen.flatMap { tensor[$0].floats() },
+            shape: [chosen.count, tensor.shape[1], tensor.shape[2]],
+            half: half || tensor.dtype == .float16))
+      }
+    }
+    return out
   }
 
   /// What a selector left behind: `selected` `[sets, queries, chosen]` and `index_scores`

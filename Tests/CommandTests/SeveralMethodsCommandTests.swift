@@ -56,6 +56,40 @@ extension ProgramTests {
       #expect(try Program.run("methods", "nothing").status != 0)
     }
 
+    /// Projections go with their heads, whole: no token is cut from them.
+    @Test func sliceKeepsWeights() throws {
+      try Program.scratch { folder in
+        let (path, cut) = (folder + "/in.safetensors", folder + "/cut.safetensors")
+        func array(_ name: String, _ shape: [Int]) -> ArrayToWrite {
+          let count = shape.reduce(1, *)
+          return ArrayToWrite(
+            "layers.3.\(name)", floats: (0..<count).map(Float.init), shape: shape)
+        }
+        try writeSafetensors(
+          [
+            array("q", [4, 6, 2]), array("k", [2, 6, 2]), array("v", [2, 6, 2]),
+            array("w_q", [4, 5, 2]), array("w_k", [2, 5, 2]), array("w_v", [2, 5, 2]),
+            array("w_o", [4, 2, 5]),
+          ], metadata: ["causal": "true"], to: path, force: true)
+        for (options, heads, groups) in [
+          (["--tokens", "1-4"], 0..<4, 0..<2), (["--heads", "2-3", "--half"], 2..<4, 1..<2),
+        ] {
+          let result = try Program.run(["slice", path, "-o", cut, "--force"] + options)
+          #expect(result.status == 0, "\(result.error)")
+          let arrays = try Dump.open(cut).layers[0].arrays
+          for (role, part, shape) in [
+            (ArrayRole.queryWeights, heads, [5, 2]), (.keyWeights, groups, [5, 2]),
+            (.valueWeights, groups, [5, 2]), (.outputWeights, heads, [2, 5]),
+          ] {
+            let tensor = try #require(arrays[role], "\(role)")
+            #expect(tensor.shape.axes == [part.count] + shape)
+            let wanted = (part.lowerBound * 10..<part.upperBound * 10).map(Float.init)
+            #expect(tensor.floats() == wanted)
+          }
+        }
+      }
+    }
+
     /// Indices go with their keys: those of a set that stays, counted from the first key that
     /// stays, -1 for keys that are gone.
     @Test func sliceKeepsChosenKeys() throws {
