@@ -158,9 +158,10 @@ public struct CheckedKnobs: Sendable {
   /// Names that were given a value, and not left at their standard.
   public let given: Set<String>
 
-  /// Throws `KnobError` for unknown names and values out of range, naming what would be accepted.
+  /// Throws `KnobError` for unknown names, values out of range, naming what would be accepted, and
+  /// for a knob that is given under two names.
   public init(_ knobs: Knobs, for card: MethodCard) throws(KnobError) {
-    var values: Knobs = [:], given: Set<String> = []
+    var values: Knobs = [:], given: [String: String] = [:]
     for knob in card.knobs { values[knob.name] = knob.standard }
     for (name, value) in knobs.sorted(by: { $0.key < $1.key }) {
       guard let knob = card.knob(name) else {
@@ -171,10 +172,14 @@ public struct CheckedKnobs: Sendable {
       if let complaint = knob.complaint(about: value) {
         throw KnobError("\(card.id): \(complaint)")
       }
+      if let other = given[knob.name] {
+        throw KnobError(
+          "\(card.id): \(other) and \(name) are names of one knob, \(knob.name); give it once")
+      }
       values[knob.name] = knob.spelled(value)
-      given.insert(knob.name)
+      given[knob.name] = name
     }
-    (self.values, self.given) = (values, given)
+    (self.values, self.given) = (values, Set(given.keys))
   }
 
   /// The value of a knob of the card.

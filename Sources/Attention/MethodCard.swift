@@ -149,12 +149,19 @@ public struct MethodCard: Sendable {
     knobFidelity(knobs(of: setting)) ?? variantFidelity[setting.id] ?? fidelity
   }
 
-  /// The knobs of a setting: those of its variant, and over them its own.
+  /// The knobs of a setting: those of its variant, and over them its own, by the card's names for
+  /// them. A knob that is given twice, by its name and by an alias, keeps both, and `CheckedKnobs`
+  /// refuses them.
   public func knobs(of setting: MethodSetting) -> Knobs {
     var all = variants[setting.id] ?? [:]
-    for (name, value) in setting.knobs {
-      let knob = knob(name)
-      all[knob?.name ?? name] = knob?.spelled(value) ?? value
+    let given = Dictionary(grouping: setting.knobs.keys) { knob($0)?.name ?? $0 }
+    for (name, spellings) in given {
+      let knob = knob(name), isTwice = spellings.count > 1
+      if isTwice { all[name] = nil }
+      for spelling in spellings {
+        guard let value = setting.knobs[spelling] else { continue }
+        all[isTwice ? spelling : name] = knob?.spelled(value) ?? value
+      }
     }
     return all
   }

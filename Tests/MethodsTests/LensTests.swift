@@ -156,14 +156,6 @@
       #expect(decay[19] == 1 && abs(decay[15] - 0.5) < 1e-6)
     }
 
-    /// exp(-softplus(x)) = σ(-x), the remedy's other form.
-    @Test func reversedGates() {
-      for x in stride(from: -40.0, through: 40, by: 0.37) {
-        let (a, b) = (exp(-Elementary.softplus(x)), Elementary.sigmoid(-x))
-        #expect(abs(a - b) <= 1e-14 * b)
-      }
-    }
-
     /// States of d = 8, d_v = 8 and 64 tokens, what is not there, and levels of what stands in.
     @Test func statesAndRefusals() throws {
       let input = PackTests.cases[0], found = try Self.examine("dsf-s6", Subject(input.head))
@@ -191,11 +183,16 @@
 
     /// E_i by its definition over what a query sees, `[j][l]`.
     private static func pairs(_ input: PackTests.Case, _ i: Int, shifted: Bool) -> [[Double]] {
+      let first = [[Double](repeating: 0, count: 8)]
+      return pairs(input, i, second: shifted ? first + input.k.dropLast() : input.k)
+    }
+
+    /// The same for any second keys `[keys][8]`.
+    private static func pairs(_ input: PackTests.Case, _ i: Int, second: [[Double]]) -> [[Double]] {
       let q = input.q[i], k = input.k, limit = input.limit(i)
       let scores = (0..<limit).map { j in
         (0..<limit).map { l -> Double in
-          let other = shifted ? (l > 0 ? k[l - 1] : [Double](repeating: 0, count: 8)) : k[l]
-          return (0..<8).reduce(0) { $0 + q[$1] * k[j][$1] * other[$1] } / 8.squareRoot()
+          (0..<8).reduce(0) { $0 + q[$1] * k[j][$1] * second[l][$1] } / 8.squareRoot()
         }
       }
       let e = scores.map { $0.map { exp($0) } }, sum = e.joined().reduce(0, +)
@@ -259,6 +256,26 @@
       #expect(try ReweightingTests.rows(found, "map_second")[1] == row)
     }
 
+    /// A knob is given once, whatever it is called, and `True` is `true`.
+    @Test(arguments: [
+      ("tensor", "k2=ones,K2=shifted"), ("tensor-shifted", "K2=ones,k2=K"),
+      ("icl-regression", "H=2,heads=4"),
+    ]) func aNameAndItsAlias(_ id: String, _ knobs: String) throws {
+      let setting = try MethodSetting(parsing: "\(id):\(knobs)")
+      let error = #expect(throws: KnobError.self) { try Registry.standard.make(setting) }
+      #expect("\(try #require(error))".hasSuffix("give it once"))
+      // Whoever wrote the alias alone over a variant is understood.
+      let shifted = try Registry.standard.make(MethodSetting(parsing: "tensor-shifted:K2=ones"))
+      let ones = try Registry.standard.make(MethodSetting(parsing: "tensor:k2=ones"))
+      let head = PackTests.cases[0].head
+      func map(_ method: any AttentionMethod) throws -> [[Double]] {
+        try ReweightingTests.rows(method.examine(Subject(head), MethodRun()), "map")
+      }
+      #expect(try map(shifted).last == map(ones).last)
+      #expect(
+        try Self.map("dsf-qlstm:reversed=True", head) == Self.map("dsf-qlstm-reversed", head))
+    }
+
     /// V twice by its definition; longer heads by rows; what is refused.
     @Test func valuesTwiceAndLongHeads() throws {
       let input = PackTests.cases[2], v = try #require(input.head.value).floats().map(Double.init)
@@ -280,9 +297,12 @@
       #expect(throws: Missing.self) { try Self.examine("tensor:query=150", Subject(long.head)) }
       let other = "tensor:k2=other,other=1"
       #expect(throws: Missing.self) { try Self.examine(other, Subject(long.head)) }
-      let two = Subject(layers: [[long.head, long.head]])
-      let same = try Self.examine(other, two).field("map")
-      #expect(try same?.field.row(140).prefix(141) == row.prefix(141))
+      let second = PackTests.Case(seed: 9, queries: 150, keys: 150, causal: true)
+      let two = Subject(layers: [[long.head, second.head]])
+      let mixed = try #require(Self.examine(other, two).field("map")).field.row(140)
+      let both = Self.pairs(long, 140, second: second.k).map { $0.reduce(0, +) }
+      for (a, b) in zip(mixed, both) { #expect(abs(Double(a) - b) < 1e-6) }
+      #expect(zip(mixed, row).contains { abs($0 - $1) > 1e-3 })
     }
   }
 #endif

@@ -79,11 +79,8 @@ public struct DynamicalSystems: MapMethod {
 
   private let knobs: CheckedKnobs
 
-  /// Throws `KnobError` for an unknown knob or a value outside its range. `reversed=True` is
-  /// `reversed=true`.
+  /// Throws `KnobError` for an unknown knob or a value outside its range.
   public init(knobs: Knobs) throws(KnobError) {
-    var knobs = knobs
-    if case .word(let word)? = knobs["reversed"] { knobs["reversed"] = .word(word.lowercased()) }
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
