@@ -78,7 +78,12 @@ struct RowShift: Sendable {
 
   /// x⁺, `[d]`.
   func step(_ row: Int, _ x: [Double], _ b: [Double], _ eta: Double) -> [Double] {
-    zip(x, gradient(row, x, b)).map { $0 - eta * $1 }
+    Self.step(x, gradient(row, x, b), eta)
+  }
+
+  /// x - η g, `[d]`.
+  private static func step(_ x: [Double], _ gradient: [Double], _ eta: Double) -> [Double] {
+    zip(x, gradient).map { $0 - eta * $1 }
   }
 
   /// ½ ‖f - b‖².
@@ -88,9 +93,9 @@ struct RowShift: Sendable {
 
   /// One step of a row, and both ways to say it.
   func facts(_ row: Int, _ b: [Double], _ eta: Double) -> Facts {
-    let x = query(row), gradient = gradient(row, x, b), next = step(row, x, b, eta)
-    let moved = zip(next, x).map { $0 - $1 }
-    let before = weights(row, x), after = weights(row, next)
+    let x = query(row), before = weights(row, x)
+    let gradient = gathered(slope(before, b, limit(row))), next = Self.step(x, gradient, eta)
+    let moved = zip(next, x).map { $0 - $1 }, after = weights(row, next)
     let target = b.indices.map { b[$0] - (after[$0] - before[$0]) }
     func distance(_ a: [Double], _ b: [Double]) -> Double {
       LensRows.norm(zip(a, b).map { $0 - $1 })
@@ -131,7 +136,7 @@ struct RowShift: Sendable {
       if onWeights {
         for j in moving.indices { moving[j] -= eta * squares * g[j] }
       } else {
-        x = zip(x, gathered(g)).map { $0 - eta * $1 }
+        x = Self.step(x, gathered(g), eta)
         moving = logits(row, x)
       }
       return loss(f, b)

@@ -123,7 +123,8 @@ public struct WeightShifting: MapMethod {
       let rows = DoubleRows(other)
       return { rows.weights($0) }
     case .skip:
-      let rows = DoubleRows(head), mask = try kept(head, run)
+      let rows = DoubleRows(head)
+      let mask = try SkippedTiles.mask(head, run, lambda: knobs[Self.lambda])
       return { row in
         var b = rows.weights(row), sum = 0.0
         for j in b.indices {
@@ -133,17 +134,6 @@ public struct WeightShifting: MapMethod {
         return sum > 0 ? b.map { $0 / sum } : nil
       }
     }
-  }
-
-  /// The blocks that BLASST keeps.
-  private func kept(_ head: Head, _ run: MethodRun) throws -> BlockMask {
-    let spec = TileSpec(rows: 64, keys: 64), lambda = try Lambda(knobs[Self.lambda])
-    let table =
-      try run.table(spec, 0)
-      ?? TilePass(HeadGroup([head]), keysPerTile: spec.keys, threads: run.threads).tables(
-        spec, lambda: 0, threads: run.threads, isCancelled: run.isCancelled)?[0]
-    guard let table else { throw CancellationError() }
-    return table.mask(lambda)
   }
 
   /// Strips, curves and numbers of the query looked at.
