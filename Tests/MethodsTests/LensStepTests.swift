@@ -5,6 +5,7 @@
   import Foundation
   @testable import Methods
   import Support
+  import Synchronization
   import Tensors
   import Testing
 
@@ -140,6 +141,51 @@
       #expect(try Self.number(noisy, "mse_ridge") > 1e-3)
     }
 
+    /// More prompts than are worth waiting for are refused in words; the largest are taken.
+    @Test func sandboxesAreBounded() throws {
+      let most = "icl-regression:context=4096,dim=64,prompts=64"
+      _ = try Registry.standard.make(MethodSetting(parsing: most + ",heads=1"))
+      let error = #expect(throws: KnobError.self) {
+        try Registry.standard.make(MethodSetting(parsing: most + ",heads=2"))
+      }
+      #expect("\(try #require(error))".contains("33554432, more than 16777216"))
+    }
+
+    /// What a lens reads of a layer is read once for all its heads.
+    @Test func weightsAreUnpackedOnce() throws {
+      let one = Tensor((0..<16).map { Float($0 % 5 == 0 ? 1 : 0) }, shape: [1, 4, 4])
+      let two = Tensor(one.floats() + one.floats(), shape: [2, 4, 4])
+      let weights = try #require(
+        Projections(query: two, key: two, value: two, output: two))
+      let asked = Atomic<Int>(0), run = MethodRun(), head = Bench.random.head
+      for focus in 0..<2 {
+        let subject = Subject(
+          layers: [[head, head]], focus: (0, focus),
+          projections: { _ in
+            asked.add(1, ordering: .relaxed)
+            return weights
+          })
+        let method = try Registry.standard.make(MethodSetting("icl-regression"))
+        let found = try method.examine(subject, run)
+        #expect(abs(try Self.number(found, "copying") - 1) < 1e-12)
+      }
+      #expect(asked.load(ordering: .relaxed) == 1)
+    }
+
+    /// A product on several threads has the bits of one on its own, and ends when nobody waits.
+    @Test func spreadProducts() throws {
+      var random = SplitMix64(4)
+      func draw(_ rows: Int, _ columns: Int) -> Matrix {
+        Matrix(rows: rows, columns: columns, elements: random.gaussians(rows * columns))
+      }
+      let (a, b) = (draw(70, 33), draw(33, 41))
+      let product = try a.multiplied(by: b, MethodRun(threads: ComputeThreads(count: 3)))
+      #expect(product == a.multiplied(by: b))
+      #expect(throws: CancellationError.self) {
+        try a.multiplied(by: b, MethodRun(isCancelled: { true }))
+      }
+    }
+
     /// Two heads, W_Q W_Kᵀ = ±½ I, OV = ±I: the emergent solution.
     @Test func theEmergentWeights() throws {
       let width = 4, one = (0..<16).map { Float($0 % 5 == 0 ? 1 : 0) }
@@ -199,7 +245,20 @@
       let sum = zip(ov[0], ov[1]).map { zip($0, $1).map { $0 + $1 } }
       let wanted = norm(sum) / (norm(ov[0]) + norm(ov[1]))
       #expect(abs(try Self.number(found, "zero_sum") - wanted) < 1e-12)
-      #expect(abs(try Self.number(found, "copying")) < 1)
+      // The nuclear norm of V O is √(tr + 2 √det) of the 2x2 product of their Gram matrices.
+      let o = rows(weights.output[1])
+      func gram(_ x: [[Double]]) -> [[Double]] {
+        (0..<2).map { a in (0..<2).map { b in x.reduce(0.0) { $0 + $1[a] * $1[b] } } }
+      }
+      let columns = (0..<9).map { y in [o[0][y], o[1][y]] }
+      let g = gram(v), h = gram(columns)
+      var trace = 0.0
+      for a in 0..<2 { trace += LensTests.dot(g[a], h[a]) }
+      func determinant(_ x: [[Double]]) -> Double { x[0][0] * x[1][1] - x[0][1] * x[1][0] }
+      let root = (determinant(g) * determinant(h)).squareRoot()
+      let nuclear = (trace + 2 * root).squareRoot()
+      let copied = (0..<9).reduce(0.0) { $0 + ov[1][$1][$1] }
+      #expect(abs(try Self.number(found, "copying") - copied / nuclear) < 1e-10)
       #expect(
         Projections(
           query: weights.query, key: weights.key, value: weights.value, output: weights.query)

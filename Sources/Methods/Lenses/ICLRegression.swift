@@ -26,8 +26,8 @@ import Tensors
 /// `diagonalities`, `copyings` `[heads]`, `zero_sum`, `mu_sum`. What the sandbox says stands in
 /// `RegressionFindings`; it needs no model and is the same for every head.
 ///
-/// Without weights a note says what is needed. Cost width d² a head, (H d)² width a layer; H L d a
-/// prompt.
+/// Without weights a note says what is needed. Cost width d² a head, H d width² a layer; H L d a
+/// prompt, of which all prompts together may take 2^24.
 public struct ICLRegression: AttentionMethod {
   /// Where the label is in the residual stream.
   enum Label: String, Sendable, CaseIterable { case none, last }
@@ -60,9 +60,23 @@ public struct ICLRegression: AttentionMethod {
 
   private let knobs: CheckedKnobs
 
-  /// Throws `KnobError` for an unknown knob or a value outside its range.
+  /// Most products of numbers that one answer of all heads to all prompts may take.
+  static let most = 1 << 24
+
+  /// Throws `KnobError` for an unknown knob, a value outside its range, and for more prompts,
+  /// examples, heads and widths than are worth waiting for.
   public init(knobs: Knobs) throws(KnobError) {
-    self.knobs = try CheckedKnobs(knobs, for: Self.card)
+    let checked = try CheckedKnobs(knobs, for: Self.card)
+    let product = [Self.heads, Self.context, Self.dim, Self.prompts].reduce(1) { $0 * checked[$1] }
+    guard product <= Self.most else {
+      throw KnobError(
+        """
+        \(Self.card.id): heads * context * dim * prompts is \(product), more than \(Self.most); \
+        give fewer prompts, examples, heads or a smaller dim
+        """
+      )
+    }
+    self.knobs = checked
   }
 
   /// The lens where there are weights, and the sandbox. Throws `CancellationError`.
@@ -70,12 +84,13 @@ public struct ICLRegression: AttentionMethod {
     var findings = Findings()
     do {
       let layer = subject.numbers[subject.focus.layer], isLast = knobs[Self.label] == .last
-      let projections = try subject.projections(layer: subject.focus.layer)
-      guard subject.focus.head < projections.heads else {
-        throw Missing(.weights, hint: "the weights have \(projections.heads) heads")
-      }
+      // Weights of a model are unpacked as they are asked for: once a layer, not once a head.
       let lens = try run.memo.value("icl-regression \(layer) \(isLast)") {
-        try ProjectionLens(projections, labelIsLast: isLast, run)
+        try ProjectionLens(
+          subject.projections(layer: subject.focus.layer), labelIsLast: isLast, run)
+      }
+      guard lens.circuits.indices.contains(subject.focus.head) else {
+        throw Missing(.weights, hint: "the weights have \(lens.circuits.count) heads")
       }
       lens.add(subject.focus.head, to: &findings)
     } catch let missing as Missing {

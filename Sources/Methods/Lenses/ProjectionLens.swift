@@ -24,7 +24,7 @@ struct ProjectionLens: Sendable {
     let size: Double
   }
 
-  /// Widest stream of which Σ_h OV_h is made: (H d)² width products.
+  /// Widest stream of which Σ_h OV_h is made: H d width² products.
   static let widest = 3072
 
   /// `[heads]`.
@@ -40,7 +40,7 @@ struct ProjectionLens: Sendable {
     circuits = try RowPicks.spread(projections.heads, by: 1, run) { heads in
       heads.map { Self.circuit(projections, $0, labelIsLast) }
     }
-    zeroSum = Self.zeroSum(projections, circuits)
+    zeroSum = try Self.zeroSum(projections, circuits, run)
   }
 
   /// A `[rows, columns]` slice of weights in double precision, whatever type and order it lies in.
@@ -79,14 +79,18 @@ struct ProjectionLens: Sendable {
   }
 
   /// Σ_h OV_h is one product of all values beside each other with all outputs below each other.
-  private static func zeroSum(_ all: Projections, _ circuits: [Circuit]) -> Double? {
+  /// Throws `CancellationError`.
+  private static func zeroSum(_ all: Projections, _ circuits: [Circuit], _ run: MethodRun) throws
+    -> Double?
+  {
     let sizes = circuits.reduce(0) { $0 + $1.size }, width = all.width
     guard width <= widest, sizes > 0 else { return nil }
     let d = all.value.shape[2], inner = all.heads * d
     let values = (0..<all.heads).map { matrix(all.value[all.shared($0)]) }
     let outputs = (0..<all.heads).flatMap { all.output[$0].floats().map(Double.init) }
     let left = Matrix(rows: width, columns: inner) { x, c in values[c / d][x, c % d] }
-    let sum = left.multiplied(by: Matrix(rows: inner, columns: width, elements: outputs))
+    let right = Matrix(rows: inner, columns: width, elements: outputs)
+    let sum = try left.multiplied(by: right, run)
     return sum.frobeniusNorm / sizes
   }
 
