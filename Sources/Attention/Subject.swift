@@ -15,6 +15,8 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case selection = "chosen keys"
   /// What the selector thought of every key, `[sets, queries, keys]`.
   case indexScores = "scores of an indexer"
+  /// How much of its value each token writes into a memory, β `[sets, tokens]`.
+  case writeStrengths = "write strengths (beta)"
   /// Fewer tokens than the source has.
   case length = "a shorter text"
   /// Scores before softmax, or Q and K.
@@ -39,6 +41,7 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .residuals: "capture --residuals"
     case .selection: "layers.N.selected [queries, chosen] beside Q and K, or a map"
+    case .writeStrengths: "layers.N.beta [heads, tokens] beside Q and K"
     case .probabilities: "token_probabilities in the file, or --model and --prompt"
     case .losses: "token_losses in the file"
     case .weights: "layers.N.w_q, w_k, w_v and w_o in the file, or --model and --prompt"

@@ -73,6 +73,9 @@ public struct DumpHeads: Sendable {
         throw Missing(need, hint: "no \(name).index_scores")
       }
       return scores
+    case .writeStrengths:
+      guard let beta = arrays[.beta] else { throw Missing(need, hint: "no \(name).beta") }
+      return beta
     default:
       guard let array = need.array.flatMap({ dump.extras[$0] }) else { throw Missing(need) }
       return array

@@ -92,6 +92,7 @@ public final class FileBackend: Backend {
     if dump.layers.contains(where: { $0.arrays[.indexScores] != nil }) {
       holds.insert(.indexScores)
     }
+    if dump.layers.contains(where: { $0.arrays[.beta] != nil }) { holds.insert(.writeStrengths) }
     if dump.layers.contains(where: { $0.arrays[.queryWeights] != nil }) { holds.insert(.weights) }
     if facts.grid != nil { holds.insert(.imageGrid) }
     // A grid says which tokens are an image's, too.

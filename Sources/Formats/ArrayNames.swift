@@ -8,7 +8,7 @@ struct ArrayName {
   /// Roles, with every kind of map in one: `kind` is nil when the name does not tell pattern
   /// from scores.
   enum Family {
-    case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores
+    case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores, beta
     case weights(ArrayRole)
   }
 
@@ -44,6 +44,9 @@ struct ArrayName {
     case "selected": return .selected
     case "indices" where isSelection(parts, words): return .selected
     case "scores" where !words.isDisjoint(with: ["index", "indexer"]): return .indexScores
+    // Norms have a beta, too: a vector, and behind the name of the norm.
+    case "beta" where words.isSubset(of: betaWords.union(parts.filter { Int($0) != nil })):
+      return .beta
     default: break
     }
     if words == ["mask"] || words == ["mask", "id"] { return .map(kind: .mask) }
@@ -61,6 +64,11 @@ struct ArrayName {
     default: return nil
     }
   }
+
+  /// What may stand around the β of a delta rule.
+  private static let betaWords: Set<String> = [
+    "layer", "layers", "block", "blocks", "l", "self", "attn", "attention", "beta",
+  ]
 
   /// Projections as TransformerLens names them: `layers.3.w_q`, `blocks.3.attn.W_Q`.
   private static func weights(_ parts: [String]) -> ArrayRole? {

@@ -9,6 +9,7 @@ public import Tensors
 public enum ArrayRole: String, Sendable, CaseIterable {
   case query, key, value, pattern, scores, blocks, margins, selected
   case indexScores = "index_scores"
+  case beta
   case queryWeights = "w_q"
   case keyWeights = "w_k"
   case valueWeights = "w_v"
@@ -21,8 +22,8 @@ public enum ArrayRole: String, Sendable, CaseIterable {
 /// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value
 /// `[kv_heads, k, d]`, pattern and scores `[heads, q, k]`, blocks and margins
 /// `[units, query tiles, key tiles]`, selected `[sets, q, chosen]` and index scores `[sets, q, k]`,
-/// where sets are 1 or divide the heads; w_q `[heads, width, d]`, w_k `[kv_heads, width, d]`, w_v
-/// `[kv_heads, width, dv]` and w_o `[heads, dv, width]`.
+/// and beta `[sets, k]`, where sets are 1 or divide the heads; w_q `[heads, width, d]`, w_k
+/// `[kv_heads, width, d]`, w_v `[kv_heads, width, dv]` and w_o `[heads, dv, width]`.
 ///
 /// Example: `dump.layers[0].arrays[.query]?[3]` is head 3. The tensors point into the file; a
 /// layer of any size costs nothing until it is read.

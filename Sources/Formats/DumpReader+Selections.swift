@@ -1,12 +1,13 @@
 import Tensors
 
-/// What a sparse model's own selector left in a file: chosen keys, and the scores it chose by.
+/// What a model's own selector left in a file, chosen keys and the scores it chose by, and the
+/// write strengths of a delta rule.
 extension DumpReader {
-  /// Adds what a learned selector left behind to layers that are there: chosen keys, and its
-  /// scores. An array that fits no head is passed over with a remark: Q and K beside it are as good
-  /// as without it. Throws what reading throws.
+  /// Adds what a learned selector left behind to layers that are there, chosen keys and its scores,
+  /// and write strengths. An array that fits no head is passed over with a remark: Q and K beside
+  /// it are as good as without it. Throws what reading throws.
   mutating func addSelections(_ layers: inout [Int: LayerArrays]) throws(FormatError) {
-    for role in [ArrayRole.selected, .indexScores] {
+    for role in [ArrayRole.selected, .indexScores, .beta] {
       for item in found[role] ?? [] {
         guard let layer = item.layer.map({ layers[$0] }) ?? layers.values.first,
           layers.count == 1 || item.layer != nil
@@ -14,12 +15,14 @@ extension DumpReader {
           remarks.append("\(role.rawValue) of no layer that is here were passed over")
           continue
         }
-        guard let tensor = try selection(role, item, layer) else {
-          let (queries, keys, heads) = layer.positions
+        let tensor =
+          role == .beta ? try strengths(item, layer) : try selection(role, item, layer)
+        guard let tensor else {
+          let (queries, keys, heads) = layer.positions, what = role == .beta ? "beta" : "selection"
           remarks.append(
             """
             layer \(layer.layer): \(role.rawValue) \(item.entry.shape) of \
-            \(item.entry.dtype.rawValue) fit no selection of \(queries) queries, \(keys) keys and \
+            \(item.entry.dtype.rawValue) fit no \(what) of \(queries) queries, \(keys) keys and \
             \(heads) heads, and were passed over
             """
           )
@@ -28,6 +31,20 @@ extension DumpReader {
         layers[layer.layer]?.arrays[role] = tensor
       }
     }
+  }
+
+  /// β as `[sets, keys]`, or nil where it is none: `[sets, k]` or `[k, sets]` with sets that divide
+  /// the heads, each with a batch before it. Throws what reading throws.
+  private func strengths(_ item: Found, _ layer: LayerArrays) throws(FormatError) -> Tensor? {
+    let (_, keys, heads) = layer.positions, shape = item.entry.shape
+    let batch = options.batch ?? 0
+    guard (2...3).contains(shape.rank), shape.count > 0, item.entry.dtype.isFloat,
+      shape.rank == 2 || (0..<shape[0]).contains(batch)
+    else { return nil }
+    let tensor = try item.archive.tensor(item.entry.name)
+    let part = shape.rank == 2 ? tensor : tensor[batch]
+    if part.shape[1] == keys, heads % part.shape[0] == 0 { return part }
+    return part.shape[0] == keys && heads % part.shape[1] == 0 ? part.permuted([1, 0]) : nil
   }
 
   /// The array as `[sets, queries, last]`, or nil where it is none: `[q, x]` shared by all heads,

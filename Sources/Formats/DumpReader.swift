@@ -94,6 +94,7 @@ struct DumpReader {
       case .margins: found[.margins, default: []].append(item)
       case .selected: found[.selected, default: []].append(item)
       case .indexScores: found[.indexScores, default: []].append(item)
+      case .beta: found[.beta, default: []].append(item)
       case .weights(let role): found[role, default: []].append(item)
       case .map(let kind):
         maps.append(Found(entry: entry, archive: archive, layer: name.layer, hint: kind))

@@ -60,10 +60,10 @@ struct InfoCommand: ParsableCommand {
     ])
   }
 
-  /// What selectors left in the file: each array with its sides, layer by layer.
+  /// What selectors and delta rules left in the file: each array with its sides, layer by layer.
   private static func selections(_ dump: Dump) -> [String] {
     dump.layers.flatMap { layer in
-      [ArrayRole.selected, .indexScores].compactMap { role in
+      [ArrayRole.selected, .indexScores, .beta].compactMap { role in
         layer.arrays[role].map { "layers.\(layer.layer).\(role.rawValue) \($0.shape)" }
       }
     }

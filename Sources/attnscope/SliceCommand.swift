@@ -206,7 +206,8 @@ private struct LayerCut {
   }
 
   /// What a selector left behind: `selected` `[sets, queries, chosen]` and `index_scores`
-  /// `[sets, queries, keys]`. Throws `mismatch` when heads cut through a set.
+  /// `[sets, queries, keys]`; and write strengths `beta` `[sets, keys]`. Throws `mismatch` when
+  /// heads cut through a set.
   private func selections(half: Bool) throws(FormatError) -> [ArrayToWrite] {
     var out: [ArrayToWrite] = []
     let label = "layers.\(layer.layer)"
@@ -230,6 +231,13 @@ private struct LayerCut {
           "\(label).index_scores", floats: sets.flatMap { cut[$0].floats() },
           shape: [sets.count, queries.count, keys.count],
           half: half || tensor.dtype == .float16))
+    }
+    if let tensor = layer.arrays[.beta] {
+      let cut = tensor.slice(axis: 1, keys), sets = try sets(of: tensor.shape[0])
+      out.append(
+        ArrayToWrite(
+          "\(label).beta", floats: sets.flatMap { cut[$0].floats() },
+          shape: [sets.count, keys.count], half: half || tensor.dtype == .float16))
     }
     return out
   }

@@ -105,6 +105,7 @@ extension ProgramTests {
             ArrayToWrite("layers.3.selected", int32: chosen, shape: [2, 6, 3]),
             ArrayToWrite(
               "layers.3.index_scores", floats: (0..<36).map(Float.init), shape: [6, 6]),
+            ArrayToWrite("layers.3.beta", floats: (0..<12).map(Float.init), shape: [2, 6]),
           ], metadata: ["causal": "true"], to: path, force: true)
         let result = try Program.run(
           "slice", path, "--heads", "2-3", "--tokens", "1-4", "-o", cut)
@@ -116,6 +117,8 @@ extension ProgramTests {
         #expect(indices.integers() == [0, 0, -1, 1, 0, -1, 2, 0, -1, 3, 0, -1])
         let scores = try #require(arrays[.indexScores])
         #expect(scores.shape.axes == [1, 4, 4] && scores.floats()[..<5] == [7, 8, 9, 10, 13])
+        let beta = try #require(arrays[.beta])
+        #expect(beta.shape.axes == [1, 4] && beta.floats() == [7, 8, 9, 10])
         let first = try Program.run(
           "slice", path, "--heads", "0-1", "--tokens", "1-4", "-o", cut, "--force")
         #expect(first.status == 0)

@@ -68,6 +68,24 @@ import Testing
     }
   }
 
+  /// β of a delta rule, by head and token in either order; the beta of a norm is none, and what
+  /// fits no head is passed over.
+  @Test(arguments: [
+    ("layers.3.beta", [2, 6], true), ("blocks.3.attn.beta", [6, 4], true),
+    ("layers.3.beta", [1, 4, 6], true), ("layers.3.beta", [3, 6], false),
+    ("layers.3.ln_1.beta", [2, 6], false), ("layers.3.beta", [6], false),
+  ]) func writeStrengths(_ name: String, _ shape: [Int], _ isThere: Bool) throws {
+    let count = shape.reduce(1, *)
+    let array = ArrayToWrite(name, floats: (0..<count).map(Float.init), shape: shape)
+    try Fixture.with(try Self.file("", [1], array)) { path in
+      let dump = try Dump.open(path), beta = dump.layers[0].arrays[.beta]
+      #expect((beta != nil) == isThere, "\(name) \(shape)")
+      guard let beta else { return }
+      #expect(beta.shape.axes == [count / 6, 6])
+      #expect(beta[0].floats()[1] == (shape == [6, 4] ? 4 : 1))
+    }
+  }
+
   /// Chosen keys alone are refused in words that say what is missing.
   @Test func indicesAlone() throws {
     let header = HostileTests.entry("layers.0.selected", dtype: "I64", shape: "[4,2]", "0", "64")
