@@ -57,6 +57,67 @@ import Testing
     #expect(throws: Missing.self) { try Self.examine("attention-influence:probe=random", [[even]]) }
   }
 
+  /// Check 2 by needle tests: a head that looks at what comes next where it stood before finds the
+  /// whole needle, one that looks at its own token finds nothing, one that gives up halfway half.
+  @Test func needleTests() throws {
+    func needles(_ setting: String, vocabulary: Int = 1000) throws -> Findings {
+      try Self.examine(
+        "attention-influence:probe=needles,share=0.3,\(setting)", [[Self.head { _ in nil }]],
+        texts: [], model: Finder(vocabulary: vocabulary))
+    }
+    let found = try needles("tests=3,length=10")
+    let field = try #require(found.field("retrieval")).field
+    #expect(try field.row(0) == [1, 0, 0.5, 0])
+    #expect(found["segment"]?.number == 10 && found["needle_tests"]?.number == 3)
+    #expect(found["retrieval_heads"]?.number == 2 && found["retrieval_score"]?.number == 1)
+    // The box: ten rows of the answer, each with one key of the needle, one after another.
+    let needle = try #require(found.field("needle")).field
+    let n = needle.rows.count, rows = try (0..<n).map { try needle.row($0).firstIndex(of: 1) }
+    let keys = rows[(n - 11)..<(n - 1)].compactMap { $0 }
+    #expect(n == 12 * 18 && keys.count == 10 && rows.compactMap { $0 }.count == 10)
+    #expect(zip(keys, keys.dropFirst()).allSatisfy { $0 + 1 == $1 } && keys[9] < 8 * 18)
+    let other = try #require(needles("tests=1,length=10,seed=5", vocabulary: 150).field("needle"))
+    #expect(try other.field.row(n - 2).firstIndex(of: 1) != nil)
+    #expect(throws: Missing.self) { try needles("length=10", vocabulary: 143) }
+    #expect(throws: Missing.self) {
+      try Self.examine("attention-influence:probe=needles", [[Self.head { _ in nil }]])
+    }
+  }
+
+  /// A model whose first head looks at the next token's first place, the second at its own token's,
+  /// the third as the first in the first half of the last five tokens in ten, the fourth evenly.
+  private struct Finder: ModelReader {
+    let vocabulary: Int
+    let layers = 1, heads = 4
+
+    func losses(_ changes: [ModelChange]) throws -> [[Float]] { changes.map { _ in [.nan, 1] } }
+
+    func heads(reading tokens: [Int]) throws -> [[Head]] {
+      let n = tokens.count
+      #expect(tokens.allSatisfy { (0..<vocabulary).contains($0) })
+      func head(_ target: (Int) -> Int?) -> Head {
+        var map = [Float](repeating: 0, count: n * n)
+        for i in 0..<n {
+          guard let key = target(i), key <= i else {
+            for j in 0...i { map[i * n + j] = 1 / Float(i + 1) }
+            continue
+          }
+          map[i * n + key] = 1
+        }
+        return Head(pattern: Tensor(map, shape: [n, n]), causal: true)
+      }
+      func place(_ i: Int) -> Int? {
+        tokens.indices.contains(i) ? tokens.firstIndex(of: tokens[i]) : nil
+      }
+      return [
+        [
+          head { place($0 + 1) }, head { place($0) }, head { $0 < n - 6 ? place($0 + 1) : nil },
+          head { _ in nil },
+        ]
+      ]
+    }
+  }
+
   /// The relative rise of the mean loss, and that of as many other heads.
   @Test func influenceIsTheRelativeRise() throws {
     let right = Self.head { i in (5...7).contains(i) ? i - 4 : nil }

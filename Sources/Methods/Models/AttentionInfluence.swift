@@ -12,24 +12,28 @@ import Tensors
 ///
 /// Paper: AttentionInfluence, 2025, arXiv 2505.07293; retrieval heads from arXiv 2404.15574. The
 /// score is exact where a model runs. Its heads are found by the induction proxy above, of a random
-/// segment that the model reads twice or of the text's own; the papers' needle tests with generated
-/// text are left out. A masked head's weights are 1/(i+1) on what row i sees (`mean`), the paper's
+/// segment that the model reads twice or of the text's own, or by needle tests (`NeedleTest`): keys
+/// and sentences of random tokens, solved examples, and a key that is asked for. There the needle
+/// is the sentence, retrieval the share of its tokens that a head copies, a mean over the tests;
+/// the answer is read and not generated, so that it counts whether the model would find it or not.
+/// A masked head's weights are 1/(i+1) on what row i sees (`mean`), the paper's
 /// 1/L (`literal`), or its output is 0 (`zero`, ours).
 ///
 /// Findings: field `retrieval` `[layers, heads]` and `chosen`, the heads that are masked; fields
 /// `probe_map` and `needle` `[queries, keys]` of the head looked at on the probe, and the keys that
 /// would copy; series `loss_change` `[tokens]` (nats), `document` (the score of this text); numbers
 /// `retrieval_score`, `is_chosen`, `chosen_heads`, `retrieval_heads` (above 0.1, the papers' mark),
-/// `segment` (tokens), `loss_base`, `loss_masked`, `loss_control` (nats; as many other heads drawn
-/// at random), `influence`, `influence_control`, `top_token`. A note names the tokens that lose
-/// most.
+/// `segment` (tokens of the segment, or of a needle), `needle_tests`, `loss_base`, `loss_masked`,
+/// `loss_control` (nats; as many other heads drawn at random), `influence`, `influence_control`,
+/// `top_token`. A note names the tokens that lose most.
 ///
 /// Needs a segment that occurs twice, in the text or by a model that runs; throws
-/// `Missing(.repetition)` without. Losses need a model and are nil without. Cost: three passes over
-/// the text, one over the probe, once for all heads.
+/// `Missing(.repetition)` without, and `Missing(.model)` for needle tests. Losses need a model and
+/// are nil without. Cost: three passes over the text, one over the probe or each test, once for all
+/// heads.
 public struct AttentionInfluence: AttentionMethod {
   /// What heads are tried on.
-  enum Probe: String, Sendable, CaseIterable { case auto, text, random }
+  enum Probe: String, Sendable, CaseIterable { case auto, text, random, needles }
 
   /// The paper's; at least one head. What `[` and `]` move.
   static let share = Knob(
@@ -41,7 +45,7 @@ public struct AttentionInfluence: AttentionMethod {
     standard: HeadMask.mean)
   /// Random tokens where a model runs, unless told otherwise.
   static let probe = Knob(
-    "probe", "a random segment (needs a model), the text's own, or what is there",
+    "probe", "a random segment or needle tests (need a model), the text's own, or what is there",
     standard: Probe.auto)
   /// Places of the text's own segment; -1: the longest that stands twice.
   static let first = Knob("first", "where the first copy begins", -1...1 << 30, standard: -1)
@@ -49,10 +53,15 @@ public struct AttentionInfluence: AttentionMethod {
   static let second = Knob("second", "where the second copy begins", -1...1 << 30, standard: -1)
   /// m; 0 leaves it to the probe.
   static let length = Knob(
-    "length", "tokens of the segment; 0: the longest, or 64 at random", 0...1 << 20, standard: 0)
+    "length", "tokens of the segment; 0: the longest, 64 at random, 24 of a needle", 0...1 << 20,
+    standard: 0)
+  /// The paper's are 800 of near 4096 tokens.
+  static let tests = Knob(
+    "tests", "needle tests, over which scores are means", 1...800, standard: 8,
+    step: .multiply(2))
   /// Of SplitMix64: the random segment, and the heads of the control.
   static let seed = Knob(
-    "seed", "of the random segment and of the control", 0...1 << 30, standard: 1)
+    "seed", "of the random segment, of needle tests and of the control", 0...1 << 30, standard: 1)
 
   /// Heads are ranked by how well they retrieve.
   public static let card = MethodCard(
@@ -60,7 +69,8 @@ public struct AttentionInfluence: AttentionMethod {
     idea: "A text's loss rises by how much it needs the heads that retrieve.",
     source: "AttentionInfluence, 2025, arXiv 2505.07293", scope: .model, needs: [.layer],
     knobs: [
-      share.facts, mask.facts, probe.facts, first.facts, second.facts, length.facts, seed.facts,
+      share.facts, mask.facts, probe.facts, first.facts, second.facts, length.facts,
+      tests.facts, seed.facts,
     ],
     fidelity: .proxy("induction proxy: heads are found by a repeated segment, not needle tests"),
     wholeMap: .max, mainField: "probe_map", mainNumber: "retrieval_score")
@@ -75,11 +85,9 @@ public struct AttentionInfluence: AttentionMethod {
   /// Scores of all heads, and the text's own where a model runs. Throws `Missing`,
   /// `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    let probe = try trial(subject, run), numbers = probe.numbers
-    let key = "influence \(probe.first) \(probe.second) \(probe.length) \(probe.name)"
-    let scores = try run.memo.value(key) {
-      try probe.layers.map { heads in try heads.map { try probe.score($0, run) } }
-    }
+    let isNeedle = knobs[Self.probe] == .needles
+    let (probe, scores) = try isNeedle ? needles(run) : repetition(subject, run)
+    let numbers = probe.numbers
     let flat = scores.flatMap { $0 }, wide = scores.map(\.count).max() ?? 0
     let places = scores.indices.flatMap { l in
       scores[l].indices.map { ModelChange.Place(numbers[l], $0) }
@@ -106,7 +114,8 @@ public struct AttentionInfluence: AttentionMethod {
     findings.number("is_chosen", chosen.contains(mine) ? 1 : 0, .count)
     findings.number("chosen_heads", Double(chosen.count), .count)
     findings.number("retrieval_heads", Double(flat.count { $0 > 0.1 }), .count)
-    findings.number("segment", Double(probe.length), .tokens)
+    findings.number("segment", Double(isNeedle ? probe.length - 1 : probe.length), .tokens)
+    if isNeedle { findings.number("needle_tests", Double(knobs[Self.tests]), .count) }
     if let l = numbers.firstIndex(of: mine.layer), probe.layers[l].indices.contains(mine.head) {
       let head = probe.layers[l][mine.head]
       findings.field("probe_map", run.pattern(head), .weights, title: "this head on the probe")
@@ -114,9 +123,47 @@ public struct AttentionInfluence: AttentionMethod {
     }
     let others = places.filter { !chosen.contains($0) }
     try addLosses(subject.tokens.texts, chosen, others, run, &findings)
-    findings.note(Self.card.fidelity.sentence)
+    findings.note(
+      isNeedle
+        ? "proxy: needle tests of random tokens, whose answers are read and not generated"
+        : Self.card.fidelity.sentence)
     findings.note("\(probe.name): \(probe.length) tokens at \(probe.first) and \(probe.second)")
     return findings
+  }
+
+  /// A repeated segment, and how well every head copies from it, `[layers][heads]`. Throws
+  /// `Missing`, `CancellationError`.
+  private func repetition(_ subject: Subject, _ run: MethodRun) throws
+    -> (RepeatedSegment, [[Double]])
+  {
+    let probe = try trial(subject, run)
+    let key = "influence \(probe.first) \(probe.second) \(probe.length) \(probe.name)"
+    return (probe, try run.memo.value(key) { try probe.scores(run) })
+  }
+
+  /// The first of the needle tests, for drawing, and the means over all of them, `[layers][heads]`.
+  /// Throws `Missing`, `CancellationError`.
+  private func needles(_ run: MethodRun) throws -> (RepeatedSegment, [[Double]]) {
+    let model = try run.reader(), count = knobs[Self.tests], seed = knobs[Self.seed]
+    let length = knobs[Self.length] > 0 ? knobs[Self.length] : 24
+    var random = SplitMix64(UInt64(seed))
+    let tests = try (0..<count).map { _ in
+      try NeedleTest(length: length, vocabulary: model.vocabulary, &random)
+    }
+    let name = "the first of \(count) needle tests of seed \(seed)"
+    let first = try run.memo.value("influence needle \(seed) \(length)") {
+      try tests[0].read(model, name: name)
+    }
+    let scores = try run.memo.value("influence needles \(seed) \(length) \(count)") {
+      var sum = try first.scores(run)
+      for test in tests.dropFirst() {
+        for (l, heads) in try test.read(model, name: name).scores(run).enumerated() {
+          for (h, score) in heads.enumerated() { sum[l][h] += score }
+        }
+      }
+      return sum.map { $0.map { $0 / Double(count) } }
+    }
+    return (first, scores)
   }
 
   /// Where heads are tried. Throws `Missing`, `CancellationError`.
@@ -198,78 +245,5 @@ public struct AttentionInfluence: AttentionMethod {
         + " (\((Double(change[t]) * 1000).rounded() / 1000))"
     }
     findings.note("lose most: \(names.joined(separator: ", "))")
-  }
-}
-
-/// A segment that stands twice, and the heads that have read it.
-struct RepeatedSegment: Sendable {
-  /// For a note.
-  let name: String
-  /// `[layers][heads]`
-  let layers: [[Head]]
-  /// `[layers]`
-  let numbers: [LayerNumber]
-  /// Where the copies begin, in tokens; they do not overlap.
-  let first, second: Int
-  /// m, tokens of each.
-  let length: Int
-
-  /// The share of m - 1 rows whose largest weight lies on the token that comes next. Throws
-  /// `Missing(.repetition)` where rows are not there, and `CancellationError`.
-  func score(_ head: Head, _ run: MethodRun) throws -> Double {
-    try run.checkCancellation()
-    let from = second - head.visibility.offset, to = from + length - 1
-    guard from >= 0, to <= head.queries else {
-      throw Missing(.repetition, hint: "the queries of its second copy are not there")
-    }
-    var copied = 0
-    run.pattern(head).withRows(from..<to) { row, p, _ in
-      var best = 0
-      for j in p.indices where p[j] > p[best] { best = j }
-      if best == target(row, head) { copied += 1 }
-    }
-    return Double(copied) / Double(length - 1)
-  }
-
-  /// The key that a row of the second copy would copy from.
-  private func target(_ row: Int, _ head: Head) -> Int {
-    first + head.visibility.position(row: row) - second + 1
-  }
-
-  /// 1 on the keys that would copy, `[queries, keys]`; NaN after a causal query.
-  func needle(_ head: Head) -> RuleField {
-    let part = self
-    return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) { row, out in
-      let limit = head.visibility.limit(row: row), at = head.visibility.position(row: row)
-      let isCopy = (part.second..<part.second + part.length - 1).contains(at)
-      let key = part.target(row, head)
-      for j in out.indices { out[j] = j >= limit ? .nan : isCopy && j == key ? 1 : 0 }
-    }
-  }
-
-  /// The longest segment of two tokens or more that stands twice without overlap, the first of
-  /// equal ones; nil where none does. Cost n² of the tokens, of which the first 8192 are looked at.
-  static func longest(_ texts: [String]) -> (first: Int, second: Int, length: Int)? {
-    var ids: [String: Int] = [:]
-    let tokens = texts.prefix(8192).map { text -> Int in
-      let id = ids[text] ?? ids.count
-      ids[text] = id
-      return id
-    }
-    var best = (first: 0, second: 0, length: 1)
-    // before[j]: how far the runs that end before i and before j agree.
-    var before = [Int](repeating: 0, count: tokens.count + 1)
-    for i in tokens.indices {
-      var now = [Int](repeating: 0, count: tokens.count + 1)
-      for j in i + 1..<max(tokens.count, i + 1) where tokens[i] == tokens[j] {
-        now[j + 1] = before[j] + 1
-        let length = min(now[j + 1], j - i)
-        if length > best.length {
-          best = (i - length + 1, j - length + 1, length)
-        }
-      }
-      before = now
-    }
-    return best.length > 1 ? best : nil
   }
 }
