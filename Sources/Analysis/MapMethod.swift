@@ -20,9 +20,13 @@ extension MapMethod {
     try examineMap(subject, run)
   }
 
-  /// The same, for methods whose `examine` adds what it reads in the surroundings of a head. Throws
-  /// `Missing`, `CancellationError`.
-  public func examineMap(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+  /// The same, for methods whose `examine` adds what it reads in the surroundings of a head, or in
+  /// the map: `add` gets it with its numbers, where numbers are wanted. Throws `Missing`,
+  /// `CancellationError`, and what `add` throws.
+  public func examineMap(
+    _ subject: Subject, _ run: MethodRun,
+    _ add: (any RowField, MapNumbers, inout Findings) throws -> Void = { _, _, _ in }
+  ) throws -> Findings {
     var run = run
     run.tokens = subject.tokens
     let head = subject.head, card = type(of: self).card
@@ -47,11 +51,13 @@ extension MapMethod {
         """
       )
     }
-    try MapNumbers(head, map, rows: rows, run).add(to: &findings)
+    let numbers = try MapNumbers(head, map, rows: rows, run)
+    numbers.add(to: &findings)
     if let value = head.value {
       findings.field("output", ProductField(map, value), .signed, title: "output W V")
     }
     findings.merge(aside.findings)
+    try add(map, numbers, &findings)
     return findings
   }
 }

@@ -21,7 +21,7 @@ public struct MapNumbers: Sendable {
   private let sum: MapPart
   private let rows: Int
   private let queries: Int
-  private let rank: (effective: Double, numerical: Int, step: Int)?
+  private let rank: (singular: SingularValues, step: Int)?
 
   /// Of some rows, all of them when the map is whole. Throws what the rows of `map` throw, and
   /// `CancellationError`.
@@ -46,7 +46,7 @@ public struct MapNumbers: Sendable {
   /// Nil when the singular values do not converge.
   /// The whole matrix of sampled tokens must be there for this: `rankTokens` squared doubles, 2 MB.
   /// Throws what the rows throw.
-  private static func rank(_ map: any RowField) throws -> (Double, Int, Int)? {
+  private static func rank(_ map: any RowField) throws -> (SingularValues, Int)? {
     let longest = max(map.rows.count, map.columns.count)
     let step = max(1, (longest + rankTokens - 1) / rankTokens)
     let down = Array(stride(from: 0, to: map.rows.count, by: step))
@@ -60,8 +60,12 @@ public struct MapNumbers: Sendable {
       }
     }
     guard let singular = try? SingularValues(matrix) else { return nil }
-    return (singular.effectiveRank, singular.numericalRank(), step)
+    return (singular, step)
   }
+
+  /// The singular values of the whole map, largest first, `[min(rows, columns)]`; nil where tokens
+  /// were left out, and where the values are not known.
+  public var spectrum: [Double]? { rank.flatMap { $0.step == 1 ? $0.singular.values : nil } }
 
   /// Adds them to findings, under the names that all maps share.
   /// Entropies, row sums and errors that no row could give are unknown, not 0.
@@ -74,8 +78,8 @@ public struct MapNumbers: Sendable {
     findings.number(
       "entropy_normalised", mean(sum.relativeEntropy, sum.relativeRows), .none,
       title: "entropy / ln keys")
-    findings.number("effective_rank", rank?.effective, .none)
-    findings.number("numerical_rank", rank.map { Double($0.numerical) }, .count)
+    findings.number("effective_rank", rank?.singular.effectiveRank, .none)
+    findings.number("numerical_rank", rank.map { Double($0.singular.numericalRank()) }, .count)
     findings.number(
       "sink_mass", queries <= 4 ? nil : mean(sum.sink, sum.sinkRows), .share, title: "sink mass")
     findings.number("row_sum_min", sum.rows == 0 ? nil : sum.least, title: "row sum, least")

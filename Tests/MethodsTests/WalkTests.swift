@@ -67,6 +67,61 @@ import Testing
     SolverTests.expectEqual(map, [[1.2148, 0], [2.6904, 1.2148]], 2e-5)
   }
 
+  /// Â of a head by its definition, with ε = 0: `[30][30]`.
+  private static func walkGraph(_ head: Head) throws -> Table {
+    let (query, key) = try #require(head.queryAndKey), n = head.keys
+    func table(_ t: Tensor) -> Table { (0..<n).map { t[$0].floats().map(Double.init) } }
+    let (q, k) = (table(query), table(key))
+    let raw = (0..<n).map { i in
+      (0..<n).map { j in head.visibility.limit(row: i) > j ? max(0, SolverTests.dot(q[i], k[j])) : 0
+      }
+    }
+    let size = norm(raw)
+    return raw.map { $0.map { $0 / size } }
+  }
+
+  /// A⁻¹ by Gauss and Jordan, the largest pivot first.
+  private static func inverse(_ a: Table) -> Table {
+    let n = a.count, eye = identity(n)
+    var rows = zip(a, eye).map { $0 + $1 }
+    for c in 0..<n {
+      let top = (c..<n).max { abs(rows[$0][c]) < abs(rows[$1][c]) } ?? c
+      rows.swapAt(c, top)
+      let pivot = rows[c][c]
+      rows[c] = rows[c].map { $0 / pivot }
+      for r in 0..<n where r != c && rows[r][c] != 0 {
+        let factor = rows[r][c]
+        for x in 0..<2 * n { rows[r][x] -= factor * rows[c][x] }
+      }
+    }
+    return rows.map { Array($0[n...]) }
+  }
+
+  /// At γ = 0.999 a walk takes 10,000 hops and more: Katz centralities are those of a dense solve,
+  /// on signed heads and on keys that are nearly one, whose graph has an eigenvalue of nearly 1.
+  @Test(arguments: [true, false], [true, false]) func katzOfLongWalks(
+    _ causal: Bool, _ isNearlyOne: Bool
+  ) throws {
+    func draw(_ seed: UInt64) -> Table {
+      let drawn = SolverTests.draw(30, 5, seed)
+      return isNearlyOne ? drawn.map { $0.map { Double(Float(1 + 1e-3 * $0)) } } : drawn
+    }
+    let head = SolverTests.head(draw(61), draw(62), nil, causal: causal)
+    let found = try SolverTests.examine("infsa:eps=0,gamma=0.999", head)
+    let a = try Self.walkGraph(head), eye = Self.identity(30)
+    let whole = Self.inverse(
+      (0..<30).map { i in (0..<30).map { eye[i][$0] - 0.999 * a[i][$0] } })
+    let s = (0..<30).map { i in (0..<30).map { whole[i][$0] - eye[i][$0] } }
+    let inward = try #require(found.series("katz_in")).map(Double.init)
+    let outward = try #require(found.series("katz_out")).map(Double.init)
+    SolverTests.expectEqual([inward], [(0..<30).map { j in s.reduce(0) { $0 + $1[j] } }])
+    SolverTests.expectEqual([outward], [s.map { $0.reduce(0, +) }])
+    let total = s.joined().reduce(0, +), first = 0.999 * a.joined().reduce(0, +)
+    let mass = try #require(found.series("hop_mass"))
+    #expect(abs(Double(mass[0]) - first / total) < 1e-6 * first / total)
+    if isNearlyOne && !causal { #expect(total > 29_000) }
+  }
+
   /// (c) rows of F sum to 1 / (1 - γ), (d) F of a pattern of two; a stored pattern is enough.
   @Test(arguments: [true, false]) func visits(_ causal: Bool) throws {
     let map = try SolverTests.rows(SolverTests.examine("infsa-visits", Self.random(causal)))

@@ -77,17 +77,22 @@ public struct InfSA: MapMethod {
     guard !isHop || wantsWalk else { return try hop(rows, run) }
     let graph = try Self.graph(rows, epsilon: knobs[Self.epsilon], run)
     let gamma = knobs[Self.gamma], hops = knobs[Self.hops]
-    let solver = WalkSolver(graph, discount: gamma)
-    if wantsWalk {
-      try WalkFacts(graph, solver, discount: gamma).add(rows, run, to: &aside.findings)
+    // A few hops are products with a vector: only sums of all hops take a factor.
+    let solver = wantsWalk || hops == 0 ? WalkSolver(graph, discount: gamma) : nil
+    if wantsWalk, let solver {
+      try WalkFacts(graph, solver, discount: gamma, run).add(rows, run, to: &aside.findings)
+    } else if run.wantsNumbers {
+      aside.findings.note("rows only: centralities and hops up to \(Self.card.wholeMap) tokens")
     }
     guard !isHop else { return try hop(rows, run) }
     return RuleField(rows: Axis(.query, head.queries), columns: Axis(.key, head.keys)) {
       row, out in
       let weights =
-        hops == 0
-        ? solver.row(graph.matrix.row(row).map { $0 * gamma })
-        : Self.cut(graph, row, discount: gamma, hops: hops)
+        if let solver, hops == 0 {
+          solver.row(graph.matrix.row(row).map { $0 * gamma })
+        } else {
+          Self.cut(graph, row, discount: gamma, hops: hops)
+        }
       let limit = graph.limit(row)
       for key in 0..<head.keys { out[key] = key < limit ? shown(weights[key]) : .nan }
     }
@@ -109,13 +114,11 @@ public struct InfSA: MapMethod {
 
   /// Σ_(t ≤ hops) γ^t Â^t, one row.
   private static func cut(_ graph: WalkGraph, _ row: Int, discount: Double, hops: Int) -> [Double] {
-    var sum = [Double](repeating: 0, count: graph.size), left = hops
+    var sum = [Double](repeating: 0, count: graph.size)
     var start = sum
     start[row] = 1
-    graph.walk(start, discount: discount) { term in
+    graph.walk(start, discount: discount, hops: hops) { term in
       for key in sum.indices { sum[key] += term[key] }
-      left -= 1
-      return left > 0
     }
     return sum
   }

@@ -5,9 +5,10 @@ import Tensors
 
 /// What local lines say of themselves beside their map.
 ///
-/// Distances, corrections and counts come from every row that is there; what needs a row solved
-/// again (steps of conjugate gradients, shares of outputs, the curve by κ) from 64 of them at most.
-/// The curve's error is that of W V to A V, by W - A itself and not by a difference of outputs.
+/// Distances and corrections come from every row of a whole map, of others from 64 of them; what
+/// needs a row solved again (steps of conjugate gradients, shares of outputs, the curve by κ) from
+/// 64 at most. Counts are of all rows. The curve's error is that of W V to A V, by W - A itself and
+/// not by a difference of outputs.
 struct LineFacts: Sendable {
   /// Rows that are solved again for numbers, and those of the curve.
   private static let sampled = 64, curveRows = 32
@@ -25,44 +26,52 @@ struct LineFacts: Sendable {
   /// Says all of it; `map` is W, of which long heads are sampled. Throws `AlgebraError`,
   /// `CancellationError`, and what the map's rows throw.
   func add(_ map: any RowField, _ run: MethodRun, to findings: inout Findings) throws {
-    let head = rows.head, all = Array(0..<head.queries)
-    let distance = try RowPicks.spread(head.queries, by: 16, run) { $0.map { mean(row: $0) } }
-    findings.series(
-      "extrapolation", Axis(.query, head.queries), distance,
-      title: "distance of a query from its mean key")
-    let chosen = map.bytes > 0 ? all : MapPass.sample(all.indices, Self.sampled)
-    var gap = 0.0, mass = 0.0, correction = [Float](repeating: .nan, count: head.queries)
-    for row in chosen {
-      let place = rows.place(row: row), weights = try map.row(row)
-      let logits = rows.products(rows.query(row), place.limit).map { $0 * head.scale }
-      let dense = Elementary.softmax(logits)
-      let off = zip(weights, dense).reduce(0) { $0 + abs(Double($1.0) - $1.1) }
-      let sum = dense.reduce(0, +)
-      (gap, mass) = (gap + off, mass + sum)
-      if off + sum > 0 { correction[row] = Float(off / (off + sum)) }
+    let queries = rows.head.queries, axis = Axis(.query, queries)
+    let chosen = MapPass.sample(0..<queries, map.bytes > 0 ? queries : Self.sampled)
+    let parts = try RowPicks.spread(chosen.count, by: 8, run) { part in
+      part.map { index in Result { try offset(chosen[index], map) } }
+    }
+    var gap = 0.0, mass = 0.0
+    var distance = [Float](repeating: .nan, count: queries), correction = distance
+    for (row, part) in zip(chosen, parts) {
+      let found = try part.get()
+      (gap, mass) = (gap + found.gap, mass + found.mass)
+      distance[row] = found.distance
+      let both = found.gap + found.mass
+      if both > 0 { correction[row] = Float(found.gap / both) }
     }
     findings.series(
-      "correction", Axis(.query, head.queries), correction, .share,
+      "extrapolation", axis, distance, title: "distance of a query from its mean key")
+    findings.series(
+      "correction", axis, correction, .share,
       title: "share of the linear correction, by query")
     findings.number(
       "correction_share", gap + mass > 0 ? gap / (gap + mass) : nil, .share,
       title: "share of the linear correction")
-    let narrow = all.count { rows.place(row: $0).limit <= rows.dim }
+    let narrow = (0..<queries).count { rows.place(row: $0).limit <= rows.dim }
     findings.number(
       "underdetermined_rows", Double(narrow), .count, title: "rows that see d keys or fewer")
     try addSampled(run, &findings)
   }
 
-  /// ‖k̄ - q‖ of a row; NaN where it sees no key.
-  private func mean(row: Int) -> Float {
-    let place = rows.place(row: row), query = rows.query(row)
-    guard place.limit > 0 else { return .nan }
-    let logits = rows.products(query, place.limit).map { $0 * rows.head.scale }
-    let weights = Elementary.softmax(logits)
+  /// How far a row of the map is from softmax, and its query from its keys.
+  private struct Offset: Sendable {
+    /// Σ|W - A| and ΣA.
+    let gap, mass: Double
+    /// ‖k̄ - q‖; NaN where the row sees no key.
+    let distance: Float
+  }
+
+  /// Of one row of `map`, with one softmax for all of it. Throws what the row throws.
+  private func offset(_ row: Int, _ map: any RowField) throws -> Offset {
+    let place = rows.place(row: row), query = rows.query(row), dense = rows.softmax(query, place)
+    let gap = zip(try map.row(row), dense).reduce(0) { $0 + abs(Double($1.0) - $1.1) }
     let off = (0..<rows.dim).map { x in
-      weights.indices.reduce(0) { $0 + weights[$1] * rows.key[$1 * rows.dim + x] } - query[x]
+      dense.indices.reduce(0) { $0 + dense[$1] * rows.key[$1 * rows.dim + x] } - query[x]
     }
-    return Float(off.reduce(0) { $0 + $1 * $1 }.squareRoot())
+    return Offset(
+      gap: gap, mass: dense.reduce(0, +),
+      distance: place.limit > 0 ? Float(LensRows.norm(off)) : .nan)
   }
 
   /// What a sampled row says.
@@ -142,10 +151,10 @@ struct LineFacts: Sendable {
     sample.steps = line.solvedByGradients(ridge: lambda).steps
     guard let values else { return sample }
     func norm(_ weights: [Double]) -> Double {
-      values.output(weights).reduce(0) { $0 + $1 * $1 }.squareRoot()
+      LensRows.norm(values.output(weights))
     }
-    let linear = norm(try fit.taking(.linear).weights(query, place))
-    let residual = norm(try fit.taking(.residual).weights(query, place))
+    let linear = norm(try fit.weights(line, .linear))
+    let residual = norm(try fit.weights(line, .residual))
     if linear + residual > 0 { sample.linear = linear / (linear + residual) }
     guard curve else { return sample }
     let difference = zip(query, line.mean).map { $0 - $1 }

@@ -62,15 +62,15 @@ public struct LinearInfSA: MapMethod {
   ) throws {
     let title = "cosine of scores and eigenvector", n = rows.head.keys
     guard !rows.head.visibility.causal, n <= InfSA.card.wholeMap else {
+      if !rows.head.visibility.causal {
+        findings.note("cosine and eigenvector: up to \(InfSA.card.wholeMap) tokens")
+      }
       return findings.number("cosine", nil, title: title)
     }
-    let eigen = try InfSA.graph(rows, epsilon: 0, run).leftEigenvector()
-    let norm = scores.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    let product = eigen.map { zip(scores, $0.vector).reduce(0) { $0 + $1.0 * $1.1 } }
-    findings.number("cosine", norm > 0 ? product.map { $0 / norm } : nil, title: title)
+    let principal = Principal(try InfSA.graph(rows, epsilon: 0, run), scores)
+    findings.number("cosine", principal.cosine, title: title)
     findings.series(
-      "eigenvector", Axis(.key, n),
-      eigen?.vector.map { Float($0) } ?? [Float](repeating: .nan, count: n),
+      "eigenvector", Axis(.key, n), principal.vector,
       title: "dominant left eigenvector, length 1")
   }
 }

@@ -31,10 +31,6 @@ public struct LocalLinearAttention: MapMethod {
   /// κ, a share of the keys' mean square; what `[` and `]` move.
   static let kappa = Knob(
     "kappa", "ridge over Σ w |k|² / d", 1e-9...1e6, standard: 0.1, step: .multiply(2), isMain: true)
-  /// λ itself, in the unit of squared keys.
-  static let lambda = Knob(
-    "lambda", "the ridge itself, one for all rows; 0: by kappa", 0...1e12, standard: 0.0,
-    step: .multiply(10), aliases: ["ridge"])
   /// Who solves the system of a row.
   static let solver = Knob(
     "solver", "a factor, or conjugate gradients as in FlashLLA", standard: Solver.cholesky)
@@ -49,7 +45,7 @@ public struct LocalLinearAttention: MapMethod {
     id: "lla", title: "local linear attention", family: "solvers",
     idea: "Fit a line instead of a constant around every query, under the weights of softmax.",
     source: "Local linear attention, FlashLLA, ICLR 2026, arXiv 2510.01450",
-    needs: [.queryKey], knobs: [kappa.facts, lambda.facts, solver.facts], wholeMap: 512,
+    needs: [.queryKey], knobs: [kappa.facts, Ridge.lambda.facts, solver.facts], wholeMap: 512,
     mainField: "map", mainNumber: "correction_share",
     variants: ["lla-1": ["lambda": .number(1)]])
 
@@ -63,21 +59,18 @@ public struct LocalLinearAttention: MapMethod {
   /// The findings of a map, and what the line adds. Throws `Missing`, `AlgebraError`,
   /// `CancellationError`.
   public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    var findings = try examineMap(subject, run)
-    guard run.wantsNumbers else { return findings }
-    let head = subject.head, rows = try RegressionRows(head)
-    if let (map, _) = findings.field("map") {
+    try examineMap(subject, run) { map, numbers, findings in
+      let rows = try RegressionRows(subject.head)
       try LineFacts(rows, fit(rows)).add(map, run, to: &findings)
+      try findings.addHat(subject.head, map, numbers)
     }
-    try findings.addHat(head, run)
-    return findings
   }
 
   /// W of a head, `[queries, keys]`, a row at a time. Throws `Missing(.queryKey)`,
   /// `AlgebraError.notPositive` where a ridge is too small for its keys.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     let rows = try RegressionRows(head), fit = fit(rows)
-    if knobs[Self.lambda] == 0 {
+    if knobs[Ridge.lambda] == 0 {
       aside.findings.note("the ridge is ours: kappa Σ w |k|² / d, as none is published")
     }
     if head.dim > 128 { aside.findings.note("d = \(head.dim) is more than 128: rows are slow") }
@@ -93,7 +86,7 @@ public struct LocalLinearAttention: MapMethod {
   /// The fit that the knobs say.
   private func fit(_ rows: RegressionRows) -> LineRegression {
     LineRegression(
-      rows, Ridge(given: knobs[Self.lambda], kappa: knobs[Self.kappa]),
+      rows, Ridge(knobs, kappa: Self.kappa),
       byGradients: knobs[Self.solver] == .cg)
   }
 }
@@ -122,9 +115,15 @@ struct LineRegression: Regression {
     return copy
   }
 
-  /// W of a query. The parts are those of the factored system, whoever solves the whole.
+  /// W of a query, or the part of it that is asked for.
   func weights(_ query: [Double], _ place: RowPlace) throws -> [Double] {
-    let line = line(query, place), lambda = ridge(line.meanSquare)
+    try weights(line(query, place), part)
+  }
+
+  /// The same of a system that is there already. The parts are those of the factored system,
+  /// whoever solves the whole. Throws `AlgebraError.notPositive`.
+  func weights(_ line: LocalLine, _ part: Part) throws(AlgebraError) -> [Double] {
+    let lambda = ridge(line.meanSquare), query = line.query
     // Keys that are all zero hold no line; from what is no number comes none.
     guard line.meanSquare.isFinite else { return line.weights.map { _ in .nan } }
     guard lambda > 0 else { return line.weights.map { part == .linear ? 0 : $0 } }
@@ -143,8 +142,7 @@ struct LineRegression: Regression {
 
   /// The system of a query, before a ridge.
   func line(_ query: [Double], _ place: RowPlace) -> LocalLine {
-    let logits = rows.products(query, place.limit).map { $0 * rows.head.scale }
-    return LocalLine(rows, query, Elementary.softmax(logits))
+    LocalLine(rows, query, rows.softmax(query, place))
   }
 }
 
@@ -198,7 +196,7 @@ struct LocalLine: Sendable {
       slope.withUnsafeBufferPointer { slope in
         weights.indices.map { j in
           guard let all = all.baseAddress, let slope = slope.baseAddress else { return weights[j] }
-          return rule(weights[j], dotProduct(all + j * d, slope, d))
+          return rule(weights[j], Vectors.dot(all + j * d, slope, d))
         }
       }
     }

@@ -20,15 +20,11 @@ public import Attention
 /// `degrees_of_freedom`, cost of a token (`CostFacts`). Needs Q and K. Cost n (n d + d³ / 6), in
 /// double precision; memory n d² / 4 bytes; above 512 tokens rows are computed as they are looked
 /// at.
-public struct MesaLayer: MapMethod {
+public struct MesaLayer: Smoother {
   /// κ, a share of the keys' mean square; what `[` and `]` move.
   static let kappa = Knob(
     "kappa", "ridge over c_i |K|² / (d n)", 1e-9...1e6, standard: 0.1, step: .multiply(2),
     isMain: true)
-  /// λ itself, in the unit of squared keys.
-  static let lambda = Knob(
-    "lambda", "the ridge itself, one for all rows; 0: by kappa", 0...1e12, standard: 0.0,
-    step: .multiply(10), aliases: ["ridge"])
   /// γ, a factor a token.
   static let gamma = Knob(
     "gamma", "weight of a token, each token back; below 1 for causal heads", 0...1, standard: 1.0,
@@ -41,7 +37,7 @@ public struct MesaLayer: MapMethod {
     source: "Test-time regression, JMLR 2026, arXiv 2501.12352",
     needs: [.queryKey],
     knobs: [
-      kappa.facts, lambda.facts, gamma.facts, QKNorm.isOn.facts, QKNorm.gain.facts,
+      kappa.facts, Ridge.lambda.facts, gamma.facts, QKNorm.isOn.facts, QKNorm.gain.facts,
     ], wholeMap: 512, mainField: "map", mainNumber: "recall_error",
     variants: ["mesa-gamma": ["lambda": .number(1), "gamma": .number(0.95)]])
 
@@ -52,24 +48,16 @@ public struct MesaLayer: MapMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
-  /// The findings of a map, and what a smoother says of itself. Throws `Missing`, `AlgebraError`,
-  /// `CancellationError`.
-  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    var findings = try examineMap(subject, run)
-    try findings.addHat(subject.head, run)
-    return findings
-  }
-
   /// W of a head, `[queries, keys]`, a row at a time. Throws `Missing(.queryKey)`,
   /// `AlgebraError.notPositive` where a ridge is too small for its keys, and `CancellationError`.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     if knobs[Self.gamma] < 1 {
       try Missing.unlessCausal(head, "decay counts tokens back from the query")
     }
-    let rows = try RegressionRows(head, length: QKNorm.length(knobs, head, &aside.findings))
-    let ridge = Ridge(given: knobs[Self.lambda], kappa: knobs[Self.kappa])
+    let rows = try RegressionRows(head, knobs, &aside.findings)
+    let ridge = Ridge(knobs, kappa: Self.kappa)
     let fit = try RidgeRegression(rows, ridge, gamma: knobs[Self.gamma])
-    if knobs[Self.lambda] == 0 { aside.findings.note("the ridge is ours: kappa c_i |K|² / (d n)") }
+    if knobs[Ridge.lambda] == 0 { aside.findings.note("the ridge is ours: kappa c_i |K|² / (d n)") }
     if run.wantsNumbers {
       let last = fit.ridge(head.keys)
       aside.findings.number(
@@ -87,10 +75,23 @@ public struct MesaLayer: MapMethod {
 
 /// A ridge that is given, or a share κ of what it is added to.
 struct Ridge: Sendable {
+  /// λ itself, in the unit of squared keys.
+  static let lambda = Knob(
+    "lambda", "the ridge itself, one for all rows; 0: by kappa", 0...1e12, standard: 0.0,
+    step: .multiply(10), aliases: ["ridge"])
+
   /// λ for all rows; nil, and 0, for κ.
   let given: Double?
   /// κ.
   let kappa: Double
+
+  /// No ridge is given: a share κ.
+  init(kappa: Double) { (given, self.kappa) = (nil, kappa) }
+
+  /// As the knobs say, of which each card has a κ of its own.
+  init(_ knobs: CheckedKnobs, kappa: Knob<Double>) {
+    (given, self.kappa) = (knobs[Self.lambda], knobs[kappa])
+  }
 
   /// λ of a row whose matrix has this mean of its diagonal.
   func callAsFunction(_ diagonal: Double) -> Double {

@@ -1,6 +1,6 @@
 import Algebra
-import Analysis
-import Attention
+public import Analysis
+public import Attention
 import Tensors
 
 /// A member of test-time regression: values are regressed on keys, and the fit is read at a query.
@@ -42,23 +42,22 @@ struct RegressionRows: Sendable {
     let dim = head.dim
     func read(_ tensor: Tensor) -> [Double] {
       let values = tensor.floats().map(Double.init)
-      return length.map { Self.brought(values, dim, to: $0) } ?? values
+      return length.map { KernelRows.unit(values, dim: dim, length: $0).elements } ?? values
     }
     (self.dim, query, key) = (dim, read(both.query), read(both.key))
     let keys = Matrix(rows: head.keys, columns: dim, elements: key)
     across = keys.transposed().elements
   }
 
-  /// Vectors `[count * dim]`, each of one length.
-  static func brought(_ vectors: [Double], _ dim: Int, to length: Double) -> [Double] {
-    var result = vectors
-    for start in stride(from: 0, to: vectors.count, by: max(dim, 1)) {
-      let range = start..<start + dim
-      let norm = vectors[range].reduce(0) { $0 + $1 * $1 }.squareRoot()
-      guard norm > 0 else { continue }
-      for x in range { result[x] *= length / norm }
-    }
-    return result
+  /// The same by the knobs of `QKNorm`; what stands in for a learned gain is noted. Throws
+  /// `Missing(.queryKey)` for stored maps.
+  init(_ head: Head, _ knobs: CheckedKnobs, _ findings: inout Findings) throws {
+    try self.init(head, length: QKNorm.length(knobs, head, &findings))
+  }
+
+  /// Softmax weights of a query `[dim]` over what it sees, `[limit]`.
+  func softmax(_ query: [Double], _ place: RowPlace) -> [Double] {
+    Elementary.softmax(products(query, place.limit).map { $0 * head.scale })
   }
 
   /// A query, `[dim]`.
@@ -124,16 +123,17 @@ extension Regression {
   }
 
   /// The recall test: mean over j of ‖out - v_j‖ when the last query is replaced by k_j, for every
-  /// key j that it sees; nil without V, and where the data holds a NaN. Throws `AlgebraError`,
-  /// `CancellationError`.
-  func recall(_ rows: RegressionRows, _ run: MethodRun) throws -> Double? {
+  /// key j that it sees, or for `sample` of them, evenly spread; nil without V, and where the data
+  /// holds a NaN. Throws `AlgebraError`, `CancellationError`.
+  func recall(_ rows: RegressionRows, _ run: MethodRun, sample: Int = .max) throws -> Double? {
     guard let value = rows.head.value, rows.head.queries > 0 else { return nil }
     let place = rows.place(row: rows.head.queries - 1), width = value.shape[1]
     guard place.limit > 0 else { return nil }
-    let values = value.floats().map(Double.init)
-    let errors = try RowPicks.spread(place.limit, by: 8, run) { part in
-      part.map { j in
+    let values = value.floats().map(Double.init), chosen = MapPass.sample(0..<place.limit, sample)
+    let errors = try RowPicks.spread(chosen.count, by: 8, run) { part in
+      part.map { index in
         Result { () throws -> Double in
+          let j = chosen[index]
           let weights = try self.weights(rows.key(j), place)
           var off = [Double](repeating: 0, count: width)
           for (key, weight) in weights.enumerated() where weight != 0 {
@@ -160,39 +160,69 @@ extension Regression {
     return trace.isFinite ? trace : nil
   }
 
-  /// Recall and degrees of freedom, up to `most` tokens, as every member says them of itself.
-  /// Throws `AlgebraError`, `CancellationError`.
+  /// Recall and degrees of freedom, as every member says them of itself. Above `most` tokens recall
+  /// is a mean over fewer keys and its name says so; degrees of freedom are a sum over all of them,
+  /// which no sample gives. Throws `AlgebraError`, `CancellationError`.
   func addFacts(
     _ rows: RegressionRows, _ run: MethodRun, upTo most: Int, to findings: inout Findings
   ) throws {
-    guard run.wantsNumbers, max(rows.head.queries, rows.head.keys) <= most else { return }
-    findings.number(
-      "recall_error", try recall(rows, run), title: "recall test, mean |out - v|")
+    guard run.wantsNumbers else { return }
+    let title = "recall test, mean |out - v|"
+    guard max(rows.head.queries, rows.head.keys) <= most else {
+      let sample = SampledRecall.keys
+      findings.number(
+        "recall_error\(SampledRecall.suffix)", try recall(rows, run, sample: sample),
+        title: "\(title), \(sample) keys")
+      return findings.note(
+        "rows only: recall is of \(sample) keys; degrees of freedom up to \(most) tokens")
+    }
+    findings.number("recall_error", try recall(rows, run), title: title)
     findings.number(
       "degrees_of_freedom", try freedom(rows, run), title: "degrees of freedom, Q = K")
+  }
+}
+
+/// The recall test of long heads.
+enum SampledRecall {
+  /// Keys that stand for all, and what the names of such numbers end in.
+  static let keys = 64, suffix = "_sampled"
+}
+
+/// A method whose map is a smoother's hat matrix, and says so of itself: `leverage`, `spectrum`.
+public protocol Smoother: MapMethod {}
+
+extension Smoother {
+  /// The findings of a map, and what a smoother says of itself. Throws `Missing`, `AlgebraError`,
+  /// `CancellationError`.
+  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    try examineHat(subject, run)
+  }
+
+  /// The same, for methods whose `examine` reads the surroundings of a head first. Throws
+  /// `Missing`, `AlgebraError`, `CancellationError`.
+  public func examineHat(_ subject: Subject, _ run: MethodRun) throws -> Findings {
+    try examineMap(subject, run) { map, numbers, findings in
+      try findings.addHat(subject.head, map, numbers)
+    }
   }
 }
 
 extension Findings {
   /// What a smoother's matrix says of itself: the series `leverage`, W_ii by query, and `spectrum`,
   /// the singular values of W. Only of a map that is there whole. Throws what its rows throw.
-  mutating func addHat(_ head: Head, _ run: MethodRun) throws {
-    guard run.wantsNumbers, let (map, _) = field("map"), map.bytes > 0 else { return }
+  mutating func addHat(_ head: Head, _ map: any RowField, _ numbers: MapNumbers) throws {
+    guard map.bytes > 0 else {
+      return note("rows only: leverage and spectrum take the whole map")
+    }
     var leverage = [Float](repeating: .nan, count: head.queries)
-    var matrix = Matrix(rows: head.queries, columns: head.keys)
     try map.withRows(0..<head.queries) { row, weights in
       let own = head.visibility.position(row: row)
       if weights.indices.contains(own) { leverage[row] = weights[own] }
-      for (key, weight) in weights.enumerated() where !weight.isNaN {
-        matrix[row, key] = Double(weight)
-      }
     }
     series("leverage", Axis(.query, head.queries), leverage, title: "leverage W_ii, by query")
-    guard max(head.queries, head.keys) <= MapNumbers.rankTokens else { return }
-    try run.checkCancellation()
-    guard let singular = try? SingularValues(matrix) else { return }
+    guard let values = numbers.spectrum else { return }
     series(
-      "spectrum", Axis(.rank, singular.values.count), singular.values.map { Float($0) },
+      "spectrum", Axis(.rank, values.count), values.map { Float($0) },
       title: "singular values of the map")
   }
 }

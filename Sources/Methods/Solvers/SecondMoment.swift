@@ -66,18 +66,3 @@ struct SecondMoment: Sendable {
     return y
   }
 }
-
-/// Σ x_i y_i over `count` elements in four partial sums, which the compiler keeps in lanes; the
-/// order of the sums depends on `count` alone, so that a row is the same wherever it is computed.
-func dotProduct(_ x: UnsafePointer<Double>, _ y: UnsafePointer<Double>, _ count: Int) -> Double {
-  var (s0, s1, s2, s3) = (0.0, 0.0, 0.0, 0.0)
-  let whole = count / 4 * 4
-  for i in stride(from: 0, to: whole, by: 4) {
-    s0 += x[i] * y[i]
-    s1 += x[i + 1] * y[i + 1]
-    s2 += x[i + 2] * y[i + 2]
-    s3 += x[i + 3] * y[i + 3]
-  }
-  for i in whole..<count { s0 += x[i] * y[i] }
-  return (s0 + s2) + (s1 + s3)
-}

@@ -25,7 +25,7 @@ public import Attention
 /// `degrees_of_freedom`, of this map and as `recall_NAME` and `freedom_NAME` of every member; cost
 /// of a token (`CostFacts`). Cost n² d for the map; members' numbers n² d² up to 512 tokens. Needs
 /// Q and K. All in double precision.
-public struct TestTimeRegression: MapMethod {
+public struct TestTimeRegression: Smoother {
   /// γ, a factor a token; what `[` and `]` move.
   static let gamma = Knob(
     "gamma", "weight of a token, each token back; below 1 for causal heads", 0...1, standard: 1.0,
@@ -56,25 +56,17 @@ public struct TestTimeRegression: MapMethod {
     self.knobs = try CheckedKnobs(knobs, for: Self.card)
   }
 
-  /// The findings of a map, and what a smoother says of itself. Throws `Missing`, `AlgebraError`,
-  /// `CancellationError`.
-  public func examine(_ subject: Subject, _ run: MethodRun) throws -> Findings {
-    var findings = try examineMap(subject, run)
-    try findings.addHat(subject.head, run)
-    return findings
-  }
-
   /// W of a head, `[queries, keys]`, a row at a time. Throws `Missing(.queryKey)`, `AlgebraError`,
   /// `CancellationError`.
   public func map(_ head: Head, _ run: MethodRun, _ aside: inout Aside) throws -> any RowField {
     if knobs[Self.gamma] < 1 {
       try Missing.unlessCausal(head, "decay counts tokens back from the query")
     }
-    let rows = try RegressionRows(head, length: QKNorm.length(knobs, head, &aside.findings))
+    let rows = try RegressionRows(head, knobs, &aside.findings)
     let own = LinearRegression(rows, gamma: knobs[Self.gamma], divides: knobs[Self.divide])
     try own.addFacts(rows, run, upTo: Self.card.wholeMap, to: &aside.findings)
-    try addMembers(rows, run, &aside.findings)
     if run.wantsNumbers {
+      try addMembers(rows, run, &aside.findings)
       let decay = knobs[Self.gamma] < 1 ? head.dim * max(head.valueDim, 1) : 0
       CostFacts(head, features: head.dim, isNormalised: false, extraFlops: Double(decay))
         .add(to: &aside.findings)
@@ -82,18 +74,20 @@ public struct TestTimeRegression: MapMethod {
     return own.map(rows)
   }
 
-  /// The small multiples, each at its standard.
+  /// The small multiples, each at its standard. They come with the numbers: their sums over all
+  /// keys would hold up a map that is looked at alone.
   private func addMembers(_ rows: RegressionRows, _ run: MethodRun, _ findings: inout Findings)
     throws
   {
-    let head = rows.head, ridge = Ridge(given: nil, kappa: 0.1)
+    let head = rows.head, ridge = Ridge(kappa: 0.1)
+    let ones = [Double](repeating: 1, count: head.keys)
     var members: [(name: String, title: String, member: any Regression)] = [
       ("linear", "linear attention", LinearRegression(rows, gamma: 1, divides: false))
     ]
     if head.visibility.causal {
       members += [
         ("decayed", "decayed, 0.95", LinearRegression(rows, gamma: 0.95, divides: false)),
-        ("delta", "DeltaNet, beta 1", DeltaRule(rows, beta: 1)),
+        ("delta", "DeltaNet, beta 1", DeltaRule(rows, beta: ones)),
       ]
     }
     members += [
@@ -104,11 +98,14 @@ public struct TestTimeRegression: MapMethod {
     for (name, title, member) in members {
       findings.field(name, member.map(rows), .signed, title: title)
     }
-    guard run.wantsNumbers, max(head.queries, head.keys) <= Self.card.wholeMap else { return }
+    let isWhole = max(head.queries, head.keys) <= Self.card.wholeMap
     for (name, title, member) in members {
       findings.number(
-        "recall_\(name)", try member.recall(rows, run), title: "recall error, \(title)")
+        "recall_\(name)" + (isWhole ? "" : SampledRecall.suffix),
+        try member.recall(rows, run, sample: isWhole ? .max : SampledRecall.keys),
+        title: "recall error, \(title)" + (isWhole ? "" : ", \(SampledRecall.keys) keys"))
     }
+    guard isWhole else { return }
     for (name, title, member) in members {
       findings.number(
         "freedom_\(name)", try member.freedom(rows, run), title: "degrees of freedom, \(title)")
@@ -147,7 +144,7 @@ private struct ConstantRegression: Regression {
 
   /// The pattern's row of a query.
   func weights(_ query: [Double], _ place: RowPlace) -> [Double] {
-    Elementary.softmax(rows.products(query, place.limit).map { $0 * rows.head.scale })
+    rows.softmax(query, place)
   }
 }
 

@@ -82,21 +82,18 @@ struct WalkGraph: Sendable {
     return out
   }
 
-  /// M x for a column vector `[n]`.
-  func after(_ x: [Double]) -> [Double] { matrix.multiplied(by: x) }
-
-  /// x M, γ x M², ... with their factors: `add` gets γ^t x M^t for t = 1, 2, ..., until a term is
-  /// nothing beside the first or `add` says that it is enough.
-  func walk(
-    _ x: [Double], discount: Double, forward: Bool = false, _ add: ([Double]) -> Bool
-  ) {
+  /// The first hops of a walk: `add` gets γ^t x M^t for t = 1, ..., `hops`, or until a term is
+  /// nothing beside the first. Cost n² a hop.
+  func walk(_ x: [Double], discount: Double, hops: Int, _ add: ([Double]) -> Void) {
     var term = x, first = 0.0
-    for round in 1...10_000 {
-      term = (forward ? after(term) : before(term)).map { $0 * discount }
+    for hop in 0..<hops {
+      term = before(term).map { $0 * discount }
       let size = term.reduce(0) { $0 + abs($1) }
-      if round == 1 { first = size }
+      if hop == 0 { first = size }
       // A NaN of the data is said once, and goes no further.
-      guard size.isNaN || size > 1e-17 * first, add(term), !size.isNaN else { return }
+      guard size.isNaN || size > 1e-17 * first else { return }
+      add(term)
+      guard !size.isNaN else { return }
     }
   }
 
@@ -114,6 +111,28 @@ struct WalkGraph: Sendable {
       if moved < 1e-9 { return (value, x, true) }
     }
     return (value, x, false)
+  }
+}
+
+/// The dominant left eigenvector of a walk, beside scores that stand in for it.
+struct Principal: Sendable {
+  /// The eigenvalue: 0 of a graph that leads nowhere, nil where the data holds a NaN.
+  let value: Double?
+  /// Of length 1, `[n]`; NaN where there is none.
+  let vector: [Float]
+  /// Cosine of vector and scores; nil where either is zero.
+  let cosine: Double?
+  /// The vector stood still after 100 steps; so does one that is not there.
+  let isSettled: Bool
+
+  /// `scores` `[n]`, of any length.
+  init(_ graph: WalkGraph, _ scores: [Double]) {
+    let eigen = graph.leftEigenvector(), length = LensRows.norm(scores)
+    value = graph.matrix.largestMagnitude.isFinite ? eigen?.value ?? 0 : nil
+    vector = eigen?.vector.map { Float($0) } ?? [Float](repeating: .nan, count: graph.size)
+    let product = eigen.map { zip(scores, $0.vector).reduce(0) { $0 + $1.0 * $1.1 } }
+    cosine = length > 0 ? product.map { $0 / length } : nil
+    isSettled = eigen?.settled ?? true
   }
 }
 
