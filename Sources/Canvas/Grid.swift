@@ -53,17 +53,20 @@ public struct Grid: Sendable, Equatable {
   private func contains(_ x: Int, _ y: Int) -> Bool { x >= 0 && y >= 0 && x < width && y < height }
 
   /// Writes text from (x, y), at most `limit` columns, unsafe characters made visible. Returns the
-  /// column after it.
+  /// column after it. What does not fit ends in `…`, and never within a number.
   @discardableResult
   public mutating func put(
     _ text: String, _ x: Int, _ y: Int, _ style: Style = .plain, limit: Int = .max
   ) -> Int {
     var at = x
     let end = limit == .max ? width : min(width, x + limit)
-    for scalar in Printable.text(text).unicodeScalars {
-      let columns = Width.of(scalar)
+    let scalars = Printable.text(text).unicodeScalars
+    for index in scalars.indices {
+      let scalar = scalars[index], columns = Width.of(scalar)
       if columns == 0 { continue }
-      guard at + columns <= end else { break }
+      guard at + columns <= end else {
+        return scalars[index...].allSatisfy { $0 == " " } ? at : mark(from: x, end, at, y, style)
+      }
       self[at, y] = Cell(scalar, style)
       if columns == 2 { self[at + 1, y] = Cell(Cell.continuation, style) }
       at += columns
@@ -71,9 +74,26 @@ public struct Grid: Sendable, Equatable {
     return at
   }
 
-  /// Writes text that ends before column `x`.
+  /// Ends a text that was cut with `…`, in its own last column. A number of which digits are
+  /// missing would read as another one: it goes as a whole. The column after the mark.
+  private mutating func mark(from x: Int, _ end: Int, _ at: Int, _ y: Int, _ style: Style) -> Int {
+    guard end > x else { return at }
+    var mark = min(at, end - 1)
+    if mark > x, self[mark, y].glyph == Cell.continuation { mark -= 1 }
+    func isOfNumber(_ x: Int) -> Bool {
+      let glyph = self[x, y].glyph
+      return ("0"..."9").contains(glyph) || glyph == "." || glyph == ","
+    }
+    while mark > x, isOfNumber(mark - 1) { mark -= 1 }
+    for column in mark..<max(mark, min(at, end)) { self[column, y] = Cell(" ", style) }
+    self[mark, y] = Cell("…", style)
+    return mark + 1
+  }
+
+  /// Writes text that ends before column `x`; of one that is longer than that, the beginning.
   public mutating func put(endingAt x: Int, _ text: String, _ y: Int, _ style: Style = .plain) {
-    put(text, x - Width.of(text), y, style)
+    let start = x - Width.of(text)
+    put(text, max(0, start), y, style, limit: start < 0 ? x : .max)
   }
 
   /// Sets every cell of the rectangle that lies within the grid.

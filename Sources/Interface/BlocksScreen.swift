@@ -63,16 +63,29 @@ struct BlocksScreen {
     let x = plot.x + centre(j, plot.width, table.keyTiles),
       y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
-    var at = inner.x
-    at = grid.put(
-      inner.width > 40 ? "far below max " : "below ", at, inner.maxY - 1, paint.dim,
-      limit: inner.maxX - at)
-    for step in 0..<10 where at < inner.maxX {
-      grid[at, inner.maxY - 1] = paint.shade(Float(step) / 9)
-      at += 1
+    drawLegend(table, inner, on: &grid)
+  }
+
+  /// The ends of the colours in nats, and the mark with the threshold that it stands for.
+  private func drawLegend(_ table: BlockTable, _ inner: Rect, on grid: inout Grid) {
+    let y = inner.maxY - 1
+    guard !table.isFixed else {
+      grid.put(
+        Fitted.text(["\(paint.cross) stored as skipped", "\(paint.cross) skipped"], inner.width),
+        inner.x, y, paint.pruned, limit: inner.width)
+      return
     }
-    at = grid.put(" raises ", at, inner.maxY - 1, paint.dim, limit: inner.maxX - at)
-    grid.put("\(paint.cross) skipped", at, inner.maxY - 1, paint.pruned, limit: inner.maxX - at)
+    let at = Legend("-12", "0", " nats: raises", " nats").draw(
+      paint, inner.x, y, end: inner.maxX, on: &grid)
+    let limit = look.lambda.threshold
+    let marks =
+      limit.isFinite
+      ? [
+        "  \(paint.cross) under ln \(paint.lambda) \(Numbers.fixed(Double(limit), 2)): skipped",
+        "  \(paint.cross) under \(Numbers.fixed(Double(limit), 2))", "  \(paint.cross) skipped",
+      ] : ["  nothing skipped: dense", "  dense"]
+    guard let mark = marks.first(where: { at + Width.of($0) <= inner.maxX }) else { return }
+    grid.put(mark, at, y, paint.pruned)
   }
 
   /// The tiles under a cell, at least one: a table with fewer tiles than cells is stretched.
@@ -192,7 +205,9 @@ struct BlocksScreen {
       let mass = Double(table.massSum[i * table.keyTiles + tile]) / max(rows, 1)
       grid.put(
         endingAt: inner.x + 26, margin.isNaN || table.isFixed ? "-" : Numbers.short(mass), y, style)
-      grid.put(verdict, inner.x + 28, y, style, limit: inner.width - 28)
+      grid.put(
+        Fitted.text([verdict, verdict == "not visible" ? "unseen" : verdict], inner.width - 28),
+        inner.x + 28, y, style, limit: inner.width - 28)
     }
   }
 }

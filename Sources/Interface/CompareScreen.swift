@@ -46,10 +46,7 @@ struct CompareScreen {
   private func title(_ side: String, _ name: String, _ map: MapLayout) -> (
     left: String, right: String
   ) {
-    let room = map.panel.width - Width.of(side) - 8
-    var words = name.split(separator: " ").map(String.init)
-    while words.count > 1, Width.of(words.joined(separator: " ")) > room { words.removeLast() }
-    return (side, words.joined(separator: " "))
+    (side, Fitted.cut(name, map.panel.width - Width.of(side) - 8))
   }
 
   // MARK: The difference
@@ -111,8 +108,11 @@ struct CompareScreen {
       return
     }
     var x = grid.put("right ", map.panel.x + 1, y, paint.dim, limit: map.panel.width - 2)
-    for step in 0..<9 where x < end {
-      grid[x, y] = paint.signed(top: Float(step - 4) / 4, bottom: Float(step - 4) / 4)
+    // The value stays on a narrow map, where the ramp gets shorter.
+    let half = end - x < 5 + 9 + Width.of(", ±\(Numbers.short(heat.top))") ? 2 : 4
+    for step in -half...half where x < end {
+      let t = Float(step) / Float(half)
+      grid[x, y] = paint.signed(top: t, bottom: t)
       x += 1
     }
     // A sign without its meaning is worse than none.
@@ -122,7 +122,7 @@ struct CompareScreen {
       x = grid.put(text, x, y, paint.dim)
     }
     put("", " left")
-    put("", ", ±\(Numbers.short(heat.top))")
+    put("", half == 4 ? ", ±\(Numbers.short(heat.top))" : " ±\(Numbers.brief(heat.top, 4))")
     put("  \(paint.leftOnly)", " left skips")
     put("  \(paint.rightOnly)", " right skips")
   }

@@ -33,6 +33,7 @@ package struct Facts {
     case .number(let value):
       let shares = ["sparsity", "sink.mass", "step.sparsity", "other.sparsity"]
       if shares.contains(name) { return "\(name) \(Numbers.percent(value))" }
+      if name.hasSuffix("lambda") { return "\(name) \(Numbers.threshold(value))" }
       return value.rounded() == value && abs(value) < 1e6
         ? "\(name) \(Int(value))" : "\(name) \(Numbers.short(value))"
     case .text(let value): return "\(name) \(value.isEmpty ? "none" : value)"

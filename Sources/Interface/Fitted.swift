@@ -17,18 +17,21 @@ enum Fitted {
     return Self.text([text, short], width)
   }
 
-  /// As many words as there is room for, and `…` for the others; of a single word its beginning.
+  /// As many words as there is room for, and `…` for the others; of a single word its beginning. A
+  /// number stands whole or not at all: behind one the mark keeps its distance.
   static func cut(_ text: String, _ width: Int) -> String {
     guard Width.of(text) > width else { return text }
     guard width > 0 else { return "" }
     var words = text.split(separator: " ")
     while words.count > 1 {
       words.removeLast()
-      let part = words.joined(separator: " ") + "…"
+      let isNumber = words.last?.last?.isNumber ?? false
+      let part = words.joined(separator: " ") + (isNumber ? " …" : "…")
       if Width.of(part) <= width { return part }
     }
     var part = text
     while Width.of(part) > width - 1, !part.isEmpty { part.removeLast() }
+    while let last = part.last, last.isNumber || last == "." { part.removeLast() }
     return part + "…"
   }
 }

@@ -43,10 +43,28 @@ struct HeadsScreen {
       var lines = Lines(rect, paint)
       lines.wrap(look.noHeads, on: &grid)
     }
+    drawLegend(layout, in: rect, on: &grid)
     let below = layout.order.count - layout.visible.endIndex
     if below > 0 {
       grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim)
     }
+  }
+
+  /// On the lower edge: what the colours of the chosen picture stand for. Each picture has a scale
+  /// of its own, so that faint heads show their shape as well.
+  private func drawLegend(_ layout: HeadsLayout, in rect: Rect, on grid: inout Grid) {
+    guard let map = look.map(Needs.thumbnail(look.viewpoint.head, look, layout)) else { return }
+    var shape = look.viewpoint
+    shape.pooling = .mean
+    let scale = HeatScale(map, shape), head = look.viewpoint.head
+    let low = shape.scale == .log ? "≤" + Numbers.short(scale.low) : "0"
+    let high = shape.scale == .rank ? "top" : Numbers.short(scale.high)
+    let y = rect.maxY - 1
+    let name = " \(look.source.layers[head.layer]).\(head.head): "
+    let start = grid.put(name, rect.x + 2, y, paint.dim)
+    let end = Legend(low, high, " mean weight; each its own scale ", " mean ").draw(
+      paint, start, y, end: rect.maxX - 20, on: &grid)
+    if end > start { grid[end, y] = .blank }
   }
 
   /// Name, number and picture of one head, or why there is no picture.

@@ -17,7 +17,7 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     case .heads: "Heads"
     case .blocks: "Method"
     case .sinks: "Scores"
-    case .tokens: "Tokens"
+    case .tokens: "Text"
     case .compare: "Compare"
     }
   }
@@ -41,18 +41,6 @@ public enum ViewKind: Int, Sendable, Hashable, CaseIterable {
     self = found
   }
 
-  /// One sentence for somebody who has never seen it.
-  public var caption: String {
-    switch self {
-    case .map: "Row: a query token. Column: a key it may read. Bright: more attention. × pruned"
-    case .heads: "Every head as a small map. Arrows choose, Enter opens, S sorts, [ ] move lambda."
-    case .blocks: "A block whose margin lies under ln lambda is skipped. [ ] move lambda."
-    case .sinks: "How much of its attention each head spends on the first token; Enter opens one."
-    case .tokens: "Shaded: how unlikely. ← → step (at the end: one more). Space runs."
-    case .compare:
-      "Two heads, layers, files or methods. ( ) other head, x swaps, :compare 12.3"
-    }
-  }
 }
 
 /// Everything a person can do. Keys, help, footer and palette are made from `KeyTable`.
@@ -190,7 +178,7 @@ public enum KeyTable {
     row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
     row(.viewBlocks, char("3"), "view 3: Method: what it found; of BLASST the blocks", "", "Views"),
     row(.viewSinks, char("4"), "view 4: Scores: a number of every head; sinks first", "", "Views"),
-    row(.viewTokens, char("5"), "view 5: Tokens: the text and its timeline", "", "Views"),
+    row(.viewTokens, char("5"), "view 5: Text: the tokens and their timeline", "", "Views"),
     row(
       .viewCompare, char("6"), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
     row(

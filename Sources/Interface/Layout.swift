@@ -14,6 +14,8 @@ struct ScreenLayout {
 
   /// The top line.
   private(set) var header: Rect
+  /// The line of views under it.
+  private(set) var tabs: Rect
   /// One sentence above the footer; empty on low screens.
   private(set) var caption: Rect
   /// The bottom line.
@@ -34,6 +36,7 @@ struct ScreenLayout {
     let whole = Rect(x: 0, y: 0, width: width, height: height)
     var (top, rest) = whole.splitTop(1)
     header = top
+    (tabs, rest) = rest.splitTop(1)
     (rest, footer) = rest.splitTop(rest.height - 1)
     (rest, caption) = rest.splitTop(rest.height - (height >= 16 ? 1 : 0))
     let nothing = Rect(x: 0, y: 0, width: 0, height: 0)
@@ -85,17 +88,18 @@ struct ScreenLayout {
       width: look.display.width - wide, height: look.display.height, hasSide: isMap || isTokens,
       hasRow: hasRow)
     let end = caption.isEmpty ? footer.y : caption.y
-    lesson = Rect(x: look.display.width - wide, y: 1, width: wide, height: end - 1)
-    for bar in [\ScreenLayout.header, \.caption, \.footer] {
+    lesson = Rect(
+      x: look.display.width - wide, y: tabs.maxY, width: wide, height: end - tabs.maxY)
+    for bar in [\ScreenLayout.header, \.tabs, \.caption, \.footer] {
       self[keyPath: bar].width = look.display.width
     }
   }
 
-  /// Between header and caption.
+  /// Between the line of views and the caption.
   var body: Rect {
     Rect(
-      x: 0, y: header.maxY, width: header.width,
-      height: (caption.isEmpty ? footer.y : caption.y) - header.maxY)
+      x: 0, y: tabs.maxY, width: header.width,
+      height: (caption.isEmpty ? footer.y : caption.y) - tabs.maxY)
   }
 }
 

@@ -48,36 +48,6 @@ extension Look {
     viewpoint.budget != nil ? "budget" : isByTable ? "lambda" : card?.mainKnob?.name
   }
 
-  /// One sentence under the view, for somebody who has never seen it.
-  var caption: String {
-    if viewpoint.budget != nil {
-      return "Every method at one share of 64x64 tiles; ~: not reached. [ ] move the budget."
-    }
-    if let along = viewpoint.overlap, [.sinks, .compare].contains(viewpoint.view) {
-      return overlapCaption(along)
-    }
-    return switch viewpoint.view {
-    case .blocks where !isByTable:
-      "\(card?.title ?? "A method"): what it found on this head. \(moves(", "))L: the library."
-    case .heads where viewpoint.gallery != nil:
-      "One head, many methods, each with its output error. Enter: its map, Esc: heads."
-    case .heads where !isByTable:
-      "Every head as a small map. Arrows choose, Enter opens, S sorts. \(moves("."))"
-    case .tokens where live == nil:
-      "Shaded: what the chosen token reads, by weight. Arrows choose another, / finds one."
-    case .sinks where scoreName != nil:
-      "A number of every head, layers down, heads across; :score NAME takes another."
-    case .map where viewpoint.field != nil:
-      "A map of \(card?.title ?? "the method"). y turns to the next one, and to the pattern."
-    default: viewpoint.view.caption
-    }
-  }
-
-  /// The clause about `[` and `]`, where they move something.
-  private func moves(_ end: String) -> String {
-    knobInForce.map { "[ ] move \($0)\(end)" } ?? ""
-  }
-
   /// The field on the map.
   var mapField: FieldID {
     guard let name = viewpoint.field, let setting = methodInForce else {

@@ -85,7 +85,7 @@ struct MapAxes {
     let style = paint.accent
     if look.display.presents { drawLines(x, y, &grid) }
     grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
-    grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "▶" : ">", style)
+    grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "►" : ">", style)
     let query = "\(look.viewpoint.query)"
     grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
     grid.put(endingAt: layout.plot.x - 1, query, y, style)

@@ -81,7 +81,12 @@ struct MapScreen {
       let spec = look.viewpoint.spec
       let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
       let lambda = "\(paint.lambda)=\(Self.lambdaText(look.viewpoint.lambda))"
-      return ["\(lambda) \(name)\(spec.description)", lambda]
+      // Without a panel beside the map the number that people come for stands here.
+      guard title == nil, let table, ScreenLayout(look).side.isEmpty else {
+        return ["\(lambda) \(name)\(spec.description)", lambda]
+      }
+      let pruned = "\(Numbers.percent(table.sparsity(look.lambda))) pruned"
+      return ["\(pruned)  \(lambda) \(spec.description)", "\(pruned)  \(lambda)", pruned]
     }
     let tile = table.map { "\($0.spec.rows)x\($0.spec.keys)" }
     func words(_ parts: String?...) -> String { parts.compactMap { $0 }.joined(separator: " ") }
@@ -209,13 +214,9 @@ struct MapScreen {
       if x + Width.of(text) <= end { x = grid.put(text, x, y, style) }
     }
     let viewpoint = look.viewpoint
-    put(viewpoint.scale == .log ? "≤" + Numbers.short(scale.low) : "0", paint.dim)
-    put(" ", .plain)
-    for step in 0..<12 where x < end {
-      grid[x, y] = paint.shade(Float(step) / 11)
-      x += 1
-    }
-    put(" " + (viewpoint.scale == .rank ? "top" : Numbers.short(scale.high)), paint.dim)
+    let low = viewpoint.scale == .log ? "≤" + Numbers.short(scale.low) : "0"
+    let high = viewpoint.scale == .rank ? "top" : Numbers.short(scale.high)
+    x = Legend(low, high).draw(paint, x, y, end: end, on: &grid)
     var words = " \(viewpoint.scale.rawValue) \(viewpoint.pooling.rawValue)"
     if viewpoint.normaliseRows { words += " by row" }
     if let muted = map?.muted { words += " key \(muted) muted" }

@@ -64,6 +64,7 @@ struct Screen {
     }
     LessonPanel(model).draw(in: layout.lesson, on: &grid)
     drawHeader(&grid)
+    ViewBar(in: layout.tabs).draw(look, model.keymap, on: &grid)
     drawCaption(&grid)
     drawFooter(&grid)
     drawOverlay(&grid)
@@ -89,7 +90,9 @@ struct Screen {
     let room = model.display.width - Width.of(right) - 2
     var at = grid.put(" attnscope", 0, 0, Style(bold: true, reverse: true), limit: room)
     at = grid.put("  \(source.name)", at, 0, paint.bar, limit: max(0, room - at))
-    if let name = source.model { grid.put("  \(name)", at, 0, paint.bar, limit: max(0, room - at)) }
+    if let name = source.model, at + Width.of(name) + 2 <= room {
+      grid.put("  \(name)", at, 0, paint.bar)
+    }
     grid.put(endingAt: model.display.width - 1, right, 0, paint.bar)
   }
 
@@ -127,14 +130,14 @@ struct Screen {
     switch live.phase {
     case .prefill(let layer, let layers):
       let share = "\(live.newest.tokens)/\(live.promptTokens)"
-      return "\(paint.unicode ? "▷" : ">") prompt \(share) layer \(layer)/\(layers)"
+      return "\(paint.unicode ? "►" : ">") prompt \(share) layer \(layer)/\(layers)"
     case .running:
       return
         """
-        \(paint.unicode ? "▶" : ">") \(Numbers.fixed(live.status.tokensPerSecond, 0)) \
+        \(paint.unicode ? "►" : ">") \(Numbers.fixed(live.status.tokensPerSecond, 0)) \
         tokens/s\(place)
         """
-    case .paused: return "\(paint.unicode ? "⏸" : "||") paused\(place)"
+    case .paused: return "\(paint.unicode ? "‖" : "||") paused\(place)"
     case .ended:
       return "\(paint.unicode ? "■" : "#") \(live.isReplay ? "recording" : "ended")\(place)"
     }
@@ -144,11 +147,11 @@ struct Screen {
   private func drawCaption(_ grid: inout Grid) {
     guard !layout.caption.isEmpty else { return }
     if let message = model.message {
-      grid.put(message, 1, layout.caption.y, paint.warning)
+      grid.put(message, 1, layout.caption.y, paint.warning, limit: layout.caption.width - 2)
     } else if let badge = look.summary(model.viewpoint.head)?.quality.badges.first {
       grid.put("! " + badge, 1, layout.caption.y, paint.warning)
     } else {
-      let caption = look.caption
+      let caption = Fitted.text(look.hints, layout.caption.width - 2)
       let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption
       grid.put(tone, 1, layout.caption.y, paint.dim)
     }

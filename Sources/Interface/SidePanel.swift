@@ -30,6 +30,7 @@ struct SidePanel {
     )
     .draw(in: rect, on: &grid)
     var lines = Lines(rect, paint)
+    let reason = reasonLines(lines.width)
     head(&lines, &grid)
     if look.isByTable {
       lines.rule(
@@ -37,10 +38,9 @@ struct SidePanel {
         on: &grid)
       blasst(&lines, &grid)
     } else {
-      let room = max(4, lines.end - lines.y - reasonLines.count - 2)
+      let room = max(4, lines.end - lines.y - reason.count - 2)
       MethodNumbers(look).draw(&lines, room: room, on: &grid)
     }
-    let reason = reasonLines
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
     if spare >= 3, look.isByTable {
       let height = min(spare, 14)
@@ -71,15 +71,18 @@ struct SidePanel {
     if lines.width >= 38 {
       lines.field("at \(Int(label.budget * 100)) %", others, paint.dim, on: &grid)
     } else {
-      lines.put(others, paint.dim, on: &grid)
+      let percents = label.candidates.map {
+        "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed(100 * $0.recall, 0))"
+      }.joined(separator: " ")
+      lines.put(percents + " %", paint.dim, on: &grid)
     }
     let token = look.token(summary.sink.position).map { " \"\($0)\"" } ?? ""
-    let sink = "\(Numbers.percent(summary.sink.mass)) on \(summary.sink.position)"
-    lines.field("sink", Fitted.text([sink + token, sink], lines.width - 8), on: &grid)
+    let mass = Numbers.percent(summary.sink.mass)
+    let sink = "\(mass) on \(summary.sink.position)"
+    lines.field("sink", [sink + token, sink, mass], on: &grid)
     let entropy = "\(Numbers.fixed(summary.entropy, 2)) nats"
     let keys = "\(entropy) ~\(Numbers.short(summary.effectiveTokens))"
-    lines.field(
-      "entropy", Fitted.text([keys + " keys", keys, entropy], lines.width - 8), on: &grid)
+    lines.field("entropy", [keys + " keys", keys, entropy], on: &grid)
     if let rows = summary.sampledRows {
       lines.field("sampled", "\(rows) rows", paint.dim, on: &grid)
     }
@@ -96,16 +99,14 @@ struct SidePanel {
     lines.field(
       "lambda", table.isFixed ? "none: the mask was stored" : MapScreen.lambdaText(lambda.value),
       paint.strong, on: &grid)
+    let share = Numbers.percent(table.sparsity(lambda))
+    let count = "\(table.skippedBlocks(lambda))/\(table.visibleBlocks)"
     lines.field(
-      "pruned",
-      """
-      \(table.skippedBlocks(lambda))/\(table.visibleBlocks) blocks \
-      \(Numbers.percent(table.sparsity(lambda)))
-      """,
-      paint.pruned, on: &grid)
+      "pruned", ["\(share)  \(count) blocks", "\(share)  \(count)", share], paint.pruned,
+      on: &grid)
     if let dropped = table.droppedMass(lambda) {
-      lines.field(
-        "dropped", "\(Numbers.short(dropped.mean)) worst \(Numbers.short(dropped.max))", on: &grid)
+      let (mean, worst) = (Numbers.short(dropped.mean), Numbers.short(dropped.max))
+      lines.field("dropped", ["\(mean) worst \(worst)", "\(mean) … \(worst)", mean], on: &grid)
     } else {
       lines.field("dropped", "needs Q and K", paint.dim, on: &grid)
     }
@@ -122,7 +123,7 @@ struct SidePanel {
   }
 
   /// Why the block under the cursor is computed or skipped.
-  private var reasonLines: [(String, Style)] {
+  private func reasonLines(_ width: Int) -> [(String, Style)] {
     let viewpoint = look.viewpoint
     let query = look.queryToken(viewpoint.query).map { " \"\($0)\"" } ?? ""
     let key = look.token(viewpoint.key).map { " \"\($0)\"" } ?? ""
@@ -139,7 +140,11 @@ struct SidePanel {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
     if look.isByTable {
-      lines += Reason(look).lines.map { ($0.text, $0.isPruned ? paint.pruned : .plain) }
+      lines += Reason(look).lines.map { line in
+        // The verdict is what is asked for: it stays, whatever the width.
+        let texts = [line.text, line.text.replacing(" ln λ", with: "")]
+        return (Fitted.text(texts, width), line.isPruned ? paint.pruned : .plain)
+      }
     }
     if let live = look.live, viewpoint.query >= live.promptTokens {
       lines.append(("decoded alone: view 5 has its blocks", paint.dim))
@@ -236,6 +241,13 @@ struct Lines {
       grid.put(Fitted.cut(value, width - 8), rect.x + 10, y, style, limit: width - 8)
     }
     y += 1
+  }
+
+  /// The same with the longest value that there is room for.
+  mutating func field(
+    _ name: String, _ values: [String], _ style: Style = .plain, on grid: inout Grid
+  ) {
+    field(name, Fitted.text(values, width - 8), style, on: &grid)
   }
 
   /// A line across the frame with a title in it.

@@ -173,24 +173,27 @@ struct SinksScreen {
     }
     let all = SinkRate(
       importances: known.map { $0.importance.first ?? 0 }, threshold: Self.threshold)
+    let share = Numbers.percent(all.rate)
+    let heads = "\(all.heads)\(all.heads < look.source.allHeads.count ? " known" : "") heads"
     grid.put(
-      """
-      sink rate, > \(Self.threshold): \(Numbers.percent(all.rate)) of \
-      \(all.heads)\(all.heads < look.source.allHeads.count ? " known" : "") heads
-      """,
-      rect.x,
-      y, limit: rect.width)
+      Fitted.text(
+        [
+          "sink rate, > \(Self.threshold): \(share) of \(heads)", "sink rate \(share) of \(heads)",
+          "sinks \(share)",
+        ], rect.width),
+      rect.x, y, limit: rect.width)
     let published = known.compactMap(\.truncatedImportance)
     if published.count == known.count {
       let rate = SinkRate(importances: published, threshold: Self.threshold).rate
+      let percent = Numbers.percent(rate)
       grid.put(
-        "first 64 rows, as published: \(Numbers.percent(rate))", rect.x, y + 1, paint.dim,
-        limit: rect.width)
+        Fitted.text(
+          ["of the first 64 rows, as published: \(percent)", "first 64 rows: \(percent)"],
+          rect.width), rect.x, y + 1, paint.dim, limit: rect.width)
     }
     if y + 2 < rect.maxY {
-      let words = ["numbers: % of attention; underlined: a sink", "in %; underlined: a sink"]
-      grid.put(
-        Fitted.text(words, rect.width), rect.x, y + 2, paint.dim, limit: rect.width)
+      Legend("0", "100 %", " of attention; underlined: a sink", "; underlined: a sink").draw(
+        paint, rect.x, y + 2, end: rect.maxX, on: &grid)
     }
   }
 

@@ -63,6 +63,9 @@ struct TokensScreen {
     ).draw(in: rect, on: &grid)
     let flow = TextFlow(
       line.map(\.text), in: rect.inset(2, 1), cursor: isMine ? look.frame.tokens - 1 : focus(id))
+    if isMine, live.length > live.promptTokens {
+      drawLegend(Legend("100 %", "1 %", " chance of the token, or less", " chance"), rect, &grid)
+    }
     let differs = look.otherBranch.flatMap { look.divergence(look.frame.branch, $0) }
     for place in flow.places {
       grid.put(
@@ -144,6 +147,20 @@ struct TokensScreen {
         : rows.style(weight ?? 0, isPast: isPast, isCursor: false)
       grid.put(place.text, place.x, place.y, style, limit: rect.maxX - 1 - place.x)
     }
+    guard row != nil else { return }
+    let ends = (Numbers.short(Double(top) * 1e-4), Numbers.short(Double(top)))
+    let words = (" of query \(look.viewpoint.query)'s attention", " of the row")
+    drawLegend(Legend("≤\(ends.0)", ends.1, words.0, words.1), rect, &grid)
+  }
+
+  /// On the lower edge of a frame: what the shades of its text stand for.
+  private func drawLegend(_ legend: Legend, _ rect: Rect, _ grid: inout Grid) {
+    guard rect.height >= 4 else { return }
+    let y = rect.maxY - 1, x = rect.x + 2
+    let end = legend.draw(paint, x + 1, y, end: rect.maxX - 3, on: &grid)
+    guard end > x + 1 else { return }
+    grid[x, y] = .blank
+    grid[end, y] = .blank
   }
 }
 
@@ -197,7 +214,7 @@ struct StepPanel {
       let text = "\"\(Printable.text(candidate.piece))\""
       let y = lines.y
       lines.put(
-        "  " + String(text.prefix(14)), candidate.token == step.token ? paint.strong : .plain,
+        "  " + Fitted.cut(text, 14), candidate.token == step.token ? paint.strong : .plain,
         on: &grid)
       guard y < lines.end else { continue }
       grid.put(Numbers.percent(share), lines.x + 18, y, paint.dim)
@@ -212,8 +229,9 @@ struct StepPanel {
       lines.wrap("prompt rows are pruned in tiles: see the Map", paint.dim, on: &grid)
       return
     }
+    let share = Numbers.percent(sparsity)
     lines.field(
-      "blocks", "\(step.skippedBlocks)/\(step.visibleBlocks) \(Numbers.percent(sparsity))",
+      "pruned", ["\(share)  \(step.skippedBlocks)/\(step.visibleBlocks) blocks", share],
       paint.pruned, on: &grid)
     if let detail = look.detail, !detail.visible.isEmpty {
       layers(detail, &lines, &grid)

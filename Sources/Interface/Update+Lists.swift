@@ -47,8 +47,12 @@ extension Model {
     return []
   }
 
-  /// Puts the cursor there; a second press on the chosen head opens it.
+  /// A name on the line of views shows that view. Elsewhere: puts the cursor there; a second press
+  /// on the chosen head opens it.
   private mutating func press(_ mouse: Mouse) -> [Effect] {
+    if let view = ViewBar(in: ScreenLayout(look).tabs).view(x: mouse.x, y: mouse.y) {
+      return performing { $0.viewpoint.view = view }
+    }
     switch viewpoint.view {
     case .map: point(mouse)
     case .heads where viewpoint.gallery != nil:

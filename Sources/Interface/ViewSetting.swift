@@ -49,10 +49,18 @@ public struct ViewSetting: Sendable {
     // The window says what zoom would, at more length.
     let changed = all.filter { $0.name != "window" }.compactMap { setting -> String? in
       let (a, b) = (setting.get(old, sources), setting.get(new, sources))
-      return a == b ? nil : "\(setting.name) \(a) → \(b)"
+      return a == b ? nil : "\(setting.name) \(Self.shown(a)) → \(Self.shown(b))"
     }
     let more = changed.count > 3 ? ", and \(changed.count - 3) more" : ""
     return changed.prefix(3).joined(separator: ", ") + more
+  }
+
+  /// A value as screens write it: what state files keep to the last digit is read by nobody.
+  private static func shown(_ value: String) -> String {
+    guard value.contains(".") || value.contains("e-"), let number = Double(value) else {
+      return value
+    }
+    return Numbers.threshold(number)
   }
 
   /// The file that a view looks at.

@@ -52,7 +52,7 @@ import Testing
   @Test func textIsCutByColumnsAndNeverRaw() {
     var grid = Grid(width: 6, height: 1)
     grid.put("日本語字", 0, 0)
-    #expect(grid.lines == ["日本語"])
+    #expect(grid.lines == ["日本…"])
     #expect(
       Printable.text("a\u{1b}[31m\nb\u{202e}c\u{7}\u{9b}")
         == "a\u{fffd}[31m⏎b\u{fffd}c\u{fffd}\u{fffd}")
@@ -60,6 +60,21 @@ import Testing
   }
 
   /// No scalar that could act on a terminal passes, whatever text holds it.
+  /// What does not fit ends in `…`; a number goes as a whole, and blanks behind a text are no text.
+  @Test(arguments: [
+    ("pruned 82.9 %", 13, "pruned 82.9 %"), ("pruned 82.9 %", 12, "pruned …"),
+    ("pruned 82.9 %", 10, "pruned …"), ("pruned 82.9 %", 8, "pruned …"), ("pruned", 5, "prun…"),
+    ("123456", 4, "…"), ("k 12", 3, "k …"), ("日本語", 5, "日本…"), ("日本語", 4, "日…"),
+    ("word   ", 4, "word"), ("ab", 1, "…"), ("ab", 0, ""),
+  ]) func whatIsCutSaysSo(_ text: String, _ limit: Int, _ shown: String) {
+    var grid = Grid(width: 20, height: 1)
+    let end = grid.put(text, 2, 0, limit: limit)
+    #expect(grid.lines[0].drop { $0 == " " } == shown && end <= 2 + limit, "\(grid.lines)")
+    var right = Grid(width: 20, height: 1)
+    right.put(endingAt: limit, text, 0)
+    #expect(right.lines[0].drop { $0 == " " } == shown, "\(right.lines)")
+  }
+
   @Test func noControlOrBidirectionalScalarPasses() {
     let everything = String(
       String.UnicodeScalarView((0...0x2fff).compactMap { Unicode.Scalar(UInt32($0)) }))

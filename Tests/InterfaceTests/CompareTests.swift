@@ -163,7 +163,7 @@ import Testing
     _ = await pilot.settled("both maps")
     let screen = pilot.screen
     #expect(
-      screen.split(separator: "\n").contains { $0.split(separator: "100▶").count >= 3 }, "\(screen)"
+      screen.split(separator: "\n").contains { $0.split(separator: "100►").count >= 3 }, "\(screen)"
     )
     pilot.terminal.send(.mouse(Mouse(.press, x: 100, y: 12)))
     await pilot.model("the cursor where the mouse is on the right map") { $0.viewpoint.key > 50 }

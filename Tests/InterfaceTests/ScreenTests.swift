@@ -10,7 +10,7 @@ import Testing
 
 @Suite struct ScreenTests {
   static let sizes = [(80, 24), (120, 40), (40, 12)]
-  static let views: [ViewKind] = [.map, .heads, .blocks, .sinks, .compare]
+  static let views: [ViewKind] = [.map, .heads, .blocks, .sinks, .tokens, .compare]
 
   static func still(
     _ view: ViewKind, _ size: (Int, Int), _ capabilities: Capabilities = .init(),
@@ -118,9 +118,11 @@ import Testing
 /// The synthetic backend under another description.
 struct Renamed: Backend {
   let about: SourceDescription
-  private let inner = SyntheticBackend()
+  private let inner: SyntheticBackend
 
-  init(about: SourceDescription) { self.about = about }
+  init(about: SourceDescription, _ inner: SyntheticBackend = SyntheticBackend()) {
+    (self.about, self.inner) = (about, inner)
+  }
 
   func describe() -> SourceDescription { about }
   var moments: AsyncStream<Moment> { inner.moments }

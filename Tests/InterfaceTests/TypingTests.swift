@@ -87,7 +87,7 @@ import Testing
     @Test func undoSaysWhatItUndid() {
       var model = Self.start()
       Self.press(Self.keys("]"), &model)
-      let lambda = model.viewpoint.lambda
+      let lambda = Numbers.threshold(model.viewpoint.lambda)
       Self.press(Self.keys("u"), &model)
       #expect(model.message == "Undone: lambda \(lambda) → 0.01.")
       Self.press(Self.keys("U"), &model)
