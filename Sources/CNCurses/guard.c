@@ -21,9 +21,11 @@ static int have_saved, wants_mouse, pipes[2] = {-1, -1};
 /// A screen is there to be given back. A handler may read it at any moment.
 static volatile sig_atomic_t armed;
 
-// Mouse off, synchronised update off, attributes off, cursor on, keypad off, main screen.
+// Mouse and marked pastes off, synchronised update off, attributes off, cursor on, keypad off, main
+// screen.
 static const char restore[] =
-    "\033[?1002l\033[?1000l\033[?1006l\033[?2026l\033[0m\033[?25h\033[?1l\033>\033[?1049l";
+    "\033[?1002l\033[?1000l\033[?1006l\033[?2004l\033[?2026l\033[0m\033[?25h"
+    "\033[?1l\033>\033[?1049l";
 
 /// Signals that end the program; SIGKILL cannot be caught and leaves the terminal as it is.
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL,  SIGTRAP, SIGABRT,
@@ -118,8 +120,11 @@ void guard_disarm(void) {
 }
 
 void guard_mouse(int on) {
+  const char *paste = on ? "\033[?2004h" : "\033[?2004l";
+  write_all(paste, strlen(paste));
   if (!wants_mouse) return;
-  const char *text = on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1002l\033[?1000l\033[?1006l";
+  const char *text =
+      on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1002l\033[?1000l\033[?1006l";
   write_all(text, strlen(text));
 }
 

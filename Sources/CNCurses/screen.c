@@ -25,7 +25,9 @@ static SCREEN *screen;
 static short *pair_of;      // [257][257], -1 when not yet made
 /// The next colour pair that is free; pair 0 is the terminal's own.
 static int next_pair = 1;
-enum { MOUSE_PREFIX = 1000 };
+enum { MOUSE_PREFIX = 1000, PASTE_BEGINS, PASTE_ENDS };
+/// A key that came in one packet with Esc, to be given after it; 0 when there is none.
+static wint_t kept;
 
 cn_terminfo cn_probe(const char *term) {
   cn_terminfo info = {0};
@@ -76,6 +78,8 @@ int cn_start(const char *term, int mouse) {
     for (int i = 0; i < 257 * 257; i++) pair_of[i] = -1;
   }
   define_key("\033[<", MOUSE_PREFIX);
+  define_key("\033[200~", PASTE_BEGINS);
+  define_key("\033[201~", PASTE_ENDS);
   // Home and End as terminals send them that are not what TERM says.
   for (const char *const *home = (const char *const[]){"\033[1~", "\033[7~", "\033[H", "\033OH", 0};
        *home; home++)
@@ -201,18 +205,31 @@ static int read_mouse(cn_mouse *mouse) {
 }
 
 /// A sequence that nobody knows is swallowed whole, so that its letters never act as keys. Esc
-/// alone stays Esc.
+/// alone stays Esc; with a digit behind it, it is Alt; any other key behind it comes next.
 static int32_t after_escape(void) {
-  wint_t c;
-  if (get_wch(&c) != OK) return 27;
-  if (c == 'O') get_wch(&c);
-  else if (c == '[')
-    while (get_wch(&c) == OK && (c < 0x40 || c > 0x7e)) {}
-  return CN_KEY_OTHER;
+  wint_t c, next;
+  const int status = get_wch(&c);
+  if (status == ERR) return 27;
+  if (status == OK && c >= '0' && c <= '9') return CN_KEY_ALT + (int32_t)c;
+  if (status == OK && (c == 'O' || c == '[')) {
+    if (get_wch(&next) == OK) {
+      if (c == '[')
+        while ((next < 0x40 || next > 0x7e) && get_wch(&next) == OK) {}
+      return CN_KEY_OTHER;
+    }
+  }
+  // A key that ncurses knows is a number of its own, which its code would be mistaken for.
+  if (status == OK) kept = c;
+  return 27;
 }
 
 int32_t cn_key(cn_mouse *mouse) {
   wint_t c;
+  if (kept) {
+    c = kept;
+    kept = 0;
+    return c == 27 ? after_escape() : (int32_t)c;
+  }
   const int status = get_wch(&c);
   if (status == ERR) return -1;
   if (status != KEY_CODE_YES) return c == 27 ? after_escape() : (int32_t)c;
@@ -229,7 +246,12 @@ int32_t cn_key(cn_mouse *mouse) {
     case KEY_BACKSPACE: return CN_KEY_BACKSPACE;
     case KEY_DC: return CN_KEY_DELETE;
     case KEY_BTAB: return CN_KEY_BACK_TAB;
+    case PASTE_BEGINS: return CN_KEY_PASTE;
+    case PASTE_ENDS: return CN_KEY_PASTED;
     case MOUSE_PREFIX: return read_mouse(mouse) ? CN_KEY_MOUSE : CN_KEY_OTHER;
-    default: return CN_KEY_OTHER;
+    default:
+      return c >= (wint_t)KEY_F(1) && c <= (wint_t)KEY_F(12)
+          ? CN_KEY_F0 + (int32_t)(c - (wint_t)KEY_F0)
+          : CN_KEY_OTHER;
   }
 }

@@ -4,6 +4,8 @@ public enum Event: Sendable, Hashable {
   case key(Key)
   /// A button or the wheel, over a cell.
   case mouse(Mouse)
+  /// Text that was pasted: never keys, whatever it says.
+  case paste(String)
   /// The screen has another size now, in cells.
   case resize(width: Int, height: Int)
   /// Ctrl-C, or SIGINT from elsewhere.
@@ -18,6 +20,10 @@ public enum Key: Sendable, Hashable {
   case character(Character)
   /// With Ctrl held, in lower case.
   case control(Character)
+  /// With Alt held; also Esc and a character that came at once.
+  case alt(Character)
+  /// F1 and on.
+  case function(Int)
   case up, down, left, right, pageUp, pageDown, home, end
   case enter, escape, tab, backTab, backspace, delete
 
@@ -27,6 +33,8 @@ public enum Key: Sendable, Hashable {
     case .character(" "): "Space"
     case .character(let c): String(c)
     case .control(let c): "Ctrl-" + c.uppercased()
+    case .alt(let c): "Alt-" + String(c)
+    case .function(let number): "F\(number)"
     case .up: "↑"
     case .down: "↓"
     case .left: "←"
@@ -70,7 +78,7 @@ extension Key {
     ("del", .delete), ("lt", .character("<")), ("gt", .character(">")),
   ]
 
-  /// `Space`, `PgUp`, `Ctrl-R`, or the character itself.
+  /// `Space`, `PgUp`, `Ctrl-R`, `Alt-5`, `F5`, or the character itself.
   /// Nil for anything else. Case does not matter in names.
   public init?(named text: String) {
     if let only = text.first, text.count == 1, only != " ", !only.isNewline {
@@ -82,6 +90,10 @@ extension Key {
       self = known.1
     } else if name.hasPrefix("ctrl-"), name.count == 6, let letter = name.last, letter.isLetter {
       self = .control(letter)
+    } else if name.hasPrefix("alt-"), name.count == 5, let letter = text.last {
+      self = .alt(letter)
+    } else if name.first == "f", let number = Int(name.dropFirst()), (1...12).contains(number) {
+      self = .function(number)
     } else {
       return nil
     }

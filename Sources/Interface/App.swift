@@ -95,10 +95,8 @@ public actor App {
       case .quit: break
       case .awaitDigit(let number):
         Task { [inbox, surroundings] in
-          try? await Task.sleep(for: surroundings.digitPause * 0.4)
+          try? await Task.sleep(for: surroundings.digitPause)
           inbox.add(.digitIsLate(number))
-          try? await Task.sleep(for: surroundings.digitPause * 0.6)
-          inbox.add(.digitIsOver(number))
         }
       case .cancelWork:
         for task in running.values { task.cancel() }

@@ -45,10 +45,9 @@ public struct Counterpart: Sendable, Hashable {
       case "asc", "ascending": spec.order = .ascending
       case "desc", "descending": spec.order = .descending
       default:
-        let numbers = word.split(separator: ".").map(String.init)
-        if numbers.count == 2, numbers.allSatisfy({ Int($0) != nil }) {
-          try setHead("layer", numbers[0], sources)
-          try setHead("head", numbers[1], sources)
+        if let (layer, number) = HeadName.read(word) {
+          try setHead("layer", layer, sources)
+          try setHead("head", number, sources)
         } else if word.first?.isLetter ?? false {
           var setting = word
           // The words of a knob may hold spaces: up to what means something here.
@@ -73,11 +72,10 @@ public struct Counterpart: Sendable, Hashable {
 
   /// A word that `init` reads as something else than a part of a method's setting.
   private static func isPlace(_ word: String) -> Bool {
-    let numbers = word.split(separator: ".")
-    return [
+    [
       "file", "layer", "head", "tile", "vote", "order", "criterion", "splits", "asc", "ascending",
       "desc", "descending",
-    ].contains(word) || (numbers.count == 2 && numbers.allSatisfy { Int($0) != nil })
+    ].contains(word) || HeadName.read(word) != nil
   }
 
   /// By the rules of the setting of that name, for the file that was chosen.

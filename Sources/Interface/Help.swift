@@ -29,20 +29,51 @@ enum Help {
     }
     lines.append(("", "After :"))
     lines += KeyTable.commands.map { ($0.text, $0.what) }
-    lines.append(("", ""))
-    return lines + [
+    return lines + [("", "")] + closing(model)
+  }
+
+  /// Counts, the mouse, and what was guessed about the file.
+  private static func closing(_ model: Model) -> [(key: String, text: String)] {
+    var lines = [
       (
-        "",
+        "Counts",
         """
-        Counts: digits in one go before a move, 20j or 12. ; a digit alone is a view, and after \
-        views (1 to 6) an arrow only moves.
+        digits before a move or g are its count: 20j, 3k, 700G. A step is a cell of the map, a \
+        block in view 3, a head or a token elsewhere. A digit alone shows its view; Alt or F and \
+        the digit do so at once.
         """
       ),
       (
-        "",
-        "Mouse: click moves the cursor, the wheel zooms, dragging pans; hold Shift to select text."
+        "Mouse",
+        """
+        a click moves the cursor, shows a view, sets lambda on the curve, chooses a token or a \
+        head; the wheel zooms, dragging pans. Hold Shift to select text for copying.
+        """
       ),
     ]
+    if !model.source.guesses.isEmpty {
+      lines += [("", ""), ("", "Guessed about this file")]
+      lines += model.source.guesses.map { ("-", $0) }
+    }
+    return lines.map { (key: $0.0, text: $0.1) }
+  }
+
+  /// The lines for the screen: texts broken where the box ends; of a search those that hold it.
+  private static func shown(_ model: Model, _ find: String?) -> [(key: String, text: String)] {
+    let width = box(model).width
+    var all: [(key: String, text: String)] = []
+    let wanted = (find ?? "").lowercased()
+    for line in lines(model) {
+      let isHeading = line.key.isEmpty
+      if !wanted.isEmpty {
+        guard "\(line.key) \(line.text)".lowercased().contains(wanted) else { continue }
+      }
+      let room = isHeading ? width - 4 : width - 2 - max(17, Width.of(line.key) + 4)
+      for (index, text) in Printable.lines(line.text, width: max(12, room)).enumerated() {
+        all.append((isHeading ? "" : (index == 0 ? line.key : " "), text))
+      }
+    }
+    return all
   }
 
   /// A column narrower than the screen on either side, 88 at most.
@@ -52,132 +83,36 @@ enum Help {
   }
 
   /// The scroll at which the last line stands at the bottom.
-  static func lastScroll(_ model: Model) -> Int {
-    max(0, lines(model).count - (box(model).height - 2))
+  static func lastScroll(_ model: Model, _ find: String? = nil) -> Int {
+    max(0, shown(model, find).count - (box(model).height - 2))
   }
 
   /// The box over whatever is on the screen, from line `scroll` on.
-  static func draw(_ model: Model, _ scroll: Int, on grid: inout Grid) {
-    let box = box(model), paint = Paint(model.look)
+  static func draw(_ model: Model, _ scroll: Int, _ find: String?, on grid: inout Grid) {
+    let box = box(model), paint = Paint(model.look), all = shown(model, find)
+    let room = box.height - 2
     grid.fill(box, .blank)
-    Panel(
-      "Help", right: "↑↓ scroll, any other key closes", style: paint.accent, unicode: paint.unicode
-    )
-    .draw(in: box, on: &grid)
-    for (index, line) in lines(model).dropFirst(scroll).prefix(box.height - 2).enumerated() {
+    let place = "\(min(all.count, scroll + 1))-\(min(all.count, scroll + room)) of \(all.count)"
+    let rights = [
+      "↑↓ scroll  / finds  Esc closes  \(place)", "/ finds  \(place)", place,
+    ]
+    let typing = ["type to find  ↑↓ scroll  Esc ends  \(place)", "Esc ends  \(place)", place]
+    let title = find.map { "Help: \($0)_" } ?? "Help"
+    let right = Fitted.text(find == nil ? rights : typing, box.width - 6 - Width.of(title))
+    Panel(title, right: right, style: paint.accent, unicode: paint.unicode)
+      .draw(in: box, on: &grid)
+    if all.isEmpty {
+      grid.put("nothing here holds this", box.x + 2, box.y + 1, paint.dim, limit: box.width - 4)
+    }
+    for (index, line) in all.dropFirst(scroll).prefix(room).enumerated() {
       let y = box.y + 1 + index
       if line.key.isEmpty {
         grid.put(line.text, box.x + 2, y, paint.strong, limit: box.width - 4)
       } else {
-        let end = grid.put(line.key, box.x + 3, y, paint.accent, limit: 20)
+        let end = grid.put(line.key, box.x + 3, y, paint.accent, limit: box.width - 6)
         let x = max(box.x + 17, end + 1)
         grid.put(line.text, x, y, limit: box.maxX - 2 - x)
       }
-    }
-  }
-}
-
-/// The command palette.
-///
-/// Actions, bookmarks, files and methods are chosen in the same box with the same keys.
-enum PaletteBox {
-  /// Names to choose from.
-  static func draw(
-    _ model: Model, list: Prompt.List, _ text: String, _ choice: Int, on grid: inout Grid
-  ) {
-    let hits = Palettes.best(text, model.names(list)) { $0 }
-    let chosen = list == .library && hits.indices.contains(choice) ? card(model, hits[choice]) : nil
-    draw(
-      model, list.rawValue, text, choice,
-      hits.map { ($0, list == .library ? note(model, $0) : "") },
-      empty: ["no name is like this"],
-      about: chosen.map { (fidelity(model, $0), model.source.family(of: $0)) }, on: &grid)
-  }
-
-  /// The card of a line of the library.
-  private static func card(_ model: Model, _ name: String) -> MethodCard? {
-    model.source.card(name.split(separator: " ").first.map(String.init) ?? name)
-  }
-
-  /// What the word at the right of a method means, in a sentence.
-  private static func fidelity(_ model: Model, _ card: MethodCard) -> String {
-    if let need = model.look.unmet(card) { return "\(Missing(need))" }
-    let sentence = card.fidelity.sentence
-    return "\(card.fidelity.tag): "
-      + (sentence.isEmpty ? "the paper's result on this head, nothing stands in" : sentence)
-  }
-
-  /// Of a method: what it needs that is not here, or how near it is to what was published.
-  private static func note(_ model: Model, _ name: String) -> String {
-    guard let card = card(model, name) else { return "" }
-    if let need = model.look.unmet(card) { return "needs " + Fitted.cut(need.rawValue, 24) }
-    return card.fidelity.tag
-  }
-
-  /// Actions whose names are like the text, or commands that begin with it.
-  static func draw(_ model: Model, _ text: String, _ choice: Int, on grid: inout Grid) {
-    let hits = Palettes.hits(text, model.keymap.bindings)
-    let word = text.split(separator: " ").first.map(String.init) ?? ""
-    let commands = KeyTable.commands.filter { $0.text.hasPrefix(word) }
-    draw(
-      model, "Command", text, choice, hits.map { ($0.name, $0.keys.first?.name ?? "") },
-      empty: [commands.isEmpty ? "no action has this name" : "write it out, then Enter:"]
-        + commands.map { "\($0.text)  \($0.what)" }, on: &grid)
-  }
-
-  /// Lines below the hits, as many for every family, so that the list stays where it is while the
-  /// choice moves; none on a low screen.
-  private static func familyLines(_ model: Model, _ width: Int) -> Int {
-    let most = model.source.families.map { Printable.lines($0.paragraph, width: width - 4).count }
-    let lines = 1 + (most.max() ?? 0)
-    return lines + 8 > model.display.height - 4 ? 0 : lines
-  }
-
-  /// The box itself: the text, the hits with the chosen one in sight, and what to say when there is
-  /// none. What the family of the chosen one is stands below, where at least four lines of hits
-  /// stay.
-  private static func draw(
-    _ model: Model, _ title: String, _ text: String, _ choice: Int,
-    _ hits: [(name: String, key: String)], empty: [String],
-    about: (fidelity: String, family: MethodFamily?)? = nil,
-    on grid: inout Grid
-  ) {
-    let paint = Paint(model.look)
-    let width = min(model.display.width - 4, 78)
-    let below = about == nil ? 0 : familyLines(model, width)
-    let height = min(
-      model.display.height - 4, max(hits.count, hits.isEmpty ? empty.count : 1) + 4 + below,
-      16 + below)
-    let box = Rect(x: (model.display.width - width) / 2, y: 2, width: width, height: max(height, 5))
-    grid.fill(box, .blank)
-    Panel(title, right: "Enter runs, Esc closes", style: paint.accent, unicode: paint.unicode)
-      .draw(in: box, on: &grid)
-    let end = grid.put(": \(text)", box.x + 2, box.y + 1, paint.strong, limit: width - 5)
-    grid[end, box.y + 1] = Cell("_", paint.accent)
-    let room = box.height - 4 - below
-    if let about, below > 0 {
-      var lines = Lines(box, paint)
-      lines.y = box.maxY - 1 - below
-      lines.rule(about.family?.title ?? "", on: &grid)
-      lines.wrap(about.family?.paragraph ?? "", paint.dim, on: &grid)
-    }
-    let first = max(0, choice - room + 1)
-    for (index, hit) in hits.dropFirst(first).prefix(room).enumerated() {
-      let y = box.y + 3 + index, isChosen = first + index == choice
-      if isChosen {
-        grid.fill(Rect(x: box.x + 1, y: y, width: width - 2, height: 1), Cell(" ", paint.bar))
-      }
-      let style = isChosen ? paint.bar : Style.plain
-      grid.put(hit.name, box.x + 2, y, style, limit: width - 6 - Width.of(hit.key))
-      grid.put(endingAt: box.maxX - 2, hit.key, y, isChosen ? paint.bar : paint.accent)
-    }
-    if let about {
-      grid.put(" \(Fitted.cut(about.fidelity, width - 6)) ", box.x + 2, box.maxY - 1, paint.dim)
-    }
-    guard hits.isEmpty else { return }
-    for (line, text) in empty.prefix(max(1, room)).enumerated() {
-      grid.put(
-        text, box.x + 2, box.y + 3 + line, line == 0 ? paint.dim : .plain, limit: width - 4)
     }
   }
 }

@@ -24,9 +24,6 @@ struct History: Sendable {
     later = []
   }
 
-  /// Forgets the steps after the first `depth`.
-  mutating func cut(to depth: Int) { earlier = Array(earlier.prefix(depth)) }
-
   /// The view before `now`, which can be redone; nil when there is none.
   mutating func back(from now: Viewpoint) -> Viewpoint? {
     guard let view = earlier.popLast() else { return nil }

@@ -107,9 +107,17 @@ public enum KeyTable {
   /// A key for each character.
   private static func char(_ text: String) -> [Key] { text.map { Key.character($0) } }
 
+  /// A digit alone, Alt with it, or the function key of that number.
+  private static func view(_ number: Int) -> [Key] {
+    let digit = Character("\(number)")
+    return [.character(digit), .alt(digit), .function(number)]
+  }
+
   /// One line an action, in the order of help.
   public static let bindings: [Binding] = [
-    row(.left, [.left] + char("h"), "move left (a count before it repeats: 20h, 7h)", "", "Move"),
+    row(
+      .left, [.left] + char("h"), "move left; with a count: 20h, 3h (cells; view 3: blocks)", "",
+      "Move"),
     row(.right, [.right] + char("l"), "move right", "", "Move"),
     row(.up, [.up] + char("k"), "move up", "", "Move"),
     row(.down, [.down] + char("j"), "move down", "", "Move"),
@@ -174,13 +182,13 @@ public enum KeyTable {
       .sort, char("S"), "sort heads: layer, sparsity, sink, entropy, pattern, number", "sort",
       "Head",
       [.heads]),
-    row(.viewMap, char("1"), "view 1: Map", "", "Views"),
-    row(.viewHeads, char("2"), "view 2: Heads", "", "Views"),
-    row(.viewBlocks, char("3"), "view 3: Method: what it found; of BLASST the blocks", "", "Views"),
-    row(.viewSinks, char("4"), "view 4: Scores: a number of every head; sinks first", "", "Views"),
-    row(.viewTokens, char("5"), "view 5: Text: the tokens and their timeline", "", "Views"),
+    row(.viewMap, view(1), "view 1: Map (a digit alone; before a move it counts)", "", "Views"),
+    row(.viewHeads, view(2), "view 2: Heads", "", "Views"),
+    row(.viewBlocks, view(3), "view 3: Method: what it found; of BLASST the blocks", "", "Views"),
+    row(.viewSinks, view(4), "view 4: Scores: a number of every head; sinks first", "", "Views"),
+    row(.viewTokens, view(5), "view 5: Text: the tokens and their timeline", "", "Views"),
     row(
-      .viewCompare, char("6"), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
+      .viewCompare, view(6), "view 6: Compare: two heads, layers, files or methods", "", "Views"),
     row(
       .otherHeadDown, char("("), "compare with the previous head", "", "Head", [.compare]),
     row(.otherHeadUp, char(")"), "compare with the next head", "", "Head", [.compare]),
@@ -222,7 +230,7 @@ public enum KeyTable {
     ("tile hopper", "a tile preset, or sides like 64x128"),
     ("criterion lse", "compare with the running log-sum-exp; max is the rule"),
     ("splits 4", "split-K: so many runs, each with its own maximum"),
-    ("layer 12, head 3", "show a layer, a head"),
+    ("layer 12, head 3", "show a layer, a head; L12H3 says both"),
     ("query 100, key 5", "move the cursor"),
     ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),
     ("method lucid:strength=0.5", "a method with its knobs; live: attend so from the next token"),

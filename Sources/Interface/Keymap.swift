@@ -32,10 +32,14 @@ public struct Keymap: Sendable {
   public func key(_ action: Action) -> String { binding(action).keys.first?.name ?? "-" }
 
   /// Actions that a count repeats or aims.
-  func counts(_ action: Action) -> Bool {
-    let row = binding(action)
-    return ["Move", "Head"].contains(row.group) || row.name.hasPrefix("lambda")
-  }
+  private static let counted: Set<Action> = [
+    .left, .right, .up, .down, .pageUp, .pageDown, .goTo, .goToQuery, .lambdaDown, .lambdaUp,
+    .lambdaDecadeDown, .lambdaDecadeUp, .previousHead, .nextHead, .previousLayer, .nextLayer,
+    .otherHeadDown, .otherHeadUp, .nextFile,
+  ]
+
+  /// Whether a number before it is a count.
+  func counts(_ action: Action) -> Bool { Self.counted.contains(action) }
 
   /// Two keys and what they do together: `[ ] lambda`.
   private func pair(_ a: Action, _ b: Action, _ word: String) -> String {

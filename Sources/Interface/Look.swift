@@ -27,6 +27,18 @@ struct Look: Sendable {
   var display: Display
   /// Nothing is computed until something new is asked for.
   var isStopped: Bool
+  /// Tokens that match what is searched for, ascending.
+  var found: [Int] = []
+
+  /// Whether a token matches what is searched for.
+  func isFound(_ token: Int) -> Bool {
+    var low = 0, high = found.count
+    while low < high {
+      let middle = (low + high) / 2
+      if found[middle] < token { low = middle + 1 } else { high = middle }
+    }
+    return low < found.count && found[low] == token
+  }
 
   /// The source that is looked at; of a live one: as of the frame.
   var source: SourceDescription {

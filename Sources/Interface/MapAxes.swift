@@ -1,4 +1,5 @@
 import Analysis
+import Attention
 import Canvas
 import Sessions
 
@@ -23,6 +24,8 @@ struct MapAxes {
   func draw(on grid: inout Grid) {
     drawKeyAxis(&grid)
     drawQueryAxis(&grid)
+    // Each costs a walk along the axis: with more than this every place would have a dot anyway.
+    if look.found.count <= 500 { drawFound(&grid) }
     drawCursor(&grid)
   }
 
@@ -74,6 +77,21 @@ struct MapAxes {
     var text = Printable.text(text)
     while Width.of(text) > width, !text.isEmpty { text.removeFirst() }
     return text
+  }
+
+  /// A dot on the axis above each key that was searched for, and left of each such query, where
+  /// nothing else stands.
+  private func drawFound(_ grid: inout Grid) {
+    let window = look.viewpoint.window, plot = layout.plot, offset = look.source.visibility.offset
+    let mark = Cell(paint.unicode ? "•" : "*", paint.warning)
+    for token in look.found {
+      if let x = layout.column(of: token, window), grid[x, layout.axis].glyph == " " {
+        grid[x, layout.axis] = mark
+      }
+      if let y = layout.line(of: token - offset, window), grid[plot.x - 1, y].glyph == " " {
+        grid[plot.x - 1, y] = mark
+      }
+    }
   }
 
   /// An arrow on either axis and a cross on the map, readable on any colour.

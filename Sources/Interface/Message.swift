@@ -14,9 +14,7 @@ public enum Message: Sendable {
   case failed(Question, String)
   /// The source has moved on, or says how far it is.
   case moment(Moment)
-  /// The time in which a digit may become a count is over.
-  case digitIsOver(Int)
-  /// The time in which a number is typed in one go is over.
+  /// No key came behind a digit: alone, it is a view.
   case digitIsLate(Int)
   /// An effect has something to say.
   case said(String)
@@ -34,7 +32,7 @@ public enum Effect: Sendable, Equatable {
   case quit
   /// Stop what is being computed.
   case cancelWork
-  /// Send `digitIsLate` after 0.4 seconds and `digitIsOver` after one.
+  /// Send `digitIsLate` after the pause that makes a digit a view.
   case awaitDigit(Int)
   /// Tell the source what to do.
   case send(Command)

@@ -48,6 +48,8 @@ public struct Model: Sendable {
   public var marks: [Bookmark] = []
   /// Paths of files opened before, newest first.
   public var recent: [String] = []
+  /// Tokens that match what is searched for, ascending: marked wherever tokens stand.
+  var found: [Int] = []
   /// Shown while it is not nil.
   var meter: Meter?
   /// A still picture: everything it shows is there, whatever other heads lack.
@@ -77,7 +79,7 @@ public struct Model: Sendable {
   var look: Look {
     Look(
       known: known, viewpoint: viewpoint, sources: sources, live: live,
-      lesson: lesson, display: display, isStopped: isStopped)
+      lesson: lesson, display: display, isStopped: isStopped, found: found)
   }
 
   // MARK: Answers

@@ -80,6 +80,15 @@ struct Paint {
     case .mono: Style(bold: true)
     }
   }
+  /// A style as that of a token that was searched for: underlined, so that shades stay readable.
+  func found(_ style: Style) -> Style {
+    var style = style
+    (style.underline, style.bold) = (true, true)
+    if colors != .mono, style.background == .standard, !style.reverse {
+      style.foreground = warning.foreground
+    }
+    return style
+  }
   /// Header, footer and what is chosen in a list.
   var bar: Style { Style(reverse: true) }
   /// The letter, or its name.

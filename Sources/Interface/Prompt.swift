@@ -10,8 +10,8 @@ public struct Prompt: Sendable {
   public enum Mode: Sendable, Hashable {
     /// The view.
     case normal
-    /// The help, from this line on.
-    case help(scroll: Int)
+    /// The help, from this line on; `find` is what its lines must hold, nil while none is sought.
+    case help(scroll: Int, find: String? = nil)
     /// The palette: what is typed, and the hit that is chosen.
     case palette(text: String, choice: Int)
     /// A question in the footer.
@@ -35,37 +35,18 @@ public struct Prompt: Sendable {
     case mark = "bookmark as"
   }
 
-  /// Keys 0 to 6 do something at once, and yet 20j moves by twenty: when a move follows two digits
-  /// or more, they were a count, and what they did is taken back.
-  ///
-  /// Who goes from view to view presses digits too. So 1 to 6 are one number only when they come
-  /// within 0.4 seconds of each other, and an arrow behind them is an arrow; a number with a digit
-  /// that is no view in it (20, 828) is never mistaken.
-  public struct Digits: Sendable {
-    var text: String
-    /// The view before the first of them.
-    let before: Viewpoint
-    /// Undo steps before the first of them.
-    let undoDepth: Int
+  /// Digits wait for the key behind them: before a move they are its count, as in `20j`, `3k` and
+  /// `700G`. A single 1 to 6 behind which no key comes shows the view of that number.
+  public struct Digits: Sendable, Equatable {
+    /// As typed, without zeros at the start.
+    let text: String
     /// Tells this run of digits from a later one.
     let number: Int
 
-    /// A view key comes too late to be of the same number.
-    var isClosed = false
-
-    /// All are keys of views.
-    var isViews: Bool { text.allSatisfy(Self.isView) }
-    /// The key shows a view.
-    static func isView(_ digit: Character) -> Bool { ("1"..."6").contains(digit) }
-
-    /// Whether a key that moves has them for its count: an arrow has not, when all are views.
-    func isCount(before key: Key) -> Bool {
-      if case .character = key { return true }
-      return !isViews
-    }
-
-    /// The count they would be; nil for a view key alone.
-    var count: Int? { text.count > 1 || text > "6" ? min(Int(text) ?? 1 << 24, 1 << 24) : nil }
+    /// The count that they are; held to 2^24.
+    var count: Int { min(Int(text) ?? 1 << 24, 1 << 24) }
+    /// The view that they show when nothing follows.
+    var view: ViewKind? { text.count == 1 ? Int(text).flatMap(ViewKind.init) : nil }
   }
 
   /// What a mode lists and scrolls through.
@@ -103,7 +84,7 @@ public struct Prompt: Sendable {
   /// Ctrl-C pressed with no other key between.
   private(set) var interruptsInARow = 0
   /// The text of a question was proposed and not typed: the first letter takes its place.
-  private var isProposed = false
+  private(set) var isProposed = false
   /// Numbers runs of digits.
   private var digitsSeen = 0
 
@@ -128,31 +109,49 @@ public struct Prompt: Sendable {
     return true
   }
 
-  /// The run of digits with one more; `before` and `undoDepth` are kept of its first.
-  mutating func typing(_ digit: Int, before: Viewpoint, undoDepth: Int) -> Digits {
+  /// The run of digits with one more.
+  mutating func type(digit: Int) -> Digits {
     digitsSeen += 1
-    let isNew = digits?.isClosed ?? true && Digits.isView(Character("\(digit)"))
-    let run = isNew ? nil : digits
-    return Digits(
-      text: (run?.text ?? "") + String(digit), before: run?.before ?? before,
-      undoDepth: run?.undoDepth ?? undoDepth, number: digitsSeen)
-  }
-
-  /// The time is over in which a view key would be of the same number.
-  mutating func digitIsLate(_ number: Int) {
-    guard var run = digits, run.number == number else { return }
-    run.isClosed = run.isViews
+    let run = Digits(text: String((digits?.text ?? "") + "\(digit)"), number: digitsSeen)
     digits = run
+    return run
   }
 
-  /// The time in which a run of digits may go on is over.
-  mutating func digitIsOver(_ number: Int) { if digits?.number == number { digits = nil } }
+  /// No key came behind a run of digits: the view that it shows, if it is one. A longer number goes
+  /// on waiting, and stands in the footer.
+  mutating func digitIsLate(_ number: Int) -> ViewKind? {
+    guard let run = digits, run.number == number, let view = run.view else { return nil }
+    digits = nil
+    return view
+  }
+
+  /// Text that was pasted while something is typed: its first line, at once. False when nothing
+  /// is, and then nothing was done.
+  mutating func paste(_ text: String) -> Bool {
+    let line = text.split(whereSeparator: \.isNewline).first.map(String.init) ?? ""
+    let clean = String(line.filter { !$0.isNewline && $0 != "\t" })
+    switch mode {
+    case .normal, .help(_, nil): return false
+    case .help(_, let find?): mode = .help(scroll: 0, find: String((find + clean).prefix(40)))
+    case .ask(let ask, let before):
+      mode = .ask(ask, text: String(((isProposed ? "" : before) + clean).prefix(200)))
+      isProposed = false
+    case .palette(let before, _):
+      mode = .palette(text: String((before + clean).prefix(Self.mostTyped)), choice: 0)
+    case .list(let list, let before, _):
+      mode = .list(list, text: String((before + clean).prefix(Self.mostTyped)), choice: 0)
+    }
+    return true
+  }
+
+  /// Characters that the palette and the lists take; paths are longer than names.
+  private static let mostTyped = 200
 
   /// A key while something is open: types, scrolls, chooses, closes.
   mutating func take(_ key: Key, _ offer: Offer) -> Outcome {
     switch mode {
     case .normal: break
-    case .help(let scroll): mode = Self.help(key, scroll, offer)
+    case .help(let scroll, let find): mode = Self.help(key, scroll, find, offer)
     case .ask(let ask, let text): return take(key, ask, text)
     case .palette(let text, let choice):
       if let next = Self.typed(key, text, choice, offer.hits.count) {
@@ -202,22 +201,29 @@ public struct Prompt: Sendable {
     return .open
   }
 
-  /// Scrolls the help; any other key closes it.
-  private static func help(_ key: Key, _ scroll: Int, _ offer: Offer) -> Mode {
+  /// Scrolls the help or types what is sought in it; any other key closes it.
+  private static func help(_ key: Key, _ scroll: Int, _ find: String?, _ offer: Offer) -> Mode {
     let wanted: Int
-    switch key {
-    case .up, .character("k"): wanted = scroll - 1
-    case .down, .character("j"): wanted = scroll + 1
-    case .pageUp: wanted = scroll - offer.page
-    case .pageDown, .character(" "): wanted = scroll + offer.page
-    case .home: wanted = 0
+    switch (key, find) {
+    case (.up, _), (.character("k"), nil): wanted = scroll - 1
+    case (.down, _), (.character("j"), nil): wanted = scroll + 1
+    case (.pageUp, _): wanted = scroll - offer.page
+    case (.pageDown, _), (.character(" "), nil): wanted = scroll + offer.page
+    case (.home, _): wanted = 0
+    case (.end, _): wanted = offer.lastScroll
+    case (.character("/"), nil): return .help(scroll: 0, find: "")
+    case (.character(let c), let text?) where text.count < 40:
+      return .help(scroll: 0, find: text + String(c))
+    case (.backspace, let text?):
+      return .help(scroll: 0, find: text.isEmpty ? nil : String(text.dropLast()))
+    case (.escape, _?): return .help(scroll: 0)
     default: return .normal
     }
-    return .help(scroll: min(max(0, wanted), offer.lastScroll))
+    return .help(scroll: min(max(0, wanted), offer.lastScroll), find: find)
   }
 
-  /// A text and a choice after a key that types or chooses; nil for other keys. 80 characters at
-  /// most; a new text begins with its best hit.
+  /// A text and a choice after a key that types or chooses; nil for other keys. 200 characters
+  /// at most; a new text begins with its best hit.
   private static func typed(_ key: Key, _ text: String, _ choice: Int, _ hits: Int) -> (
     text: String, choice: Int
   )? {
@@ -225,7 +231,7 @@ public struct Prompt: Sendable {
     case .up: (text, max(0, choice - 1))
     case .down, .tab: (text, min(max(hits - 1, 0), choice + 1))
     case .backspace where !text.isEmpty: (String(text.dropLast()), 0)
-    case .character(let c) where text.count < 80: (text + String(c), 0)
+    case .character(let c) where text.count < mostTyped: (text + String(c), 0)
     default: nil
     }
   }

@@ -58,8 +58,9 @@ struct RowPanel {
         if text.first == " " { text.removeFirst() }
       }
       let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
+      let shade = style(row[key] / top, isPast: isPast, isCursor: isCursor)
       x = grid.put(
-        text, x, y, style(row[key] / top, isPast: isPast, isCursor: isCursor), limit: rect.maxX - x)
+        text, x, y, look.isFound(key) ? paint.found(shade) : shade, limit: rect.maxX - x)
       key += 1
     }
   }

@@ -164,8 +164,7 @@ struct Screen {
     var x = 1
     switch model.prompt.mode {
     case .ask(let ask, let text):
-      let end = grid.put("\(ask.rawValue): \(text)", 1, y, paint.bar)
-      grid[end, y] = Cell("_", Style(bold: true, reverse: true))
+      drawAsk(ask, text, &grid)
       return
     default: break
     }
@@ -176,14 +175,32 @@ struct Screen {
     if model.lesson != nil, layout.lesson.height < 6 {
       x = grid.put("the lesson needs a larger window  ", x, y, Style(bold: true, reverse: true))
     }
-    if let count = model.prompt.digits?.count {
-      x = grid.put("\(count)… ", x, y, Style(bold: true, reverse: true))
+    if let digits = model.prompt.digits {
+      x = grid.put(
+        "\(digits.text): then a move, g or G; Esc forgets it  ", x, y,
+        Style(bold: true, reverse: true))
     }
     let items = model.keymap.footer(
       model.viewpoint.view, isLive: model.live != nil, knob: look.knobInForce)
     for item in items {
       guard x + Width.of(item) < model.display.width else { break }
       x = grid.put(item, x, y, paint.bar) + 2
+    }
+  }
+
+  /// A question with what is typed; what is merely proposed stands apart, since the first letter
+  /// takes its place.
+  private func drawAsk(_ ask: Prompt.Ask, _ text: String, _ grid: inout Grid) {
+    let y = layout.footer.y, strong = Style(bold: true, reverse: true)
+    let start = grid.put("\(ask.rawValue): ", 1, y, paint.bar)
+    let isProposed = model.prompt.isProposed
+    let end = grid.put(
+      text, start, y, isProposed ? Style(underline: true) : paint.bar,
+      limit: layout.footer.width - start - 2)
+    grid[end, y] = Cell("_", strong)
+    let note = isProposed ? "Enter takes it, typing replaces it" : model.foundSoFar
+    if !note.isEmpty, end + Width.of(note) + 4 < layout.footer.width {
+      grid.put(note, end + 3, y, paint.bar)
     }
   }
 
@@ -203,7 +220,7 @@ struct Screen {
   private func drawOverlay(_ grid: inout Grid) {
     BudgetBox(look).draw(on: &grid)
     switch model.prompt.mode {
-    case .help(let scroll): Help.draw(model, scroll, on: &grid)
+    case .help(let scroll, let find): Help.draw(model, scroll, find, on: &grid)
     case .palette(let text, let choice): PaletteBox.draw(model, text, choice, on: &grid)
     case .list(let list, let text, let choice):
       PaletteBox.draw(model, list: list, text, choice, on: &grid)

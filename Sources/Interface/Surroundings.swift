@@ -22,8 +22,8 @@ public struct Surroundings: Sendable {
   public var presents = false
   /// Colours of text and frames.
   public var theme = Theme.standard
-  /// How long digits may go on to be a count.
-  public var digitPause = Duration.seconds(1)
+  /// How long a digit waits for a key behind it, before it shows its view.
+  public var digitPause = Duration.milliseconds(400)
   /// Writes what is shown to a file and says where, or why not.
   public var export:
     @Sendable (_ path: String, _ model: Model, _ ask: @escaping Ask) async -> String = {
@@ -55,7 +55,6 @@ extension Message {
     case .moment(.live(let status)): "live \(status.frame.tokens) tokens, \(status.phase)"
     case .moment(.progress(let question, let share, _)):
       "progress \(question.name) \(Numbers.fixed(100 * share, 0)) %"
-    case .digitIsOver: "digit over"
     case .digitIsLate: "digit late"
     case .said(let text): "said \(text)"
     case .canOpen(let path): "can open \(path)"

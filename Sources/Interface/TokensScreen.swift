@@ -68,9 +68,10 @@ struct TokensScreen {
     }
     let differs = look.otherBranch.flatMap { look.divergence(look.frame.branch, $0) }
     for place in flow.places {
+      let shade = style(line[place.token], isMine: isMine, differs: differs)
       grid.put(
         place.text, place.x, place.y,
-        style(line[place.token], isMine: isMine, differs: differs),
+        isMine && look.isFound(place.token) ? paint.found(shade) : shade,
         limit: rect.maxX - 1 - place.x)
     }
   }
@@ -145,7 +146,8 @@ struct TokensScreen {
         place.token == cursor
         ? Style(bold: true, reverse: true)
         : rows.style(weight ?? 0, isPast: isPast, isCursor: false)
-      grid.put(place.text, place.x, place.y, style, limit: rect.maxX - 1 - place.x)
+      let shown = look.isFound(place.token) ? paint.found(style) : style
+      grid.put(place.text, place.x, place.y, shown, limit: rect.maxX - 1 - place.x)
     }
     guard row != nil else { return }
     let ends = (Numbers.short(Double(top) * 1e-4), Numbers.short(Double(top)))

@@ -12,6 +12,7 @@ extension Model {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
       if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
       move(action, repeats ?? 1)
+      if let repeats, message == nil { message = unit(of: action, repeats) }
     case .zoomIn, .zoomOut: mention(viewpoint.zoom(by: action == .zoomIn ? 0.5 : 2, in: source))
     case .fit: viewpoint.fit(source)
     case .goTo where viewpoint.view == .tokens && live != nil:
@@ -122,12 +123,35 @@ extension Model {
 
   /// A step is a cell of the picture, or a block in view 3: what is seen moves by one.
   private mutating func moveCursor(_ action: Action, _ count: Int) {
-    let isBlocks = viewpoint.view == .blocks
+    let (across, down) = step
+    mention(viewpoint.move(action, count, across: across, down: down, in: source))
+  }
+
+  /// Keys and queries that a move passes over.
+  private var step: (across: Int, down: Int) {
+    guard viewpoint.view != .blocks else { return (viewpoint.spec.keys, viewpoint.spec.rows) }
     let window = viewpoint.window
     let plot = viewpoint.view == .compare ? CompareLayout(look).left.plot : MapLayout(look).plot
-    let across = isBlocks ? viewpoint.spec.keys : max(1, window.keys.count / max(plot.width, 1))
-    let down = isBlocks ? viewpoint.spec.rows : max(1, window.queries.count / max(plot.height, 1))
-    mention(viewpoint.move(action, count, across: across, down: down, in: source))
+    return (
+      max(1, window.keys.count / max(plot.width, 1)),
+      max(1, window.queries.count / max(plot.height, 1))
+    )
+  }
+
+  /// What a counted move passed over, in the units of its view.
+  private func unit(of action: Action, _ count: Int) -> String? {
+    let isAcross = action == .left || action == .right
+    guard isAcross || action == .up || action == .down else { return nil }
+    switch viewpoint.view {
+    case .heads, .sinks: return "\(count) heads \(action.rawValue)."
+    case .tokens: return nil
+    case .map, .blocks, .compare:
+      let tokens = isAcross ? step.across : step.down, axis = isAcross ? "keys" : "queries"
+      let cells = viewpoint.view == .blocks ? "blocks" : "cells"
+      return tokens == 1
+        ? "\(count) \(axis) \(action.rawValue)."
+        : "\(count) \(cells) \(action.rawValue): \(count * tokens) \(axis), \(tokens) a step."
+    }
   }
 
   /// Puts the cursor on a key, or says which there are.
@@ -165,7 +189,8 @@ extension Model {
       message = "This file stores a mask without margins: lambda has no effect on it."
       return
     }
-    viewpoint.lambda = LambdaScale.step(viewpoint.lambda, decades: decades)
+    viewpoint.lambda = LambdaScale.step(
+      viewpoint.lambda, decades: decades, lowest: look.table(viewpoint.head)?.sortedMargins.first)
     if viewpoint.lambda == 1 { message = "lambda = 1 is the largest that has a meaning." }
     if viewpoint.lambda == 0 { message = "lambda = 0: dense, nothing is skipped." }
   }
@@ -187,10 +212,17 @@ extension Model {
 /// Steps land on whole quarters, wherever they began: lambda then has few values, and tables of lse
 /// few to be made for.
 enum LambdaScale {
-  /// The lambda so many decades on.
-  static func step(_ lambda: Double, decades: Double) -> Double {
+  /// The lambda so many decades on. From 0 the first step is to where the block of the `lowest`
+  /// margin, in nats, is skipped: below it every lambda is as good as none.
+  static func step(_ lambda: Double, decades: Double, lowest: Float? = nil) -> Double {
     let smallest = -10.0
-    if lambda <= 0 { return decades > 0 ? power(smallest) : 0 }
+    if lambda <= 0 {
+      guard decades > 0 else { return 0 }
+      guard let lowest, lowest.isFinite else { return power(smallest) }
+      // The first quarter above it; the block is skipped below ln lambda, not at it.
+      let quarter = (Double(lowest) / Scale.ln(10) * 4).rounded(.down) + 1
+      return power(min(max(quarter / 4, smallest), 0))
+    }
     let quarters = (Scale.log10(lambda) + decades) * 4
     let snapped = (quarters.rounded()) / 4
     if snapped < smallest { return 0 }

@@ -8,9 +8,10 @@ extension Model {
   var offer: Prompt.Offer {
     switch prompt.mode {
     case .normal, .ask: Prompt.Offer()
-    case .help: Prompt.Offer(page: display.height / 2, lastScroll: Help.lastScroll(self))
+    case .help(_, let find):
+      Prompt.Offer(page: display.height / 2, lastScroll: Help.lastScroll(self, find))
     case .palette(let text, _):
-      Prompt.Offer(hits: Palettes.hits(text, keymap.bindings).map(\.name))
+      Prompt.Offer(hits: Palettes.hits(text, keymap.bindings).map(\.text))
     case .list(let list, let text, _): Prompt.Offer(hits: Palettes.best(text, names(list)) { $0 })
     }
   }
@@ -45,39 +46,8 @@ extension Model {
     }
   }
 
-  /// The next token that matches, round the end; a number that no token matches is taken for a
-  /// place.
-  mutating func findAgain(forward: Bool, includingHere: Bool = false) -> [Effect] {
-    guard let search = prompt.search else {
-      return say("Nothing was searched for yet; / finds a token.")
-    }
-    guard !source.tokens.isEmpty else {
-      return say("This file has no token texts; --tokens FILE gives them.")
-    }
-    let isText = viewpoint.view == .tokens, isLive = isText && live != nil
-    // In the text of a live run what comes after the token that is looked at can be found too.
-    let end = isText ? look.length : source.keys
-    let matches = TokenSearch(search).matches(source.tokens).filter { $0 < end }
-    guard !matches.isEmpty else {
-      guard let number = Int(search) else { return say("No token matches \"\(search)\".") }
-      return isLive ? stepTo(number) : performing { $0.goTo(number) }
-    }
-    let here = isText ? viewpoint.query : viewpoint.key
-    let next: Int
-    if forward {
-      next = matches.first { includingHere ? $0 >= here : $0 > here } ?? matches[0]
-    } else {
-      next = matches.last { $0 < here } ?? matches[matches.count - 1]
-    }
-    let effects =
-      isLive ? stepTo(next) : performing { isText ? $0.goTo(query: next) : $0.goTo(next) }
-    let place = matches.firstIndex(of: next)! + 1
-    message = "\"\(search)\": match \(place) of \(matches.count), key \(next). n next, N previous."
-    return effects
-  }
-
   /// Runs what was typed in the palette. What was typed in full is preferred to the first hit of
-  /// the list.
+  /// the list; a command that wants a value is written out, and waits for it.
   private mutating func run(_ text: String, _ choice: Int) -> [Effect] {
     if choice == 0 {
       if let action = action(named: text) { return perform(action) }
@@ -88,7 +58,14 @@ extension Model {
       message = text.isEmpty ? nil : "There is no command \"\(text)\"."
       return []
     }
-    return perform(hits[choice].action)
+    switch hits[choice] {
+    case .action(let binding): return perform(binding.action)
+    case .command(let example, let what):
+      guard example.contains(" ") else { return command(example) ?? [] }
+      let name = example.prefix { $0 != " " }
+      prompt.mode = .palette(text: name + " ", choice: 0)
+      return say("\(example): \(what).")
+    }
   }
 
   /// The action whose name begins with these words, two at least. Some names begin as a command
@@ -99,8 +76,36 @@ extension Model {
     return keymap.bindings.first { $0.name.lowercased().hasPrefix(words) }?.action
   }
 
+  /// Several commands with commas between them, as examples are written; nil when one is none.
+  private mutating func commands(_ text: String) -> [Effect]? {
+    // "cursor 100,5" has a comma of its own: without a blank behind it, it parts nothing.
+    let parts = text.split(separator: ", ").map { String($0).trimmed }
+    guard parts.count > 1 else { return nil }
+    var trial = self, effects: [Effect] = []
+    for part in parts {
+      guard let done = trial.command(part) else { return nil }
+      effects += done
+    }
+    self = trial
+    return effects
+  }
+
+  /// `L12H3`, as the screen names a head, or `12.3`; nil for anything else.
+  private mutating func goToHead(_ text: String) -> [Effect]? {
+    guard let (layer, head) = HeadName.read(text) else { return nil }
+    return performing { model in
+      do throws(SettingError) {
+        try ViewSetting.take("layer", layer, into: &model.viewpoint, model.sources)
+        try ViewSetting.take("head", head, into: &model.viewpoint, model.sources)
+      } catch {
+        model.message = error.description + "."
+      }
+    }
+  }
+
   /// Commands with a value; nil when the text is none of them.
   private mutating func command(_ text: String) -> [Effect]? {
+    if let done = commands(text) ?? goToHead(text) { return done }
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
     if let done = fileCommand(words) { return done }
@@ -276,68 +281,5 @@ extension Model {
   mutating func say(_ text: String) -> [Effect] {
     message = text
     return []
-  }
-}
-
-/// The palette's list: every action by name, fuzzy, the best hit first.
-///
-/// Example: `Palettes.best("nh", names) { $0 }` puts "next head" first.
-enum Palettes {
-  /// Actions by their names.
-  static func hits(_ text: String, _ bindings: [Binding]) -> [Binding] {
-    best(text, bindings, \.name)
-  }
-
-  /// Items whose name matches, best first; an empty text matches all, in order.
-  static func best<Item>(_ text: String, _ items: [Item], _ name: (Item) -> String) -> [Item] {
-    let wanted = text.lowercased().filter { $0 != " " }
-    let scored = items.compactMap { item in
-      score(wanted, name(item).lowercased()).map { (item, $0) }
-    }
-    return scored.sorted { $0.1 < $1.1 }.map(\.0)
-  }
-
-  /// 0 for a prefix, 1 for a part, then the words that were jumped; nil when it does not match. A
-  /// letter must follow the one before it or begin a word: `nh` finds "next head", and `blah` finds
-  /// nothing.
-  private static func score(_ wanted: String, _ name: String) -> Int? {
-    let squeezed = name.filter { $0 != " " }
-    if squeezed.hasPrefix(wanted) { return 0 }
-    if squeezed.contains(wanted) { return 1 }
-    var words = name.split { !$0.isLetter && !$0.isNumber }.map { Substring($0) }
-    var rest = Substring(wanted), jumps = 1
-    while !rest.isEmpty {
-      guard let word = words.first else { return nil }
-      words.removeFirst()
-      let common = zip(word, rest).prefix { $0 == $1 }.count
-      rest = rest.dropFirst(common)
-      jumps += 1
-    }
-    return jumps
-  }
-}
-
-/// Finds tokens by regular expression, or by plain text when the expression is not one; case is
-/// ignored.
-///
-/// Only a text with a sign of regular expressions in it is tried as one; when it cannot be read,
-/// the signs stand for themselves.
-struct TokenSearch {
-  private let expression: Regex<AnyRegexOutput>?
-  private let plain: String
-
-  /// Never fails: what is no expression is plain text.
-  init(_ text: String) {
-    plain = text.lowercased()
-    expression =
-      text.contains { "\\[](){}.*+?^$|".contains($0) } ? (try? Regex(text))?.ignoresCase() : nil
-  }
-
-  /// Indices of the tokens that match, ascending.
-  func matches(_ tokens: [String]) -> [Int] {
-    tokens.indices.filter { index in
-      if let expression { return (try? expression.firstMatch(in: tokens[index])) ?? nil != nil }
-      return tokens[index].lowercased().contains(plain)
-    }
   }
 }

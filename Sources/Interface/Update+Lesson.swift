@@ -101,6 +101,10 @@ extension Model {
         }
         lesson?.moved()
         for key in keys { effects += takeKey(key) }
+        // Nothing follows what a lesson presses: a digit at its end is a view.
+        if let run = prompt.digits, let view = prompt.digitIsLate(run.number) {
+          effects += performing { $0.viewpoint.view = view }
+        }
       }
     }
     return effects

@@ -23,8 +23,10 @@ extension Model {
     case .moment(.live(let status)): return take(status)
     case .moment(.progress(let question, let share, let seconds)):
       take(progress: question, Working(share: share, seconds: seconds))
-    case .digitIsOver(let number): prompt.digitIsOver(number)
-    case .digitIsLate(let number): prompt.digitIsLate(number)
+    case .digitIsLate(let number):
+      guard let view = prompt.digitIsLate(number) else { return [] }
+      self.message = nil
+      return performing { $0.viewpoint.view = view }
     case .said(let text): self.message = text
     case .canOpen(let path):
       isQuitting = true
@@ -52,6 +54,7 @@ extension Model {
       return [.cancelWork, .quit]
     case .interrupt: return interrupt()
     case .mouse(let mouse): return takeMouse(mouse)
+    case .paste(let text): return takePaste(text)
     case .key(let key):
       prompt.note(key, isShown: display.presents)
       return takeKey(key)
@@ -91,45 +94,64 @@ extension Model {
   /// A key goes to whoever has the mode; in the normal one it is a digit, Enter of a lesson, Esc,
   /// or an action.
   mutating func takeKey(_ key: Key) -> [Effect] {
-    guard prompt.isNormal else { return finish(prompt.take(key, offer)) }
+    if case .alt = key, let action = keymap.action(for: key), !prompt.isNormal {
+      // Esc and a digit that came in one packet: the one closes, the other shows a view.
+      prompt.mode = .normal
+      return perform(action)
+    }
+    guard prompt.isNormal else {
+      let effects = finish(prompt.take(key, offer))
+      followSearch()
+      return effects
+    }
     message = nil
-    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue {
-      return takeDigit(digit, key)
+    if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue,
+      digit > 0 || prompt.digits != nil
+    {
+      return [.awaitDigit(prompt.type(digit: digit).number)]
     }
     if key == .enter, lesson?.mayGoOn ?? false { return lessonAction(.lessonNext) }
-    if key == .escape {
-      (prompt.digits, prompt.search) = (nil, nil)
-      return performing { model in
-        if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
-          model.viewpoint.gallery = nil
-        }
-        model.viewpoint.budget = nil
-      }
-    }
+    if key == .escape { return takeEscape() }
     let typed = prompt.digits
     prompt.digits = nil
+    return act(on: key, after: typed)
+  }
+
+  /// The action of a key, with the digits before it for a count; before an action that counts
+  /// nothing a single one shows its view first.
+  private mutating func act(on key: Key, after typed: Prompt.Digits?) -> [Effect] {
     guard let action = keymap.action(for: key) else {
       message = "\(key.name) does nothing here; \(keymap.key(.help)) lists the keys."
       return []
     }
-    guard let typed, let count = typed.count, keymap.counts(action), typed.isCount(before: key)
-    else {
-      return perform(action)
+    guard let typed else { return perform(action) }
+    if keymap.counts(action) { return perform(action, typed.count) }
+    if let view = typed.view {
+      return performing { $0.viewpoint.view = view } + perform(action)
     }
-    viewpoint = typed.before
-    history.cut(to: typed.undoDepth)
-    message = nil
-    return perform(action, count)
+    let effects = perform(action)
+    if message == nil { message = "\(typed.text) counts nothing before \(key.name)." }
+    return effects
   }
 
-  /// Does what the digit's own key does, and remembers it for a second as the possible start of a
-  /// count.
-  private mutating func takeDigit(_ digit: Int, _ key: Key) -> [Effect] {
-    let typed = prompt.typing(digit, before: viewpoint, undoDepth: history.depth)
-    var effects: [Effect] = []
-    if let action = keymap.action(for: key) { effects = perform(action) }
-    prompt.digits = typed
-    return effects + [.awaitDigit(typed.number)]
+  /// Forgets what was typed and sought; in view 2 leaves the gallery, and closes the budget.
+  private mutating func takeEscape() -> [Effect] {
+    (prompt.digits, prompt.search, found) = (nil, nil, [])
+    return performing { model in
+      if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
+        model.viewpoint.gallery = nil
+      }
+      model.viewpoint.budget = nil
+    }
+  }
+
+  /// Pasted text is typed where something is typed, and never presses keys.
+  private mutating func takePaste(_ text: String) -> [Effect] {
+    if prompt.paste(text) {
+      followSearch()
+      return []
+    }
+    return say("Pasted text presses no keys; \(keymap.key(.palette)) or / takes it.")
   }
 
   /// Runs an action, remembering the viewpoint before it when it changed.

@@ -18,6 +18,11 @@ enum Keys {
   static func event(_ number: Int32, _ mouse: cn_mouse) -> Event? {
     if number == 3 { return .interrupt }
     if let key = special[Int(number)] { return .key(key) }
+    let function = Int(number) - Int(CN_KEY_F0), alt = Int(number) - Int(CN_KEY_ALT)
+    if (1...12).contains(function) { return .key(.function(function)) }
+    if alt > 0, let scalar = Unicode.Scalar(UInt32(alt)) {
+      return .key(.alt(Character(scalar)))
+    }
     if number == Int32(CN_KEY_MOUSE) { return self.mouse(mouse).map(Event.mouse) }
     if number < 27, number > 0 {
       return .key(.control(Character(Unicode.Scalar(UInt8(96 + number)))))

@@ -137,8 +137,10 @@ public final class NCursesTerminal: Terminal {
     let before = Self.bytesWritten()
     var last = ContinuousClock.now - .seconds(1)
     var wait: Int32 = -1
+    var paste = Paste()
     while true {
-      let happened = Int(cn_wait(wait))
+      let happened = Int(cn_wait(paste.isOpen ? (wait < 0 ? 500 : min(wait, 500)) : wait))
+      if happened == 0, let text = paste.close() { input.yield(.paste(text)) }
       if happened & CN_RESIZED != 0 {
         cn_resize()
         shown = nil
@@ -147,7 +149,7 @@ public final class NCursesTerminal: Terminal {
       if happened & CN_SUSPEND != 0 { suspend(&shown) }
       if happened & CN_INTERRUPTED != 0 { input.yield(.interrupt) }
       if happened & CN_INTERRUPTED_AGAIN != 0 { input.yield(.interrupt) }
-      if happened & CN_INPUT != 0, !readKeys(&shown) {
+      if happened & CN_INPUT != 0, !readKeys(&shown, &paste) {
         input.yield(.hangup)
         // The terminal is gone: wait to be closed, without spinning on a descriptor that is always
         // ready.
@@ -201,7 +203,7 @@ public final class NCursesTerminal: Terminal {
   }
 
   /// False when the terminal has gone away.
-  private func readKeys(_ shown: inout Grid?) -> Bool {
+  private func readKeys(_ shown: inout Grid?, _ paste: inout Paste) -> Bool {
     var mouse = cn_mouse()
     var any = false
     while true {
@@ -212,6 +214,9 @@ public final class NCursesTerminal: Terminal {
         return poll(&fd, 1, 0) == 0 || fd.revents & Int16(POLLHUP | POLLERR | POLLNVAL) == 0
       }
       any = true
+      let part = paste.take(key)
+      if case .whole(let text) = part { input.yield(.paste(text)) }
+      guard part == .key else { continue }
       if key == 26 {
         suspend(&shown)
       } else if key == 12 {  // Ctrl-L: somebody else has written on the screen

@@ -62,6 +62,10 @@ struct PlainSession {
     let isView = ViewKind(word: text.lowercased()) != nil
     if !isView, !text.contains(" "), text.count <= 2 || text.hasPrefix("<") {
       for key in Key.sequence(text).keys { effects += update(&model, .event(.key(key))) }
+      // A line is whole: no key comes behind a digit at its end.
+      for case .awaitDigit(let number) in effects {
+        effects += update(&model, .digitIsLate(number))
+      }
     } else {
       let command = ":" + (isView ? "view " : "") + text.lowercased(ifView: isView)
       for character in command {

@@ -139,12 +139,47 @@ extension ProgramTests {
     @Test func unknownSequencesAreNoKeys() throws {
       let terminal = try start()
       terminal.sees("exact")
-      terminal.send("\u{1b}[25~\u{1b}[1;9Z\u{1b}[200~")
+      terminal.send("\u{1b}[25~\u{1b}[1;9Z")
       terminal.send("\u{1b}[4~")  // End
       terminal.redraws("k 831")
       terminal.redraws("λ=0.01")
       terminal.send("q")
       #expect(terminal.end() == 0)
+    }
+
+    /// What is pasted presses nothing, not even Ctrl-Z; a paste without its end is over soon.
+    @Test func pastesAreNoKeys() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      terminal.send("\u{1b}[200~q]]]\u{1a}\u{1c}2\u{1b}[201~")
+      terminal.redraws("presses no keys")
+      terminal.redraws("λ=0.01")
+      terminal.send("/")
+      terminal.send("\u{1b}[200~lamp")
+      terminal.redraws("find: lamp")
+      terminal.send("\r")
+      terminal.redraws("match 1 of")
+      terminal.send("q")
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "a paste")
+      #expect(terminal.output.contains("\u{1b}[?2004l"))
+    }
+
+    /// Esc and a key in one packet, as a slow line sends them: Esc acts, then the key.
+    @Test func escapeAndAKeyInOnePacket() throws {
+      let terminal = try start()
+      terminal.sees("exact")
+      terminal.send(":")
+      terminal.redraws("Command")
+      terminal.send("\u{1b}4")  // Alt-4
+      terminal.redraws("Mass on the first token")
+      terminal.send("\u{1b}OR")  // F3
+      terminal.redraws("Sparsity")
+      terminal.send("?")
+      terminal.redraws("Help")
+      terminal.send("\u{1b}q")
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "Esc and q")
     }
 
     @Test func unknownAndDumbTerminals() throws {
@@ -206,8 +241,8 @@ extension ProgramTests {
       try Tmux.with("\(Program.path) \(Program.sample)") { tmux in
         try tmux.waitFor("exact")
         for (key, text) in [
-          ("2", "Heads 27"), ("Enter", "Under the cursor"), ("3", "Sparsity"),
-          ("4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys"),
+          ("2", "Heads 27"), ("Enter", "Under the cursor"), ("M-3", "Sparsity"),
+          ("F4", "Mass on the first"), ("?", "Help"), ("Escape", "Keys"),
         ] {
           try tmux.press(key)
           try tmux.waitFor(text)
@@ -248,7 +283,7 @@ extension ProgramTests {
           }
           try tmux.press("1")
           try tmux.waitFor("Under the cursor")
-          try tmux.press("5")
+          try tmux.press("M-5")
           try tmux.press("}")
           try tmux.press("}")
           try tmux.press("B")

@@ -112,7 +112,7 @@ import Testing
 
   private func fly(_ backend: any Backend = SyntheticBackend()) -> Pilot {
     let pilot = Pilot(backend, width: 120, height: 40)
-    pilot.press("6")
+    pilot.terminal.press(.alt("6"))
     // 6 and not the beginning of a count.
     pilot.terminal.press(.escape)
     return pilot

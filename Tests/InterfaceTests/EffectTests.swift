@@ -18,7 +18,7 @@ import Testing
     let steps = (0..<12).map { Step(position: $0, token: $0, text: " a", isPrompt: $0 < 8) }
     let messages: [Message] = [
       .answered(.steps(branch: 0, 0..<12), frame, .steps(branch: 0, steps)),
-      .moment(.live(status)), .event(.key(.character("5"))), .event(.key(.escape)),
+      .moment(.live(status)), .event(.key(.alt("5"))), .event(.key(.escape)),
     ]
     for message in messages {
       let effects = update(&model, message)
@@ -55,7 +55,7 @@ import Testing
     try await LiveTests.withBackend { backend in
       let pilot = Pilot(backend, width: 100, height: 30)
       backend.start()
-      pilot.press("5")
+      pilot.terminal.press(.alt("5"))
       await pilot.sees("19 of 20")
       await pilot.sees("paused")
       // No token is called 20, so it is a place: the one that comes next.

@@ -129,7 +129,7 @@ import Testing
   @Test func byKeys() async throws {
     let pilot = Pilot(Self.backend, width: 120, height: 40)
     pilot.command("gallery family:tests")
-    pilot.press("2")
+    pilot.terminal.press(.alt("2"))
     await pilot.sees("Gallery family:tests")
     await pilot.sees("0.125")
     pilot.terminal.press(.right)
@@ -138,7 +138,7 @@ import Testing
     await pilot.sees("size = 3")
     pilot.terminal.press(.enter)
     await pilot.sees("toy: toy map")
-    pilot.press("2")
+    pilot.terminal.press(.alt("2"))
     await pilot.sees("Gallery family:tests")
     pilot.terminal.press(.escape)
     await pilot.sees("Heads 6")

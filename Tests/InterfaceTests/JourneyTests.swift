@@ -29,9 +29,9 @@ import Testing
 
   @Test func viewsByNumberAndTab() async {
     let pilot = Pilot()
-    pilot.press("2")
+    pilot.terminal.press(.alt("2"))
     await pilot.sees("Heads 6")
-    pilot.press("4")
+    pilot.terminal.press(.alt("4"))
     await pilot.sees("Mass on the first token")
     pilot.terminal.press(.backTab, .backTab)
     await pilot.sees("Heads 6")
@@ -43,9 +43,9 @@ import Testing
     await pilot.sees("┌ Map ")
     pilot.terminal.press(.backTab, .backTab)
     await pilot.sees("┌ Text ")
-    pilot.press("4")
+    pilot.terminal.press(.alt("4"))
     await pilot.sees("Mass on the first token")
-    pilot.press("5")
+    pilot.terminal.press(.alt("5"))
     await pilot.sees("query 255 reads")
     await pilot.quit()
   }
@@ -120,7 +120,7 @@ import Testing
     pilot.terminal.press(.enter)
     await pilot.sees("Sparsity(λ)")
     pilot.press(":zzzz")
-    await pilot.sees("no action has this name")
+    await pilot.sees("no action and no command is like this")
     pilot.terminal.press(.escape)
     await pilot.quit()
   }
@@ -202,7 +202,7 @@ import Testing
   @Test func aFailedAnswerIsASentence() async {
     let pilot = Pilot(Failing())
     await pilot.sees("the disk is gone")
-    pilot.press("2")
+    pilot.terminal.press(.alt("2"))
     await pilot.sees("no map")
     await pilot.quit()
   }

@@ -214,7 +214,7 @@ import Testing
     }
     let ask = try Self.sample()
     for view in [ViewKind.map, .compare] {
-      _ = update(&model, .event(.key(.character(Character("\(view.rawValue)")))))
+      _ = update(&model, .event(.key(.function(view.rawValue))))
       try await Still.complete(&model) { try await ask.answer($0) }
     }
     let live: Set = [
@@ -240,7 +240,7 @@ import Testing
     try await LiveTests.withBackend(shadow: true) { backend in
       let pilot = Pilot(backend, width: 100, height: 30)
       backend.start()
-      pilot.press("5")
+      pilot.terminal.press(.alt("5"))
       await pilot.sees("paused")
       pilot.terminal.press(.right)
       await pilot.sees("1 tokens decoded")

@@ -46,7 +46,7 @@ import Testing
   private func fly(_ backend: any Backend, width: Int = 100, height: Int = 30) -> Pilot {
     let pilot = Pilot(backend, width: width, height: height)
     (backend as? LocalBackend)?.start()
-    pilot.press("5")
+    pilot.terminal.press(.alt("5"))
     return pilot
   }
 
@@ -92,16 +92,16 @@ import Testing
       await pilot.sees("3 tokens decoded")
       pilot.terminal.press(.left)
       await pilot.sees("at 22/23")
-      pilot.press("1")
+      pilot.terminal.press(.alt("1"))
       await pilot.sees("22x22")
       await pilot.sees("pattern")
-      pilot.press("2")
+      pilot.terminal.press(.alt("2"))
       await pilot.sees("Heads 8")
-      pilot.press("3")
+      pilot.terminal.press(.alt("3"))
       await pilot.sees("Margins")
-      pilot.press("4")
+      pilot.terminal.press(.alt("4"))
       await pilot.sees("sink rate")
-      pilot.press("5")
+      pilot.terminal.press(.alt("5"))
       await pilot.sees("21 of 23")
       await pilot.quit()
     }
@@ -391,7 +391,7 @@ import Testing
     }
     let replay = try ReplayBackend(file)
     let pilot = Pilot(replay, width: 100, height: 30)
-    pilot.press("5")
+    pilot.terminal.press(.alt("5"))
     await pilot.sees("recording")
     // The same text, branch, step and rows; only names and states differ.
     let same = before.split(separator: "\n").dropFirst().dropLast(2)
@@ -428,7 +428,7 @@ import Testing
 
   @Test func aDumpHasATokensViewToo() async throws {
     let pilot = Pilot()
-    pilot.press("5")
+    pilot.terminal.press(.alt("5"))
     await pilot.sees("Text")
     pilot.terminal.press(.left)
     pilot.press(" ")

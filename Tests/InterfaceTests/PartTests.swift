@@ -96,8 +96,6 @@
       #expect(view == first && history.back(from: view) == nil)
       for _ in 0..<3 { view = history.forth(from: view) ?? first }
       #expect(view == last && history.forth(from: view) == nil)
-      history.cut(to: 1)
-      #expect(history.depth == 1 && history.back(from: view) == first)
     }
 
     /// Keys of the map and what they say at its edges; the window follows the cursor.
@@ -199,21 +197,21 @@
       #expect(prompt.take(.enter, offer) == .chosen(.marks, "two") && prompt.isNormal)
     }
 
-    /// Digits are one run until a key ends it; its first view is kept, and a late timer is not its
-    /// own.
+    /// Digits are one run until a key ends it; a late timer is not its own, and only a single one
+    /// from 1 to 6 is a view.
     @Test func digitsAreARun() {
-      var prompt = Prompt(), view = Viewpoint(Self.about)
-      let first = prompt.typing(2, before: view, undoDepth: 4)
-      prompt.digits = first
-      view.view = .heads
-      let second = prompt.typing(0, before: view, undoDepth: 5)
-      prompt.digits = second
-      #expect(first.count == nil && second.count == 20)
-      #expect(second.before.view == .map && second.undoDepth == 4)
-      prompt.digitIsOver(first.number)
-      #expect(prompt.digits != nil)
-      prompt.digitIsOver(second.number)
-      #expect(prompt.digits == nil)
+      var prompt = Prompt()
+      let first = prompt.type(digit: 2)
+      #expect(first.count == 2 && first.view == .heads)
+      let second = prompt.type(digit: 0)
+      #expect(second.count == 20 && second.view == nil)
+      #expect(prompt.digitIsLate(first.number) == nil && prompt.digits == second)
+      #expect(prompt.digitIsLate(second.number) == nil && prompt.digits == second)
+      prompt.digits = nil
+      let view = prompt.type(digit: 5)
+      #expect(prompt.digitIsLate(view.number) == .tokens && prompt.digits == nil)
+      let none = prompt.type(digit: 9)
+      #expect(prompt.digitIsLate(none.number) == nil && prompt.digits == none)
     }
 
     // MARK: Look

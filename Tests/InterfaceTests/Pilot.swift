@@ -35,7 +35,7 @@ final class Pilot: Sendable {
   static var surroundings: Surroundings {
     var all = Surroundings()
     // A busy machine takes longer between two keys than a person.
-    all.digitPause = .seconds(30)
+    all.digitPause = .milliseconds(300)
     all.export = { path, _, _ in "Written to \(path)." }
     return all
   }

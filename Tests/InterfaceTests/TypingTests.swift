@@ -1,5 +1,8 @@
+import Analysis
+import Attention
 import Backends
 import Canvas
+import Foundation
 import Lessons
 import Sessions
 import Testing
@@ -24,51 +27,152 @@ import Testing
 
     private static func keys(_ text: String) -> [Key] { text.map { Key.character($0) } }
 
-    /// From view to view and one step: no count, however fast.
-    @Test(arguments: ["21", "5151", "3445566", "12"], [Key.up, .left, .pageUp])
-    func anArrowAfterViewsIsAnArrow(_ digits: String, _ key: Key) {
+    /// Digits before a move are its count, single ones too, and no view is shown.
+    @Test(arguments: ["2", "3", "5", "21", "20", "7"], [Key.up, .left, .character("k")])
+    func digitsBeforeAMoveAreItsCount(_ digits: String, _ key: Key) {
       var model = Self.start(), slow = model
       Self.press(Self.keys(digits) + [key], &model)
-      for character in digits { Self.press([.character(character)], &slow) }
-      slow.prompt.digits = nil
-      Self.press([key], &slow)
+      for _ in 0..<Int(digits)! { Self.press([key], &slow) }
       #expect(model.viewpoint == slow.viewpoint, "\(digits)")
-      #expect(model.viewpoint.view.rawValue == Int(String(digits.last!)))
+      #expect(model.viewpoint.view == .map)
     }
 
-    /// Views looked at one after the other are none either, whatever moves.
-    @Test func slowViewKeysAreNoCount() {
+    /// What a counted move passed over is said in the units of its view.
+    @Test func theUnitOfAMoveIsSaid() {
       var model = Self.start()
-      Self.press(Self.keys("21k"), late: [0, 1], &model)
-      var one = Self.start()
-      Self.press(Self.keys("k"), &one)
-      #expect(model.viewpoint.query == one.viewpoint.query && model.viewpoint.view == .map)
-      // The head after next, in the view that the second digit shows.
-      var heads = Self.start()
-      Self.press(Self.keys("12."), late: [0], &heads)
-      #expect(heads.viewpoint.view == .heads && heads.viewpoint.head.head == 1)
+      Self.press(Self.keys("3h") + Self.keys("20k"), &model)
+      let said = model.message ?? "-"
+      #expect(said.contains(/20 cells up: \d+ queries, \d+ a step\./), "\(said)")
+      Self.press([.alt("3")] + Self.keys("2k"), &model)
+      #expect(model.message == "2 blocks up: 256 queries, 128 a step.")
     }
 
-    @Test(
-      arguments: [
-        ("120g", [], 120), ("82g", [], 82), ("12g", [], 12), ("200g", [0, 1], 200),
-        ("98g", [0], 98),
-        ("123g", [], 123),
-      ] as [(String, Set<Int>, Int)]) func countsAreCounts(
-        _ text: String, _ late: Set<Int>, _ key: Int
-      )
-    {
+    /// A digit alone is a view after the pause; Alt and the function keys do not wait.
+    @Test func aDigitAloneIsAView() {
       var model = Self.start()
-      Self.press(Self.keys(text), late: late, &model)
-      #expect(model.viewpoint.view == .map && model.viewpoint.key == key, "\(text)")
+      Self.press(Self.keys("2"), &model)
+      #expect(model.viewpoint.view == .map && view(model).lines.joined().contains("2: then a move"))
+      Self.press(Self.keys("1"), &model)
+      Self.press(Self.keys("2"), late: [0], &model)
+      #expect(model.viewpoint.view == .map, "212 is no view")
+      Self.press([.escape] + Self.keys("2"), late: [1], &model)
+      #expect(model.viewpoint.view == .heads)
+      for kind in ViewKind.allCases {
+        Self.press([.alt(Character("\(kind.rawValue)"))], &model)
+        #expect(model.viewpoint.view == kind)
+        Self.press([.tab, .function(kind.rawValue)], &model)
+        #expect(model.viewpoint.view == kind)
+      }
     }
 
-    /// With a digit that shows no view arrows count, too.
-    @Test func twentyDownIsTwenty() {
-      var model = Self.start(), letters = model
-      Self.press(Self.keys("20") + [.up], &model)
-      Self.press(Self.keys("20k"), &letters)
-      #expect(model.viewpoint == letters.viewpoint && model.viewpoint.query < 236)
+    /// A key that counts nothing leaves a digit to be a view, and does its own.
+    @Test func aDigitBeforeAnotherKeyIsAView() {
+      var model = Self.start()
+      Self.press(Self.keys("2S"), &model)
+      #expect(model.viewpoint.view == .heads && model.viewpoint.sort == .sparsity)
+      Self.press(Self.keys("7"), late: [0], &model)
+      #expect(model.prompt.digits?.count == 7)
+      Self.press([.escape], &model)
+      #expect(model.prompt.digits == nil)
+    }
+
+    /// A digit behind Esc in one packet closes what is open and shows its view.
+    @Test func altClosesWhatIsOpen() {
+      var model = Self.start()
+      Self.press(Self.keys(":lam") + [.alt("5")], &model)
+      #expect(model.prompt.isNormal && model.viewpoint.view == .tokens)
+    }
+
+    /// Pasted text is typed where something is typed, its first line; it presses no keys.
+    @Test func pastedTextIsNoKeys() {
+      var model = Self.start()
+      let before = model.viewpoint
+      _ = update(&model, .event(.paste("q]]]2\u{1a}")))
+      #expect(model.viewpoint == before && !model.isQuitting)
+      #expect(model.message?.contains("presses no keys") ?? false)
+      Self.press(Self.keys("/"), &model)
+      _ = update(&model, .event(.paste("word7\nq\n")))
+      #expect(model.prompt.mode == .ask(.find, text: "word7"))
+      Self.press([.enter] + Self.keys(":"), &model)
+      let long = String(repeating: "x", count: 100_000)
+      _ = update(&model, .event(.paste(long)))
+      #expect(model.prompt.mode == .palette(text: String(long.prefix(200)), choice: 0))
+    }
+
+    /// A search counts and marks while it is typed, and Esc takes the marks away.
+    @Test func searchIsIncremental() {
+      var model = Self.start()
+      Self.press(Self.keys("/word25"), &model)
+      #expect(model.found == [25, 250, 251, 252, 253, 254, 255])
+      #expect(view(model).lines.last?.contains("7 matches, the first at 25") ?? false)
+      // The first key stands on the axis as a dot.
+      #expect(view(model).lines[3].contains("•"))
+      Self.press([.enter], &model)
+      #expect(model.viewpoint.key == 255 || model.viewpoint.key == 25, "\(model.viewpoint.key)")
+      Self.press(Self.keys("/zz"), &model)
+      #expect(view(model).lines.last?.contains("no match") ?? false)
+      Self.press([.escape, .escape], &model)
+      #expect(model.found.isEmpty && !view(model).lines[3].contains("•"))
+    }
+
+    /// An expression that could take for ever is plain text.
+    @Test(arguments: ["(a+)+$", "(a*)*b", "((a+)b)*", "(a|b+){2,}"])
+    func noExpressionTakesForEver(_ text: String) {
+      let token = String(repeating: "a", count: 60)
+      #expect(TokenSearch(text).matches([token, "x\(text)y"]) == [1])
+      #expect(TokenSearch("a+$").matches([token]) == [0])
+      #expect(TokenSearch("(ab)+").matches(["abab"]) == [0])
+    }
+
+    /// The palette lists commands with what they take, and takes its own examples.
+    @Test func thePaletteTakesItsExamples() {
+      for command in KeyTable.commands {
+        var model = Self.start()
+        Self.press(Self.keys(":" + command.text) + [.enter], &model)
+        #expect(!(model.message ?? "").hasPrefix("There is no command"), "\(command.text)")
+      }
+      var model = Self.start()
+      Self.press(Self.keys(":zoom 64, cursor 100,5") + [.enter], &model)
+      #expect(model.viewpoint.window.keys.count == 64 && model.viewpoint.query == 100)
+      Self.press(Self.keys(":L4H2") + [.enter], &model)
+      #expect(model.viewpoint.head.head == 2 && model.viewpoint.head.layer.value == 1)
+      Self.press(Self.keys(":0.1") + [.enter], &model)
+      #expect(model.viewpoint.head.head == 1 && model.viewpoint.head.layer.value == 0)
+      Self.press(Self.keys(":compare L4H0 tile 32x32") + [.enter], &model)
+      #expect(model.viewpoint.other?.head.layer.value == 1)
+      Self.press(Self.keys(":"), &model)
+      #expect(view(model).lines.joined().contains("lambda 0.01"), "useful ones first")
+      Self.press(Self.keys("lamb") + [.enter], &model)
+      #expect(model.prompt.mode == .palette(text: "lambda ", choice: 0))
+      Self.press(Self.keys("0.5") + [.enter], &model)
+      #expect(model.viewpoint.lambda == 0.5 && model.prompt.isNormal)
+    }
+
+    /// Help searches, and says where it stands.
+    @Test func helpSearches() {
+      var model = Self.start()
+      Self.press(Self.keys("?"), &model)
+      #expect(view(model).lines.joined().contains(/1-36 of \d+/))
+      Self.press(Self.keys("/bookmark"), &model)
+      let lines = view(model).lines
+      #expect(lines[1].contains("Help: bookmark_") && lines[2].contains("ookmark"))
+      #expect(!lines.joined().contains("zoom in at the cursor"))
+      Self.press([.escape], &model)
+      #expect(model.prompt.mode == .help(scroll: 0))
+      Self.press([.escape], &model)
+      #expect(model.prompt.isNormal)
+    }
+
+    /// From 0 the first step of lambda is the lowest that skips anything.
+    @Test(arguments: [Float(-3.2), -8, -0.01, -200, 2, .infinity])
+    func lambdaStepsToTheLowestMargin(_ lowest: Float) {
+      let lambda = LambdaScale.step(0, decades: 0.25, lowest: lowest)
+      #expect(lambda <= 1 && lambda >= 1e-10)
+      let below = LambdaScale.step(lambda, decades: -0.25)
+      if lowest < -0.01, lowest > -20 {
+        #expect(log(lambda) > Double(lowest) && log(below) <= Double(lowest), "\(lambda)")
+      }
+      #expect(LambdaScale.step(0, decades: -1, lowest: lowest) == 0)
     }
 
     /// The first letter takes the place of a proposed name; backspace edits it.
@@ -92,7 +196,7 @@ import Testing
       #expect(model.message == "Undone: lambda \(lambda) → 0.01.")
       Self.press(Self.keys("U"), &model)
       #expect(model.message == "Redone: lambda 0.01 → \(lambda).")
-      Self.press(Self.keys("2u"), &model)
+      Self.press([.alt("2")] + Self.keys("u"), &model)
       #expect(model.message == "Undone: view heads → map.")
       Self.press(Self.keys("uuu"), &model)
       #expect(model.message == "Nothing to undo.")
@@ -105,7 +209,7 @@ import Testing
       var seen = false
       for _ in 0..<120 where !seen {
         Self.press([.down], &model)
-        seen = view(model).lines.joined().contains("Counts: digits in one go")
+        seen = view(model).lines.joined().contains("digits before a move or g are its count")
       }
       #expect(seen)
       var library = Self.start()
@@ -113,7 +217,7 @@ import Testing
       let text = view(library).lines.joined(separator: "\n")
       #expect(text.contains("exact: the paper's result"), "\(text)")
       var text5 = Self.start()
-      Self.press(Self.keys("5"), &text5)
+      Self.press([.alt("5")], &text5)
       let caption = view(text5).lines.joined(separator: "\n")
       #expect(caption.contains("Shaded: what the chosen token reads"), "\(caption)")
       #expect(!caption.contains("Space runs"))

@@ -69,7 +69,7 @@ import Testing
     await pilot.sees("Under the cursor")
     pilot.command("state /x/v.attnscope")
     await pilot.until("the write begun") { _ in disk.arrived == 1 }
-    pilot.press("4")
+    pilot.terminal.press(.alt("4"))
     await pilot.sees("Mass on the first token")
     #expect(disk.told.isEmpty)
     disk.free()
@@ -82,7 +82,7 @@ import Testing
     await pilot.sees("Under the cursor")
     pilot.command("open /x/other.npz")
     await pilot.sees("Opening /x/other.npz…")
-    pilot.press("4")
+    pilot.terminal.press(.alt("4"))
     await pilot.sees("Mass on the first token")
     #expect(await pilot.app.next == nil)
     disk.free()

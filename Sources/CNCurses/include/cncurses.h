@@ -30,7 +30,9 @@ enum {
 enum {
   CN_KEY_UP = 1 << 24, CN_KEY_DOWN, CN_KEY_LEFT, CN_KEY_RIGHT, CN_KEY_PAGE_UP, CN_KEY_PAGE_DOWN,
   CN_KEY_HOME, CN_KEY_END, CN_KEY_ENTER, CN_KEY_BACKSPACE, CN_KEY_DELETE, CN_KEY_BACK_TAB,
-  CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE
+  CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE, CN_KEY_PASTE, CN_KEY_PASTED,
+  CN_KEY_F0, CN_KEY_F12 = CN_KEY_F0 + 12,
+  CN_KEY_ALT  // and the ASCII character that Alt was held with
 };
 
 /// A mouse report in columns and rows from 0; `released` is 1 when a button was let go.
@@ -85,7 +87,8 @@ int cn_wait(int milliseconds);
 void cn_wake(void);
 /// The next key: a scalar, a CN_KEY, or -1 when there is none.
 /// A mouse report fills `mouse` and gives CN_KEY_MOUSE; sequences that nobody knows give
-/// CN_KEY_OTHER.
+/// CN_KEY_OTHER. What stands between CN_KEY_PASTE and CN_KEY_PASTED was pasted. Esc with a digit
+/// behind it in one packet is Alt and the digit; with anything else it is Esc, then that key.
 int32_t cn_key(cn_mouse *mouse);
 
 /// Dies as asked, for the tests of the ways out: "segv", "trap", "abort", "exit".
