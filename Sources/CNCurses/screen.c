@@ -10,6 +10,7 @@
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,12 +18,17 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "direct.h"
 #include "guard.h"
 #include "include/cncurses.h"
 
 /// Nil while there is none; ncurses has one a process as we use it.
 static SCREEN *screen;
-static short *pair_of;      // [257][257], -1 when not yet made
+/// Pairs by their two colours: an open hash table, found by probing from the hash on.
+static struct {
+  int foreground, background, number;
+} *pairs;
+enum { PAIR_SLOTS = 1 << 16 };
 /// The next colour pair that is free; pair 0 is the terminal's own.
 static int next_pair = 1;
 enum { MOUSE_PREFIX = 1000, PASTE_BEGINS, PASTE_ENDS };
@@ -51,11 +57,25 @@ int cn_locale_is_utf8(int try_utf8) {
   return !strcmp(nl_langinfo(CODESET), "UTF-8");
 }
 
-int cn_start(const char *term, int mouse) {
+/// A screen on a description made of the terminal's own: the same but for its colours, which are
+/// direct. NULL when ncurses does not take it.
+static SCREEN *direct_screen(const char *term) {
+  const char *own = getenv("TERM");
+  // Made before main of the terminal that TERM names, and of no other.
+  return own && !strcmp(own, term) ? newterm(DIRECT_NAME, stdout, stdin) : NULL;
+}
+
+void cn_ask_background(void) {
+  static const char question[] = "\033]11;?\033\\";
+  (void)!write(1, question, sizeof question - 1);
+}
+
+int cn_start(const char *term, int mouse, int direct) {
   guard_prepare(mouse);
   // Ours first: ncurses installs its own handlers only where there are none.
   guard_arm();
-  screen = newterm(term, stdout, stdin);
+  screen = direct ? direct_screen(term) : NULL;
+  if (!screen) screen = newterm(term, stdout, stdin);
   if (!screen) {
     guard_disarm();
     return -1;
@@ -74,8 +94,8 @@ int cn_start(const char *term, int mouse) {
   if (has_colors()) {
     start_color();
     use_default_colors();
-    pair_of = malloc(sizeof(short) * 257 * 257);
-    for (int i = 0; i < 257 * 257; i++) pair_of[i] = -1;
+    pairs = calloc(PAIR_SLOTS, sizeof *pairs);
+    next_pair = 1;
   }
   define_key("\033[<", MOUSE_PREFIX);
   define_key("\033[200~", PASTE_BEGINS);
@@ -121,19 +141,32 @@ void cn_suspend(void) {
   refresh();
 }
 
-/// The colour pair of two palette indices (-1 the terminal's own), made when it is first wanted.
+/// A colour as ncurses takes it. Where colours are direct it reads those below 8 as the eight of
+/// the palette: what is nearly black gets a little blue.
+static int colour(int32_t wanted) {
+  if (!(wanted > 0 && wanted & CN_RGB)) return wanted;
+  const int rgb = wanted & (CN_RGB - 1);
+  return rgb < 8 ? 8 : rgb;
+}
+
+/// The colour pair of two colours (-1 the terminal's own), made when it is first wanted.
 static int pair(int foreground, int background) {
-  if (!pair_of || (foreground < 0 && background < 0)) return 0;
+  if (!pairs || (foreground < 0 && background < 0)) return 0;
   if (foreground >= COLORS || background >= COLORS) return 0;
-  short *slot = &pair_of[(foreground + 1) * 257 + background + 1];
-  if (*slot < 0) {
+  uint32_t at = ((uint32_t)foreground * 2654435761u ^ (uint32_t)background * 2246822519u) >> 16;
+  while (pairs[at].number &&
+         (pairs[at].foreground != foreground || pairs[at].background != background))
+    at = (at + 1) % PAIR_SLOTS;
+  if (!pairs[at].number) {
     // Pairs are never redefined (that repaints the screen); past the last one, cells lose their
     // colour.
     if (next_pair >= COLOR_PAIRS || next_pair > 32000) return 0;
     if (init_extended_pair(next_pair, foreground, background) != OK) return 0;
-    *slot = (short)next_pair++;
+    pairs[at].foreground = foreground;
+    pairs[at].background = background;
+    pairs[at].number = next_pair++;
   }
-  return *slot;
+  return pairs[at].number;
 }
 
 /// Our attribute bits as those of ncurses.
@@ -163,10 +196,12 @@ void cn_row(int y, const cn_cell *cells, int count) {
     } else {
       covered = 0;
     }
-    const int number = pair(cells[i].foreground, cells[i].background);
+    const int number = pair(colour(cells[i].foreground), colour(cells[i].background));
     const wchar_t text[2] = {(wchar_t)glyph, 0};
     int extended = number;
-    setcchar(&row[length++], text, attributes(cells[i].attributes), (short)number, &extended);
+    setcchar(
+        &row[length++], text, attributes(cells[i].attributes),
+        (short)(number > 255 ? 255 : number), &extended);
   }
   mvadd_wchnstr(y, 0, row, length);
 }
@@ -204,6 +239,28 @@ static int read_mouse(cn_mouse *mouse) {
   return 0;
 }
 
+/// The rest of a reply ESC ] ... BEL or ESC \\, waiting up to 50 ms for each byte: whether the page
+/// is light, where it is the colour that was asked for.
+static int32_t read_reply(wint_t first) {
+  char text[64] = {(char)first};
+  int length = 1, escaped = 0;
+  for (int n = 0; n < 256; n++) {
+    struct pollfd fd = {0, POLLIN, 0};
+    wint_t c;
+    if (get_wch(&c) == ERR && (poll(&fd, 1, 50) <= 0 || get_wch(&c) == ERR)) break;
+    if (c == 7 || (escaped && c == '\\')) break;
+    escaped = c == 27;
+    if (!escaped && c < 128 && length < 63) text[length++] = (char)c;
+  }
+  text[length] = 0;
+  unsigned r, g, b;
+  // Of four digits a channel the first two are enough; some terminals send two.
+  if (sscanf(text, "11;rgb:%2x%*[^/]/%2x%*[^/]/%2x", &r, &g, &b) != 3 &&
+      sscanf(text, "11;rgb:%2x/%2x/%2x", &r, &g, &b) != 3)
+    return CN_KEY_OTHER;
+  return 299 * r + 587 * g + 114 * b > 128 * 1000 ? CN_KEY_LIGHT : CN_KEY_DARK;
+}
+
 /// A sequence that nobody knows is swallowed whole, so that its letters never act as keys. Esc
 /// alone stays Esc; with a digit behind it, it is Alt; any other key behind it comes next.
 static int32_t after_escape(void) {
@@ -211,8 +268,10 @@ static int32_t after_escape(void) {
   const int status = get_wch(&c);
   if (status == ERR) return 27;
   if (status == OK && c >= '0' && c <= '9') return CN_KEY_ALT + (int32_t)c;
-  if (status == OK && (c == 'O' || c == '[')) {
+  if (status == OK && (c == 'O' || c == '[' || c == ']')) {
     if (get_wch(&next) == OK) {
+      // What follows ESC ] ends in BEL or ESC \\, whatever it is.
+      if (c == ']') return read_reply(next);
       if (c == '[')
         while ((next < 0x40 || next > 0x7e) && get_wch(&next) == OK) {}
       return CN_KEY_OTHER;

@@ -13,20 +13,65 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
   /// Palette indices from little to much.
   public var ramp: [UInt8] {
     switch self {
-    case .cividis: [17, 18, 24, 60, 66, 102, 144, 179, 185, 221, 227]
+    case .cividis: [17, 18, 24, 60, 243, 66, 102, 247, 144, 179, 185, 221, 227]
     case .viridis: [53, 54, 25, 31, 36, 71, 77, 113, 149, 191, 227]
     case .magma: [16, 17, 53, 90, 126, 161, 167, 209, 215, 222, 230]
     case .gray: [233, 235, 237, 239, 241, 243, 245, 247, 249, 251, 253, 255]
     }
   }
 
-  /// The palette colour for t in 0...1; on a light background the ramp runs the other way, so that
-  /// little attention fades into the page.
+  /// The palette colour for t in 0...1, by lightness: that step of the ramp which is as light as
+  /// the published map is there. On a light background the ramp runs the other way, so that little
+  /// attention fades into the page.
   public func index(_ t: Double, light: Bool = false) -> UInt8 {
-    let ramp = ramp
-    let step = min(ramp.count - 1, max(0, Int(Numbers.unit(t) * Double(ramp.count))))
-    return ramp[light ? ramp.count - 1 - step : step]
+    let table = light ? Self.lightSteps[self]! : Self.darkSteps[self]!
+    return table[Int(Numbers.unit(t) * Double(Self.shades - 1) + 0.5)]
   }
+
+  /// Shades that a map is drawn with: more cannot be told apart in cells, and cost bytes.
+  public static let shades = 48
+
+  /// The steps of every ramp by shade, `[shades]`.
+  private static let darkSteps = steps(light: false)
+  private static let lightSteps = steps(light: true)
+
+  /// Each shade's step of the ramp: the ends are the ramp's own, between them lightness decides.
+  private static func steps(light: Bool) -> [ColorMap: [UInt8]] {
+    func luma(_ c: (UInt8, UInt8, UInt8)) -> Double {
+      0.299 * Double(c.0) + 0.587 * Double(c.1) + 0.114 * Double(c.2)
+    }
+    var all: [ColorMap: [UInt8]] = [:]
+    for map in allCases {
+      // On a light page the ramp goes on through cream to white.
+      let ramp = map.ramp + (light ? [229, 230, 231].filter { !map.ramp.contains($0) } : [])
+      let ends = [ramp[0], ramp[ramp.count - 1]].map(Palette.luma)
+      let (low, high) = (luma(map.rgb(0)), light ? 255 : luma(map.rgb(1)))
+      all[map] = (0..<shades).map { shade in
+        let t = Double(shade) / Double(shades - 1)
+        let share = (luma(map.shade(t, light: light)) - low) / (high - low)
+        let wanted = ends[0] + share * (ends[1] - ends[0])
+        return ramp.min { abs(Palette.luma($0) - wanted) < abs(Palette.luma($1) - wanted) }!
+      }
+    }
+    return all
+  }
+
+  /// The true colour for t in 0...1 on a page of either kind, in as many shades as are told apart.
+  /// On a light page the lowest third fades into the page, through cream, so that little attention
+  /// is no flood of yellow: the ramp of the figures.
+  public func shade(_ t: Double, light: Bool) -> (UInt8, UInt8, UInt8) {
+    let t = (Numbers.unit(t) * Double(Self.shades - 1)).rounded() / Double(Self.shades - 1)
+    guard light else { return rgb(t) }
+    let (r, g, b) = rgb(1 - t)
+    guard t < Self.fading else { return (r, g, b) }
+    // Towards the page, the more the less there is.
+    let share = 0.05 + 0.95 * t / Self.fading
+    func mixed(_ x: UInt8) -> UInt8 { UInt8((255 + share * (Double(x) - 255)).rounded()) }
+    return (mixed(r), mixed(g), mixed(b))
+  }
+
+  /// The share of the scale that fades into a light page.
+  private static let fading = 0.34
 
   /// Colours of the published maps at even steps from little to much.
   private var anchors: [UInt32] {
@@ -99,6 +144,12 @@ public enum Palette {
     let levels: [Double] = [0, 95, 135, 175, 215, 255]
     let cube = index - 16
     return (levels[cube / 36], levels[cube / 6 % 6], levels[cube % 6])
+  }
+
+  /// Red, green and blue of an index from 16 on.
+  public static func channels(_ index: UInt8) -> (UInt8, UInt8, UInt8) {
+    let (r, g, b) = rgb(Int(index))
+    return (UInt8(r), UInt8(g), UInt8(b))
   }
 
   /// Linear between neighbours of evenly spaced colours.

@@ -4,6 +4,8 @@ public enum Event: Sendable, Hashable {
   case key(Key)
   /// A button or the wheel, over a cell.
   case mouse(Mouse)
+  /// The terminal answered what colour its page has.
+  case background(isLight: Bool)
   /// Text that was pasted: never keys, whatever it says.
   case paste(String)
   /// The screen has another size now, in cells.

@@ -27,9 +27,17 @@ extension Style {
     if dim { codes.append("2") }
     if underline { codes.append("4") }
     if reverse { codes.append("7") }
-    if case .index(let color) = foreground { codes.append("38;5;\(color)") }
-    if case .index(let color) = background { codes.append("48;5;\(color)") }
+    codes += Self.codes(foreground, "38") + Self.codes(background, "48")
     return "\u{1b}[" + codes.joined(separator: ";") + "m"
+  }
+
+  /// What selects a colour, behind the number that says what for; none of the terminal's own.
+  private static func codes(_ color: Color, _ what: String) -> [String] {
+    switch color {
+    case .standard: []
+    case .index(let index): ["\(what);5;\(index)"]
+    case .rgb(let r, let g, let b): ["\(what);2;\(r);\(g);\(b)"]
+    }
   }
 }
 

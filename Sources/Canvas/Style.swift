@@ -4,6 +4,18 @@ public enum Color: Sendable, Hashable {
   case standard
   /// Of the 256-colour palette.
   case index(UInt8)
+  /// Red, green and blue, where the terminal has them.
+  case rgb(UInt8, UInt8, UInt8)
+
+  /// Whether black text reads better on it than white; nil of the terminal's own.
+  public var isLight: Bool? {
+    switch self {
+    case .standard: nil
+    case .index(let index): Palette.isLight(index)
+    case .rgb(let r, let g, let b):
+      0.299 * Double(r) + 0.587 * Double(g) + 0.114 * Double(b) > 128
+    }
+  }
 }
 
 /// How a cell looks.

@@ -10,6 +10,21 @@ public struct Capabilities: Sendable, Hashable {
     case basic
     /// The 256-colour palette.
     case palette
+    /// Any colour, three channels of eight bits.
+    case direct
+
+    /// What `doctor` says of it.
+    public var words: String {
+      switch self {
+      case .mono: "none"
+      case .basic: "basic, eight; TERM=xterm-256color gives more"
+      case .palette: "palette, 256; COLORTERM=truecolor or --color truecolor gives all"
+      case .direct: "truecolor"
+      }
+    }
+
+    /// Enough for ramps and half blocks.
+    public var hasRamps: Bool { self == .palette || self == .direct }
   }
 
   /// How many colours can be shown.

@@ -124,7 +124,7 @@ struct FindingView {
   }
 
   /// Two rows of pixels a cell where half blocks and colours are there.
-  private var pixels: Int { paint.unicode && paint.colors == .palette ? 2 : 1 }
+  private var pixels: Int { paint.unicode && paint.colors.hasRamps ? 2 : 1 }
 
   /// The whole field at the cells of a rectangle.
   static func question(
@@ -193,7 +193,7 @@ struct FindingView {
 
   /// A piece of the timeline: its key tells the colour, and its digit where colours are missing.
   private func cell(_ key: Int, isFirst: Bool) -> Cell {
-    guard paint.colors == .palette else {
+    guard paint.colors.hasRamps else {
       return Cell(Unicode.Scalar(UInt8(48 + key % 10)), isFirst ? paint.strong : .plain)
     }
     let tones: [UInt8] = [25, 130, 65, 97, 31, 136, 60, 94, 29, 125]

@@ -267,7 +267,7 @@ struct GalleryScreen {
       lines.wrap(gallery.reason(item, rows: rows, columns: columns), paint.dim, on: &grid)
       return
     }
-    let two = paint.unicode && paint.colors == .palette
+    let two = paint.unicode && paint.colors.hasRamps
     shade.draw(paint, pixelsPerCell: two ? 2 : 1, in: plot, on: &grid)
   }
 }

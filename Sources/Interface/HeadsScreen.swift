@@ -120,7 +120,7 @@ struct HeadsScreen {
 
   /// A picture without axes, two pixels a cell where the terminal can.
   private func drawMap(_ scale: HeatScale, in rect: Rect, on grid: inout Grid) {
-    let two = paint.colors == .palette && paint.unicode
+    let two = paint.colors.hasRamps && paint.unicode
     for y in 0..<rect.height {
       for x in 0..<rect.width {
         let column = min(scale.columns - 1, x * scale.columns / rect.width)

@@ -144,7 +144,7 @@ struct MapLayout {
       x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter,
       height: inner.height - (hasSpark ? 3 : 2))
     pixelsPerCell =
-      look.display.capabilities.unicode && look.display.capabilities.colors == .palette ? 2 : 1
+      look.display.capabilities.unicode && look.display.capabilities.colors.hasRamps ? 2 : 1
   }
 
   /// Close enough that each query row can be named by its token.

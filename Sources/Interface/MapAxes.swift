@@ -109,7 +109,7 @@ struct MapAxes {
     grid.put(endingAt: layout.plot.x - 1, query, y, style)
     let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
     grid[x, y] =
-      paint.colors == .palette
+      paint.colors.hasRamps
       ? paint.mark(glyph, over: grid[x, y], (231, 16))
       : Cell(glyph, Style(bold: true, reverse: true))
   }

@@ -124,7 +124,7 @@ struct MethodLayout {
       guard rect.height >= 5, inner.width >= 8 else { return nil }
       return FindingView.question(
         look, setting, finding.name, field, plot,
-        pixelsPerCell: paint.unicode && paint.colors == .palette ? 2 : 1)
+        pixelsPerCell: paint.unicode && paint.colors.hasRamps ? 2 : 1)
     }
   }
 }

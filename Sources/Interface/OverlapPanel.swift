@@ -74,7 +74,7 @@ struct OverlapPanel {
   }
 
   /// Two rows of pixels a cell where half blocks and colours are there.
-  private var pixels: Int { paint.unicode && paint.colors == .palette ? 2 : 1 }
+  private var pixels: Int { paint.unicode && paint.colors.hasRamps ? 2 : 1 }
 
   /// A square with the names of its rows on the left, as far as each has a line of its own, and a
   /// legend below.

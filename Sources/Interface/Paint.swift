@@ -57,17 +57,17 @@ struct Paint {
   /// For what is there to be looked up, and not to be read first.
   var dim: Style { theme == .contrast ? .plain : Style(dim: true) }
   /// For the many faint dots of a map: a colour, because an attribute costs twice the bytes.
-  var faint: Style { colors == .palette ? Style(.index(light ? 250 : 240)) : dim }
+  var faint: Style { colors.hasRamps ? Style(.index(light ? 250 : 240)) : dim }
   /// For headings and values that matter.
   var strong: Style { Style(bold: true) }
   /// For what moves: the cursor, the chosen, the keys.
   var accent: Style {
-    colors == .palette ? Style(.index(theme.accent(light)), bold: true) : Style(bold: true)
+    colors.hasRamps ? Style(.index(theme.accent(light)), bold: true) : Style(bold: true)
   }
   /// For what is not as one would expect.
   var warning: Style {
     switch colors {
-    case .palette: Style(.index(light ? 130 : 214), bold: true)
+    case .palette, .direct: Style(.index(light ? 130 : 214), bold: true)
     case .basic: Style(.index(3), bold: true)
     case .mono: Style(bold: true, underline: true)
     }
@@ -75,7 +75,7 @@ struct Paint {
   /// The colour that means pruned, wherever it stands.
   var pruned: Style {
     switch colors {
-    case .palette: Style(.index(light ? 125 : 212), bold: true)
+    case .palette, .direct: Style(.index(light ? 125 : 212), bold: true)
     case .basic: Style(.index(5), bold: true)
     case .mono: Style(bold: true)
     }
@@ -101,12 +101,24 @@ struct Paint {
   // MARK: Heat
 
   /// The ramp at t in 0...1.
-  func color(_ t: Float) -> Color { .index(map.index(Double(t), light: light)) }
+  func color(_ t: Float) -> Color {
+    guard colors == .direct else { return .index(map.index(Double(t), light: light)) }
+    let (r, g, b) = map.shade(Double(t), light: light)
+    return .rgb(r, g, b)
+  }
+
+  /// Text on the ramp at t in 0...1, black or white by what reads better.
+  func text(on t: Float, _ style: Style = .plain) -> Style {
+    var style = style
+    style.background = color(t)
+    style.foreground = .index(style.background.isLight ?? false ? 16 : 231)
+    return style
+  }
 
   /// A cell of two pixels; NaN is what no query may see.
   func cell(top: Float, bottom: Float) -> Cell {
     if top == .infinity || bottom == .infinity { return Cell("!", warning) }
-    guard colors == .palette, unicode else {
+    guard colors.hasRamps, unicode else {
       return shade(top.isNaN ? bottom : (bottom.isNaN ? top : max(top, bottom)))
     }
     switch (top.isNaN, bottom.isNaN) {
@@ -128,13 +140,18 @@ struct Paint {
   /// where they agree.
   func signed(top: Float, bottom: Float) -> Cell {
     if top.isNaN, bottom.isNaN { return .blank }
-    guard colors == .palette else {
+    guard colors.hasRamps else {
       let value = top.isNaN ? bottom : (bottom.isNaN || abs(top) >= abs(bottom) ? top : bottom)
       if abs(value) < 0.15 { return Cell(unicode ? "·" : ".", dim) }
       let glyph: Unicode.Scalar = value > 0 ? "+" : "-"
       return Cell(glyph, abs(value) > 0.6 ? strong : .plain)
     }
-    func color(_ value: Float) -> Color { .index(DifferenceColors.index(value, light: light)) }
+    func color(_ value: Float) -> Color {
+      guard colors == .direct else { return .index(DifferenceColors.index(value, light: light)) }
+      let steps = Float(ColorMap.shades - 1) / 2
+      let (r, g, b) = DifferenceColors.rgb(Double((value * steps).rounded() / steps), light: light)
+      return .rgb(r, g, b)
+    }
     guard unicode else {
       return Cell(" ", Style(on: color(abs(top) >= abs(bottom) ? top : bottom)))
     }
@@ -148,7 +165,7 @@ struct Paint {
   func shade(_ t: Float) -> Cell {
     if t.isNaN { return .blank }
     if !t.isFinite { return Cell("!", warning) }
-    if colors == .palette { return Cell(" ", Style(on: color(t))) }
+    if colors.hasRamps { return Cell(" ", Style(on: color(t))) }
     let ramp = unicode ? Self.shades : Self.asciiShades
     let step = min(ramp.count - 1, max(0, Int(t * Float(ramp.count))))
     return Cell(
@@ -160,13 +177,10 @@ struct Paint {
   func mark(
     _ glyph: Unicode.Scalar, over cell: Cell, _ tone: (dark: UInt8, light: UInt8) = (212, 125)
   ) -> Cell {
-    guard colors == .palette else { return Cell(glyph, pruned) }
+    guard colors.hasRamps else { return Cell(glyph, pruned) }
     let back = background(of: cell)
-    guard case .index(let index) = back else {
-      return Cell(glyph, Style(.index(light ? tone.light : tone.dark)))
-    }
     return Cell(
-      glyph, Style(.index(Palette.isLight(index) ? tone.light : tone.dark), on: back))
+      glyph, Style(.index(back.isLight ?? light ? tone.light : tone.dark), on: back))
   }
 
   /// The colour that a glyph put on a cell would have behind it; half blocks count by their

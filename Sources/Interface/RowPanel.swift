@@ -82,10 +82,7 @@ struct RowPanel {
     var style = Style(bold: isCursor, underline: isCursor)
     let t = weight <= 1e-4 ? 0 : 1 + Float(Scale.log10(Double(weight))) / 4
     switch paint.colors {
-    case .palette where t > 0.15:
-      let index = paint.map.index(Double(t), light: paint.light)
-      style.background = .index(index)
-      style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    case .palette where t > 0.15, .direct where t > 0.15: style = paint.text(on: t, style)
     case .mono, .basic:
       style.reverse = t > 0.75
       style.bold = style.bold || t > 0.5

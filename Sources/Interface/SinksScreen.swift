@@ -82,8 +82,8 @@ struct SinksScreen {
       return
     }
     var cell = paint.shade(alpha)
-    if paint.colors == .palette, case .index(let index) = cell.style.background {
-      cell.style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    if paint.colors.hasRamps, let isLight = cell.style.background.isLight {
+      cell.style.foreground = .index(isLight ? 16 : 231)
     } else {
       cell = .blank
     }
@@ -123,8 +123,8 @@ struct SinksScreen {
     }
     let span = max(range.high - range.low, 1e-300)
     var cell = paint.shade(Float((value - range.low) / span))
-    if paint.colors == .palette, case .index(let index) = cell.style.background {
-      cell.style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    if paint.colors.hasRamps, let isLight = cell.style.background.isLight {
+      cell.style.foreground = .index(isLight ? 16 : 231)
     } else {
       cell = .blank
     }

@@ -25,7 +25,7 @@ struct StackedBars {
         let whole = grid[x, y].glyph
         if part[x, y].glyph == whole {
           grid[x, y].style = paint.pruned
-        } else if whole == (paint.unicode ? "█" : "@"), paint.colors == .palette, paint.unicode {
+        } else if whole == (paint.unicode ? "█" : "@"), paint.colors.hasRamps, paint.unicode {
           grid[x, y] = Cell(
             part[x, y].glyph,
             Style(paint.pruned.foreground, on: paint.accent.foreground, bold: true))

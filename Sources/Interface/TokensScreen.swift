@@ -110,10 +110,8 @@ struct TokensScreen {
     // One in a hundred is as dark as it gets.
     let surprise = Float(min(1, -logProbability / 4.6))
     guard surprise > 0.15 else { return style }
-    if paint.colors == .palette {
-      let index = paint.map.index(Double(surprise), light: paint.light)
-      style.background = .index(index)
-      style.foreground = .index(Palette.isLight(index) ? 16 : 231)
+    if paint.colors.hasRamps {
+      style = paint.text(on: surprise, style)
     } else {
       style.bold = surprise > 0.5
     }

@@ -55,6 +55,11 @@ extension Model {
     case .interrupt: return interrupt()
     case .mouse(let mouse): return takeMouse(mouse)
     case .paste(let text): return takePaste(text)
+    case .background(let isLight):
+      // Whoever has chosen the other one keeps it.
+      guard viewpoint.light == display.capabilities.lightBackground else { return [] }
+      (display.capabilities.lightBackground, viewpoint.light) = (isLight, isLight)
+      return []
     case .key(let key):
       prompt.note(key, isShown: display.presents)
       return takeKey(key)

@@ -17,6 +17,8 @@ enum Keys {
   /// The event of a number that `cn_key` gave; nil for what means nothing here.
   static func event(_ number: Int32, _ mouse: cn_mouse) -> Event? {
     if number == 3 { return .interrupt }
+    if Int(number) == Int(CN_KEY_LIGHT) { return .background(isLight: true) }
+    if Int(number) == Int(CN_KEY_DARK) { return .background(isLight: false) }
     if let key = special[Int(number)] { return .key(key) }
     let function = Int(number) - Int(CN_KEY_F0), alt = Int(number) - Int(CN_KEY_ALT)
     if (1...12).contains(function) { return .key(.function(function)) }
@@ -59,9 +61,22 @@ enum Keys {
       attributes: attributes, padding: 0)
   }
 
-  /// A palette index, or -1 for the terminal's own colour.
-  private static func number(_ color: Color, _ colors: Capabilities.Colors) -> Int16 {
-    guard colors != .mono, case .index(let index) = color else { return -1 }
-    return Int16(index)
+  /// A palette index, -1 for the terminal's own colour, or CN_RGB and three channels. Where all
+  /// colours are direct, those of the palette are written out as such.
+  private static func number(_ color: Color, _ colors: Capabilities.Colors) -> Int32 {
+    switch color {
+    case .standard: return -1
+    case _ where colors == .mono: return -1
+    case .rgb(let r, let g, let b): return rgb(Int32(r), Int32(g), Int32(b))
+    case .index(let index) where colors == .direct && index >= 16:
+      let (r, g, b) = Palette.channels(index)
+      return rgb(Int32(r), Int32(g), Int32(b))
+    case .index(let index): return Int32(index)
+    }
+  }
+
+  /// Eight bits a channel.
+  private static func rgb(_ r: Int32, _ g: Int32, _ b: Int32) -> Int32 {
+    Int32(CN_RGB) | r << 16 | g << 8 | b
   }
 }

@@ -69,16 +69,20 @@ public final class NCursesTerminal: Terminal {
     let found = try TerminalFacts.usable()
     note = found.note
     let unicode = cn_locale_is_utf8(TerminalFacts.mayTryUTF8 ? 1 : 0) != 0
-    guard cn_start(found.name, options.mouse ? 1 : 0) == 0 else {
+    let wanted = options.colors ?? TerminalFacts.colors(Int(cn_probe(found.name).colors))
+    guard cn_start(found.name, options.mouse ? 1 : 0, wanted == .direct ? 1 : 0) == 0 else {
       throw TerminalError(description: "TERM=\(found.name) cannot be used; try TERM=xterm-256color")
     }
+    // A description that ncurses does not take leaves the terminal's own, with its palette.
+    let isDirect = wanted == .direct && cn_colors() > 256
     capabilities = Capabilities(
-      colors: options.colors ?? TerminalFacts.colors(Int(cn_colors())),
+      colors: wanted == .direct && !isDirect ? .palette : wanted,
       unicode: options.unicode ?? unicode,
       lightBackground: options.lightBackground ?? TerminalFacts.looksLight)
     pause = 1000 / Double(max(1, options.framesPerSecond ?? Self.standardRate))
     mailbox = Mutex(Mailbox(size: Self.currentSize()))
     (events, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+    if options.lightBackground == nil, TerminalFacts.mayAskColours { cn_ask_background() }
     startThread()
   }
 

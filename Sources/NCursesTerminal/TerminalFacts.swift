@@ -43,10 +43,20 @@ public enum TerminalFacts {
     return true
   }
 
-  /// By the number of colours in terminfo, none when NO_COLOR asks for none (no-color.org).
+  /// By COLORTERM and the number of colours in terminfo, none when NO_COLOR asks for none
+  /// (no-color.org).
   static func colors(_ count: Int) -> Capabilities.Colors {
     if let value = variable("NO_COLOR"), !value.isEmpty { return .mono }
+    // tmux and screen pass direct colours on only where they say so themselves.
+    let claims = variable("COLORTERM").map { $0 == "truecolor" || $0 == "24bit" } ?? false
+    if count > 256 || (claims && count == 256) { return .direct }
     return count == 256 ? .palette : (count >= 8 ? .basic : .mono)
+  }
+
+  /// Terminals that print a question about their colours instead of answering it.
+  static var mayAskColours: Bool {
+    let term = variable("TERM") ?? ""
+    return !["linux", "vt", "cons", "dumb", "ansi"].contains { term.hasPrefix($0) }
   }
 
   /// COLORFGBG is `foreground;background`; 7 and 15 are light.
@@ -87,14 +97,25 @@ public enum TerminalFacts {
           ? "\(size.ws_col)x\(size.ws_row)"
             + (size.ws_col < 40 || size.ws_row < 12 ? " (40x12 is the least)" : "") : "unknown"
       ),
-      ("colours", "\(info.colors) of terminfo, \(info.pairs) pairs; maps use \(colors.rawValue)"),
+      (
+        "colours",
+        "\(info.colors) of terminfo, COLORTERM \(variable("COLORTERM") ?? "not set"); "
+          + "maps use \(colors.words)"
+      ),
       ("NO_COLOR", variable("NO_COLOR").map { $0.isEmpty ? "empty, ignored" : "set" } ?? "not set"),
       ("UTF-8", yes(utf8, "no: maps are drawn in ASCII; set LC_ALL=C.UTF-8")),
       (
         "glyphs",
         utf8 ? "half block ▀▄  shade ░▒▓█  braille ⣿⡇  bar ▁▃▅▇  frame ┌┼┘  mark ×╋" : "ASCII only"
       ),
-      ("background", looksLight ? "light (COLORFGBG)" : "taken as dark; b changes it"),
+      (
+        "background",
+        looksLight
+          ? "light (COLORFGBG)"
+          : mayAskColours
+            ? "asked of the terminal (OSC 11); else dark, b changes it"
+            : "taken as dark; b changes it"
+      ),
       (
         "tmux",
         variable("TMUX") == nil

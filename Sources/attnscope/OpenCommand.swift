@@ -14,13 +14,13 @@ import Sessions
 struct TerminalArguments: ParsableArguments {
   /// `auto` asks the terminal; the others are for when it lies.
   enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
-    case auto, palette = "256", basic = "16", never
+    case auto, truecolor, palette = "256", basic = "16", never
   }
 
   /// Which of the two sets of colours; terminals rarely tell.
   enum Background: String, ExpressibleByArgument, CaseIterable { case light, dark }
 
-  @Option(help: "Colours: auto, 256, 16 or never.") var color: ColorChoice = .auto
+  @Option(help: "Colours: auto, truecolor, 256, 16 or never.") var color: ColorChoice = .auto
   /// Nil: the config file, else what the terminal says.
   @Option(help: "Colours for a light or a dark background.") var background: Background?
   @Flag(help: "Draw with ASCII characters only.") var ascii = false
@@ -44,6 +44,7 @@ struct TerminalArguments: ParsableArguments {
     options.colors =
       switch color {
       case .auto: nil
+      case .truecolor: .direct
       case .palette: .palette
       case .basic: .basic
       case .never: .mono

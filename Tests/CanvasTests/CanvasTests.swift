@@ -86,6 +86,30 @@ import Testing
     }
   }
 
+  /// In 256 colours a shade is about as light as in all of them, and never far off.
+  @Test(arguments: ColorMap.allCases) func paletteStepsHaveTheMapsLightness(_ map: ColorMap) {
+    func luma(_ c: (UInt8, UInt8, UInt8)) -> Double {
+      0.299 * Double(c.0) + 0.587 * Double(c.1) + 0.114 * Double(c.2)
+    }
+    for step in 0...40 {
+      let t = Double(step) / 40
+      let (wanted, got) = (luma(map.shade(t, light: false)), Palette.luma(map.index(t)))
+      #expect(abs(wanted - got) < 40, "\(map.rawValue) at \(t): \(got) for \(wanted)")
+    }
+    #expect(Set((0...200).map { map.index(Double($0) / 200) }) == Set(map.ramp))
+  }
+
+  /// Escape sequences of all kinds of colours.
+  @Test func coloursAsEscapes() {
+    var grid = Grid(width: 2, height: 1)
+    grid[0, 0] = Cell("▀", Style(.rgb(1, 2, 3), on: .index(200)))
+    grid[1, 0] = Cell("x", Style(.standard, on: .rgb(254, 232, 56)))
+    #expect(
+      grid.ansi == "\u{1b}[0;38;2;1;2;3;48;5;200m▀\u{1b}[0;48;2;254;232;56mx\u{1b}[0m\n")
+    #expect(Color.rgb(254, 232, 56).isLight == true && Color.rgb(0, 34, 78).isLight == false)
+    #expect(Color.standard.isLight == nil && Color.index(231).isLight == true)
+  }
+
   @Test func colourRampsGrowLighter() {
     for map in ColorMap.allCases {
       let luma = map.ramp.map(Palette.luma)
@@ -93,7 +117,10 @@ import Testing
       #expect(
         map.index(0) == map.ramp.first && map.index(1) == map.ramp.last
           && map.index(2) == map.ramp.last)
-      #expect(map.index(0, light: true) == map.ramp.last)
+      // On a light page little attention is the page itself, and more is never lighter.
+      #expect(map.index(0, light: true) == 231 && map.index(1, light: true) == map.ramp.first)
+      let page = (0...100).map { Palette.luma(map.index(Double($0) / 100, light: true)) }
+      for (a, b) in zip(page, page.dropFirst()) { #expect(a >= b, "\(map.rawValue): \(page)") }
     }
   }
 

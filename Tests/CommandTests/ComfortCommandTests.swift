@@ -193,7 +193,7 @@ extension ProgramTests {
         let file = folder + "/v.attnscope"
         let terminal = try PseudoTerminal([Program.path, Program.sample])
         terminal.sees("exact")
-        terminal.send("3..:state \(file)\r")
+        terminal.send("\u{1b}3..:state \(file)\r")
         terminal.sees("Written to")
         terminal.send("q")
         #expect(terminal.end() == 0)

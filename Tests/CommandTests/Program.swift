@@ -97,7 +97,9 @@ enum Program {
     flags: Int32
   ) throws -> pid_t {
     var variables = ProcessInfo.processInfo.environment
-    for name in ["NO_COLOR", "TMUX", "COLORFGBG", "SSH_CONNECTION"] { variables[name] = nil }
+    for name in ["NO_COLOR", "COLORTERM", "TMUX", "COLORFGBG", "SSH_CONNECTION"] {
+      variables[name] = nil
+    }
     variables["LC_ALL"] = "C.UTF-8"
     variables["TERM"] = "xterm-256color"
     // Neither what the user has set nor what the user has done.

@@ -196,6 +196,43 @@ extension ProgramTests {
       }
     }
 
+    /// All colours where the terminal says so, by COLORTERM, by its description or by the user; never
+    /// less than 256 for one with 2^24.
+    @Test(arguments: [
+      (["COLORTERM": "truecolor"], [String](), true), (["COLORTERM": "24bit"], [], true),
+      ([:], ["--color", "truecolor"], true), (["COLORTERM": "no"], [], false), ([:], [], false),
+      (["COLORTERM": "truecolor"], ["--color", "256"], false),
+      (["COLORTERM": "truecolor", "NO_COLOR": "1"], [], false),
+    ]) func trueColours(_ environment: [String: String], _ flags: [String], _ expected: Bool) throws
+    {
+      let terminal = try start(environment, flags)
+      terminal.sees("exact")
+      terminal.send("q")
+      #expect(terminal.end() == 0)
+      expectWhole(terminal, "colours")
+      let isDirect = terminal.output.firstMatch(of: /\e\[[0-9;]*[34]8;2;\d+;\d+;\d+m/) != nil
+      #expect(isDirect == expected, "\(environment) \(flags)")
+      let isIndexed = terminal.output.firstMatch(of: /\e\[[0-9;]*[34]8;5;/) != nil
+      #expect(isIndexed == (!expected && environment["NO_COLOR"] == nil))
+    }
+
+    /// The page's colour is asked for; the answer turns the ramps, and nothing is left of it as keys.
+    @Test func aLightPageIsFoundOut() throws {
+      let terminal = try start()
+      #expect(terminal.output.contains("\u{1b}]11;?"))
+      terminal.sees("exact")
+      terminal.send("\u{1b}]11;rgb:ffff/fdfd/f0f0\u{1b}\\")
+      terminal.redraws("Dark: more attention")
+      terminal.send("\u{1b}]11;rgb:10/10/20\u{7}")
+      terminal.redraws("Bright: more attention")
+      terminal.send("\u{1b}]4;1;rgb:10/10/20\u{7}q")
+      #expect(terminal.end() == 0)
+      let told = try start([:], ["--background", "dark"])
+      told.sees("exact")
+      told.send("q")
+      #expect(told.end() == 0 && !told.output.contains("\u{1b}]11;?"))
+    }
+
     @Test func noColorAndNoUTF8() throws {
       let mono = try start(["NO_COLOR": "1"])
       mono.sees("exact")

@@ -140,13 +140,15 @@ import Testing
   }
 
   /// What one part of the program tells another is a parameter: the environment is read while other
-  /// threads run.
+  /// threads run. Before main there are none: what ncurses must find there is put there then.
   @Test func theEnvironmentIsOnlyRead() throws {
     for room in try Self.table().keys {
       for file in Self.sources(room) {
         let text = try String(contentsOf: file, encoding: .utf8)
         let isSet = text.contains(/\b(?:setenv|putenv|unsetenv)\(/)
-        #expect(!isSet, "\(room)/\(file.lastPathComponent)")
+        let isBeforeMain =
+          file.lastPathComponent == "direct.c" && text.contains("__attribute__((constructor))")
+        #expect(!isSet || isBeforeMain, "\(room)/\(file.lastPathComponent)")
       }
     }
   }

@@ -37,6 +37,8 @@ import Testing
     ("mono", Capabilities(colors: .mono)), ("basic", Capabilities(colors: .basic)),
     ("ascii", Capabilities(colors: .mono, unicode: false)),
     ("light", Capabilities(lightBackground: true)),
+    ("direct", Capabilities(colors: .direct)),
+    ("direct-light", Capabilities(colors: .direct, lightBackground: true)),
   ]) func everyKindOfTerminal(_ name: String, _ capabilities: Capabilities) async throws {
     let grid = try await Self.still(.map, (80, 24), capabilities)
     try Snapshot.check(grid, "map-80x24-\(name)")

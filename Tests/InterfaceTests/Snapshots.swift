@@ -50,6 +50,8 @@ enum Snapshot {
     var words: [String] = []
     if case .index(let i) = style.foreground { words.append("fg \(i)") }
     if case .index(let i) = style.background { words.append("bg \(i)") }
+    if case .rgb(let r, let g, let b) = style.foreground { words.append("fg \(r),\(g),\(b)") }
+    if case .rgb(let r, let g, let b) = style.background { words.append("bg \(r),\(g),\(b)") }
     if style.bold { words.append("bold") }
     if style.dim { words.append("dim") }
     if style.reverse { words.append("reverse") }

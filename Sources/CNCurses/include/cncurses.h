@@ -5,13 +5,16 @@
 #define ATTNSCOPE_CNCURSES_H
 #include <stdint.h>
 
-/// A cell: a scalar (0 after a wide one), palette colours (-1 the terminal's own) and CN_*
-/// attributes.
-/// A row of these is what crosses from Swift to C: no pointers, twelve bytes each.
+/// Marks a colour of three channels of eight bits, red first, in the bits below it.
+enum { CN_RGB = 1 << 24 };
+
+/// A cell: a scalar (0 after a wide one), colours (-1 the terminal's own, a palette index, or
+/// CN_RGB and channels) and CN_* attributes.
+/// A row of these is what crosses from Swift to C: no pointers, sixteen bytes each.
 typedef struct {
   uint32_t glyph;
-  int16_t foreground;
-  int16_t background;
+  int32_t foreground;
+  int32_t background;
   uint16_t attributes;
   uint16_t padding;
 } cn_cell;
@@ -31,6 +34,7 @@ enum {
   CN_KEY_UP = 1 << 24, CN_KEY_DOWN, CN_KEY_LEFT, CN_KEY_RIGHT, CN_KEY_PAGE_UP, CN_KEY_PAGE_DOWN,
   CN_KEY_HOME, CN_KEY_END, CN_KEY_ENTER, CN_KEY_BACKSPACE, CN_KEY_DELETE, CN_KEY_BACK_TAB,
   CN_KEY_MOUSE, CN_KEY_OTHER, CN_KEY_GONE, CN_KEY_PASTE, CN_KEY_PASTED,
+  CN_KEY_LIGHT, CN_KEY_DARK,
   CN_KEY_F0, CN_KEY_F12 = CN_KEY_F0 + 12,
   CN_KEY_ALT  // and the ASCII character that Alt was held with
 };
@@ -58,8 +62,11 @@ cn_terminfo cn_probe(const char *term);
 int cn_locale_is_utf8(int try_utf8);
 
 /// Takes the screen. 0 when it worked; then the terminal comes back on every way out.
-/// `mouse` is 1 to have the mouse reported. -1 leaves the terminal as it was.
-int cn_start(const char *term, int mouse);
+/// `mouse` is 1 to have the mouse reported; `direct` 1 to take colours as CN_RGB, whatever the
+/// description says of colours. -1 leaves the terminal as it was.
+int cn_start(const char *term, int mouse, int direct);
+/// Asks the terminal for the colour of its page; CN_KEY_LIGHT or CN_KEY_DARK may come as a key.
+void cn_ask_background(void);
 /// Gives the screen back. Does nothing when there is none.
 void cn_stop(void);
 /// How many colours terminfo promises; 0 without any. Needs a screen.

@@ -175,12 +175,8 @@ extension ColorMap {
   /// In 48 steps: finer than an eye tells apart on a page, and neighbours of one colour make small
   /// files.
   func tone(_ t: Float, _ ink: Ink) -> RGB {
-    let t = (t * 47).rounded() / 47
-    let (r, g, b) = rgb(ink.isDark ? Double(t) : 1 - Double(t))
-    guard !ink.isDark, t < 0.34 else { return RGB(r, g, b) }
-    let share = 0.05 + 0.95 * (Double(t).clamped(0, 1) / 0.34)
-    func mixed(_ x: UInt8) -> UInt8 { UInt8((255 + share * (Double(x) - 255)).rounded()) }
-    return RGB(mixed(r), mixed(g), mixed(b))
+    let (r, g, b) = shade(Double(t), light: !ink.isDark)
+    return RGB(r, g, b)
   }
 }
 

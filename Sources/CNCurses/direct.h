@@ -1,0 +1,9 @@
+// A description of a terminal with direct colours, made of the one that it has.
+#pragma once
+
+/// The name that the description is made under.
+#define DIRECT_NAME "attnscope-direct"
+
+// It is made before main and while nothing else runs, since ncurses finds it in the environment
+// alone (TERMINFO, "hex:" and a compiled entry), which must not change once there are threads. Few
+// machines have xterm-direct and its kin installed, and none has them for every terminal.
