@@ -44,6 +44,7 @@ struct HeadsScreen {
       lines.wrap(look.noHeads, on: &grid)
     }
     drawLegend(layout, in: rect, on: &grid)
+    HeadCosts(look).draw(in: layout.strip, on: &grid)
     let below = layout.order.count - layout.visible.endIndex
     if below > 0 {
       grid.put(endingAt: rect.maxX - 2, " \(below) more below ", rect.maxY - 1, paint.dim)
@@ -73,10 +74,16 @@ struct HeadsScreen {
     let text = Rect(x: rect.x, y: rect.y, width: rect.width, height: 1)
     let style = isChosen ? paint.bar : Style.plain
     if isChosen { grid.fill(text, Cell(" ", style)) }
-    grid.put(
-      "\(look.source.layers[head.layer]).\(head.head)\(look.doubt(head))", rect.x, rect.y, style,
-      limit: rect.width)
-    grid.put(endingAt: rect.maxX, figure(head), rect.y, isChosen ? paint.bar : paint.dim)
+    // Where heads stand in the order of the file, the first of a layer names it.
+    let begins = head.head == 0 && look.viewpoint.sort == .layer
+    let name =
+      "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(head.head)\(look.doubt(head))"
+    let end = grid.put(
+      name, rect.x, rect.y, begins && !isChosen ? paint.accent : style, limit: rect.width)
+    let room = rect.maxX - end - 1
+    if let text = figures(head).first(where: { Width.of($0) <= room }) {
+      grid.put(endingAt: rect.maxX, text, rect.y, isChosen ? paint.bar : paint.dim)
+    }
     let picture = Rect(x: rect.x, y: rect.y + 1, width: rect.width, height: rect.height - 1)
     let question = Needs.thumbnail(head, look, layout)
     guard let map = look.map(question) else {
@@ -98,6 +105,22 @@ struct HeadsScreen {
     case .sparsity: look.isByTable ? nil : "sparsity"
     case .sink, .entropy, .pattern: nil
     }
+  }
+
+  /// What the head saves and what it costs, from long to short: the number that heads are sorted
+  /// by is the last to go.
+  private func figures(_ head: HeadID) -> [String] {
+    let main = figure(head)
+    guard shownNumber == nil, [.layer, .sparsity].contains(look.viewpoint.sort),
+      look.sparsity(head) ?? 0 > 0
+    else { return [main] }
+    let costs = HeadCosts(look)
+    let dropped = costs.dropped(head).map { " drop \(Numbers.short($0))" } ?? ""
+    guard let error = costs.error(head) else { return [main + dropped, main] }
+    return [
+      "\(main)\(dropped) err \(Numbers.short(error))", "\(main) err \(Numbers.short(error))",
+      "\(main) \(Numbers.short(error))", main,
+    ]
   }
 
   /// The number that the heads are sorted by; sparsity when by layer.

@@ -237,6 +237,7 @@ public enum KeyTable {
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
     ("break off", "live: forget all breakpoints"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),
+    ("sort error", "view 2 by any number, the largest first; layer goes back"),
     ("score error", "heads by any number a method reports; none goes back"),
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),

@@ -245,23 +245,23 @@ struct HeadsLayout {
   /// In the order shown.
   let order: [HeadID]
 
+  /// Numbers of the chosen head and of its layer; empty on low screens.
+  let strip: Rect
+
   /// Scrolls by lines so that the chosen head is in sight.
   init(_ look: Look) {
-    let area = ScreenLayout(look).main.inset()
+    let inner = ScreenLayout(look).main.inset()
+    let (area, below) = inner.splitTop(inner.height - (inner.height >= 15 ? 2 : 0))
+    strip = below
     order = HeadsLayout.sorted(look)
-    // A line of pictures a layer, when that fits: heads of one number then stand under each other.
-    let heads = look.source.heads, layers = look.source.layers.count
-    let wide = min(29, (area.width + 2) / max(heads, 1) - 2),
-      high = area.height / max(layers, 1) - 1
-    guard wide >= 9, high >= 3, look.viewpoint.sort == .layer, look.viewpoint.filter == nil else {
-      let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
-      grid = ThumbGrid(order.count, chosen: chosen, in: area)
-      return
-    }
-    let tall = min(high, max(4, wide * 6 / 10))
-    grid = ThumbGrid(
-      order.count, thumbWidth: wide, thumbHeight: tall, columns: heads,
-      rows: max(1, area.height / (tall + 1)), first: 0, in: area)
+    let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
+    // A line of pictures a layer, where they are wide enough: heads of one number then stand under
+    // each other.
+    let heads = look.source.heads
+    let fits =
+      look.viewpoint.sort == .layer && look.viewpoint.filter == nil
+      && (area.width + 2) / max(heads, 1) - 2 >= 9
+    grid = ThumbGrid(order.count, chosen: chosen, columns: fits ? heads : nil, in: area)
   }
 
   /// Those that are shown.

@@ -42,7 +42,11 @@ public struct Needs: Sendable {
         now.append(Self.thumbnail(item, look, layout))
         if !look.isLong { now.append(look.tableQuestion(item)) }
       }
-      if !look.isLong { now += [look.findingsQuestion(head)].compactMap { $0 } }
+      // What skipping costs stands beside every head, and needs values.
+      if !look.isLong {
+        let costed = look.source.hasValues && look.live == nil ? Array(layout.visible) : [head]
+        now += ([head] + costed.filter { $0 != head }).compactMap { look.findingsQuestion($0) }
+      }
       if look.isLong, now.allSatisfy(look.isKnown) {
         now += Self.inTurn(layout.visible.map { look.tableQuestion($0) }, look)
       }

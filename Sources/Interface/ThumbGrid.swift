@@ -2,11 +2,13 @@ import Canvas
 
 /// How small pictures stand in a rectangle, each with a line of text above it.
 ///
-/// The largest size with which all fit is taken, else the smallest, and then lines are scrolled so
-/// that the chosen one is in sight.
+/// They fill the rectangle: the columns are chosen with which all fit and are largest. Where all
+/// cannot fit, the smallest fill it, and lines are scrolled so that the chosen one is in sight.
 struct ThumbGrid {
-  /// Columns and lines of a picture, from the largest.
-  private static let sizes = [(29, 12), (23, 10), (19, 8), (17, 7), (15, 6), (13, 5), (11, 4)]
+  /// Columns and lines of the smallest picture that shows a shape.
+  private static let least = (width: 11, height: 4)
+  /// A picture is at most so many times as wide as high: cells are twice as high as wide.
+  private static let widest = 3
 
   /// Where they stand.
   let area: Rect
@@ -23,18 +25,33 @@ struct ThumbGrid {
   /// Index of the first one shown.
   let first: Int
 
-  /// So many pictures, one of them chosen.
-  init(_ count: Int, chosen: Int, in area: Rect) {
-    func fits(_ size: (Int, Int)) -> Bool {
-      ((area.width + 2) / (size.0 + 2)) * (area.height / (size.1 + 1)) >= count
+  /// So many pictures, one of them chosen. `columns` fixes how many stand in a line.
+  init(_ count: Int, chosen: Int, columns wanted: Int? = nil, in area: Rect) {
+    let (least, total) = (Self.least, max(count, 1))
+    let most = max(1, (area.width + 2) / (least.width + 2))
+    func size(_ columns: Int) -> (width: Int, height: Int) {
+      let rows = (total + columns - 1) / columns
+      return ((area.width + 2) / columns - 2, area.height / rows - 1)
     }
-    let size = Self.sizes.first(where: fits) ?? Self.sizes[Self.sizes.count - 1]
-    let columns = max(1, (area.width + 2) / (size.0 + 2))
-    let rows = max(1, area.height / (size.1 + 1))
-    let page = max(0, chosen / columns - rows + 1)
+    func worth(_ columns: Int) -> Int {
+      let (width, height) = size(columns)
+      guard width >= least.width - 2, height >= least.height - 1 else { return 0 }
+      return min(width, 2 * height)
+    }
+    let choices = wanted.map { [$0] } ?? Array(1...min(most, total))
+    let columns = choices.max { worth($0) < worth($1) } ?? 1
+    if worth(columns) > 0 {
+      let (width, height) = size(columns)
+      self.init(
+        count, thumbWidth: min(width, Self.widest * height), thumbHeight: height,
+        columns: columns, rows: (total + columns - 1) / columns, first: 0, in: area)
+      return
+    }
+    let across = wanted ?? most, rows = max(1, area.height / (least.height + 1))
     self.init(
-      count, thumbWidth: size.0, thumbHeight: size.1, columns: columns, rows: rows,
-      first: page * columns, in: area)
+      count, thumbWidth: max(1, (area.width + 2) / across - 2),
+      thumbHeight: max(1, area.height / rows - 1), columns: across, rows: rows,
+      first: max(0, chosen / across - rows + 1) * across, in: area)
   }
 
   /// With sizes that the caller has reasons for.

@@ -117,6 +117,11 @@ extension Model {
     guard words.count == 2 else { return nil }
     switch words[0] {
     case "lambda", "λ": return setLambda(words[1])
+    case "sort" where Viewpoint.Sort(rawValue: words[1]) == nil:
+      // By any number: what heads are shown by, and the order.
+      guard let effects = settingCommand("score", words[1]) else { return nil }
+      guard viewpoint.score == words[1] else { return effects }
+      return effects + performing { $0.viewpoint.sort = .number }
     case "tile":
       let preset = TilePreset.all.first { $0.name == words[1] }.map {
         source.queries == 1 && live == nil ? $0.decode : $0.prefill
