@@ -26,6 +26,10 @@ struct Report {
   let setting: MethodSetting
   /// One row for each head, in the order they were computed.
   var heads: [HeadReport] = []
+  /// Which of them are shown, and what is expected.
+  var choice = ReportChoice()
+  /// Heads that were computed, shown or not.
+  var inAll = 0
 
   /// No rows yet.
   init(dump: Dump, about: SourceDescription, setting: MethodSetting) {
@@ -46,7 +50,7 @@ struct Report {
   var lambda: Double? { byTable?.lambda }
 
   /// A single query row is a decode step.
-  private var phase: String { about.queries == 1 ? "decode" : "prefill" }
+  var phase: String { about.queries == 1 ? "decode" : "prefill" }
 
   /// The text of a key, where there is one.
   func token(_ position: Int) -> String? {
@@ -55,18 +59,37 @@ struct Report {
 
   // MARK: Totals
 
+  /// What is known of all heads shown together, by the names of its numbers; nil within where it
+  /// cannot be known.
+  var totals: [String: Double?] {
+    func mean(_ numbers: [Double]) -> Double? {
+      numbers.isEmpty ? nil : numbers.reduce(0, +) / Double(numbers.count)
+    }
+    let dropped = heads.compactMap(\.droppedMass)
+    var totals: [String: Double?] = [:]
+    totals["visible_blocks"] = .some(visible.map(Double.init))
+    totals["skipped_blocks"] = .some(skipped.map(Double.init))
+    totals["sparsity"] = .some(sparsity)
+    totals["dropped_mean"] = .some(mean(dropped.map(\.mean)))
+    totals["dropped_max"] = .some(dropped.map(\.max).max())
+    totals["error"] = .some(mean(heads.compactMap { $0.number("error") }))
+    totals["error_max"] = .some(heads.compactMap { $0.number("error_max") }.max())
+    totals["sink_rate"] = .some(sinkRates?.all.rate)
+    return totals
+  }
+
   /// Adds up a count over all heads; nil where it is not known of one of them.
-  private func sum(_ name: String) -> Int? {
+  func sum(_ name: String) -> Int? {
     let counts = heads.compactMap { $0.count(name) }
     return counts.isEmpty || counts.count < heads.count ? nil : counts.reduce(0, +)
   }
   /// Blocks that some row sees, of all heads.
-  private var visible: Int? { sum("visible_blocks") }
+  var visible: Int? { sum("visible_blocks") }
   /// Of them, those that were skipped.
-  private var skipped: Int? { sum("skipped_blocks") }
+  var skipped: Int? { sum("skipped_blocks") }
   /// Skipped over visible blocks of all heads together; where a share of a sample stands for one,
   /// the shares by their visible blocks. Nil when no block is visible.
-  private var sparsity: Double? {
+  var sparsity: Double? {
     guard let visible, visible > 0 else { return nil }
     if let skipped { return Double(skipped) / Double(visible) }
     let shares = heads.compactMap { head in
@@ -78,11 +101,11 @@ struct Report {
   }
 
   /// Rows that entropies and sinks were read from, where not from all.
-  private var sampledRows: Int? { heads.compactMap { $0.summary?.sampledRows }.min() }
+  var sampledRows: Int? { heads.compactMap { $0.summary?.sampledRows }.min() }
 
   /// Sink rate over the heads reported: α_1 over all rows, and over the first 64 as published
   /// numbers are.
-  private var sinkRates: (all: SinkRate, published: SinkRate?)? {
+  var sinkRates: (all: SinkRate, published: SinkRate?)? {
     let summaries = heads.compactMap(\.summary)
     guard !summaries.isEmpty else { return nil }
     let published = summaries.compactMap(\.truncatedImportance)
@@ -90,120 +113,6 @@ struct Report {
       SinkRate(importances: summaries.map { $0.importance.first ?? 0 }),
       published.count == summaries.count ? SinkRate(importances: published) : nil
     )
-  }
-}
-
-// MARK: JSON
-
-extension Report {
-  /// The report as an object. Names of keys are an interface: scripts read them.
-  var json: JSON {
-    .object([
-      ("file", .string(dump.path)), ("model", .optional(dump.model, JSON.string)),
-      ("tokens", .integer(about.keys)), ("method", .string(setting.id)),
-      ("setting", .string(setting.description)),
-      ("fidelity", .optional(card?.fidelity(of: setting).tag, JSON.string)),
-      ("lambda", .optional(lambda, JSON.number)),
-      ("tile", .optional(spec) { .array([.integer($0.rows), .integer($0.keys)]) }),
-      ("vote", .optional(spec) { .string($0.vote.rawValue) }),
-      ("order", .optional(spec) { .string($0.order.rawValue) }),
-      ("criterion", .optional(spec) { .string($0.criterion.rawValue) }),
-      ("splits", .optional(spec) { .integer($0.splits) }),
-      ("screen", .string(setting.knobs["screen"]?.description ?? "none")),
-      ("heads", .array(heads.map(json))), ("total", total),
-      ("guesses", .array(about.guesses.map(JSON.string))),
-    ])
-  }
-
-  /// One head: the numbers every report has under fixed names, then all of the method's own
-  /// under `numbers`.
-  private func json(_ head: HeadReport) -> JSON {
-    let numbers = head.findings.all.compactMap { finding -> (String, JSON)? in
-      guard case .number(let value, _) = finding.content else { return nil }
-      return (finding.name, .optional(value.flatMap { $0.isFinite ? $0 : nil }, JSON.number))
-    }
-    return .object([
-      ("layer", .integer(head.layer.value)), ("head", .integer(head.head)),
-      ("phase", .string(phase)),
-      ("visible_blocks", .optional(head.count("visible_blocks"), JSON.integer)),
-      ("skipped_blocks", .optional(head.count("skipped_blocks"), JSON.integer)),
-      ("decided_by_bound", .optional(head.count("decided_by_bound"), JSON.integer)),
-      ("sparsity", .optional(head.number("sparsity"), JSON.number)),
-      ("dropped_mass", Self.json(dropped: head.droppedMass)),
-      ("output_error", Self.json(error: head)),
-      ("sampled_rows", .optional(head.summary?.sampledRows, JSON.integer)),
-      ("entropy", .optional(head.summary?.entropy, JSON.number)),
-      ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
-      ("sink", .optional(head.summary, json)),
-      ("pattern", .optional(head.summary?.label, Self.json)),
-      ("badges", .array((head.summary?.quality.badges ?? []).map(JSON.string))),
-      ("numbers", .object(numbers)), ("notes", .array(head.findings.notes.map(JSON.string))),
-    ])
-  }
-
-  /// Share of the softmax's mass that lay in skipped blocks, mean and maximum over rows.
-  private static func json(dropped: DroppedMass?) -> JSON {
-    .optional(dropped) { .object([("mean", .number($0.mean)), ("max", .number($0.max))]) }
-  }
-
-  /// Relative error of the attention output; null without values.
-  private static func json(error head: HeadReport) -> JSON {
-    .optional(head.number("error")) { error in
-      .object([
-        ("relative_l2", .number(error)),
-        ("max_abs", .optional(head.number("error_max"), JSON.number)),
-      ])
-    }
-  }
-
-  /// The key that takes most of the mass.
-  private func json(_ summary: HeadSummary) -> JSON {
-    .object([
-      ("position", .integer(summary.sink.position)),
-      ("token", .optional(token(summary.sink.position), JSON.string)),
-      ("mass", .number(summary.sink.mass)),
-    ])
-  }
-
-  /// How well each shape of pattern covers the head within the same budget of entries.
-  private static func json(_ label: PatternLabel) -> JSON {
-    .object([
-      ("label", .string(label.name.rawValue)),
-      ("scores", .object(label.candidates.map { ($0.name.rawValue, .number($0.recall)) })),
-      ("densities", .object(label.candidates.map { ($0.name.rawValue, .number($0.density)) })),
-      ("budget", .number(label.budget)),
-      ("sampled_rows", .optional(label.sampledRows, JSON.integer)),
-    ])
-  }
-
-  /// Totals of blocks, and means over heads of what is a share.
-  private var total: JSON {
-    let dropped = heads.compactMap(\.droppedMass)
-    let errors = heads.compactMap { $0.number("error") }
-    let lost = dropped.map(\.max).max().map {
-      DroppedMass(mean: dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count), max: $0)
-    }
-    let error: JSON =
-      errors.isEmpty
-      ? .null
-      : .object([
-        ("relative_l2", .number(errors.reduce(0, +) / Double(errors.count))),
-        ("max_abs", .number(heads.compactMap { $0.number("error_max") }.max() ?? 0)),
-      ])
-    let rates = JSON.optional(sinkRates) {
-      .object([
-        ("threshold", .number($0.all.threshold)), ("all_rows", .number($0.all.rate)),
-        ("first_64_rows", .optional($0.published?.rate, JSON.number)),
-        ("sampled_rows", .optional(sampledRows, JSON.integer)),
-      ])
-    }
-    return .object([
-      ("visible_blocks", .optional(visible, JSON.integer)),
-      ("skipped_blocks", .optional(skipped, JSON.integer)),
-      ("sparsity", .optional(sparsity, JSON.number)),
-      ("dropped_mass", Self.json(dropped: lost)),
-      ("output_error", error), ("sink_rate", rates),
-    ])
   }
 }
 
@@ -217,13 +126,15 @@ extension Report {
     ("dropped_max", "worst(0-1)", .none), ("error", "error", .none),
   ]
   /// Numbers beside those above, in the order they appear. A table of the block-table method
-  /// leaves them out: --json has them.
+  /// leaves out those that nobody asked for: --json has them.
   private var extras: [(name: String, unit: Unit)] {
-    guard card?.blockTables == nil else { return [] }
+    let isShort = card?.blockTables != nil
+    let asked = Set(choice.names.map(HeadReport.fullName))
     var seen: Set<String> = Set(Self.known.map(\.name)), list: [(String, Unit)] = []
     for head in heads {
       for finding in head.findings.all {
-        guard case .number(_, let unit) = finding.content, seen.insert(finding.name).inserted
+        guard case .number(_, let unit) = finding.content,
+          !isShort || asked.contains(finding.name), seen.insert(finding.name).inserted
         else { continue }
         list.append((finding.name, unit))
       }
@@ -284,7 +195,10 @@ extension Report {
 
   /// The method with what it was set to; in brackets, how faithful it is to its paper when it
   /// is not exact.
-  private var heading: String {
+  private var heading: String { Printable.text("\(title) (\(phase))") }
+
+  /// The same as it is, without the phase.
+  var title: String {
     var text = "\(dump.path): \(card?.blockTables == nil ? setting.description : setting.id)"
     // Masks without margins are what they are, whatever the threshold.
     let isGiven = about.storedTile != nil && heads.allSatisfy { $0.findings["margins"] == nil }
@@ -294,14 +208,16 @@ extension Report {
     if let fidelity = card?.fidelity(of: setting), fidelity != .exact {
       text += " [\(fidelity.tag): \(fidelity.sentence)]"
     }
-    return Printable.text("\(text) (\(phase))")
+    return text
   }
 
   /// Totals in a sentence, then what the method remarked.
   private var footer: String {
-    guard let sparsity, let visible else {
-      return notes.map { "note: \($0)" }.joined(separator: "\n")
-    }
+    let ends =
+      notes.map { "note: \($0)" }
+      + verdicts.filter(\.holds).map { Printable.text(sentence($0)) }
+    let starts = [choiceLine].compactMap { $0 }.map(Printable.text)
+    guard let sparsity, let visible else { return (starts + ends).joined(separator: "\n") }
     let share = Numbers.percent(sparsity)
     // Of a sample of rows the share is known and the number is not.
     var line =
@@ -321,7 +237,7 @@ extension Report {
       line +=
         "; entropy, keys and sink (~) are read from \(sampledRows) of \(about.queries) rows"
     }
-    return ([line] + notes.map { "note: \($0)" }).joined(separator: "\n")
+    return (starts + [line] + ends).joined(separator: "\n")
   }
 
   /// What the method said in sentences, each once.

@@ -22,7 +22,11 @@ extension ReportCommand {
     if masks != nil || csv || markdown {
       throw ValidationError("--overlap prints a table or --json, and writes --fields.")
     }
-    if dump.files.count > 1 { throw ValidationError("--overlap takes one FILE.") }
+    if inputs.files.count > 1 { throw ValidationError("--overlap takes one FILE.") }
+    if try lambdas.count > 1 { throw ValidationError("--overlap takes one --lambda.") }
+    if sort != nil || !(conditions + expectations).isEmpty {
+      throw ValidationError("--sort, --where and --expect are of the report, not of --overlap.")
+    }
     if overlap == .methods, method.count < 2 {
       throw ValidationError("--overlap methods takes two --method or more.")
     }
@@ -34,13 +38,13 @@ extension ReportCommand {
   /// Computes and prints. Throws what the method throws, and `mismatch` for layers and heads that
   /// do not exist.
   func reportOverlap(_ along: ReuseRequest.Along) throws {
-    try self.dump.refuse(writingTo: [fields])
+    try inputs.refuse(writingTo: [fields])
     if let fields { try checkWritable(fields, force: force) }
-    let dump = try self.dump.one(texts)
+    let dump = try inputs.one(texts)
     let backend = try texts.backend(dump), about = backend.describe()
     let settings = try (method.isEmpty ? [nil] : method.map(Optional.some)).map {
       try Registry.standard.setting(
-        $0, knobs: knob, tiles, queries: about.queries, spec: about.storedTile)
+        $0, knobs: knob, try tiles(lambdas[0]), queries: about.queries, spec: about.storedTile)
     }
     var request = ReuseRequest(
       along, settings: settings,

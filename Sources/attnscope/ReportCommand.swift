@@ -22,11 +22,26 @@ struct ReportCommand: ParsableCommand {
       kept entries: those of layers (with the layers that could take another's mask at --recall), \
       of heads within a layer, of steps (rows; with the hit rate of a buffer of keys that drops \
       what was read longest ago), or of several --method.
+
+      --sort, --where and --expect take any number of the report by its name, the method's own \
+      included: 'error<0.01', 'sparsity>20%'. --expect asks the total where there is one \
+      (sparsity, skipped_blocks, dropped_mean, dropped_max, error, sink_rate) and every head \
+      otherwise; 'each error<0.05' asks the heads, 'total error<0.05' the total. The command fails \
+      with code 1 where one does not hold.
       """)
 
   @OptionGroup var dump: DumpArguments
   @OptionGroup var texts: TokenArguments
-  @OptionGroup var tiles: TileArguments
+  @Option(
+    name: .customLong("lambda"), parsing: .upToNextOption,
+    help: ArgumentHelp(
+      """
+      Skip blocks more than ln(1/lambda) below the running maximum, a report each; 0 is dense, \
+      above 1 is refused (default: 0.01).
+      """,
+      valueName: "lambda"))
+  var lambdaWords: [String] = []
+  @OptionGroup var blocks: BlockArguments
   @OptionGroup var screening: ScreenArguments
   @OptionGroup var reading: ReadingArguments
   @Option(
@@ -45,6 +60,26 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "Layer numbers, e.g. 0-3,12.") var layers: NumberList?
   /// Query heads; nil: all.
   @Option(help: "Head numbers, e.g. 0,4-8.") var heads: NumberList?
+  /// See `NumberOrder`.
+  @Option(
+    help: ArgumentHelp(
+      "Sort heads by a number, the largest first; NUMBER:up for the smallest.",
+      valueName: "number"))
+  var sort: NumberOrder?
+  /// All must hold of a head that is shown; totals are of the heads shown.
+  @Option(
+    name: .customLong("where"),
+    help: ArgumentHelp(
+      "Show heads of which it is so, e.g. 'error<0.01'; may be repeated.",
+      valueName: "number<value"))
+  var conditions: [NumberTest] = []
+  /// See `Report.verdicts`.
+  @Option(
+    name: .customLong("expect"),
+    help: ArgumentHelp(
+      "Fail with code 1 unless it is so, e.g. 'sparsity>0.2'; may be repeated.",
+      valueName: "number>value"))
+  var expectations: [NumberTest] = []
   /// Nil: the report.
   @Option(
     help: ArgumentHelp(
@@ -76,19 +111,53 @@ struct ReportCommand: ParsableCommand {
       throw ValidationError("With several --method, give knobs as ID:knob=value.")
     }
     if !knob.isEmpty || method.contains(where: { $0.contains(":") }),
-      tiles.tile != nil || tiles.vote != nil || tiles.order != nil
+      blocks.tile != nil || blocks.vote != nil || blocks.order != nil
     {
       throw ValidationError(
         "Give a method its settings either by --tile, --vote and --order or by knobs.")
     }
     for (name, path) in [("--masks", masks), ("--fields", fields)] where path != nil {
-      if dump.files.count > 1 { throw ValidationError("\(name) takes one FILE.") }
+      if inputs.files.count > 1 { throw ValidationError("\(name) takes one FILE.") }
     }
-    if reading.isAsked, !dump.isSample {
+    if reading.isAsked, !inputs.isSample {
       throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
     }
     try validateOverlap()
     if masks != nil, isSeveral { throw ValidationError("--masks takes one --method.") }
+    if masks != nil, try lambdas.count > 1 { throw ValidationError("--masks takes one --lambda.") }
+    if masks != nil || fields != nil, !conditions.isEmpty {
+      throw ValidationError(
+        "--masks and --fields write every head; choose them by --heads and not by --where.")
+    }
+    _ = try lambdas
+  }
+
+  /// The files that are named, those behind the numbers of `--lambda` included.
+  var inputs: DumpArguments {
+    var inputs = dump
+    inputs.files += lambdaWords.filter { Double($0) == nil }
+    return inputs
+  }
+
+  /// Every lambda that was given, or 0.01. Throws `ValidationError` for what is none.
+  var lambdas: [Double] {
+    get throws {
+      let numbers = lambdaWords.compactMap(Double.init)
+      for number in numbers {
+        do { _ = try Lambda(number) } catch { throw ValidationError("\(error)") }
+      }
+      if !lambdaWords.isEmpty, numbers.isEmpty || Double(lambdaWords[0]) == nil {
+        throw ValidationError("--lambda takes numbers from 0 to 1, e.g. 0.01 0.1.")
+      }
+      return numbers.isEmpty ? [0.01] : numbers
+    }
+  }
+
+  /// The flags of tiles with one of the lambdas. Throws what parsing nothing throws.
+  func tiles(_ lambda: Double) throws -> TileArguments {
+    var tiles = try TileArguments.parse([])
+    (tiles.blocks, tiles.chosenLambda) = (blocks, lambda)
+    return tiles
   }
 
   /// Files in the order given, methods within each. Guesses go to standard error, except with
@@ -104,7 +173,7 @@ struct ReportCommand: ParsableCommand {
   private func reportAll() throws {
     if let overlap { return try reportOverlap(overlap) }
     var all: [Report] = []
-    try dump.refuse(writingTo: [masks, fields])
+    try inputs.refuse(writingTo: [masks, fields])
     for path in [masks, fields].compactMap({ $0 }) { try checkWritable(path, force: force) }
     var file = fields.map { FieldFile(path: $0) }
     for (dump, backend) in try sources() {
@@ -118,14 +187,26 @@ struct ReportCommand: ParsableCommand {
       print((all.count == 1 ? all[0].json : .array(all.map(\.json))).text(pretty: true))
     } else {
       if csv, let first = all.first { print(first.csvHeading) }
-      for report in all { print(csv ? report.csv : (markdown ? report.markdown : report.text)) }
+      for report in all where !csv || !report.heads.isEmpty {
+        print(csv ? report.csv : (markdown ? report.markdown : report.text))
+      }
     }
+    try judge(all)
+  }
+
+  /// Says on standard error what was expected and does not hold. Throws exit code 1 then.
+  private func judge(_ reports: [Report]) throws {
+    let failed = reports.flatMap { report in
+      report.verdicts.filter { !$0.holds }.map { "\(report.title): \(report.sentence($0))" }
+    }
+    for sentence in failed { say(Printable.text(sentence)) }
+    if !failed.isEmpty { throw ExitCode(1) }
   }
 
   /// Every file, or what a model has just read.
   private func sources() throws -> [(dump: Dump, backend: FileBackend)] {
     if reading.isAsked { return [try reading.source(texts)] }
-    return try dump.open(texts).map { (dump: $0, backend: try texts.backend($0)) }
+    return try inputs.open(texts).map { (dump: $0, backend: try texts.backend($0)) }
   }
 
   /// The settings in their order, each once. Throws what reading them throws.
@@ -133,10 +214,12 @@ struct ReportCommand: ParsableCommand {
     let texts = try method.flatMap { try Registry.standard.texts(of: $0) }
     var settings: [MethodSetting] = []
     for text in method.isEmpty ? [nil] : texts.map(Optional.some) {
-      let setting = try Registry.standard.setting(
-        text, knobs: knob, tiles, queries: about.queries, spec: about.storedTile,
-        screen: screening.screen)
-      if !settings.contains(setting) { settings.append(setting) }
+      for lambda in try lambdas {
+        let setting = try Registry.standard.setting(
+          text, knobs: knob, try tiles(lambda), queries: about.queries, spec: about.storedTile,
+          screen: screening.screen)
+        if !settings.contains(setting) { settings.append(setting) }
+      }
     }
     return settings
   }
@@ -157,16 +240,19 @@ struct ReportCommand: ParsableCommand {
       try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
     }
     let table = Registry.standard.tableCard?.blockTables
-    request.beside = table?.setting(tiles.spec(queries: about.queries), tiles.lambda)
+    request.beside = table?.setting(blocks.spec(queries: about.queries), try lambdas[0])
     request.wantsFields = masks != nil || fields != nil
     // Of several methods those that lack something are named, and the others go on.
     request.leavesOut = request.settings.count > 1 || method.contains(where: MethodWord.isWord)
     var all = request.settings.map { Report(dump: dump, about: about, setting: $0) }
+    let choice = ReportChoice(order: sort, conditions: conditions, expectations: expectations)
     var writer = masks.map { MaskFile(path: $0, report: all[0]) }
     let out: [(setting: MethodSetting, reason: String)]
     do {
       out = try backend.reports(request) { index, head in
         if Interrupt.wasAsked { throw CancellationError() }
+        // A wrong name is said after the first head and not after the last.
+        if index == 0, all[0].heads.count == 1 { try choice.check(all) }
         try writer?.add(head, groupSize: backend.heads.groupSize(0))
         try file?.add(head, request.settings[index])
         all[index].heads.append(head.withoutFields)
@@ -182,6 +268,8 @@ struct ReportCommand: ParsableCommand {
     guard !all.isEmpty else {
       throw Refusal("\(dump.path): none of the methods asked for can say anything of this file")
     }
+    try choice.check(all)
+    for index in all.indices { all[index].choose(choice) }
     return all
   }
 }
