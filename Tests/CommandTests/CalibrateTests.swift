@@ -140,6 +140,24 @@ extension ProgramTests {
       }
     }
 
+    /// A configuration holds one target: the first that both phases reach, and it is said what is
+    /// not in it.
+    @Test func whatIsWrittenIsSaid() throws {
+      let flags = ["--write", "trtllm", "--lengths", "416", "832"]
+      func written(_ targets: String...) throws -> Program.Result {
+        try Program.run(["calibrate", Program.sample, "--target"] + targets + flags)
+      }
+      let both = try written("0.9", "0.1")
+      #expect(both.status == 0 && both.output.contains("factors for 10.0 % of blocks"))
+      #expect(both.output.contains("    prefill: ") && both.output.contains("    decode: "))
+      #expect(
+        both.error.contains("holds one target: 10.0 % is written, which both phases reach"),
+        "\(both.error)")
+      #expect(both.error.contains("90.0 % is not written: out of reach in prefill"))
+      let one = try written("0.1")
+      #expect(one.status == 0 && !one.error.contains("is not written"), "\(one.error)")
+    }
+
     /// A length is the prompt cut off there, its ragged last row tile included, and it is what is
     /// paid for: `report` on a file that ends there says the same. The lambdas were found in double
     /// precision by another program.

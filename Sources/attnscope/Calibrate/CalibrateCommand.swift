@@ -69,7 +69,11 @@ struct CalibrateCommand: ParsableCommand {
       valueName: "file.csv"))
   var points: String?
   @Option(
-    help: "Print a configuration: trtllm (YAML, for the first target) or modelopt (JSON, for any).")
+    help: ArgumentHelp(
+      """
+      Print a configuration: trtllm (YAML, for the first target that both phases reach) or \
+      modelopt (JSON, for any).
+      """))
   var write: ConfigFormat?
   @Option(
     name: [.customShort("o"), .long],
@@ -193,14 +197,15 @@ struct CalibrateCommand: ParsableCommand {
       print(json ? report.json.text(pretty: true) : report.text)
       return
     }
-    let config = try report.config(write, target: target[0])
+    let config = try report.config(write, targets: target)
+    for remark in config.remarks { say("--write \(write.rawValue): \(remark)") }
     if let output {
-      try writeText(config, to: output, force: force)
+      try writeText(config.text, to: output, force: force)
       print(json ? report.json.text(pretty: true) : report.text)
       say("written to \(Printable.text(output))")
     } else {
       say(report.text)
-      print(config, terminator: "")
+      print(config.text, terminator: "")
     }
   }
 }

@@ -23,7 +23,7 @@ struct CalibrationReport {
   var fits: [(phase: Phase, fit: ExponentialFit)] = []
 
   /// Fits of tables and of measured phases alike.
-  private var allFits: [(phase: Phase, fit: ExponentialFit)] {
+  var allFits: [(phase: Phase, fit: ExponentialFit)] {
     fits
       + phases.compactMap { phase in
         phase.calibration.exponential.map { (phase.calibration.phase, $0) }
@@ -255,83 +255,5 @@ struct CalibrationReport {
       ("rmse", .number(fit.rmse)), ("points", .integer(fit.points)),
       ("kept_range", .array([.number(0.1), .number(0.9)])),
     ])
-  }
-
-  // MARK: Configurations
-
-  /// What TensorRT-LLM takes with --config, or what ModelOpt writes into a checkpoint's
-  /// config.json. The first wants a factor for one target, the second the fit itself. Throws
-  /// `mismatch` when nothing was fitted or the target is out of reach.
-  func config(_ format: CalibrateCommand.ConfigFormat, target: Double) throws -> String {
-    guard !allFits.isEmpty else {
-      throw FormatError(
-        .mismatch, "no phase could be fitted: too few sparsities between 10 and 90 % are reached",
-        file: name)
-    }
-    switch format {
-    case .trtllm: return try trtllm(target)
-    case .modelopt: return modelopt
-    }
-  }
-
-  /// A factor for one target, as YAML. Throws `mismatch` where no phase reaches it.
-  private func trtllm(_ target: Double) throws -> String {
-    // A target that was seen out of reach has no factor, whatever the fit says beyond its points.
-    let unreached = phases.filter { phase in
-      phase.targets.contains { $0.target == target && $0.lambda == nil }
-    }.map(\.calibration.phase)
-    let fits = allFits.filter { !unreached.contains($0.phase) }
-    guard !fits.isEmpty else {
-      throw FormatError(
-        .mismatch,
-        """
-        \(Numbers.percent(target)) is out of reach in \
-        \(unreached.map(\.rawValue).joined(separator: " and ")): no configuration; choose a \
-        lower --target
-        """,
-        file: name)
-    }
-    let tiles = phases.map { "\($0.calibration.phase.rawValue) \($0.spec)" }.joined(
-      separator: ", ")
-    var lines = [
-      """
-      # skip softmax attention: factors for \(Numbers.percent(target)) of blocks skipped; lambda \
-      = factor / length
-      """,
-      "# calibrated by attnscope on " + Printable.text(name).replacing("\n", with: " ")
-        + (tiles.isEmpty ? "" : ": " + tiles),
-      "sparse_attention_config:", "  algorithm: skip_softmax", "  threshold_scale_factor:",
-    ]
-    lines += fits.map {
-      let factor = $0.fit.factor(target)
-      return
-        """
-            \($0.phase.rawValue): \(factor)  # dense below \
-        \(Numbers.fixed(factor.rounded(.up), 0)) tokens: lambda would exceed 1
-        """
-    }
-    lines += unreached.map { "    # \($0.rawValue): \(Numbers.percent(target)) was out of reach" }
-    return lines.joined(separator: "\n") + "\n"
-  }
-
-  /// The fits themselves, as JSON.
-  private var modelopt: String {
-    let factors: [(String, JSON)] =
-      [("formula", .string("a * exp(b * target_sparsity)"))]
-      + allFits.map {
-        ($0.phase.rawValue, .object([("a", .number($0.fit.a)), ("b", .number($0.fit.b))]))
-      }
-    return JSON.object([
-      (
-        "sparse_attention_config",
-        .object([
-          (
-            "config_groups",
-            .object([("group_0", .object([("sparse_algo", .string("softmax_skip"))]))])
-          ), ("threshold_scale_factor", .object(factors)),
-          ("producer", .object([("name", .string("attnscope")), ("version", .string("0.1.0"))])),
-        ])
-      )
-    ]).text(pretty: true) + "\n"
   }
 }
