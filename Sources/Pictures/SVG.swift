@@ -4,7 +4,8 @@ extension Picture {
     let (w, h) = (XML.number(max(0, width)), XML.number(max(0, height)))
     var out = """
       <?xml version="1.0" encoding="UTF-8"?>
-      <svg xmlns="http://www.w3.org/2000/svg" version="1.1" width="\(w)" height="\(h)" \
+      <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \
+      version="1.1" width="\(w)" height="\(h)" \
       viewBox="0 0 \(w) \(h)" role="img" font-family="Inter, Helvetica, Arial, sans-serif" \
       xml:space="preserve">
       <title>\(XML.text(title))</title>
@@ -86,10 +87,19 @@ extension Shape {
 }
 
 extension CellGrid {
-  /// A drawing in units of cells, stretched over the grid, with one path a colour: a box for each
-  /// run of it. Coordinates are then small whole numbers, and a map of many thousand runs stays a
-  /// small file.
+  /// From so many runs of cells on a grid is an image: a box for each run would be a large file.
+  private static let mostRuns = 256
+
+  /// An image of a pixel a cell, stretched over the grid; of few cells a drawing in units of cells,
+  /// with one path a colour: a box for each run of it.
   func svg(id: String) -> String {
+    let count = (0..<rows).reduce(0) { $0 + runs($1).count }
+    if count > Self.mostRuns, let png = try? pixels().png(dpi: 0, title: "") {
+      return "<image\(XML.id(id))" + Shape.box(x, y, x + width, top(rows))
+        + " preserveAspectRatio=\"none\" image-rendering=\"optimizeSpeed\""
+        + " style=\"image-rendering:pixelated\""
+        + " xlink:href=\"data:image/png;base64,\(Base64.text(png))\"/>\n"
+    }
     var out =
       "<svg\(XML.id(id))" + Shape.box(x, y, x + width, top(allRows))
       + " viewBox=\"0 0 \(columns) \(allRows)\" preserveAspectRatio=\"none\""

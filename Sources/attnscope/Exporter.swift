@@ -6,12 +6,12 @@ import Pictures
 import Sessions
 import Tensors
 
-/// The formats of pictures, by the ending of a name. SVG and HTML are exact at any size, PNG
-/// is for documents that take nothing else, txt and ansi are the screen itself, csv and npy
+/// The formats of pictures, by the ending of a name. SVG, PDF and HTML are exact at any size,
+/// PNG is for documents that take nothing else, txt and ansi are the screen itself, csv and npy
 /// the numbers behind it.
 enum PictureFormat: String, CaseIterable {
   /// The raw value is the ending of a name.
-  case svg, png, html, txt, ansi, csv, npy
+  case svg, png, pdf, html, txt, ansi, csv, npy
 
   /// Nil for an ending that is none of them.
   init?(path: String) {
@@ -50,6 +50,7 @@ struct FigureFile {
       try writeBytes(
         try picture.pixels(scale: scale).png(dpi: 96 * scale, title: picture.title), to: path,
         force: force)
+    case .pdf: try writeBytes(try figure.picture.pdf(), to: path, force: force)
     case .html: try writeText(Page.html(figure, table: try table()), to: path, force: force)
     case .csv: try writeText(try data(figure).csv, to: path, force: force)
     case .npy:

@@ -17,7 +17,7 @@ import Sessions
 struct RenderCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "render",
-    abstract: "Draw a figure: SVG, PNG, HTML, text or ANSI, and the numbers behind it.",
+    abstract: "Draw a figure: SVG, PNG, PDF, HTML or text, and the numbers behind it.",
     discussion: """
       The ending of -o says the format. --set takes any setting of a view by its name, as behind : \
       on the screen: \
@@ -47,7 +47,11 @@ struct RenderCommand: AsyncParsableCommand {
       map, heads, blocks (or method), sinks (or scores), row, curve, compare, gallery or budget.
       """)
   var view: FigureKind = .map
-  @Option(help: "svg, png, html, txt or ansi (default: by the ending of -o, else ansi).")
+  @Option(
+    help: """
+      svg, png, pdf, html, txt or ansi (default: by the ending of -o, else ansi on a terminal and \
+      txt in a pipe).
+      """)
   var format: String?
   /// 40 to 500.
   @Option(help: "Of text: columns.") var width = 120
@@ -81,14 +85,14 @@ struct RenderCommand: AsyncParsableCommand {
     }
     guard let chosen else {
       throw ValidationError(
-        "The format is one of svg, png, html, txt, ansi; by the ending of -o or by --format.")
+        "The format is one of svg, png, pdf, html, txt, ansi; by the ending of -o or by --format.")
     }
     if [.csv, .npy].contains(chosen) { throw ValidationError("Numbers are written by --data.") }
     if let data, ![.csv, .npy].contains(PictureFormat(path: data)) {
       throw ValidationError("--data ends in .csv or .npy.")
     }
-    if chosen == .png, output == nil, isatty(1) == 1 {
-      throw ValidationError("A PNG needs -o FILE.")
+    if chosen == .png || chosen == .pdf, output == nil, isatty(1) == 1 {
+      throw ValidationError("A \(chosen == .png ? "PNG" : "PDF") needs -o FILE.")
     }
     for text in set where !text.contains("=") {
       throw ValidationError("--set \(text) is not name=value.")
@@ -101,10 +105,11 @@ struct RenderCommand: AsyncParsableCommand {
     }
   }
 
-  /// The format by flag, then by the ending of `-o`, else ANSI; nil when neither is known.
+  /// The format by flag, then by the ending of `-o`, else ANSI on a terminal and plain text in a
+  /// pipe; nil when neither is known.
   private var chosen: PictureFormat? {
     if let format { return PictureFormat(rawValue: format) }
-    return output.map { PictureFormat(path: $0) } ?? .ansi
+    return output.map { PictureFormat(path: $0) } ?? (isatty(1) == 1 ? .ansi : .txt)
   }
 
   /// Draws, then writes picture and numbers. Both paths are checked before anything is
@@ -148,6 +153,8 @@ struct RenderCommand: AsyncParsableCommand {
       let bytes = try figure.picture.pixels(scale: pngScale).png(
         dpi: 96 * pngScale, title: figure.picture.title)
       emit(bytes)
+    } else if format == .pdf {
+      emit(try figure.picture.pdf())
     } else {
       print(format == .svg ? figure.picture.svg : Page.html(figure, table: table), terminator: "")
     }

@@ -142,11 +142,13 @@ public struct Figure: Sendable {
   /// The window of a side at the cells of a page.
   func mapQuestion(_ side: Look) -> Question {
     let window = side.viewpoint.window
+    // Three maps share the width of a page.
+    let most = kind == .compare ? 320 : Self.mostCells
     return .picture(
       side.mapField,
       PictureRequest(
-        window, rows: min(window.queries.count, Self.mostCells),
-        columns: min(window.keys.count, Self.mostCells), muted: side.mutedKey))
+        window, rows: min(window.queries.count, most), columns: min(window.keys.count, most),
+        muted: side.mutedKey))
   }
 
   /// A head's whole pattern, 96 cells on a side at most.

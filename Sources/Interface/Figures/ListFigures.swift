@@ -17,7 +17,7 @@ struct HeadsFigure {
   var picture: Picture {
     let look = figure.look, ink = figure.ink
     var sheet = Sheet(ink)
-    let heads = HeadsLayout(look).order, wide = figure.width - 48
+    let heads = HeadsLayout(look).order, wide = figure.width - 48 - 60
     let columns =
       look.viewpoint.sort == .layer && look.source.heads <= 16
       ? look.source.heads : max(1, min(heads.count, 9))
@@ -28,11 +28,22 @@ struct HeadsFigure {
       let y = 52 + Double(index / columns) * (side + 24)
       draw(head, Area(x: x, y: y + 6, width: side, height: side), &sheet)
     }
+    if !heads.isEmpty {
+      let isLog = look.viewpoint.scale == .log
+      sheet.colorBar(
+        Area(x: figure.width - 70, y: 58, width: 10, height: max(side, 60).clamped(60, 180)),
+        low: isLog ? "least" : "0", high: "most", title: ""
+      ) {
+        look.viewpoint.colors.tone(Float($0), ink)
+      }
+    }
     let rows = (heads.count + columns - 1) / columns
     let end = 52 + Double(rows) * (side + 24) + 16
     let words = figure.looks.replacing("pooling max", with: "pooling mean")
     let text =
-      (heads.isEmpty ? look.noHeads : "Every head: layer.head, and the share of blocks skipped.")
+      (heads.isEmpty
+        ? look.noHeads
+        : "Every head on a scale of its own: layer.head, and the share of blocks skipped.")
       + " "
       + figure.caption([words, "by \(look.viewpoint.sort.rawValue)"], byTable: look.isByTable)
     let y = sheet.paragraph(text, 24, end, width: wide)
@@ -284,6 +295,11 @@ struct CompareFigure {
         scale.values.map { $0.isNaN ? nil : look.viewpoint.colors.tone($0, ink) },
         index == 0 ? sides[0].table(sides[0].viewpoint.head) : look.otherTable,
         index == 0 ? "left" : "right", &sheet)
+      sheet.flatBar(
+        Area(x: area.x, y: area.maxY + 22, width: side, height: 7),
+        low: look.viewpoint.scale == .log ? "≤ \(Numbers.short(scale.low))" : "0",
+        high: look.viewpoint.scale == .rank ? "top" : Numbers.short(scale.high)
+      ) { look.viewpoint.colors.tone(Float($0), ink) }
     }
     if let a = maps[0], let b = maps[1],
       let difference = MapDifference(
@@ -296,8 +312,12 @@ struct CompareFigure {
         sides[0], area, scale.rows, scale.columns,
         scale.values.map { $0.isNaN ? nil : DifferenceColors.tone($0, ink) }, nil, "difference",
         &sheet)
+      sheet.flatBar(
+        Area(x: area.x, y: area.maxY + 22, width: side, height: 7),
+        low: "-\(Numbers.short(scale.top))", high: Numbers.short(scale.top)
+      ) { DifferenceColors.tone(Float(2 * $0 - 1), ink) }
     }
-    var y = 62 + side + 50
+    var y = 62 + side + 66
     for row in comparison.rows {
       sheet.text(row.name, 50, y, size: 10.5, ink.dim)
       sheet.text(row.left, 130, y, size: 10.5, ink.text)

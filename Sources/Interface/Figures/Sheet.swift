@@ -157,6 +157,18 @@ struct Sheet {
     text(
       title, area.maxX + 16, area.y + area.height / 2, size: 10, .middle, ink.dim, rotation: 90)
   }
+
+  /// A ramp from low to high lying down, with its two ends below.
+  mutating func flatBar(_ area: Area, low: String, high: String, _ color: (Double) -> RGB) {
+    let steps = 64
+    add(
+      .cells(
+        x: area.x, y: area.y, width: area.width, height: area.height, columns: steps, rows: 1,
+        colors: (0..<steps).map { color(Double($0) / Double(steps - 1)) }, id: "colour-bar"))
+    rect(area, stroke: ink.grid, width: 0.75)
+    text(low, area.x, area.maxY + 11, size: 9.5, ink.dim)
+    text(high, area.maxX, area.maxY + 11, size: 9.5, .end, ink.dim)
+  }
 }
 
 extension Sheet {
