@@ -25,6 +25,8 @@ public struct HeadSummary: Sendable {
   /// How many rows entropy, sink and importance were read from; nil when from all. The label says
   /// for itself.
   public let sampledRows: Int?
+  /// How far the head looks; nil for maps whose queries and keys are not one text.
+  public let reach: HeadReach?
   /// The keys that take most mass, heaviest first and equal ones in their own order: the first
   /// `mostHeaviest` of all.
   public let heaviest: [Int]
@@ -55,8 +57,9 @@ public struct HeadSummary: Sendable {
   /// Orders the keys by their mass, once for all who draw them.
   init(
     importance: [Float], columnMass: [Float], truncatedImportance: Float?, entropy: Double,
-    label: PatternLabel, quality: Quality, sampledRows: Int?
+    label: PatternLabel, quality: Quality, sampledRows: Int?, reach: HeadReach? = nil
   ) {
+    self.reach = reach
     (self.importance, self.columnMass) = (importance, columnMass)
     (self.truncatedImportance, self.entropy, self.label) = (truncatedImportance, entropy, label)
     (self.quality, self.sampledRows) = (quality, sampledRows)

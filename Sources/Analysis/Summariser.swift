@@ -10,10 +10,13 @@ public struct Summariser: Sendable {
   /// The head that is summed up.
   public let head: Head
   private let rows: PatternRows
+  /// Nil where the texts of the keys are not known.
+  private let copies: TokenCopies?
 
-  /// Packs the keys; nothing is computed yet.
-  public init(_ head: Head, _ rows: PatternRows? = nil) {
+  /// Packs the keys; nothing is computed yet. `tokens` are the texts of the keys, or none.
+  public init(_ head: Head, _ rows: PatternRows? = nil, tokens: [String] = []) {
     self.head = head
+    copies = TokenCopies(tokens, keys: head.keys)
     self.rows = rows ?? PatternRows(head)
   }
 
@@ -73,7 +76,8 @@ public struct Summariser: Sendable {
       truncatedImportance: totals.published,
       entropy: totals.rowsWithMass == 0 && totals.rowsBroken > 0
         ? .nan : totals.entropy / Double(seen), label: label,
-      quality: quality, sampledRows: head.isLong ? strips.reduce(0) { $0 + $1.count } : nil)
+      quality: quality, sampledRows: head.isLong ? strips.reduce(0) { $0 + $1.count } : nil,
+      reach: totals.reach?.reach)
   }
 
   /// How many of the rows that were read see each key.
@@ -97,6 +101,8 @@ public struct Summariser: Sendable {
     var rowsWithMass = 0
     var rowsBroken = 0
     var published: Float?
+    /// Nil for maps whose queries and keys are not one text.
+    var reach: ReachSums?
   }
 
   /// Parts are added in the order of their strips, so that the sums repeat to the bit. The
@@ -110,8 +116,9 @@ public struct Summariser: Sendable {
       parts.add(index, totals(of: strips[index]))
     }
     if isCancelled() { return nil }
-    var sum = Totals(columns: [Double](repeating: 0, count: head.keys))
+    var sum = noTotals
     for part in parts.inOrder {
+      if let reach = part.reach { sum.reach?.add(reach) }
       for key in 0..<head.keys { sum.columns[key] += part.columns[key] }
       sum.entropy += part.entropy
       sum.rowsWithMass += part.rowsWithMass
@@ -126,9 +133,17 @@ public struct Summariser: Sendable {
     return sum
   }
 
+  /// Sums of no row.
+  private var noTotals: Totals {
+    let isOneText = head.visibility.causal || head.queries == head.keys
+    return Totals(
+      columns: [Double](repeating: 0, count: head.keys),
+      reach: isOneText ? ReachSums(keys: head.keys) : nil)
+  }
+
   /// One strip, on the thread that asks.
   private func totals(of range: Range<Int>) -> Totals {
-    var part = Totals(columns: [Double](repeating: 0, count: head.keys))
+    var part = noTotals
     rows.withRows(range) { row, p, lse in
       guard lse != -.infinity else { return }
       guard Rows.isWhole(p) else {
@@ -138,6 +153,8 @@ public struct Summariser: Sendable {
       part.rowsWithMass += 1
       part.entropy += Rows.entropy(p)
       Rows.add(p, to: &part.columns)
+      let position = head.visibility.position(row: row)
+      part.reach?.add(p, position: position, followers: copies?.followers(position))
     }
     return part
   }

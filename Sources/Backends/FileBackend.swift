@@ -105,6 +105,7 @@ public final class FileBackend: Backend {
 
   /// Computes on `ComputeThreads`. Throws `CancellationError`, and what reading the file throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    if let moved = try await moved(question, at: frame) { return moved }
     if question.isOfMasks { return try await masks.answer(question) }
     return try await ComputeThreads.shared.value { [self] in try compute(question) }
   }
@@ -204,7 +205,7 @@ public final class FileBackend: Backend {
       do {
         return .findings(try storedFindings(table, setting).sketched)
       } catch let missing as Missing { return .unavailable(missing.description) }
-    case .picture, .row, .summary, .budget, .overlap, .steps, .detail: break
+    case .picture, .row, .summary, .budget, .overlap, .moved, .steps, .detail: break
     }
     return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
   }

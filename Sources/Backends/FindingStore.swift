@@ -111,6 +111,7 @@ final class FindingStore: Sendable {
       case .summary:
         return .summary(try summary(place))
       case .budget, .overlap: return .unavailable("this is not about one mask")
+      case .moved: return .unavailable("this is about two fields")
       case .steps, .detail: return .unavailable("this is not about one head")
       }
     } catch let missing as Missing {
@@ -123,7 +124,8 @@ final class FindingStore: Sendable {
   /// Sink, entropy and label of a head. Throws `CancellationError`.
   func summary(_ place: Place, shared: MethodRun? = nil) throws -> HeadSummary {
     let rows = shared?.pattern(place.head) ?? pass(place)?.rows
-    guard let summary = Summariser(place.head, rows).summary() else {
+    let tokens = (try? place.subject(.head))?.tokens.texts ?? []
+    guard let summary = Summariser(place.head, rows, tokens: tokens).summary() else {
       throw CancellationError()
     }
     return summary

@@ -111,6 +111,7 @@ public final class LocalBackend: Backend {
   /// Steps come from memory at once, all else is computed on `ComputeThreads` from what is recorded
   /// at `frame`. Throws `CancellationError`.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    if let moved = try await moved(question, at: frame) { return moved }
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     let store = state.withLock { $0.stores.indices.contains(branch) ? $0.stores[branch] : nil }
     guard let store else { return .unavailable("the prompt is being read") }

@@ -67,8 +67,7 @@ extension MaskSource {
   ) throws -> Findings {
     let left = try bits(id, setting)
     try each(1, 2)
-    guard layers.has(other.head.layer), (0..<heads(other.head.layer)).contains(other.head.head)
-    else { throw KnobError("there is no such head on the right") }
+    guard place(other.head) != nil else { throw KnobError("there is no such head on the right") }
     let right = try bits(other.head, other.setting)
     guard left.rows == right.rows, left.keys == right.keys else {
       throw KnobError("the two sides have other queries or keys: their masks have no common place")

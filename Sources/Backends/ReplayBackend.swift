@@ -62,6 +62,7 @@ public final class ReplayBackend: Backend {
   /// Computes on `ComputeThreads`. Throws what computing throws; a branch that is not there is
   /// `.unavailable`.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    if let moved = try await moved(question, at: frame) { return moved }
     let branch = if case .steps(let branch, _) = question { branch } else { frame.branch }
     guard stores.indices.contains(branch) else { return .unavailable("there is no such branch") }
     let store = stores[branch]

@@ -1,3 +1,6 @@
+import Analysis
+import Attention
+import Methods
 public import Sessions
 
 /// Several saved dumps as one source: a question goes to the file whose number its head carries.
@@ -40,10 +43,38 @@ public struct SeveralBackends: Backend {
 
   /// Throws what the file's own backend throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    if let moved = try await moved(question, at: frame) { return moved }
+    if let overlap = try await overlap(question) { return overlap }
     let number = question.head?.source ?? 0
     guard parts.indices.contains(number) else {
       return .unavailable("there is no file \(number + 1)")
     }
     return try await parts[number].answer(question, at: frame)
+  }
+
+  /// What masks of heads of two files have in common; nil to any other question, and where a file
+  /// is not saved on disk.
+  private func overlap(_ question: Question) async throws -> Answer? {
+    guard case .overlap(let id, let request) = question, let other = request.other,
+      other.head.source != id.source,
+      let one = part(id.source), let two = part(other.head.source)
+    else { return nil }
+    let both = MaskSource(
+      store: one.store, layers: one.heads.layers, keys: one.description.keys
+    ) {
+      one.heads.heads($0)
+    } place: { head in
+      let part = head.source == id.source ? one : two, heads = part.heads
+      guard heads.layers.has(head.layer), (0..<heads.heads(head.layer)).contains(head.head) else {
+        return nil
+      }
+      return part.place(head, at: .whole)
+    }
+    return try await both.answer(question)
+  }
+
+  /// A file by its number.
+  private func part(_ number: Int) -> FileBackend? {
+    parts.indices.contains(number) ? parts[number] as? FileBackend : nil
   }
 }

@@ -77,6 +77,7 @@ public struct SyntheticBackend: Backend {
   /// Computes on `ComputeThreads`, with all heads of the layer as surroundings. Throws what the
   /// store throws.
   public func answer(_ question: Question, at frame: Frame) async throws -> Answer {
+    if let moved = try await moved(question, at: frame) { return moved }
     // As one of several it is asked under a number of its own.
     guard let id = question.head, let head = heads[HeadID(layer: id.layer, head: id.head)] else {
       return .unavailable("there is no such head")

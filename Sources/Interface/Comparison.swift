@@ -30,11 +30,13 @@ struct Comparison {
   let heat: SignedScale?
   /// Left minus right; nil while a picture is missing, or when the two cannot be subtracted.
   let difference: MapDifference?
-  /// Attention that lies elsewhere on the other side, at least; nil without a difference, and where
-  /// it is one of kept entries.
-  let moved: Double?
+  /// Attention that lies elsewhere on the other side, over all rows; nil before it is there, and
+  /// where kept entries or masks are compared.
+  let moved: MovedMass?
   /// Where the masks agree; nil without two of them.
   let agreement: MaskAgreement?
+  /// What makes the comparison doubtful, as a sentence; nil where nothing does.
+  let warning: String?
   /// Why there is no difference yet, or none at all.
   let waiting: String
 
@@ -42,9 +44,18 @@ struct Comparison {
   init(_ look: Look) {
     let (one, other) = (look.leftSide, look.rightSide)
     let (rowCount, columns) = CompareLayout(look).cells
-    let maps = [one, other].map { side in
-      Needs.map(side, rows: rowCount, columns: columns).flatMap(side.bestMap)
-    }
+    let table = one.shownTable(one.viewpoint.head), otherTable = look.otherTable
+    let maps =
+      look.comparesMasks
+      ? [table, otherTable].map { table in
+        table.map {
+          PooledMap.of(
+            $0.mask(look.lambda), window: look.sharedWindow, rows: rowCount, columns: columns)
+        }
+      }
+      : [one, other].map { side in
+        Needs.map(side, rows: rowCount, columns: columns).flatMap(side.bestMap)
+      }
     var found: MapDifference?
     if let a = maps[0], let b = maps[1] {
       // A cell of kept entries says how many of them, and not whether there is one.
@@ -52,7 +63,7 @@ struct Comparison {
       found = MapDifference(a, b, usesMean: usesMean, look.source.visibility)
     }
     difference = found
-    moved = look.comparesKept ? nil : found?.movedMass
+    moved = look.moved
     heat = found.map { SignedScale($0, look.viewpoint.scale) }
     let refusals = [one, other].compactMap { side in
       Needs.map(side, rows: rowCount, columns: columns).flatMap(side.refusal)
@@ -64,12 +75,12 @@ struct Comparison {
     right = Self.name(
       other, method: look.counterpart.method,
       files: look.counterpart.head.source != look.viewpoint.head.source)
-    let table = one.shownTable(one.viewpoint.head), otherTable = look.otherTable
     agreement = table.flatMap { a in
       otherTable.map { MaskAgreement(a.mask(look.lambda), $0.mask(look.lambda)) }
     }
     let extra = Self.others(one, other)
     others = extra.map { ($0.name, $0.left.value, $0.right.value) }
+    warning = look.tokensDiffer
     rows = Self.rows(one, other, extra, agreement, moved)
   }
 
@@ -83,7 +94,7 @@ struct Comparison {
   /// First the numbers that every comparison has, then what is about both, then those of methods.
   private static func rows(
     _ one: Look, _ other: Look, _ others: [MethodRow], _ agreement: MaskAgreement?,
-    _ moved: Double?
+    _ moved: MovedMass?
   ) -> [Row] {
     let left = SideNumbers(one), right = SideNumbers(other)
     var rows = SideNumbers.names.map { name -> Row in
@@ -110,7 +121,11 @@ struct Comparison {
     }
     if let moved {
       rows.append(
-        Row(name: "moved", left: "≥ \(Numbers.percent(moved)) of the attention", right: nil))
+        Row(
+          name: "moved",
+          left: (moved.isSampled ? "about " : "") + Numbers.percent(moved.share)
+            + " of the attention" + (moved.isSampled ? ", from \(moved.rows) rows" : ""),
+          right: nil))
     }
     return rows + others.map { Row(name: $0.title, left: $0.left.text, right: $0.right.text) }
   }

@@ -24,12 +24,15 @@ public struct ComparisonNumbers {
   public let left: String
   public let right: String
   public private(set) var rows: [Row]
+  /// What makes the comparison doubtful, as a sentence; nil where nothing does.
+  public let warning: String?
 
   /// Of a model in view 6 that has its answers.
   public init(_ model: Model) {
     let look = model.look
     let comparison = Comparison(look)
     (left, right) = (comparison.left, comparison.right)
+    warning = comparison.warning
     let sides = [look.leftSide, look.rightSide]
     let tables = [sides[0].shownTable(sides[0].viewpoint.head), look.otherTable]
     let lost = sides.map { $0.droppedMass($0.viewpoint.head) }
@@ -59,8 +62,11 @@ public struct ComparisonNumbers {
       both("skipped_by_both", masks) { .integer($0.bothSkipped) },
       both("skipped_by_left", masks) { .integer($0.onlyLeft) },
       both("skipped_by_right", masks) { .integer($0.onlyRight) },
-      both("overlap", masks) { .number($0.overlap) },
-      both("moved_mass_at_least", comparison.moved) { .number($0) },
+      both("overlap", masks.flatMap { $0.total == $0.bothComputed ? nil : $0 }) {
+        .number($0.overlap)
+      },
+      both("moved_mass", comparison.moved) { .number($0.share) },
+      both("moved_mass_rows", comparison.moved) { .integer($0.rows) },
     ]
     rows += comparison.others.map { name, left, right in
       row(name, [left, right]) { .number($0) }

@@ -75,6 +75,47 @@ extension Look {
     leftSide.viewpoint.field == "kept" && rightSide.viewpoint.field == "kept"
   }
 
+  /// One side is a stored mask, which has no attention to subtract.
+  var comparesMasks: Bool {
+    source.storedTile != nil || sources[counterpart.head.source].storedTile != nil
+  }
+
+  /// How much of the attention lies elsewhere on the other side, over all rows that both have; nil
+  /// where kept entries or masks are compared.
+  var movedQuestion: Question? {
+    guard !comparesKept, !comparesMasks else { return nil }
+    let rows = min(source.queries, sources[counterpart.head.source].queries)
+    return .moved(leftSide.mapField, rightSide.mapField, rows: rows)
+  }
+
+  /// What has moved, once it is there.
+  var moved: MovedMass? {
+    guard let question = movedQuestion, case .moved(let moved) = known.answer(question) else {
+      return nil
+    }
+    return moved
+  }
+
+  /// A sentence where the two files have other tokens, so that the same cell is not the same word;
+  /// nil where they are the same or not known.
+  var tokensDiffer: String? {
+    let other = sources[counterpart.head.source]
+    guard counterpart.head.source != viewpoint.head.source else { return nil }
+    let (a, b) = (source.tokens, other.tokens)
+    let names = "\(source.name) and \(other.name)"
+    guard !a.isEmpty, !b.isEmpty else {
+      return source.keys == other.keys
+        ? nil
+        : "\(names) have \(source.keys) and \(other.keys) keys: only the first of them are compared"
+    }
+    guard let first = zip(a, b).enumerated().first(where: { $1.0 != $1.1 })?.offset else {
+      return a.count == b.count
+        ? nil
+        : "\(names) have \(a.count) and \(b.count) tokens: only the first of them are compared"
+    }
+    return "\(names) have other tokens from \(first) on: the same place is another word there"
+  }
+
   /// The blocks of the right side: of its method, or of BLASST.
   var otherTable: BlockTable? { rightSide.shownTable(counterpart.head) }
 }

@@ -91,6 +91,7 @@ extension Question {
     case .findings(_, let setting, _): setting.id
     case .budget: "budget"
     case .overlap: "overlap"
+    case .moved: "moved"
     case .steps, .detail: "tokens"
     }
   }

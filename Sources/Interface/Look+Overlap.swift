@@ -19,9 +19,7 @@ extension Look {
     case .methods:
       guard viewpoint.view == .compare else { break }
       let right = rightSide
-      guard right.viewpoint.head.source == head.source, let other = right.methodInForce else {
-        return nil
-      }
+      guard let other = right.methodInForce else { return nil }
       return .overlap(
         head, OverlapRequest(along, setting, other: .init(right.viewpoint.head, other)))
     }

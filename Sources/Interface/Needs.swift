@@ -163,6 +163,7 @@ public struct Needs: Sendable {
     var numbers = sides.flatMap { $0.shownTableQuestions($0.viewpoint.head) }
     numbers += sides.map { .summary($0.viewpoint.head) }
     numbers += sides.compactMap { $0.findingsQuestion($0.viewpoint.head) }
+    numbers += [look.movedQuestion].compactMap { $0 }
     guard look.isLong else { return pictures + numbers }
     return inTurn(
       sides.flatMap { side in map(side, rows: rows, columns: columns).map(side.stages) ?? [] }

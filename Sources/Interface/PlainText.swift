@@ -338,13 +338,43 @@ public struct PlainText {
     return text + "."
   }
 
-  /// Both sides' names, then their numbers.
+  /// Both sides' names, then what they have in common and what not, a sentence a number.
   private var compare: [String] {
     let comparison = Comparison(look)
     return ["Left is \(comparison.left), right is \(comparison.right)."]
       + comparison.rows.map { row in
-        row.right.map { "\(row.name): left \(row.left), right \($0)." }
-          ?? "\(row.name): \(row.left)."
+        guard let right = row.right else { return Self.aboutBoth(row.name, row.left) }
+        let words =
+          Self.compared[row.name] ?? "\(row.name): it is # on the left and # on the right."
+        return Self.filled(words, [row.left, right])
       }
+  }
+
+  /// What is said of a number of both sides; `#` stands for the left one, then for the right.
+  private static let compared = [
+    "pruned": "Blocks skipped: # on the left, # on the right.",
+    "dropped": "Attention dropped in the mean row: # on the left, # on the right.",
+    "worst": "Attention dropped in the worst row: # on the left, # on the right.",
+    "error": "Relative error of the output: # on the left, # on the right.",
+    "pattern": "The pattern is # on the left and # on the right.",
+    "sink": "Most attention lies on one key: # on the left, # on the right.",
+    "entropy": "The entropy of a row is # on the left and # on the right.",
+  ]
+
+  /// The numbers of a sentence in the places of its signs.
+  private static func filled(_ words: String, _ numbers: [String]) -> String {
+    var rest = numbers[...]
+    return words.map { $0 == "#" ? rest.popFirst() ?? "" : String($0) }.joined()
+  }
+
+  /// A number about both sides as a sentence.
+  private static func aboutBoth(_ name: String, _ value: String) -> String {
+    switch name {
+    case "skipped": "Blocks skipped, by both, by one side alone: \(value)."
+    case "overlap":
+      value.hasPrefix("nothing") ? "On both sides \(value)." : "The sides share \(value)."
+    case "moved": "On the other side \(value) lies elsewhere."
+    default: "\(name): \(value)."
+    }
   }
 }

@@ -104,7 +104,7 @@ extension Model {
   }
 
   /// Commands with a value; nil when the text is none of them.
-  private mutating func command(_ text: String) -> [Effect]? {
+  mutating func command(_ text: String) -> [Effect]? {
     if let done = commands(text) ?? goToHead(text) { return done }
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)

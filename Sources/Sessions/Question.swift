@@ -92,6 +92,8 @@ public enum Question: Sendable, Hashable {
   case budget(HeadID, Double)
   /// What masks have in common, as seen from a head; fields come whole, they are small.
   case overlap(HeadID, OverlapRequest)
+  /// How much of the attention two fields differ by, over so many rows of both.
+  case moved(FieldID, FieldID, rows: Int)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)
   /// What the pass that gave the newest token of the frame did.
@@ -107,6 +109,7 @@ public enum Answer: Sendable {
   case table(BlockTable)
   case summary(HeadSummary)
   case budget(BudgetAnswer)
+  case moved(MovedMass)
   case steps(branch: Int, [Step])
   case detail(StepDetail)
   /// Why the source cannot tell.
@@ -154,7 +157,7 @@ extension Question {
   /// Nil for questions about the source as a whole.
   public var head: HeadID? {
     switch self {
-    case .picture(let field, _), .row(let field, _): field.head
+    case .picture(let field, _), .row(let field, _), .moved(let field, _, _): field.head
     case .findings(let id, _, _), .table(let id, _), .summary(let id), .budget(let id, _),
       .overlap(let id, _):
       id
@@ -166,7 +169,7 @@ extension Question {
   public var isOfMasks: Bool {
     switch self {
     case .budget, .overlap: true
-    case .picture, .row, .findings, .table, .summary, .steps, .detail: false
+    case .picture, .row, .findings, .table, .summary, .moved, .steps, .detail: false
     }
   }
 
@@ -174,7 +177,7 @@ extension Question {
   public var field: FieldID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field
-    case .findings, .table, .summary, .budget, .overlap, .steps, .detail: nil
+    case .findings, .table, .summary, .budget, .overlap, .moved, .steps, .detail: nil
     }
   }
 }

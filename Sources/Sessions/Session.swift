@@ -124,6 +124,7 @@ extension Answer {
     case .steps(_, let steps): 512 * steps.count + 64
     case .detail(let detail): 12 * detail.sink.count + 64
     case .budget(let answer): 512 * (answer.rows.count + answer.leftOut.count) + 64
+    case .moved: 64
     case .unavailable: 512
     }
   }

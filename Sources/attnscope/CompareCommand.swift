@@ -140,12 +140,14 @@ struct CompareCommand: AsyncParsableCommand {
     } else {
       print(ComparisonTable(model).text, terminator: "")
     }
+    if let warning = ComparisonNumbers(model).warning { say("note: " + Printable.text(warning)) }
   }
 
   /// A row has a value a side, or one for both; null is what cannot be known.
   private static func json(_ numbers: ComparisonNumbers) -> JSON {
     .object([
       ("left", .string(numbers.left)), ("right", .string(numbers.right)),
+      ("warning", .optional(numbers.warning, JSON.string)),
       (
         "rows",
         .array(

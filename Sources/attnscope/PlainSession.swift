@@ -7,15 +7,18 @@ import Sessions
 /// what is there now.
 ///
 /// A line is what stands behind `:` on the screen (`lambda 0.1`, `next head`,
-/// `compare 12.3`), the name of a view, or keys (`]]`, `<Down>`). An empty line says it
-/// again; `help` lists the commands; `quit`, or the end of the input, ends. It drives the
-/// same model as the screen, key by key, so whatever can be done there can be done here, and
-/// a screen reader or a script can do it.
+/// `compare 12.3`), `find TEXT`, the name of a view, or keys (`]]`, `<Down>`). Names are exact:
+/// nothing is guessed, and nothing asks back. What has changed is said; an empty line says
+/// everything again; `help` lists the commands; `quit`, or the end of the input, ends. It drives
+/// the same model as the screen, so whatever can be done there can be done here, and a screen
+/// reader or a script can do it.
 struct PlainSession {
   /// Answers what the view needs.
   private let backend: any Backend
   /// That of a screen nobody sees.
   private var model: Model
+  /// What was said before.
+  private var changes = PlainChanges()
 
   /// The model of a screen of 120 x 40, which decides how finely maps are pooled.
   init(_ backend: any Backend, begin: (inout Viewpoint) -> Void) {
@@ -39,41 +42,32 @@ struct PlainSession {
         print(Self.help)
       } else if try await session.take(text) {
         return
-      } else {
-        try await session.say()
       }
       fflush(nil)
     }
   }
 
-  /// Waits for everything the view needs, then prints its sentences.
-  private mutating func say() async throws {
+  /// Waits for everything the view needs, then prints what is new of its sentences, or `all`.
+  private mutating func say(all: Bool = false) async throws {
     try await Still.complete(&model) { [backend, frame = model.frame] in
       try await backend.answer($0, at: frame)
     }
-    print(PlainText(model).sentences.joined(separator: "\n"))
+    print(changes.next(model, all: all).joined(separator: "\n"))
   }
 
-  /// Does what a line says; true when the session is over. One or two characters are keys,
-  /// longer words a command.
+  /// Does what a line says and tells what came of it; true when the session is over.
   private mutating func take(_ text: String) async throws -> Bool {
-    guard !text.isEmpty else { return false }
-    var effects: [Effect] = []
-    let isView = ViewKind(word: text.lowercased()) != nil
-    if !isView, !text.contains(" "), text.count <= 2 || text.hasPrefix("<") {
-      for key in Key.sequence(text).keys { effects += update(&model, .event(.key(key))) }
-      // A line is whole: no key comes behind a digit at its end.
-      for case .awaitDigit(let number) in effects {
-        effects += update(&model, .digitIsLate(number))
-      }
-    } else {
-      let command = ":" + (isView ? "view " : "") + text.lowercased(ifView: isView)
-      for character in command {
-        effects += update(&model, .event(.key(.character(character))))
-      }
-      effects += update(&model, .event(.key(.enter)))
+    guard !text.isEmpty else {
+      try await say(all: true)
+      return false
     }
+    guard let effects = model.obey(text) else {
+      print("There is no command \"\(Printable.text(text))\"; help lists them.")
+      return false
+    }
+    var isTold = false
     for effect in effects {
+      isTold = true
       switch effect {
       case .quit: return true
       case .export(let path):
@@ -81,24 +75,26 @@ struct PlainSession {
           Printable.text(
             await Exporter.write(path, model) { [backend] in try await backend.answer($0) }))
       case .send: print("This is a recording: it can be stepped through, not run on.")
-      default: break
+      case .saveState, .keepMarks, .reopen:
+        print(
+          "Here no bookmark and no state is kept, and no other file opened; the screen does it.")
+      default: isTold = false
       }
     }
+    if !isTold { try await say() }
     return false
   }
 
   /// Made from the key table, as the help of the screen is.
   private static var help: String {
-    let actions = KeyTable.bindings.map { [$0.keys.first?.name ?? "", $0.name] }
+    let actions = KeyTable.bindings.filter { ![.help, .palette].contains($0.action) }
+      .map { [$0.keys.first?.name ?? "", $0.name] }
     let commands = KeyTable.commands.map { [$0.text, $0.what] }
     return [
-      "Views: map, heads, blocks, sinks, tokens, compare.", "Actions, by key or by name:",
+      "Views: map, heads, blocks, sinks, tokens, compare.",
+      "find TEXT goes to the next token with this text; an empty line says everything again.",
+      "Actions, by key, or by the whole name up to its first sign:",
       Table(listing: actions).text, "Commands:", Table(listing: commands).text,
     ].joined(separator: "\n")
   }
-}
-
-extension String {
-  /// Names of views may be written as titles; other words are taken as they are.
-  fileprivate func lowercased(ifView: Bool) -> String { ifView ? lowercased() : self }
 }

@@ -76,6 +76,7 @@ extension Report {
       ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
       ("sink", .optional(head.summary, json)),
       ("pattern", .optional(head.summary?.label, Self.json)),
+      ("reach", .optional(head.summary?.reach, Self.json)),
       ("badges", .array((head.summary?.quality.badges ?? []).map(JSON.string))),
       ("numbers", .object(numbers)), ("notes", .array(head.findings.notes.map(JSON.string))),
     ])
@@ -102,6 +103,23 @@ extension Report {
       ("position", .integer(summary.sink.position)),
       ("token", .optional(token(summary.sink.position), JSON.string)),
       ("mass", .number(summary.sink.mass)),
+    ])
+  }
+
+  /// How far the head looks: a share of the attention for each range of distances, in tokens.
+  private static func json(_ reach: HeadReach) -> JSON {
+    let profile = reach.profile.enumerated().map { element, share -> JSON in
+      let away = HeadReach.distances(element)
+      return .object([
+        ("from", .integer(away.lowerBound)), ("to", .integer(away.upperBound)),
+        ("share", .number(share)),
+      ])
+    }
+    return .object([
+      ("mean_distance", .number(reach.meanDistance)),
+      ("previous_token", .optional(reach.previousToken, JSON.number)),
+      ("induction", .optional(reach.induction, JSON.number)),
+      ("induction_rows", .integer(reach.inductionRows)), ("profile", .array(profile)),
     ])
   }
 

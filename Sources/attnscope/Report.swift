@@ -149,7 +149,8 @@ extension Report {
 
   /// Columns about the head itself, whatever the method did to it.
   private static let summaryColumns = [
-    "entropy", "eff.keys", "sink", "on", "pattern", "its_recall",
+    "entropy", "eff.keys", "sink", "on", "pattern", "its_recall", "distance", "prev.token",
+    "induction",
   ]
 
   /// Rounded cells, one row a head; the numbers of a column have one number of digits.
@@ -190,7 +191,16 @@ extension Report {
       summary.sign + Numbers.percent(summary.sink.mass), "\(summary.sink.position)\(sink)",
       summary.label.name.rawValue,
       summary.label.winner.map { $0.recall.isFinite ? Numbers.percent($0.recall) : "-" } ?? "-",
-    ]
+    ] + reachCells(summary)
+  }
+
+  /// How far the head looks, and how much goes to the token before and to what followed a copy.
+  private func reachCells(_ summary: HeadSummary) -> [String] {
+    guard let reach = summary.reach else { return ["-", "-", "-"] }
+    return [summary.sign + Numbers.fixed(reach.meanDistance, 1)]
+      + [reach.previousToken, reach.induction].map { share in
+        share.map { summary.sign + Numbers.percent($0) } ?? "-"
+      }
   }
 
   /// The method with what it was set to; in brackets, how faithful it is to its paper when it
@@ -280,6 +290,7 @@ extension Report {
     "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean", "dropped_max",
     "error_relative_l2", "error_max_abs", "entropy", "effective_tokens", "sink_position",
     "sink_mass", "pattern", "criterion", "splits", "decided_by_bound", "sampled_rows",
+    "mean_distance", "previous_token", "induction",
   ]
 
   /// A row at full precision; the file's path stands in every row, so that reports can be
@@ -300,7 +311,8 @@ extension Report {
       summary.map { "\($0.sink.position)" } ?? "", number(summary?.sink.mass),
       summary?.label.name.rawValue ?? "", spec?.criterion.rawValue ?? "",
       spec.map { "\($0.splits)" } ?? "", count("decided_by_bound"),
-      summary?.sampledRows.map(String.init) ?? "",
+      summary?.sampledRows.map(String.init) ?? "", number(summary?.reach?.meanDistance),
+      number(summary?.reach?.previousToken), number(summary?.reach?.induction),
     ]
     return cells + extras.map { number(head.number($0)) }
   }

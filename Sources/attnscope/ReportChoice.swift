@@ -120,11 +120,13 @@ extension HeadReport {
     "dropped": "dropped_mean", "dropped(0-1)": "dropped_mean", "worst": "dropped_max",
     "worst(0-1)": "dropped_max", "error_relative_l2": "error", "error_max_abs": "error_max",
     "eff.keys": "effective_tokens", "sink": "sink_mass", "on": "sink_position",
+    "distance": "mean_distance", "prev.token": "previous_token",
   ]
 
   /// Numbers about the head itself, whatever the method did to it.
   static let ownNames = [
     "layer", "head", "entropy", "effective_tokens", "sink_mass", "sink_position", "its_recall",
+    "mean_distance", "previous_token", "induction",
   ]
 
   /// The name under which a number is kept.
@@ -142,6 +144,9 @@ extension HeadReport {
     case "sink_mass": summary?.sink.mass
     case "sink_position": summary.map { Double($0.sink.position) }
     case "its_recall": summary?.label.winner?.recall
+    case "mean_distance": summary?.reach?.meanDistance
+    case "previous_token": summary?.reach?.previousToken
+    case "induction": summary?.reach?.induction
     case let other: number(other)
     }
   }

@@ -300,6 +300,45 @@ extension ProgramTests {
       }
     }
 
+    /// Nothing is guessed, nothing asks back, and only what has changed is said.
+    @Test func plainNeverGuesses() throws {
+      try Program.scratch { folder in
+        let quiet = try Program.run(
+          "open", Program.sample, "--plain", input: write("", folder + "/in"))
+        let begin = quiet.output.split(separator: "\n").count
+        func after(_ lines: String...) throws -> [String] {
+          let input = try write(lines.joined(separator: "\n") + "\n", folder + "/in")
+          return try Program.run("open", Program.sample, "--plain", input: input).output
+            .split(separator: "\n").map(String.init).dropFirst(begin).map { $0 }
+        }
+        for wrong in ["foo", "next", "row", "next h", "lam", "nh"] {
+          let answer = try after(wrong)
+          #expect(
+            answer == ["There is no command \"\(wrong)\"; help lists them."]
+              || (wrong == "nh" && !answer.isEmpty), "\(wrong): \(answer)")
+        }
+        // A key that would ask says how to answer at once, and swallows nothing.
+        let slash = try after("/", "lambda 0.1")
+        #expect(slash.first?.hasPrefix("Write find TEXT") == true, "\(slash)")
+        #expect(slash.contains { $0.contains("lambda = 0.1") }, "\(slash)")
+        for (key, hint) in [
+          ("e", "Write export NAME"), ("g", "Write key 5"), ("M", "Write mark NAME"),
+          ("L", "Write method ID"), (":", "Write a command"), ("?", "Write a command"),
+        ] { #expect(try after(key).first?.hasPrefix(hint) == true, "\(key)") }
+        let found = try after("find lamp")
+        #expect(found.contains { $0.hasPrefix("\"lamp\": match 1 of ") }, "\(found)")
+        #expect(try after("find").first == "Give it a text: find lamp.")
+        // A move of the cursor says the cursor's sentences, and not the head's once more.
+        let moved = try after("query 300")
+        #expect(moved.contains { $0.contains("query 300") } && moved.count < begin, "\(moved)")
+        #expect(!moved.contains { $0.hasPrefix("It is ") })
+        #expect(try after("next head").contains { $0.contains("head 1") })
+        #expect(try after("lambda 0.01", "lambda 0.01").last?.contains("lambda = 0.01") == true)
+        let compare = try after("compare 12.6")
+        #expect(compare.contains { $0.contains("on the left") && $0.contains("on the right") })
+      }
+    }
+
     // MARK: Completions and the manual
 
     @Test(arguments: ["bash", "zsh", "fish"]) func completions(_ shell: String) throws {

@@ -461,7 +461,7 @@ import Testing
         .heads: ["heads of", "(chosen)", "skipped"], .blocks: ["block by block", "margin"],
         .sinks: ["Most attention goes to", "On the first token"],
         .tokens: ["the text reads", "attends most to"],
-        .compare: ["Left is", "right is", "pruned: left"],
+        .compare: ["Left is", "right is", "Blocks skipped: "],
       ]
       for text in expected[view]! { #expect(all.contains(text), "\(view): \(text) in \(all)") }
     }
