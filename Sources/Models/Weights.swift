@@ -119,11 +119,26 @@ private struct WeightReader {
 
   init(_ gguf: GGUFFile) { self.gguf = gguf }
 
+  /// What to say of a file that is one part of a model in several; nil for a whole one.
+  private var splitPart: ModelError? {
+    guard case .integer(let count) = gguf.metadata["split.count"], count > 1,
+      case .integer(let number) = gguf.metadata["split.no"], (0..<count).contains(number)
+    else { return nil }
+    return ModelError(
+      .missing,
+      """
+      this is part \(number + 1) of \(count) of a split model; llama-gguf-split --merge FIRST-PART \
+      whole.gguf makes one file of them
+      """,
+      place: gguf.path)
+  }
+
   /// A tensor of a known shape. Throws `missing` or `malformed`.
   private mutating func take(_ name: String, _ rows: Int, _ columns: Int) throws(ModelError)
     -> GGUFTensor
   {
     guard let tensor = gguf.tensors[name] else {
+      if let part = splitPart { throw part }
       throw ModelError(
         .missing, "is not in the file; the model is incomplete, download it again",
         place: "\(gguf.path): \(name)")

@@ -51,6 +51,13 @@ public final class Tokenizer: Sendable {
     }
   }
 
+  /// Names that converters give to the same splitting: a family's own, though nothing differs.
+  private static let aliases = [
+    "llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2", "phi-2": "gpt-2",
+    "mellum": "gpt-2", "a.x-4.0": "gpt-2", "deepseek-r1-qwen": "qwen2", "kormo": "qwen2",
+    "f2llmv2": "qwen2", "megrez": "qwen2",
+  ]
+
   /// Ranks of all pairs, by the numbers of their halves: two lookups of text become one of an
   /// integer.
   private static func byteLevel(_ gguf: GGUFFile, _ vocabulary: Vocabulary) throws(ModelError)
@@ -58,7 +65,6 @@ public final class Tokenizer: Sendable {
   {
     var name = "default"
     if case .text(let pre) = gguf.metadata["tokenizer.ggml.pre"] { name = pre }
-    let aliases = ["llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2"]
     guard let pre = PreTokenizer(rawValue: aliases[name] ?? name) else {
       let known = PreTokenizer.allCases.map(\.rawValue).joined(separator: ", ")
       throw ModelError(
