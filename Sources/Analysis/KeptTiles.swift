@@ -38,7 +38,8 @@ public struct KeptTiles: Sendable, Hashable {
           for row in rows {
             part.entries +=
               set.measure(nothing, row: row, head.visibility, tile: tile, tiles: flags).kept
-            part.visibleEntries += min(max(head.visibility.limit(row: row), 0), head.keys)
+            let limit = min(max(head.visibility.limit(row: row), 0), head.keys)
+            part.visibleEntries += max(0, limit - head.visibility.first(row: row))
           }
         }
       }

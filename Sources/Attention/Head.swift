@@ -15,19 +15,32 @@ public struct Visibility: Sendable, Hashable {
   public let offset: Int
   /// Keys in all, in tokens.
   public let keys: Int
+  /// The first key that each query sees `[queries]`, where it is not key 0: padding, windows,
+  /// packed sequences. Never falls from one row to the next. A row whose first key lies beyond its
+  /// last sees nothing.
+  public let firsts: [Int]?
 
   /// `queries` rows against `keys` keys; `offset` in tokens, `keys - queries` unless given. One
   /// beyond what any row could tell apart is moved to the nearest that is not.
-  public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil) {
+  public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil, firsts: [Int]? = nil) {
     self.causal = causal
     self.keys = keys
+    self.firsts = firsts
     // Beyond these every row sees nothing, or everything; arrays are sized by positions.
     self.offset = min(max(offset ?? keys - queries, -queries), keys)
   }
 
   /// How many leading keys query `row` sees; 0 when it sees none.
   public func limit(row: Int) -> Int {
-    causal ? min(keys, max(0, row + offset + 1)) : keys
+    let limit = causal ? min(keys, max(0, row + offset + 1)) : keys
+    guard let firsts, firsts.indices.contains(row) else { return limit }
+    return firsts[row] < limit ? limit : 0
+  }
+
+  /// The first key that query `row` may see; scores before it are -infinity.
+  public func first(row: Int) -> Int {
+    guard let firsts, firsts.indices.contains(row) else { return 0 }
+    return firsts[row]
   }
 
   /// The position of a query row among the keys.
@@ -65,6 +78,9 @@ public struct Head: Sendable {
   /// What dot products are multiplied with; 1 for stored maps.
   public let scale: Double
 
+  /// V beside stored scores; the other sources have their own.
+  private let valueBeside: Tensor?
+
   /// Keys, in tokens.
   public var keys: Int { visibility.keys }
 
@@ -75,6 +91,7 @@ public struct Head: Sendable {
     scale: Double? = nil
   ) {
     source = .projections(query: query, key: key, value: value)
+    valueBeside = nil
     queries = query.shape[0]
     visibility = Visibility(causal: causal, queries: queries, keys: key.shape[0], offset: offset)
     self.scale = scale ?? 1 / Double(max(query.shape[1], 1)).squareRoot()
@@ -83,25 +100,33 @@ public struct Head: Sendable {
   /// The last `queries` positions of a cache, or those from `offset` on.
   public init(query: Tensor, cached: CachedKeys, offset: Int? = nil) {
     source = .cached(query: query, cached)
+    valueBeside = nil
     queries = query.shape[0]
     visibility = Visibility(causal: true, queries: queries, keys: cached.count, offset: offset)
     scale = 1 / Double(max(query.shape[1], 1)).squareRoot()
   }
 
-  /// A stored map `[queries, keys]` after softmax.
-  public init(pattern: Tensor, causal: Bool, offset: Int? = nil) {
-    self.init(map: pattern, .pattern(pattern), causal, offset)
+  /// A stored map `[queries, keys]` after softmax; `firsts` as in `Visibility`.
+  public init(pattern: Tensor, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil) {
+    self.init(map: pattern, .pattern(pattern), causal, offset, firsts, nil)
   }
 
-  /// A stored map `[queries, keys]` before softmax.
-  public init(scores: Tensor, causal: Bool, offset: Int? = nil) {
-    self.init(map: scores, .scores(scores), causal, offset)
+  /// A stored map `[queries, keys]` before softmax, and V `[keys, dv]` where it is known.
+  public init(
+    scores: Tensor, value: Tensor? = nil, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil
+  ) {
+    self.init(map: scores, .scores(scores), causal, offset, firsts, value)
   }
 
-  private init(map: Tensor, _ source: Source, _ causal: Bool, _ offset: Int?) {
+  private init(
+    map: Tensor, _ source: Source, _ causal: Bool, _ offset: Int?, _ firsts: [Int]?,
+    _ value: Tensor?
+  ) {
     self.source = source
+    valueBeside = value
     queries = map.shape[0]
-    visibility = Visibility(causal: causal, queries: queries, keys: map.shape[1], offset: offset)
+    visibility = Visibility(
+      causal: causal, queries: queries, keys: map.shape[1], offset: offset, firsts: firsts)
     scale = 1
   }
 
@@ -131,11 +156,17 @@ public struct Head: Sendable {
       return Head(query: query.slice(axis: 0, rows), cached: keys.prefix(count), offset: offset)
     case .pattern(let map):
       let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
-      return Head(pattern: part, causal: causal, offset: offset)
+      return Head(pattern: part, causal: causal, offset: offset, firsts: firsts(rows))
     case .scores(let map):
       let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
-      return Head(scores: part, causal: causal, offset: offset)
+      return Head(
+        scores: part, value: valueBeside?.slice(axis: 0, 0..<count), causal: causal,
+        offset: offset, firsts: firsts(rows))
     }
+  }
+
+  private func firsts(_ rows: Range<Int>) -> [Int]? {
+    visibility.firsts.map { list in rows.map { list.indices.contains($0) ? list[$0] : 0 } }
   }
 
   /// So many entries that a screen cannot wait for all of them: it shows a sample first, and says
@@ -148,7 +179,9 @@ public struct Head: Sendable {
 
   /// Entries that the queries see, one query after another; n (n + 1) / 2 of a causal square.
   public var visibleEntries: Int {
-    (0..<queries).reduce(0) { $0 + visibility.limit(row: $1) }
+    (0..<queries).reduce(0) {
+      $0 + max(0, visibility.limit(row: $1) - visibility.first(row: $1))
+    }
   }
 
   /// V `[keys, dv]`; nil for stored maps and where a source holds none.
@@ -156,7 +189,7 @@ public struct Head: Sendable {
     switch source {
     case .projections(_, _, let value): value
     case .cached(_, let keys): keys.valueRows
-    case .pattern, .scores: nil
+    case .pattern, .scores: valueBeside
     }
   }
 

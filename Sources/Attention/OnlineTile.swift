@@ -106,7 +106,7 @@ extension TilePass {
   /// Key tiles that some row of the tile sees, in the order of the visit.
   func visitedTiles(_ rows: TileRows, _ order: Order) -> [Int] {
     let limit = rows.rows.map { group.visibility.limit(row: $0) }.max() ?? 0
-    let visited = (0..<keyTiles).filter { keyRange($0).lowerBound < limit }
+    let visited = visibleTiles(rows, limit: limit)
     return order == .ascending ? visited : visited.reversed()
   }
 }

@@ -93,7 +93,10 @@ public struct ReferenceAttention {
       (i * spec.rows..<min((i + 1) * spec.rows, group.queries)).map { (head: head, row: $0) }
     }
     let visible = (0..<keyTiles).filter { j in
-      rows.contains { group.visibility.limit(row: $0.row) > j * spec.keys }
+      rows.contains {
+        group.visibility.limit(row: $0.row) > j * spec.keys
+          && group.visibility.first(row: $0.row) < (j + 1) * spec.keys
+      }
     }
     let visit = spec.order == .ascending ? visible : visible.reversed()
     var splits: [Split] = []

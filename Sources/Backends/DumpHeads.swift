@@ -10,6 +10,9 @@ public struct DumpHeads: Sendable {
   /// The file.
   public let dump: Dump
 
+  /// Of heads with rules beside scale and causality.
+  private let ruled = RuledScores()
+
   /// Looks at nothing yet; heads are made when they are asked for.
   public init(_ dump: Dump) { self.dump = dump }
 
@@ -36,20 +39,55 @@ public struct DumpHeads: Sendable {
     case .qkv:
       guard let q = arrays[.query], let k = arrays[.key] else { return nil }
       let kv = head / groupSize(layer)
+      if let ruled = ruledHead(layer, head, q[head], k[kv], arrays[.value]?[kv]) { return ruled }
       return Head(
         query: q[head], key: k[kv], value: arrays[.value]?[kv], causal: dump.causal,
         offset: dump.queryOffset,
         scale: dump.scale)
     case .pattern:
       return arrays[.pattern].map {
-        Head(pattern: $0[head], causal: dump.causal, offset: dump.queryOffset)
+        Head(
+          pattern: $0[head], causal: dump.causal, offset: dump.queryOffset, firsts: firsts(layer))
       }
     case .scores:
       return arrays[.scores].map {
-        Head(scores: $0[head], causal: dump.causal, offset: dump.queryOffset)
+        Head(
+          scores: $0[head], causal: dump.causal, offset: dump.queryOffset, firsts: firsts(layer))
       }
     case .mask: return nil
     }
+  }
+
+  /// The first key of each row of a layer `[queries]`; nil where all see key 0.
+  func firsts(_ layer: LayerIndex) -> [Int]? {
+    let (queries, keys, _) = dump.layers[layer.value].positions
+    return dump.rules.firsts(
+      queries: queries, keys: keys, offset: dump.queryOffset ?? keys - queries,
+      causal: dump.causal)
+  }
+
+  /// A head whose scores are more than scaled products, as one of stored scores; nil where they are
+  /// not, and where there are too many of them.
+  private func ruledHead(
+    _ layer: LayerIndex, _ head: Int, _ query: Tensor, _ key: Tensor, _ value: Tensor?
+  ) -> Head? {
+    let rules = dump.rules, queries = query.shape[0], keys = key.shape[0]
+    guard !rules.areNone, queries * keys <= RuledScores.mostEntries else { return nil }
+    let offset = dump.queryOffset ?? keys - queries
+    let bias = (rules.biases[dump.layers[layer.value].layer] ?? rules.biases[-1]).flatMap { bias in
+      let own = bias[bias.shape[0] > head ? head : 0]
+      let fits = own.shape[1] == keys && (own.shape[0] == 1 || own.shape[0] == queries)
+      return fits ? own : nil
+    }
+    let scores = ruled.scores(layer.value << 20 + head) {
+      RuledScores.make(
+        query: query, key: key,
+        scale: dump.scale ?? 1 / Double(max(query.shape[1], 1)).squareRoot(), rules: rules,
+        bias: bias, offset: offset, causal: dump.causal)
+    }
+    return Head(
+      scores: scores, value: value, causal: dump.causal, offset: dump.queryOffset,
+      firsts: firsts(layer))
   }
 
   /// What a card asks for beyond Q, K, V: an array of a layer, or of the whole file. Throws

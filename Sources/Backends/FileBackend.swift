@@ -73,7 +73,8 @@ public final class FileBackend: Backend {
       headDim: dump.layers[0].arrays[.query]?.shape[2] ?? 0,
       visibility: tile.map { heads.storedVisibility(0, tile: ($0.rows, $0.keys)) }
         ?? Visibility(
-          causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset),
+          causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset,
+          firsts: heads.firsts(0)),
       tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
       storedTile: tile,
       guesses: guesses)
@@ -84,7 +85,9 @@ public final class FileBackend: Backend {
   /// What methods may ask of the file: by its kind, its arrays and what was told beside it.
   private static func holds(_ dump: Dump, _ facts: TokenFacts) -> Set<Need> {
     var holds: Set<Need> = [.layer]
-    if dump.kind == .qkv { holds.formUnion([.queryKey, .logits]) }
+    // Where more than a scale lies between Q K and the scores, methods that take Q and K apart
+    // would show another model's attention.
+    if dump.kind == .qkv { holds.formUnion(dump.rules.areNone ? [.queryKey, .logits] : [.logits]) }
     if dump.kind == .scores { holds.insert(.logits) }
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
     holds.formUnion(Need.allCases.filter { $0.array.map { dump.extras[$0] != nil } ?? false })

@@ -76,20 +76,25 @@ extension AxisOrder {
   /// The order of a q, k or v array, with the guess it took.
   ///
   /// Heads first, as our own files have it, unless that cannot be: query heads must be a
-  /// multiple of key heads, and nobody has more than 128 key heads while positions are few.
+  /// multiple of key heads, and nobody has more than 128 key heads while positions are few. Where
+  /// query and key differ along one of the two alone, that one counts heads. `named` says that a
+  /// name holds the layer's number, so that the outermost axis of four is the batch.
   static func guessProjections(
-    _ key: Shape, query: Shape, transformerLens: Bool
+    _ key: Shape, query: Shape, transformerLens: Bool, named: Bool
   ) -> (AxisOrder, Guess?)? {
     guard (2...4).contains(key.rank) else { return nil }
     if key.rank == 2 { return (AxisOrder("nd"), nil) }
-    let lead = key.rank == 4 ? (key[0] == 1 || transformerLens ? "b" : "l") : ""
+    let lead = key.rank == 4 ? (key[0] == 1 || transformerLens || named ? "b" : "l") : ""
     if transformerLens { return (AxisOrder(lead + "nhd"), nil) }
     let first = key.rank - 3
     func divides(_ axis: Int) -> Bool {
       query.rank == key.rank && key[axis] > 0 && query[axis] % key[axis] == 0
     }
     let isCrowded = key[first] > 128 && key[first + 1] <= 128
-    let headsFirst = divides(first) && !(isCrowded && divides(first + 1)) || !divides(first + 1)
+    func differs(_ axis: Int) -> Bool { query.rank == key.rank && query[axis] != key[axis] }
+    let isSecond = differs(first + 1) && !differs(first) && divides(first + 1)
+    let headsFirst =
+      !isSecond && divides(first) && !(isCrowded && divides(first + 1)) || !divides(first + 1)
     let order = lead + (headsFirst ? "hnd" : "nhd")
     return (AxisOrder(order), Guess("axes of q, k, v read as \(order)", flag: "--layout"))
   }

@@ -88,6 +88,21 @@ public struct DumpOptions: Sendable {
   public var onesAreKept: Bool?
   /// Of a block mask: query rows x keys of a block.
   public var maskTile: (rows: Int, keys: Int)?
+  /// Which arrays are shown where several could be, by a name of `Dump.choices`, of an array, or a
+  /// part of one.
+  public var array: String?
+  /// Query heads in arrays whose last axis holds all of them side by side.
+  public var heads: Int?
+  /// A query sees this many keys at most, its own among them.
+  public var window: Int?
+  /// Scores are bent before the softmax: c tanh(score / c).
+  public var softcap: Double?
+  /// False: positions that look like padding are taken for tokens.
+  public var padding = true
+  /// Token texts stay as a tokenizer spells them.
+  public var rawTokens = false
+  /// Numbers of the layers to be read; nil: all.
+  public var onlyLayers: [Int]?
 
   /// Nothing overridden.
   public init() {}
@@ -131,6 +146,14 @@ public struct Dump: Sendable {
   public var extras: [String: Tensor] = [:]
   /// What was not done while reading, and why: sentences that no flag changes.
   public var remarks: [String] = []
+  /// What lies between Q, K and their pattern, beside scale and causality.
+  public var rules = AttentionRules()
+  /// What the model calls the heads `[heads]`, where a slice has some of them alone.
+  public var headNumbers: [Int]?
+  /// What could be shown, the likeliest first; one or two of them are.
+  public var choices: [ArrayChoice] = []
+  /// Every array of the file, used or not, in the order of their names.
+  public var arrays: [ArrayUse] = []
 
   /// The element types of its arrays, each once, in the order of `DType`; chosen keys are indices
   /// and read as such, and weights are no activations.

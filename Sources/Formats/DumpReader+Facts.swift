@@ -13,8 +13,20 @@ struct DumpMetadata {
   let causal: Bool?
   /// Position of the first query among the keys.
   let queryOffset: Int?
-  /// Texts of the keys, one each, from a JSON array.
+  /// Texts of the keys, one each, from a JSON array or a list as Python prints it.
   let tokens: [String]?
+  /// Its tokens are no JSON, and a list all the same.
+  let isPythonList: Bool
+  /// It has tokens, and they are no list of texts.
+  let hasOtherTokens: Bool
+  /// What the model calls the heads, of a slice of them.
+  let headNumbers: [Int]?
+  /// A query sees this many keys at most, its own among them.
+  let window: Int?
+  /// Scores are bent: c tanh(score / c).
+  let softcap: Double?
+  /// Where packed sequences begin, and where the last one ends.
+  let boundaries: [Int]?
   /// Query rows and keys of a block.
   let tile: (rows: Int, keys: Int)?
 
@@ -26,82 +38,45 @@ struct DumpMetadata {
     queryOffset = map["query_offset"].flatMap { Int($0) }.flatMap {
       (-(1 << 30)...1 << 30).contains($0) ? $0 : nil
     }
-    tokens = map["tokens"].flatMap { try? JSONDecoder().decode([String].self, from: Data($0.utf8)) }
+    tokens = map["tokens"].flatMap(TokenTexts.parse)
+    hasOtherTokens = map["tokens"] != nil && tokens == nil
+    isPythonList =
+      tokens != nil
+      && (try? JSONDecoder().decode([String].self, from: Data((map["tokens"] ?? "").utf8))) == nil
+    func number(_ names: String...) -> Double? {
+      names.lazy.compactMap { map[$0].flatMap(Double.init) }.first { $0.isFinite && $0 > 0 }
+    }
+    window = number("sliding_window", "window").flatMap { Int(exactly: $0) }
+    headNumbers = map["head_numbers"].flatMap {
+      try? JSONDecoder().decode([Int].self, from: Data($0.utf8))
+    }
+    softcap = number("softcap", "attn_logit_softcapping", "attention_softcap", "logit_softcap")
+    boundaries = (map["cu_seqlens"] ?? map["cu_seq_lens"]).flatMap {
+      try? JSONDecoder().decode([Int].self, from: Data($0.utf8))
+    }
     let sides = (map["tile"] ?? "").split(separator: "x").compactMap { Int($0) }
     let isTile = sides.count == 2 && sides.allSatisfy { (1...1 << 20).contains($0) }
     tile = isTile ? (sides[0], sides[1]) : nil
   }
 }
 
-/// What a look at a few rows of a map says.
-///
-/// Rows that sum to one are a pattern, zeros and ones a mask (255 marks what nobody sees), values
-/// below 0 or above 1 scores. Whole numbers beyond a mask's are none of them. The catch: scores
-/// that happen to lie between 0 and 1 read as a pattern; `--kind` decides then.
-struct MapContent {
-  /// Nil: whole numbers that are no mask.
-  let kind: DumpKind?
-  /// The least and the largest finite value that was seen.
-  let range: ClosedRange<Float>
-  /// Nothing above the diagonal of the first rows; nil when they cannot tell.
-  let causal: Bool?
-
-  /// Looks at up to 64 rows from the start of the array, and a quarter of a million elements
-  /// at most. Throws what reading the array throws.
-  init(_ archive: any TensorArchive, _ entry: ArrayEntry) throws(FormatError) {
-    let keys = max(entry.shape[-1], 1)
-    let values = try archive.sample(entry.name, elements: keys * min(64, max(1, (1 << 18) / keys)))
-    self.init(
-      values, keys: keys, queries: entry.shape.rank > 1 ? entry.shape[-2] : 1,
-      integer: !entry.dtype.isFloat)
-  }
-
-  /// Judges `values`, rows of `keys` elements that begin at query 0 of `queries` aligned
-  /// bottom-right. -1e4 and below count as masked, since half-precision code writes that for
-  /// minus infinity.
-  init(_ values: [Float], keys: Int, queries: Int, integer: Bool) {
-    let rows = values.count / keys
-    var onesAndZeros = true, sumsToOne = 0, above = false
-    for r in 0..<rows {
-      let row = values[r * keys..<(r + 1) * keys]
-      var sum: Float = 0
-      for value in row where value.isFinite { sum += value }
-      if abs(sum - 1) < 1e-2 { sumsToOne += 1 }
-      onesAndZeros = onesAndZeros && row.allSatisfy { $0 == 0 || $0 == 1 || $0 == 255 }
-      let visible = r % max(queries, 1) + keys - queries + 1
-      if queries > 1, visible > 0, visible < keys {
-        above = above || row.dropFirst(visible).contains { $0 != 0 && $0 > -1e4 }
-      }
-    }
-    let known = values.prefix(rows * keys).filter(\.isFinite)
-    let (least, most) = (known.min() ?? 0, known.max() ?? 0)
-    range = least...most
-    if onesAndZeros, integer || sumsToOne * 2 < rows {
-      kind = .mask
-    } else if integer {
-      kind = nil
-    } else {
-      kind = least < 0 || most > 1.01 ? .scores : .pattern
-    }
-    causal = queries > 1 && rows > 1 ? !above : nil
-  }
-}
-
 extension DumpReader {
-  /// The flag, else the file's word, else the values above the diagonal of the first head,
-  /// else yes: most models are. What was not said becomes a guess.
+  /// The flag, else the file's word, else the values above the diagonal of the first head below its
+  /// padding, else yes: most models are. More queries than keys are cross attention. What was not
+  /// said becomes a guess.
   mutating func chooseCausal(
-    _ layers: [LayerArrays], kind: DumpKind, _ metadata: DumpMetadata
+    _ layers: [LayerArrays], kind: DumpKind, _ metadata: DumpMetadata, padding: Int
   ) throws(FormatError) -> Bool {
     if let causal = options.causal ?? metadata.causal { return causal }
+    let (queries, keys, _) = layers[0].positions
     if kind == .pattern || kind == .scores,
       let map = layers[0].arrays[kind == .pattern ? .pattern : .scores]
     {
-      let rows = min(64, map.shape[1])
-      let values = map[0].slice(axis: 0, 0..<rows).floats()
-      if let causal = MapContent(values, keys: map.shape[2], queries: map.shape[1], integer: false)
-        .causal
-      {
+      let rows = padding..<min(padding + 64, map.shape[1])
+      let values = map[0].slice(axis: 0, rows).floats()
+      if let causal = MapContent(
+        values, keys: map.shape[2], queries: map.shape[1], integer: false, from: padding
+      ).causal {
         guesses.append(
           Guess(
             causal ? "causal, nothing above the diagonal" : "not causal",
@@ -109,22 +84,45 @@ extension DumpReader {
         return causal
       }
     }
+    if kind != .mask, queries > keys, options.queryOffset ?? metadata.queryOffset == nil {
+      guesses.append(
+        Guess("not causal: \(queries) queries are more than \(keys) keys", flag: "--causal"))
+      return false
+    }
     guesses.append(Guess("causal attention assumed", flag: "--no-causal"))
     return true
   }
 
-  /// Token texts from the flag's file or the file's own metadata; a list of the wrong length
-  /// is kept and noted. Throws what reading the flag's file throws.
+  /// Names that lists of token texts go by, the keys' before the queries'.
+  private static let tokenNames = [
+    "tokens", "key_tokens", "tokens_list", "str_tokens", "input_tokens", "token_texts",
+    "src_tokens", "tgt_tokens", "query_tokens", "words",
+  ]
+
+  /// Token texts from the flag's file, the file's metadata or its arrays of texts; a list of the
+  /// wrong length is kept and noted. Spellings of tokenizers become text. Throws what reading the
+  /// flag's file throws.
   mutating func chooseTokens(
     _ archive: any TensorArchive, _ metadata: DumpMetadata, keys: Int
   ) throws(FormatError) -> [String]? {
-    var tokens = metadata.tokens
+    var tokens = metadata.tokens ?? texts(archive, keys: keys)
     var source = path
+    if metadata.hasOtherTokens {
+      remarks.append("the metadata's tokens are no list of texts and were not read (--tokens)")
+    }
+    if metadata.isPythonList {
+      remarks.append("the metadata's tokens are a list as Python prints it, and read as one")
+    }
     if let file = options.tokens {
       tokens = try readTexts(file)
       source = file
     }
-    guard let tokens else { return nil }
+    guard var tokens else { return nil }
+    if !options.rawTokens, let plain = TokenTexts.plain(tokens) {
+      tokens = plain
+      remarks.append("a tokenizer's spellings are written as text (--raw-tokens leaves them)")
+    }
+    if let trimmed, tokens.count == trimmed { return Array(tokens.prefix(keys)) }
     if tokens.count != keys, found[.blocks] == nil || found[.query] != nil {
       guesses.append(
         Guess(
@@ -136,26 +134,16 @@ extension DumpReader {
     }
     return tokens
   }
-}
 
-/// One text a line, or a JSON array of strings: what is said of tokens in a file of its own.
-///
-/// Throws `tooLarge` from 256 MiB on, `malformed` when it begins like JSON and is no array of
-/// strings, and what opening the file throws. The catch: an empty line is an empty text.
-public func readTexts(_ path: String) throws(FormatError) -> [String] {
-  let file = try MappedFile(path)
-  guard file.bytes.count < 256 << 20 else {
-    throw FormatError(.tooLarge, "too large for a list of tokens (256 MiB at most)", file: path)
+  /// A list of texts in the file itself: one that goes by a name of tokens, best of the right
+  /// length.
+  private func texts(_ archive: any TensorArchive, keys: Int) -> [String]? {
+    let named = Self.tokenNames.filter(archive.textNames.contains)
+    let lists = named.compactMap { archive.texts($0) }.filter { $0.count > 1 || keys == 1 }
+    if let fitting = lists.first(where: { $0.count == keys }) ?? lists.first { return fitting }
+    let others = archive.textNames.compactMap { archive.texts($0) }.filter { $0.count == keys }
+    return others.count == 1 && keys > 1 ? others[0] : nil
   }
-  if file.bytes.first == UInt8(ascii: "[") {
-    guard let list = try? JSONDecoder().decode([String].self, from: Data(file.bytes)) else {
-      throw FormatError(.malformed, "starts like JSON but is not an array of strings", file: path)
-    }
-    return list
-  }
-  return file.bytes.text(0..<file.bytes.count).split(
-    separator: "\n", omittingEmptySubsequences: false
-  ).map(String.init)
 }
 
 /// The file's name without its folders: messages have no room for more.

@@ -11,10 +11,42 @@ extension Dump {
   public static func open(_ path: String, options: DumpOptions = .init()) throws(FormatError)
     -> Dump
   {
-    let archive = try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16))
-    var reader = try DumpReader(options, path: path, format: archive.format)
+    try open(
+      try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16)), options: options)
+  }
+
+  /// Opens several files as one dump: a file a layer, for instance.
+  ///
+  /// Example: `try Dump.open(files: ["attn_layer_0.npy", "attn_layer_1.npy"])`. Names of files are
+  /// then what names of arrays are elsewhere. Throws as the other `open` does.
+  public static func open(files: [String], options: DumpOptions = .init()) throws(FormatError)
+    -> Dump
+  {
+    let archive = try FolderArchive(
+      files, path: files.first ?? "", options: ArchiveOptions(bfloat16: options.bfloat16))
+    return try open(archive, options: options)
+  }
+
+  /// Whether several files are parts of one dump: their names are the same but for numbers, and one
+  /// word says that a number counts layers, heads or steps.
+  public static func areParts(_ files: [String]) -> Bool {
+    guard files.count > 1, !files.contains(where: FolderArchive.isFolder) else { return false }
+    let names = files.map { nameParts(FolderArchive.stem($0)) }
+    let words = Set(names.map { $0.filter { Int($0) == nil } })
+    let numbers = names.map(NameNumbers.init)
+    return words.count == 1 && Set(names).count == names.count
+      && numbers.allSatisfy { $0.saysLayer || $0.head != nil || $0.step != nil }
+  }
+
+  private static func open(_ archive: any TensorArchive, options: DumpOptions) throws(FormatError)
+    -> Dump
+  {
+    var reader = try DumpReader(options, path: archive.path, format: archive.format)
     for note in archive.notes { reader.guesses.append(Guess(note, flag: "--no-bf16")) }
-    reader.remarks = archive.remarks
+    reader.remarks = archive.remarks + archive.leftOut.prefix(8).map(\.description)
+    if archive.leftOut.count > 8 {
+      reader.remarks.append("and \(archive.leftOut.count - 8) more were left out")
+    }
     try reader.take(archive)
     return try reader.finish(archive)
   }
@@ -56,10 +88,27 @@ struct DumpReader {
   struct Found {
     let entry: ArrayEntry
     let archive: any TensorArchive
+    let name: ArrayName
+    /// Nil for a map.
+    var role: ArrayRole?
     /// The layer number in its name, if there is one.
-    let layer: Int?
+    var layer: Int?
     /// What its name says about the kind of map; nil when only the values can tell.
-    let hint: DumpKind?
+    var hint: DumpKind?
+
+    /// The same as another layer.
+    func numbered(_ layer: Int) -> Found {
+      var other = self
+      other.layer = layer
+      return other
+    }
+
+    /// The same as a map, of a kind if that is known.
+    func taken(for kind: DumpKind?) -> Found {
+      var other = self
+      (other.hint, other.role) = (kind, nil)
+      return other
+    }
   }
 
   let options: DumpOptions
@@ -73,6 +122,14 @@ struct DumpReader {
   var found: [ArrayRole: [Found]] = [:]
   /// Arrays that are maps of some kind.
   var maps: [Found] = []
+  /// Arrays whose names say nothing.
+  var unknown: [Found] = []
+  /// Q without K, or K without Q.
+  var halves: [[Found]] = []
+  /// How many keys there were before padding at the end was cut away; nil: none was.
+  var trimmed: Int?
+  /// What could be shown, once it is chosen among.
+  var choices: [ArrayChoice] = []
 
   /// Throws `unsupported` when the layout in `options` is no layout.
   init(_ options: DumpOptions, path: String, format: String) throws(FormatError) {
@@ -83,23 +140,32 @@ struct DumpReader {
   /// Sorts the arrays of a file by name. Vectors and scalars are left out: no role has fewer
   /// than two axes.
   mutating func take(_ archive: any TensorArchive) throws(FormatError) {
-    for entry in archive.entries {
-      guard let name = ArrayName(entry.name), entry.shape.rank >= 2 else { continue }
-      let item = Found(entry: entry, archive: archive, layer: name.layer, hint: nil)
+    for entry in archive.entries where entry.shape.rank >= 2 {
+      let name = ArrayName(entry.name)
+      var item = Found(entry: entry, archive: archive, name: name, layer: name.layer)
+      // A plain npy is called arr_0 by nobody but numpy.
+      if entry.name == "arr_0" { item.layer = nil }
+      func add(_ role: ArrayRole) {
+        item.role = role
+        found[role, default: []].append(item)
+      }
       switch name.family {
-      case .query: found[.query, default: []].append(item)
-      case .key: found[.key, default: []].append(item)
-      case .value: found[.value, default: []].append(item)
-      case .blocks: found[.blocks, default: []].append(item)
-      case .margins: found[.margins, default: []].append(item)
-      case .selected: found[.selected, default: []].append(item)
-      case .indexScores: found[.indexScores, default: []].append(item)
-      case .beta: found[.beta, default: []].append(item)
-      case .weights(let role): found[role, default: []].append(item)
-      case .map(let kind):
-        maps.append(Found(entry: entry, archive: archive, layer: name.layer, hint: kind))
+      case .query: add(.query)
+      case .key: add(.key)
+      case .value: add(.value)
+      case .blocks: add(.blocks)
+      case .margins: add(.margins)
+      case .selected: add(.selected)
+      case .indexScores: add(.indexScores)
+      case .beta: add(.beta)
+      case .weights(let role): add(role)
+      case .map(let kind): maps.append(item.taken(for: kind))
+      case .unknown: unknown.append(item)
+      case .none: break
       }
     }
+    takeBlockMask(archive)
+    try choose()
   }
 
   /// Gives an array a role that a flag names, whatever the array itself is called. Throws
@@ -116,14 +182,53 @@ struct DumpReader {
         """,
         file: archive.path)
     }
-    found[role, default: []].append(Found(entry: entry, archive: archive, layer: layer, hint: nil))
+    found[role, default: []].append(
+      Found(
+        entry: entry, archive: archive, name: ArrayName(entry.name), role: role, layer: layer))
   }
 
   /// Decides the kind, splits the arrays into layers, checks that they agree, and collects
   /// the facts around them. Throws `mismatch` or `malformed` when no complete layer comes
   /// out.
   mutating func finish(_ archive: any TensorArchive) throws(FormatError) -> Dump {
-    let kind = try chooseKind(archive)
+    let metadata = DumpMetadata(archive.metadata, path: path)
+    var rules = try rules(archive, metadata)
+    var kind = try chooseKind(archive)
+    var layers = try layers(of: kind)
+    if let gap = try disagreement(kind, layers, rules, metadata) {
+      kind = .pattern
+      layers = try self.layers(of: kind)
+      guesses.append(
+        Guess("the stored pattern is shown: Q and K give another one (\(gap))", flag: "--kind qkv"))
+    }
+    if kind == .mask, found[.blocks] == nil, options.onesAreKept == nil {
+      guesses.append(Guess("1 in the mask taken as kept", flag: "--mask-ones"))
+    }
+    var ordered = alignedKeys(layers.values.sorted { $0.layer < $1.layer }, kind)
+    try checkAgreement(ordered)
+    let tile = options.maskTile ?? metadata.tile
+    try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
+    rules.padding = try trim(&ordered, kind: kind, archive)
+    let causal = try chooseCausal(ordered, kind: kind, metadata, padding: rules.padding)
+    let shape = ordered[0].positions
+    let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
+    var dump = Dump(
+      path: path, format: format, kind: kind, layers: ordered, model: metadata.model,
+      tokens: tokens,
+      tokenIDs: tokenIDs(archive), causal: causal,
+      queryOffset: options.queryOffset ?? metadata.queryOffset,
+      scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
+      guesses: guesses, remarks: remarks)
+    dump.rules = rules
+    if metadata.headNumbers?.count == shape.heads { dump.headNumbers = metadata.headNumbers }
+    (dump.choices, dump.arrays) = (choices, arrays(of: archive, dump))
+    dump.extras = try extras(archive)
+    return dump
+  }
+
+  /// The arrays of a kind as layers, with what lies beside them. Throws what reading throws, and
+  /// `malformed` where no layer is whole.
+  private mutating func layers(of kind: DumpKind) throws(FormatError) -> [Int: LayerArrays] {
     var layers: [Int: LayerArrays] = [:]
     switch kind {
     case .qkv: try addProjections(&layers)
@@ -138,26 +243,7 @@ struct DumpReader {
     guard !layers.isEmpty else {
       throw FormatError(.malformed, "no layer could be read from it", file: path)
     }
-    let metadata = DumpMetadata(archive.metadata, path: path)
-    if kind == .mask, found[.blocks] == nil, options.onesAreKept == nil {
-      guesses.append(Guess("1 in the mask taken as kept", flag: "--mask-ones"))
-    }
-    let ordered = layers.values.sorted { $0.layer < $1.layer }
-    try checkAgreement(ordered)
-    let tile = options.maskTile ?? metadata.tile
-    try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
-    let causal = try chooseCausal(ordered, kind: kind, metadata)
-    let shape = ordered[0].positions
-    let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
-    var dump = Dump(
-      path: path, format: format, kind: kind, layers: ordered, model: metadata.model,
-      tokens: tokens,
-      tokenIDs: tokenIDs(archive), causal: causal,
-      queryOffset: options.queryOffset ?? metadata.queryOffset,
-      scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
-      guesses: guesses, remarks: remarks)
-    dump.extras = try extras(archive)
-    return dump
+    return layers
   }
 
   /// Arrays of the whole dump that some methods ask for.
@@ -176,60 +262,6 @@ struct DumpReader {
       found[name] = try archive.tensor(entry.name)
     }
     return found
-  }
-
-  /// Q and K win over maps: everything else can be computed from them.
-  private mutating func chooseKind(_ archive: any TensorArchive) throws(FormatError) -> DumpKind {
-    if let kind = options.kind { return kind }
-    if found[.query] != nil, found[.key] != nil { return .qkv }
-    if let map = maps.first {
-      if let hint = maps.compactMap(\.hint).first { return hint }
-      let content = try MapContent(map.archive, map.entry)
-      guard let kind = content.kind else {
-        throw FormatError(
-          .mismatch,
-          """
-          holds whole numbers from \(Int(content.range.lowerBound)) to \
-          \(Int(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a pattern \
-          shares that sum to 1; --kind pattern, scores or mask says what they are
-          """,
-          file: path, place: map.entry.name)
-      }
-      guesses.append(Guess("read as \(kind.words) from a look at its values", flag: "--kind"))
-      return kind
-    }
-    if found[.blocks] != nil { return .mask }
-    if let chosen = found[.selected]?.first {
-      throw FormatError(
-        .mismatch,
-        """
-        has chosen keys (\"\(chosen.entry.name)\") and nothing that they were chosen of; save Q \
-        and K, or a map, beside them
-        """,
-        file: path)
-    }
-    if !archive.entries.isEmpty, archive.entries.allSatisfy({ $0.shape.rank < 2 }) {
-      let shapes = archive.entries.prefix(4).map { "\($0.shape)" }.joined(separator: ", ")
-      throw FormatError(
-        .mismatch,
-        """
-        holds no attention, only vectors (\(shapes)): it has two axes at least, queries and keys
-        """,
-        file: path)
-    }
-    let names = archive.entries.prefix(4).map { "\"\($0.name)\"" }.joined(separator: ", ")
-    if let half = found[.query] ?? found[.key] {
-      throw FormatError(
-        .mismatch, "has \"\(half[0].entry.name)\" but not its partner; Q and K are both needed",
-        file: path)
-    }
-    throw FormatError(
-      .mismatch,
-      """
-      holds no attention that is recognised (arrays: \(names.isEmpty ? "none" : names)); name them \
-      layers.0.q, layers.0.k, layers.0.v or attention
-      """,
-      file: path)
   }
 
   /// A 1 means kept in the boolean masks of other tools, and skipped in our own

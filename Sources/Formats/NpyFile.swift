@@ -12,18 +12,18 @@ struct NpyHeader {
   static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
   /// How the elements are stored, after the options had their say about bfloat16.
-  let dtype: DType
+  let element: NpyElement
   /// At most 8 axes; the byte count is known to fit an `Int`.
   let shape: Shape
   /// Column-major data: the first axis varies fastest.
   let fortranOrder: Bool
   /// Bytes before the first element.
   let length: Int
-  /// A sentence about a reading that could be wrong, nil when there is none.
-  let note: String?
 
+  /// Of numbers; of texts the bytes they lie in.
+  var dtype: DType { element.dtype }
   /// Bytes of all elements.
-  var byteCount: Int { shape.count * dtype.byteWidth }
+  var byteCount: Int { shape.count * element.byteWidth }
 
   /// Reads the header at the start of `bytes`; `place` names the member when that is inside a
   /// zip. Throws `malformed` when it is not npy or its shape is absurd, `truncated` when the
@@ -60,13 +60,13 @@ struct NpyHeader {
     guard let descriptor = Self.value(of: "descr", in: text) else {
       throw fail(.malformed, "the npy header names no 'descr'; save it again with numpy.save")
     }
-    (dtype, note) = try Self.dtype(descriptor, options: options, fail: fail)
+    element = try NpyElement(descriptor, options: options, fail: fail)
     fortranOrder = Self.value(of: "fortran_order", in: text) == "True"
     guard let list = Self.value(of: "shape", in: text), let axes = Self.axes(list) else {
       throw fail(
         .malformed, "the npy header has no readable 'shape'; save it again with numpy.save")
     }
-    guard let shape = Shape(checked: axes, byteWidth: dtype.byteWidth), axes.count <= 8 else {
+    guard let shape = Shape(checked: axes, byteWidth: element.byteWidth), axes.count <= 8 else {
       throw fail(.malformed, "the shape \(axes.prefix(9)) is absurd; the header lies or is damaged")
     }
     self.shape = shape
@@ -107,47 +107,6 @@ struct NpyHeader {
     }
     return axes
   }
-
-  /// numpy's codes without the byte-order mark.
-  private static let types: [String: DType] = [
-    "f8": .float64, "f4": .float32, "f2": .float16, "b1": .bool, "u1": .uint8, "i1": .int8,
-    "u2": .uint16,
-    "i2": .int16, "u4": .uint32, "i4": .int32, "u8": .uint64, "i8": .int64,
-  ]
-
-  /// The element type with a note when it was inferred. Object arrays are refused by name,
-  /// because loading one would run the pickle inside it.
-  private static func dtype(
-    _ descriptor: String, options: ArchiveOptions, fail: (FormatError.Code, String) -> FormatError
-  ) throws(FormatError) -> (DType, String?) {
-    let code = String(descriptor.drop { "<|=".contains($0) })
-    if descriptor.first == ">", code.dropFirst() != "1" {
-      throw fail(
-        .unsupported,
-        "big-endian data (\(descriptor)) is not read; save it with .astype('<\(code.dropFirst())')")
-    }
-    if code.hasPrefix("O") {
-      throw fail(
-        .unsupported,
-        """
-        an object array is a Python pickle and is never executed here; save each array under its \
-        own name with numpy.savez
-        """
-      )
-    }
-    if code == "V2" { return (.bfloat16, "two-byte void elements are read as bfloat16") }
-    if code == "u2" || code == "i2", options.bfloat16 { return (.bfloat16, nil) }
-    guard let type = types[code] else {
-      throw fail(
-        .unsupported,
-        """
-        element type '\(descriptor.prefix(24))' is not read; save as float16, float32 or an \
-        integer type
-        """
-      )
-    }
-    return (type, nil)
-  }
 }
 
 /// A single `.npy` array; its name in the archive is `arr_0`, as numpy itself would call it.
@@ -180,8 +139,14 @@ struct NpyFile: TensorArchive {
         """,
         file: file.path)
     }
+    guard header.element.text == nil else {
+      throw FormatError(
+        .unsupported,
+        "an array of texts is no attention; --tokens takes them, one a line, beside a dump",
+        file: file.path)
+    }
     entries = [ArrayEntry(name: "arr_0", dtype: header.dtype, shape: header.shape)]
-    notes = header.note.map { [$0] } ?? []
+    notes = header.element.note.map { [$0] } ?? []
   }
 
   /// The one array, whatever name is asked for.

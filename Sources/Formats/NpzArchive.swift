@@ -13,7 +13,9 @@ final class NpzArchive: TensorArchive {
   let file: MappedFile
   let entries: [ArrayEntry]
   let notes: [String]
+  let leftOut: [LeftOut]
   private let members: [String: Member]
+  private let textMembers: [String: Member]
   let remarks: [String]
   /// Deflated members that were asked for, whole with their npy header, by array name.
   private let inflated = Mutex<[String: OwnedStorage]>([:])
@@ -26,6 +28,8 @@ final class NpzArchive: TensorArchive {
   struct Member: Sendable {
     let zip: ZipDirectory.Entry
     let dtype: DType
+    /// Nil for numbers.
+    let text: NpyText?
     /// As the npy header gives it, outermost first.
     let shape: Shape
     let fortran: Bool
@@ -37,39 +41,34 @@ final class NpzArchive: TensorArchive {
   var format: String { "npz" }
   var metadata: [String: String] { [:] }
 
-  /// Reads the directory and the npy header of every member, inflating 64 KiB at most of
-  /// each. Throws what the zip directory and the headers throw, `truncated` when a header
-  /// promises more than its member holds, `unsupported` when there is no array.
-  init(_ file: MappedFile, options: ArchiveOptions) throws(FormatError) {
+  /// Reads the npy header of every member, inflating 64 KiB at most of each. A member of texts is
+  /// kept as such; one that holds neither texts nor numbers is left out, by name. Throws what the
+  /// headers throw, `truncated` when a header promises more than its member holds, `unsupported`
+  /// when there is no array.
+  init(_ file: MappedFile, _ directory: ZipDirectory, options: ArchiveOptions) throws(FormatError) {
     self.file = file
-    let directory = try ZipDirectory(file)
-    var members: [String: Member] = [:]
-    var notes: [String] = []
-    for zip in directory.entries where zip.name.hasSuffix(".npy") {
+    var members: [String: Member] = [:], textMembers: [String: Member] = [:]
+    var notes: [String] = [], leftOut: [LeftOut] = [], refusal: FormatError?
+    for zip in directory.entries where zip.name.hasSuffix(".npy") && !Self.isFork(zip.name) {
       let name = String(zip.name.dropLast(4))
-      let place = "member \"\(zip.name)\""
-      let prefix = try zip.read(from: file, limit: 1 << 16)
-      let header = try prefix.withBytes { bytes throws(FormatError) in
-        try NpyHeader(bytes, file: file.path, place: place, options: options)
+      do throws(FormatError) {
+        let (member, note) = try Self.member(zip, file, options)
+        if member.text != nil { textMembers[name] = member } else { members[name] = member }
+        if let note, !notes.contains(note) { notes.append(note) }
+      } catch {
+        // What is damaged stops the file; what is only unknown here may be what nobody needs.
+        guard error.code == .unsupported else { throw error }
+        refusal = refusal ?? error
+        leftOut.append(LeftOut(name: name, why: error.message))
       }
-      guard header.byteCount <= zip.size - header.length else {
-        throw FormatError(
-          .truncated,
-          """
-          its header promises \(header.byteCount) bytes (\(header.shape) of \
-          \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it \
-          again
-          """,
-          file: file.path, place: place)
-      }
-      if let note = header.note, !notes.contains(note) { notes.append(note) }
-      members[name] = Member(
-        zip: zip, dtype: header.dtype, shape: header.shape, fortran: header.fortranOrder,
-        headerLength: header.length)
     }
-    guard !members.isEmpty else { throw Self.noArrays(directory, file.path) }
-    self.members = members
-    self.notes = notes
+    if members.isEmpty, let refusal { throw refusal }
+    guard !members.isEmpty else {
+      throw FormatError(
+        .unsupported, "a zip without .npy members; save arrays with numpy.savez", file: file.path)
+    }
+    (self.members, self.textMembers) = (members, textMembers)
+    (self.notes, self.leftOut) = (notes, leftOut)
     let stored = members.filter(\.value.zip.isStored)
     let bytes = stored.reduce(0) { $0 + $1.value.zip.size }
     let areChecked = bytes <= Self.mostChecked
@@ -87,19 +86,54 @@ final class NpzArchive: TensorArchive {
       .sorted { naturalOrder($0.name, $1.name) }
   }
 
-  /// A zip may be a great many things; the one that people try is named.
-  private static func noArrays(_ directory: ZipDirectory, _ path: String) -> FormatError {
-    if directory.entries.contains(where: { $0.name.hasSuffix("data.pkl") }) {
-      return FormatError(
-        .unsupported,
-        """
-        this is a torch.save file, which is not read yet; load it and save arrays with numpy.savez \
-        or safetensors
-        """,
-        file: path)
+  /// What macOS puts beside every file of a zip: `__MACOSX/._attention.npy`.
+  private static func isFork(_ name: String) -> Bool {
+    name.hasPrefix("__MACOSX/") || name.split(separator: "/").last?.hasPrefix("._") ?? false
+  }
+
+  /// One member by its npy header, with what was guessed of it.
+  private static func member(
+    _ zip: ZipDirectory.Entry, _ file: MappedFile, _ options: ArchiveOptions
+  ) throws(FormatError) -> (Member, note: String?) {
+    let place = "member \"\(zip.name)\""
+    let prefix = try zip.read(from: file, limit: 1 << 16)
+    let header = try prefix.withBytes { bytes throws(FormatError) in
+      try NpyHeader(bytes, file: file.path, place: place, options: options)
     }
-    return FormatError(
-      .unsupported, "a zip without .npy members; save arrays with numpy.savez", file: path)
+    guard header.byteCount <= zip.size - header.length else {
+      throw FormatError(
+        .truncated,
+        """
+        its header promises \(header.byteCount) bytes (\(header.shape) of \
+        \(header.dtype.rawValue)) and the zip directory \(zip.size - header.length); save it \
+        again
+        """,
+        file: file.path, place: place)
+    }
+    let member = Member(
+      zip: zip, dtype: header.dtype, text: header.element.text, shape: header.shape,
+      fortran: header.fortranOrder, headerLength: header.length)
+    return (member, header.element.note)
+  }
+
+  /// Names of the members that hold texts.
+  var textNames: [String] { textMembers.keys.sorted(by: naturalOrder) }
+
+  /// The longest list of texts that is read, in bytes: 131072 tokens of 32 characters take 16 MiB.
+  private static let mostText = 64 << 20
+
+  /// The texts of a member, row-major; nil where there are none, or far too many, and where they
+  /// do not inflate.
+  func texts(_ name: String) -> [String]? {
+    guard let member = textMembers[name], let text = member.text, !member.fortran,
+      member.zip.size <= Self.mostText,
+      let bytes = try? member.zip.read(from: file, limit: member.zip.size)
+    else { return nil }
+    return bytes.withUnsafeBytes {
+      text.read(
+        UnsafeRawBufferPointer(rebasing: $0.dropFirst(member.headerLength)),
+        count: member.shape.count)
+    }
   }
 
   /// The array of a name. Throws `missing` when there is none, `malformed` or `truncated`

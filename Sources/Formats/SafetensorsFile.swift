@@ -11,6 +11,8 @@ struct SafetensorsFile: TensorArchive {
   let file: MappedFile
   /// By name, numbers by value; the header's own order is not kept by JSON.
   let entries: [ArrayEntry]
+  /// Tensors of element types that are not read.
+  let leftOut: [LeftOut]
   /// The header's `__metadata__`.
   let metadata: [String: String]
   /// Bytes from the start of the mapping to each tensor's data.
@@ -56,13 +58,24 @@ struct SafetensorsFile: TensorArchive {
     var offsets: [String: Int] = [:]
     var entries: [ArrayEntry] = []
     var ranges: [(Range<Int>, String)] = []
+    var refusal: FormatError?, leftOut: [LeftOut] = []
     for (name, item) in header.tensors {
-      let (entry, range) = try Self.check(
-        name, item, dataBytes: file.bytes.count - dataStart, path: path)
+      let entry: ArrayEntry, range: Range<Int>
+      do throws(FormatError) {
+        (entry, range) = try Self.check(
+          name, item, dataBytes: file.bytes.count - dataStart, path: path)
+      } catch {
+        guard error.code == .unsupported else { throw error }
+        refusal = refusal ?? error
+        leftOut.append(LeftOut(name: name, why: error.message))
+        continue
+      }
       entries.append(entry)
       offsets[name] = dataStart + range.lowerBound
       if !range.isEmpty { ranges.append((range, name)) }
     }
+    if entries.isEmpty, let refusal { throw refusal }
+    self.leftOut = leftOut.sorted { naturalOrder($0.name, $1.name) }
     ranges.sort { $0.0.lowerBound < $1.0.lowerBound }
     for (a, b) in zip(ranges, ranges.dropFirst()) where a.0.upperBound > b.0.lowerBound {
       throw FormatError(

@@ -11,6 +11,17 @@ public struct ArrayEntry: Sendable, Equatable {
   public let shape: Shape
 }
 
+/// Something in a file that was passed over: nobody needs it, so it stops nothing.
+public struct LeftOut: Sendable, Equatable, CustomStringConvertible {
+  /// Its name in the file.
+  public let name: String
+  /// Why it is not read, as a phrase.
+  public let why: String
+
+  /// Both, for a list of notes.
+  public var description: String { "\(name) was left out: \(why)" }
+}
+
 /// A file of named arrays. Opening reads the directory and checks every size against the
 /// file; arrays stay on disk.
 ///
@@ -20,7 +31,7 @@ public struct ArrayEntry: Sendable, Equatable {
 public protocol TensorArchive: Sendable {
   /// The file as it was named.
   var path: String { get }
-  /// `npy`, `npz` or `safetensors`.
+  /// `npy`, `npz`, `safetensors`, `pt`, `pickle`, `text` or `folder`.
   var format: String { get }
   /// In order of name, numbers by value.
   var entries: [ArrayEntry] { get }
@@ -30,6 +41,12 @@ public protocol TensorArchive: Sendable {
   var notes: [String] { get }
   /// Sentences about what was not done while reading, and why.
   var remarks: [String] { get }
+  /// Members that hold neither numbers nor texts, in order of name.
+  var leftOut: [LeftOut] { get }
+  /// Names of arrays of texts: tokens, prompts.
+  var textNames: [String] { get }
+  /// The texts of a name, row-major `[texts]`; nil when there are none.
+  func texts(_ name: String) -> [String]?
   /// The array of a name, converted when it is read. Throws `missing` when there is none, and
   /// whatever inflating it throws.
   func tensor(_ name: String) throws(FormatError) -> Tensor
@@ -42,6 +59,9 @@ extension TensorArchive {
   /// Most formats leave nothing to guess.
   public var notes: [String] { [] }
   public var remarks: [String] { [] }
+  public var leftOut: [LeftOut] { [] }
+  public var textNames: [String] { [] }
+  public func texts(_ name: String) -> [String]? { nil }
 
   /// The entry of a name; nil when there is none. Looks through the list: names are few.
   public func entry(_ name: String) -> ArrayEntry? { entries.first { $0.name == name } }
@@ -54,61 +74,6 @@ public struct ArchiveOptions: Sendable {
 
   /// Options for one file; nothing is reinterpreted unless asked.
   public init(bfloat16: Bool = false) { self.bfloat16 = bfloat16 }
-}
-
-/// Opens a file by what its first bytes say it is; its name does not matter.
-///
-/// Throws `missing`, `notAFile`, `empty` or `unreadable` from the mapping, what the format's
-/// own reader throws, and `unsupported` for everything else, with the way out when the format
-/// is a known one.
-public func openArchive(_ path: String, options: ArchiveOptions = .init()) throws(FormatError)
-  -> any TensorArchive
-{
-  let file = try MappedFile(path)
-  let bytes = file.bytes
-  if bytes.starts(with: NpyHeader.magic) { return try NpyFile(file, options: options) }
-  if bytes.starts(with: [0x50, 0x4b, 3, 4]) || bytes.starts(with: [0x50, 0x4b, 5, 6]) {
-    return try NpzArchive(file, options: options)
-  }
-  if let refusal = knownButUnsupported(bytes) {
-    throw FormatError(.unsupported, refusal, file: path)
-  }
-  if bytes.count >= 9, bytes[8] == UInt8(ascii: "{") { return try SafetensorsFile(file) }
-  if bytes.count < 16 {
-    throw FormatError(
-      .truncated, "only \(bytes.count) bytes, too short for any format; copy it again", file: path)
-  }
-  throw FormatError(
-    .unsupported,
-    """
-    not a safetensors, npy or npz file; save arrays with numpy.savez or \
-    safetensors.numpy.save_file
-    """,
-    file: path)
-}
-
-/// What to tell somebody who brings a file of a format that is recognised and not read; nil
-/// for the unknown.
-private func knownButUnsupported(_ bytes: UnsafeRawBufferPointer) -> String? {
-  let resave = "load it where it was made and save arrays with numpy.savez or safetensors"
-  if bytes.starts(with: Array("GGUF".utf8)) {
-    return
-      """
-      this is a GGUF model, not an attention dump; attnscope run --model runs it, attnscope \
-      capture makes a dump
-      """
-  }
-  if bytes.starts(with: [0x89] + Array("HDF".utf8)) {
-    return "this is HDF5, which is not read; \(resave)"
-  }
-  if bytes.starts(with: [0x80, 2]) || bytes.starts(with: [0x80, 4]) {
-    return "this is a Python pickle, which is never executed here; \(resave)"
-  }
-  guard let first = bytes.first(where: { ![9, 10, 13, 32].contains($0) }) else { return nil }
-  if bytes[0] == first, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") {
-    return "this is JSON text, which is not read yet; \(resave)"
-  }
-  return nil
 }
 
 /// Orders names so that `layers.9` stands before `layers.12`: runs of digits compare as

@@ -15,7 +15,9 @@ import Sessions
 /// The catch: without FILE and without `--q` the bundled sample is meant.
 struct DumpArguments: ParsableArguments {
   /// Empty and no `--q`: the bundled sample.
-  @Argument(help: "Dump files: .safetensors, .npz or .npy.")
+  @Argument(
+    help: "Dump files or folders: .safetensors, .npz, .npy, .pt, .pkl, .csv; a file a layer is one."
+  )
   var files: [String] = []
 
   @Option(
@@ -71,13 +73,15 @@ struct DumpArguments: ParsableArguments {
   @Option(help: "Of a stored block mask: whether 1 means kept or skipped.")
   var maskOnes: MaskOnes?
 
+  @OptionGroup var choice: ChoiceArguments
+
   /// What a 1 in a stored mask says; our own files say skipped, boolean masks elsewhere say
   /// kept.
   enum MaskOnes: String, ExpressibleByArgument, CaseIterable { case kept, skipped }
 
   /// The flags as the reader of dumps takes them; nil stays nil and means: find out.
-  private func options(tokens: String?) -> DumpOptions {
-    var options = DumpOptions()
+  func options(tokens: String?) -> DumpOptions {
+    var options = choice.options
     (options.layout, options.kind, options.causal, options.tokens) = (layout, kind, causal, tokens)
     (options.queryOffset, options.scale, options.batch) = (queryOffset, scale, batch)
     options.bfloat16 = bf16
@@ -126,10 +130,15 @@ struct DumpArguments: ParsableArguments {
   /// Every dump named; the bundled sample when none is. A recording is opened as its first
   /// part, with a word on standard error. Throws what opening throws.
   func open(_ texts: TokenArguments? = nil) throws -> [Dump] {
-    let options = options(tokens: texts?.tokens)
+    try open(options(tokens: texts?.tokens))
+  }
+
+  /// Files that are parts of one dump, a layer each, are one; any others are one dump each.
+  func open(_ options: DumpOptions) throws -> [Dump] {
     if let query, let key {
       return [try Dump.open(query: query, key: key, value: value, options: options)]
     }
+    if Dump.areParts(files) { return [try Dump.open(files: files, options: options)] }
     return try (files.isEmpty ? [try Sample.path()] : files).map { file in
       if SafetensorsStream.isRecording(file) {
         say(
@@ -146,8 +155,13 @@ struct DumpArguments: ParsableArguments {
   /// The only dump, for commands that cannot take two. Throws `ValidationError` when several
   /// are named.
   func one(_ texts: TokenArguments? = nil) throws -> Dump {
-    guard files.count <= 1 else { throw ValidationError("Give one FILE.") }
-    return try open(texts)[0]
+    try one(options(tokens: texts?.tokens))
+  }
+
+  /// The only dump, read as `options` say.
+  func one(_ options: DumpOptions) throws -> Dump {
+    guard files.count <= 1 || Dump.areParts(files) else { throw ValidationError("Give one FILE.") }
+    return try open(options)[0]
   }
 
   /// What answers questions about a dump, with tables kept on disk.

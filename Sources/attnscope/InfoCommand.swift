@@ -54,10 +54,53 @@ struct InfoCommand: ParsableCommand {
       ),
       ("roles", roles(about.facts)),
       ("selected", .array(selections(dump).map(JSON.string))),
+      ("head_numbers", .optional(dump.headNumbers) { .array($0.map(JSON.integer)) }),
+      ("left_padding", .integer(dump.rules.padding)),
+      ("arrays", .array(dump.arrays.map(array))),
+      ("choices", .array(dump.choices.map(choice))),
       ("guesses", .array(about.guesses.map(JSON.string))),
       ("notes", .array(dump.remarks.map(JSON.string))),
       ("doubts", .array(doubts(dump, backend).map(JSON.string))),
     ])
+  }
+
+  /// An array of the file; its use is null where it is not read.
+  private static func array(_ array: ArrayUse) -> JSON {
+    .object([
+      ("name", .string(array.name)), ("type", .string(array.dtype.rawValue)),
+      ("shape", .array(array.shape.axes.map(JSON.integer))),
+      ("use", .optional(array.use, JSON.string)),
+    ])
+  }
+
+  private static func choice(_ choice: ArrayChoice) -> JSON {
+    .object([
+      ("name", .string(choice.name)), ("holds", .string(choice.what)),
+      ("shown", .bool(choice.isShown)),
+    ])
+  }
+
+  /// Arrays that are listed one by one; of more the first and the last are.
+  private static let mostListed = 24
+
+  /// Every array with its shape and its use; what could be shown instead comes first.
+  private static func listing(_ dump: Dump) -> [[String]] {
+    var rows: [[String]] = []
+    if dump.choices.count > 1 {
+      rows += dump.choices.map { one in
+        [
+          one.isShown ? "shown" : "also here",
+          "\(one.name), \(one.what)\(one.isShown ? "" : " (--array)")",
+        ]
+      }
+    }
+    let lines = dump.arrays.map {
+      ["array", "\($0.name) \($0.shape) \($0.dtype.rawValue), \($0.use ?? "not used")"]
+    }
+    guard lines.count > mostListed else { return rows + lines }
+    let rest = lines.count - mostListed
+    return rows + lines.prefix(mostListed - 2)
+      + [["array", "\(rest) more, which --json lists"]] + lines.suffix(2)
   }
 
   /// What selectors and delta rules left in the file: each array with its sides, layer by layer.
@@ -131,6 +174,10 @@ struct InfoCommand: ParsableCommand {
     if let tile = about.storedTile {
       rows.append(["blocks", "\(tile.rows)x\(tile.keys) query rows x keys"])
     }
+    if let numbers = dump.headNumbers {
+      rows.append(["head numbers", numbers.map(String.init).joined(separator: ", ")])
+    }
+    rows += Self.listing(dump)
     rows += Self.selections(dump).map { ["chosen keys", $0] }
     rows += doubts(dump, backend).map { ["doubt", $0] }
     rows += about.guesses.isEmpty ? [["guesses", "none"]] : about.guesses.map { ["guess", $0] }

@@ -45,7 +45,7 @@ struct SliceCommand: ParsableCommand {
   /// tokens that do not exist or cut through a group.
   func run() throws {
     try self.dump.refuse(writingTo: [output])
-    let dump = try self.dump.one()
+    let dump = try opened()
     let about = self.dump.backend(dump).describe()
     guard dump.kind != .mask else {
       throw FormatError(
@@ -96,6 +96,36 @@ struct SliceCommand: ParsableCommand {
     )
   }
 
+  /// The dump, or of one whose layers do not fit together the layers asked for. Throws what opening
+  /// throws.
+  private func opened() throws -> Dump {
+    var options = dump.options(tokens: nil)
+    do { return try dump.one(options) } catch let error as FormatError {
+      guard error.code == .mismatch, let layers else { throw error }
+      options.onlyLayers = layers.numbers
+      return try dump.one(options)
+    }
+  }
+
+  /// The rules of the model as metadata. Throws `unsupported` for what metadata cannot say.
+  private func rules(_ dump: Dump, _ keys: Range<Int>) throws -> [String: String] {
+    let rules = dump.rules
+    guard rules.biases.isEmpty else {
+      throw FormatError(
+        .unsupported, "has biases beside its scores, which slice does not cut", file: dump.path)
+    }
+    var metadata: [String: String] = [:]
+    metadata["sliding_window"] = rules.window.map { "\($0)" }
+    metadata["softcap"] = rules.softcap.map { "\($0)" }
+    if let segments = rules.segments, segments.count >= keys.upperBound {
+      let part = segments[keys]
+      let starts = part.indices.filter { $0 == keys.lowerBound || segments[$0] != segments[$0 - 1] }
+      metadata["cu_seqlens"] =
+        "\((starts + [keys.upperBound]).map { $0 - keys.lowerBound })"
+    }
+    return metadata
+  }
+
   /// The tokens to keep: one unbroken range. Throws `mismatch` otherwise.
   private func keyRange(_ count: Int, _ file: String) throws -> Range<Int> {
     guard let tokens else { return 0..<count }
@@ -120,6 +150,14 @@ struct SliceCommand: ParsableCommand {
     }
     let command = CommandLine.arguments.dropFirst().map {
       $0.split(separator: "/").last.map(String.init) ?? $0
+    }
+    metadata.merge(try rules(dump, keys)) { own, _ in own }
+    let numbers = dump.headNumbers ?? []
+    if let heads = heads.map({ Set($0.numbers).sorted() }) ?? dump.headNumbers {
+      // As the model calls them, whatever has been cut before.
+      let isCut = self.heads != nil
+      let names = heads.map { isCut && numbers.indices.contains($0) ? numbers[$0] : $0 }
+      metadata["head_numbers"] = "\(names)"
     }
     metadata["made_by"] = "attnscope " + command.joined(separator: " ")
     return metadata

@@ -71,7 +71,7 @@ import Testing
     let labels: Set = ["a-shape", "vertical-slash", "block-sparse", "dense", "lean"]
     // The part of a map that is looked at, a stretch of text, an array of a file, a view, a stretch
     // of rotary positions, a tensor's name in ggml: a method only where one is asked for.
-    let words: Set = ["window", "selected", "sinks", "linear", "soft"]
+    let words: Set = ["window", "selected", "sinks", "linear", "soft", "alibi"]
     func names(_ text: String, _ id: String) -> Bool {
       guard words.contains(id) else { return text.contains("\"\(id)\"") }
       return ["MethodSetting(\"\(id)", "id == \"\(id)\"", "method(\"\(id)\"", "card(\"\(id)\""]
