@@ -83,6 +83,12 @@ public struct ReferenceAttention {
     return result
   }
 
+  /// Whether a row may see something of key tile `j`.
+  private func sees(_ row: Int, _ j: Int, _ width: Int) -> Bool {
+    group.visibility.limit(row: row) > j * width
+      && group.visibility.first(row: row) < (j + 1) * width
+  }
+
   /// The published loop over key blocks for one tile of rows. Splits keep m, l and O of their own
   /// and are merged at the end by their log-sum-exps.
   private func runTile(
@@ -92,12 +98,7 @@ public struct ReferenceAttention {
     let rows = heads.flatMap { head in
       (i * spec.rows..<min((i + 1) * spec.rows, group.queries)).map { (head: head, row: $0) }
     }
-    let visible = (0..<keyTiles).filter { j in
-      rows.contains {
-        group.visibility.limit(row: $0.row) > j * spec.keys
-          && group.visibility.first(row: $0.row) < (j + 1) * spec.keys
-      }
-    }
+    let visible = (0..<keyTiles).filter { j in rows.contains { sees($0.row, j, spec.keys) } }
     let visit = spec.order == .ascending ? visible : visible.reversed()
     var splits: [Split] = []
     for (step, j) in visit.enumerated() {

@@ -64,6 +64,11 @@ extension DumpReader {
         """,
         file: path)
     }
+    return incomplete(entries)
+  }
+
+  /// The same of arrays that nothing is known of, or half.
+  private func incomplete(_ entries: [ArrayEntry]) -> FormatError {
     if !entries.isEmpty, entries.allSatisfy({ $0.shape.rank < 2 }) {
       let shapes = entries.prefix(4).map { "\($0.shape)" }.joined(separator: ", ")
       return FormatError(

@@ -34,26 +34,7 @@ struct SafetensorsFile: TensorArchive {
   init(_ file: MappedFile, at start: Int = 0) throws(FormatError) {
     self.file = file
     let path = file.path
-    guard let length = file.bytes.integer(UInt64.self, at: start),
-      length <= UInt64(file.bytes.count - start - 8)
-    else {
-      throw FormatError(
-        .truncated, "the header runs past the end of the file; copy the file again", file: path)
-    }
-    guard length <= Self.largestHeader else {
-      throw FormatError(
-        .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged",
-        file: path)
-    }
-    let dataStart = start + 8 + Int(length)
-    let header: Header
-    do {
-      header = try JSONDecoder().decode(Header.self, from: Data(file.bytes[start + 8..<dataStart]))
-    } catch {
-      throw FormatError(
-        .malformed, "the header is not the JSON of a safetensors file; save it again", file: path,
-        cause: Self.shortReason(error))
-    }
+    let (header, dataStart) = try Self.header(file, at: start)
     metadata = header.metadata
     var offsets: [String: Int] = [:]
     var entries: [ArrayEntry] = []
@@ -86,6 +67,33 @@ struct SafetensorsFile: TensorArchive {
     self.offsets = offsets
     end = dataStart + (ranges.map(\.0.upperBound).max() ?? 0)
     self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
+  }
+
+  /// The header, and where the data begins in the mapping, in bytes. Throws as `init` does.
+  private static func header(_ file: MappedFile, at start: Int) throws(FormatError) -> (Header, Int)
+  {
+    guard let length = file.bytes.integer(UInt64.self, at: start),
+      length <= UInt64(file.bytes.count - start - 8)
+    else {
+      throw FormatError(
+        .truncated, "the header runs past the end of the file; copy the file again",
+        file: file.path)
+    }
+    guard length <= largestHeader else {
+      throw FormatError(
+        .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged",
+        file: file.path)
+    }
+    let data = start + 8 + Int(length)
+    do {
+      return (
+        try JSONDecoder().decode(Header.self, from: Data(file.bytes[start + 8..<data])), data
+      )
+    } catch {
+      throw FormatError(
+        .malformed, "the header is not the JSON of a safetensors file; save it again",
+        file: file.path, cause: shortReason(error))
+    }
   }
 
   /// One tensor's claims against its type, its shape and the bytes there are.

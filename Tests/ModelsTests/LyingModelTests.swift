@@ -55,6 +55,28 @@ import Testing
     try change("stands twice") { $0.metadata.append(("general.name", .text("x"))) }
   }
 
+  /// A part of a split model says which part it is; a split of one part is a whole model.
+  @Test func partsOfASplitModel() throws {
+    func parts(_ count: UInt32, _ gguf: inout TinyGGUF) {
+      gguf.set("split.no", .u32(0))
+      gguf.set("split.count", .u32(count))
+      gguf.tensors.removeAll { $0.name.hasPrefix("blk.1.") }
+    }
+    try change("part 1 of 2") { parts(2, &$0) }
+    try change("the model is incomplete") { parts(1, &$0) }
+  }
+
+  /// A name that converters give to a splitting of another name is that splitting.
+  @Test func namesOfTheSameSplitting() throws {
+    let text = Array("The keeper's log: 1234 nights, and rain".utf8)
+    func tokens(_ name: String) throws -> [Int] {
+      var gguf = Self.base
+      gguf.set("tokenizer.ggml.pre", .text(name))
+      return try TinyGGUF.with(gguf.bytes) { try LanguageModel($0).tokenizer.encode(text) }
+    }
+    #expect(try tokens("deepseek-r1-qwen") == tokens("qwen2"))
+  }
+
   /// Merges can only make longer tokens, so a table that goes in circles ends all the same.
   @Test func cyclicMerges() throws {
     var gguf = Self.base
