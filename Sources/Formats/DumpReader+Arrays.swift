@@ -9,7 +9,8 @@ extension DumpReader {
       throw FormatError(.mismatch, "--kind qkv needs arrays named q and k", file: path)
     }
     let flat = try flatHeads(queries[0], keys[0])
-    let lens = keys[0].entry.name.contains("hook_")
+    // Tools whose arrays always have positions before heads.
+    let name = keys[0].entry.name, lens = name.contains("hook_") || name.hasPrefix("flashinfer.")
     guard
       let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
         ?? flat.map({ (AxisOrder($0.order), $0.guess) })

@@ -57,7 +57,7 @@ struct FolderArchive: TensorArchive {
         .notAFile,
         """
         this is a directory without any dump (\(Self.endings.prefix(4).joined(separator: ", ")) \
-        ...); name a file
+        ...); name a file, or the folder inside it that has them
         """,
         file: folder)
     }
@@ -86,10 +86,12 @@ struct FolderArchive: TensorArchive {
       }
       let stem = Self.stem(file)
       func name(_ own: String) -> String { own == "arr_0" ? stem : "\(stem).\(own)" }
-      for entry in archive.entries where places[name(entry.name)] == nil {
-        places[name(entry.name)] = (archive, entry.name)
-        entries.append(
-          ArrayEntry(name: name(entry.name), dtype: entry.dtype, shape: entry.shape))
+      let call = stem == "inputs" ? Self.call(archive.entries) : [:]
+      for entry in archive.entries {
+        let name = call[entry.name] ?? name(entry.name)
+        guard places[name] == nil else { continue }
+        places[name] = (archive, entry.name)
+        entries.append(ArrayEntry(name: name, dtype: entry.dtype, shape: entry.shape))
       }
       for text in archive.textNames { texts[text] = texts[text] ?? archive.texts(text) }
       metadata.merge(archive.metadata) { first, _ in first }
@@ -110,6 +112,25 @@ struct FolderArchive: TensorArchive {
     self.remarks = ["\(files.count) files are read as one dump"] + remarks
     (self.places, allTexts) = (places, texts)
     self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
+  }
+
+  /// The arguments of one call that FlashInfer recorded, `inputs.safetensors` or `inputs.pt` in a
+  /// folder of its own: by name, or by place where the first three are `[tokens, heads, dim]` as q,
+  /// k and v are. Nothing for any other call.
+  private static func call(_ entries: [ArrayEntry]) -> [String: String] {
+    var names: [String: String] = [:]
+    for (role, words) in [("q", ["q", "query"]), ("k", ["k", "key"]), ("v", ["v", "value"])] {
+      for word in words where entries.contains(where: { $0.name == "kwarg_\(word)" }) {
+        names["kwarg_\(word)"] = "flashinfer.\(role)"
+      }
+    }
+    let shapes = (0..<3).map { place in entries.first { $0.name == "arg_\(place)" }?.shape }
+    guard let q = shapes[0], let k = shapes[1], let v = shapes[2], q.rank == 3, k.rank == 3,
+      v.rank == 3, q[2] == k[2], k[0] == v[0], k[1] == v[1], k[1] > 0, q[1] % k[1] == 0
+    else { return names }
+    return names.merging(
+      ["arg_0": "flashinfer.q", "arg_1": "flashinfer.k", "arg_2": "flashinfer.v"]
+    ) { own, _ in own }
   }
 
   /// The same with the texts of the tokens.
