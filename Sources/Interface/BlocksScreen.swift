@@ -28,9 +28,8 @@ struct BlocksScreen {
       return
     }
     guard rect.width >= 70 else { return drawMargins(table, in: rect, on: &grid) }
-    let (left, right) = rect.splitLeft(rect.width / 2)
+    let (left, curve, rest) = Self.parts(rect)
     drawMargins(table, in: left, on: &grid)
-    let (curve, rest) = right.splitTop(max(6, right.height * 3 / 10))
     drawCurve(table, in: curve, on: &grid)
     let height = CalibrationPanel.height
     let (histogram, below) = rest.splitTop(max(4, (rest.height - height) / 3))
@@ -38,6 +37,36 @@ struct BlocksScreen {
     drawHistogram(table, in: histogram, on: &grid)
     CalibrationPanel(look).draw(in: calibration, on: &grid)
     drawReasons(table, in: reasons, on: &grid)
+  }
+
+  /// Margins, curve, and the rest on the right; on narrow screens margins alone.
+  private static func parts(_ rect: Rect) -> (margins: Rect, curve: Rect, rest: Rect) {
+    let nothing = Rect(x: 0, y: 0, width: 0, height: 0)
+    guard rect.width >= 70 else { return (rect, nothing, nothing) }
+    let (left, right) = rect.splitLeft(rect.width / 2)
+    let (curve, rest) = right.splitTop(max(6, right.height * 3 / 10))
+    return (left, curve, rest)
+  }
+
+  /// What a press means: the lambda under the curve, or the block among the margins.
+  enum Target: Equatable {
+    /// To be taken.
+    case lambda(Double)
+    /// Its row tile and key tile.
+    case block(Int, Int)
+  }
+
+  /// What stands at a place of the view; nil where nothing answers.
+  func target(x: Int, y: Int, in rect: Rect) -> Target? {
+    guard let table = look.table(look.viewpoint.head) else { return nil }
+    let (margins, curve, _) = Self.parts(rect), inner = margins.inset(2, 1)
+    let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
+    if plot.contains(x, y) {
+      return .block(
+        share(y - plot.y, plot.height, table.rowTiles).lowerBound,
+        share(x - plot.x, plot.width, table.keyTiles).lowerBound)
+    }
+    return CurvePlot.lambda(x: x, y: y, in: curve.inset()).map(Target.lambda)
   }
 
   // MARK: Margins

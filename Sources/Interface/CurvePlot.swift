@@ -31,9 +31,7 @@ struct CurvePlot {
         limit: rect.width - 2)
       return
     }
-    let gutter = 6
-    let plot = Rect(
-      x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
+    let plot = Self.plot(rect)
     let steps = max(plot.width * 2, 2)
     let points = (0..<steps).map { step in
       let x = Double(step) / Double(steps - 1)
@@ -44,6 +42,23 @@ struct CurvePlot {
     grid.put(endingAt: plot.x - 1, "100 %", plot.y, paint.dim)
     if plot.height > 2 { grid.put(endingAt: plot.x - 1, "0 %", plot.maxY - 1, paint.dim) }
     drawAxis(plot, on: &grid)
+  }
+
+  /// The curve itself, beside its percentages and above its axis.
+  private static func plot(_ rect: Rect) -> Rect {
+    let gutter = 6
+    return Rect(
+      x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
+  }
+
+  /// The lambda under a place of the curve or of its axis, to a quarter of a decade; nil elsewhere.
+  static func lambda(x: Int, y: Int, in rect: Rect) -> Double? {
+    let plot = plot(rect)
+    guard rect.height >= 2, plot.width > 1,
+      Rect(x: plot.x, y: plot.y, width: plot.width, height: plot.height + 1).contains(x, y)
+    else { return nil }
+    let exponent = left * (1 - Double(x - plot.x) / Double(plot.width - 1))
+    return exponent == 0 ? 1 : Scale.pow10((exponent * 4).rounded() / 4)
   }
 
   /// Every second decade that does not collide with its neighbour or with the cursor.

@@ -63,7 +63,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   /// Which view is shown.
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   /// The program, and a live run.
-  case undo, redo, palette, help, export, pause, branch, otherBranch, quit
+  case undo, redo, palette, help, export, pause, branch, otherBranch, branches, difference, quit
   /// All methods side by side; what masks have in common.
   case budget, overlap
   /// Comparison, files and bookmarks.
@@ -207,11 +207,15 @@ public enum KeyTable {
     row(.marks, char("'"), "bookmarks: go back to one", "", "Program"),
     row(.pause, [.character(" ")], "run or pause a live model", "run", "Live", [.tokens]),
     row(
-      .branch, char("B"), "decode anew from this token with this lambda", "branch", "Live",
+      .branch, char("B"), "decode anew from this token: asks with what", "branch", "Live",
       [.tokens]),
     row(
       .otherBranch, char("x"), "the other branch; in view 6: swap the sides", "other", "Live",
       [.tokens, .compare]),
+    row(
+      .difference, char("d"), "to the first token that two branches differ in", "differs", "Live",
+      [.tokens]),
+    row(.branches, char("V"), "the list of branches: go to any", "", "Live", [.tokens]),
     row(.lessonNext, char("a"), "lesson: go on, once the task is done (Enter too)", "", "Lesson"),
     row(.lessonHint, char("H"), "lesson: a hint", "", "Lesson"),
     row(.lessonShow, char("D"), "lesson: do it for me", "", "Lesson"),
@@ -235,7 +239,7 @@ public enum KeyTable {
     ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),
     ("method lucid:strength=0.5", "a method with its knobs; live: attend so from the next token"),
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),
-    ("break off", "live: forget all breakpoints"),
+    ("break off", "live: forget all breakpoints; break lists them, break off 2 takes one"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),
     ("sort error", "view 2 by any number, the largest first; layer goes back"),
     ("score error", "heads by any number a method reports; none goes back"),

@@ -41,6 +41,19 @@ public struct Keymap: Sendable {
   /// Whether a number before it is a count.
   func counts(_ action: Action) -> Bool { Self.counted.contains(action) }
 
+  /// The key that a place of a footer's item stands for: the one that is named there, or the last
+  /// one named before it. Nil where the item names none.
+  func key(of item: String, at column: Int) -> Key? {
+    var found: Key?, x = 0
+    for word in item.split(separator: " ") {
+      let key = bindings.lazy.flatMap(\.keys).first { $0.name == word }
+      if let key, x <= column || found == nil { found = key }
+      x += Width.of(String(word)) + 1
+      if x > column, found != nil { break }
+    }
+    return found
+  }
+
   /// Two keys and what they do together: `[ ] lambda`.
   private func pair(_ a: Action, _ b: Action, _ word: String) -> String {
     "\(key(a)) \(key(b)) \(word)"

@@ -13,6 +13,21 @@ public struct Live: Sendable {
   /// The newest token is looked at as it comes.
   public private(set) var isFollowing = true
 
+  /// Breakpoints that were set, in their order.
+  var breakpoints: [Breakpoint] = []
+  /// Tokens of all branches when the recording was last saved.
+  var savedTokens = 0
+  /// The person was told what leaving loses; whatever is decoded after that is told anew.
+  var mayLeave = false
+
+  /// Decoded tokens that no file holds; nil where nothing would be lost.
+  var unsaved: Int? {
+    let decoded = zip(branches, lengths).reduce(0) { sum, pair in
+      sum + pair.1 - (pair.0.parent == nil ? promptTokens : pair.0.fork)
+    }
+    return isReplay || decoded <= savedTokens ? nil : decoded - savedTokens
+  }
+
   /// As the source describes itself before its first status. A recording is whole from the start:
   /// it is looked at from its end.
   init(_ status: LiveStatus) {
@@ -53,7 +68,8 @@ public struct Live: Sendable {
   /// The prompt is being read.
   var isReading: Bool { if case .prefill = phase { true } else { false } }
 
-  /// The branch beside the one that is looked at: its parent, or the trunk's newest child.
+  /// The branch beside the one that is looked at, where `x` goes: its parent, or the trunk's newest
+  /// child.
   var otherBranch: Int? {
     guard branches.indices.contains(frame.branch) else { return nil }
     return branches[frame.branch].parent ?? branches.last { $0.parent == frame.branch }?.id
@@ -147,13 +163,11 @@ public struct Live: Sendable {
       effects: [.send(.branch(from: frame, choice))])
   }
 
-  /// Looks at the next branch at the same token; a run is paused, and that branch is the one that
-  /// would go on. `steps` gives the steps of a branch.
-  mutating func exchangeBranch(_ steps: (Int) -> [Step]) -> Outcome {
-    guard branches.count > 1 else {
-      return Outcome(says: "There is one branch; B makes another from this token.")
-    }
-    let next = (frame.branch + 1) % branches.count
+  /// Looks at the branch that is shown below, at the same token, or at any other; a run is paused,
+  /// and that branch is the one that would go on. `steps` gives the steps of a branch.
+  mutating func exchangeBranch(to wanted: Int? = nil, _ steps: (Int) -> [Step]) -> Outcome {
+    guard branches.count > 1, let next = wanted ?? otherBranch, branches.indices.contains(next)
+    else { return Outcome(says: "There is one branch; B makes another from this token.") }
     frame.branch = next
     isFollowing = false
     let last = steps(next).last { !$0.isPrompt }

@@ -22,7 +22,7 @@ public struct Prompt: Sendable {
 
   /// What is chosen from; raw values are titles.
   public enum List: String, Sendable, Hashable {
-    case marks = "Bookmarks", recent = "Recent files", library = "Library"
+    case marks = "Bookmarks", recent = "Recent files", library = "Library", branches = "Branches"
   }
 
   /// What the footer asks for; raw values are what it says.
@@ -33,6 +33,7 @@ public struct Prompt: Sendable {
     case goToStep = "go to token"
     case export = "export to (.svg .png .html .txt .ansi .csv .npy)"
     case mark = "bookmark as"
+    case branch = "branch with (lambda, dense or a method)"
   }
 
   /// Digits wait for the key behind them: before a move they are its count, as in `20j`, `3k` and

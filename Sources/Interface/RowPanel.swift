@@ -42,26 +42,49 @@ struct RowPanel {
     }
   }
 
-  /// Tokens around the key under the cursor, over as many lines as there are.
-  private func drawText(_ row: [Float], in rect: Rect, on grid: inout Grid) {
-    let top = max(row.max() ?? 0, 1e-9)
+  /// Where tokens around the key under the cursor stand, over as many lines as there are.
+  private func places(_ count: Int, in rect: Rect) -> [TextFlow.Place] {
+    var places: [TextFlow.Place] = []
     var x = rect.x, y = rect.y
     var key = firstKey(room: rect.width * rect.height)
-    while key < min(row.count, look.source.tokens.count), y < rect.maxY {
+    while key < min(count, look.source.tokens.count), y < rect.maxY {
       var text = Printable.text(look.source.tokens[key])
-      let isCursor = key == look.viewpoint.key
-      if isCursor { text = "[\(text)]" }
-      let width = Width.of(text)
-      if x + width > rect.maxX {
+      if key == look.viewpoint.key { text = "[\(text)]" }
+      if x + Width.of(text) > rect.maxX {
         (x, y) = (rect.x, y + 1)
         if y >= rect.maxY { break }
         if text.first == " " { text.removeFirst() }
       }
-      let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
-      let shade = style(row[key] / top, isPast: isPast, isCursor: isCursor)
-      x = grid.put(
-        text, x, y, look.isFound(key) ? paint.found(shade) : shade, limit: rect.maxX - x)
+      places.append(TextFlow.Place(token: key, x: x, y: y, text: text))
+      x = min(x + Width.of(text), rect.maxX)
       key += 1
+    }
+    return places
+  }
+
+  /// The key whose token stands at a place of the screen; nil elsewhere in the panel.
+  func key(x: Int, y: Int, in rect: Rect) -> Int? {
+    guard rect.height >= 3, let row = look.row(look.viewpoint.query),
+      !look.source.tokens.isEmpty
+    else { return nil }
+    let inner = rect.inset(2, 1), (text, _) = inner.splitTop(max(1, inner.height - 1))
+    guard inner.height > 1 else { return nil }
+    return places(row.count, in: text).first {
+      $0.y == y && ($0.x..<$0.x + Width.of($0.text)).contains(x)
+    }?.token
+  }
+
+  /// Tokens around the key under the cursor.
+  private func drawText(_ row: [Float], in rect: Rect, on grid: inout Grid) {
+    let top = max(row.max() ?? 0, 1e-9)
+    for place in places(row.count, in: rect) {
+      let key = place.token
+      let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
+      let shade = style(
+        row[key] / top, isPast: isPast, isCursor: key == look.viewpoint.key)
+      grid.put(
+        place.text, place.x, place.y, look.isFound(key) ? paint.found(shade) : shade,
+        limit: rect.maxX - place.x)
     }
   }
 

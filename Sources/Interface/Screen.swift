@@ -180,12 +180,24 @@ struct Screen {
         "\(digits.text): then a move, g or G; Esc forgets it  ", x, y,
         Style(bold: true, reverse: true))
     }
-    let items = model.keymap.footer(
-      model.viewpoint.view, isLive: model.live != nil, knob: look.knobInForce)
-    for item in items {
-      guard x + Width.of(item) < model.display.width else { break }
-      x = grid.put(item, x, y, paint.bar) + 2
+    for (place, item) in Self.footer(model, layout.footer, from: x) {
+      grid.put(item, place, y, paint.bar)
     }
+  }
+
+  /// Items of the footer that fit, and where each begins.
+  static func footer(
+    _ model: Model, _ rect: Rect, from start: Int = 1
+  ) -> [(x: Int, item: String)] {
+    var x = start, placed: [(x: Int, item: String)] = []
+    let items = model.keymap.footer(
+      model.viewpoint.view, isLive: model.live != nil, knob: model.look.knobInForce)
+    for item in items {
+      guard x + Width.of(item) < rect.maxX else { break }
+      placed.append((x, item))
+      x += Width.of(item) + 2
+    }
+    return placed
   }
 
   /// A question with what is typed; what is merely proposed stands apart, since the first letter

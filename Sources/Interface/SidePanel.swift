@@ -18,9 +18,12 @@ struct SidePanel {
     paint = Paint(look)
   }
 
-  /// From the top: head, method, curve where there is room, the block under the cursor.
-  func draw(in rect: Rect, on grid: inout Grid) {
-    guard !rect.isEmpty else { return }
+  /// From the top: head, method, curve where there is room, the block under the cursor. Where the
+  /// curve stands; nil without one.
+  @discardableResult
+  func draw(in rect: Rect, on grid: inout Grid) -> Rect? {
+    guard !rect.isEmpty else { return nil }
+    var curve: Rect?
     Panel(
       "Head",
       right:
@@ -44,12 +47,14 @@ struct SidePanel {
     let spare = rect.maxY - 1 - lines.y - reason.count - 1
     if spare >= 3, look.isByTable {
       let height = min(spare, 14)
-      CurvePlot(look).draw(
-        in: Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height), on: &grid)
+      let place = Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height)
+      CurvePlot(look).draw(in: place, on: &grid)
       lines.y += height
+      curve = place
     }
     lines.rule("Under the cursor", on: &grid)
     for (text, style) in reason { lines.put(text, style, on: &grid) }
+    return curve
   }
 
   /// Pattern, sink and entropy of the head, or why they are not there.

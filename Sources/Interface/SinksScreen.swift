@@ -44,11 +44,7 @@ struct SinksScreen {
       unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
-    let wide = max(2, min(5, (inner.width - 5) / max(look.source.heads, 1)))
-    let columns = max(1, (inner.width - 5) / wide)
-    let firstHead = max(0, look.viewpoint.head.head - columns + 1)
-    let rows = max(1, min(look.source.layers.count, inner.height - 2))
-    let firstLayer = max(0, look.viewpoint.head.layer.value - rows + 1)
+    let (wide, columns, rows, firstHead, firstLayer) = matrix(inner)
     for head in firstHead..<min(look.source.heads, firstHead + columns) {
       grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
     }
@@ -68,6 +64,32 @@ struct SinksScreen {
       return
     }
     drawRates(in: inner, y: inner.y + 1 + rows + (left > 3 ? 1 : 0), on: &grid)
+  }
+
+  /// Columns of a head, how many heads and layers are shown, and the first of each.
+  private func matrix(_ inner: Rect) -> (
+    wide: Int, columns: Int, rows: Int, firstHead: Int, firstLayer: Int
+  ) {
+    let wide = max(2, min(5, (inner.width - 5) / max(look.source.heads, 1)))
+    let columns = max(1, (inner.width - 5) / wide)
+    let rows = max(1, min(look.source.layers.count, inner.height - 2))
+    return (
+      wide, columns, rows, max(0, look.viewpoint.head.head - columns + 1),
+      max(0, look.viewpoint.head.layer.value - rows + 1)
+    )
+  }
+
+  /// The head at a place of the matrix; nil elsewhere.
+  func head(x: Int, y: Int, in rect: Rect) -> HeadID? {
+    let left = rect.width >= 70 ? rect.splitLeft(rect.width / 2).0 : rect
+    if rect.width < 70, OverlapPanel(look) != nil { return nil }
+    let inner = left.inset(2, 1), (wide, columns, rows, firstHead, firstLayer) = matrix(inner)
+    let column = (x - inner.x - 5) / wide, row = y - inner.y - 1
+    guard x >= inner.x + 5, (0..<columns).contains(column), (0..<rows).contains(row),
+      firstHead + column < look.source.heads, firstLayer + row < look.source.layers.count
+    else { return nil }
+    return HeadID(
+      layer: LayerIndex(firstLayer + row), head: firstHead + column, source: look.source.index)
   }
 
   /// One head's place: a share in per cent on its colour, or what is missing.

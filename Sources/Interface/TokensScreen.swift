@@ -56,10 +56,14 @@ struct TokensScreen {
     let isMine = id == look.frame.branch
     let title = live.branches.count == 1 ? "Text" : "Branch \(id)"
     let attention = line.last { !$0.isPrompt }?.attention ?? live.branches[id].attention
+    let left = title + (isMine || live.branches.count == 1 ? "" : " (x goes there)")
+    // Where branches part is kept before how they attend.
+    let parted = divergence(id).map { ["\(attention), ≠ \($0)", "≠ \($0)"] } ?? []
+    let room = rect.width - 8 - Width.of(left)
+    let rights = [attention + compared(id)] + parted + [attention]
     Panel(
-      title + (isMine || live.branches.count == 1 ? "" : " (x goes there)"),
-      right: attention + compared(id), style: isMine ? paint.dim : paint.faint,
-      unicode: paint.unicode
+      left, right: rights.first { Width.of($0) <= room } ?? "",
+      style: isMine ? paint.dim : paint.faint, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     let flow = TextFlow(
       line.map(\.text), in: rect.inset(2, 1), cursor: isMine ? look.frame.tokens - 1 : focus(id))
@@ -79,6 +83,12 @@ struct TokensScreen {
   /// Keeps the other branch's text at the same token.
   private func focus(_ id: Int) -> Int {
     min(look.frame.tokens, look.known.steps(of: id).count) - 1
+  }
+
+  /// The first token in which the branch that is looked at differs from the other one.
+  private func divergence(_ id: Int) -> Int? {
+    guard id == look.frame.branch, let other = look.otherBranch else { return nil }
+    return look.divergence(id, other)
   }
 
   /// What the title says about the other branch: where it differs, or for how long it does not.

@@ -41,6 +41,10 @@ extension Model {
     case .palette: prompt.mode = .palette(text: "", choice: 0)
     case .help: prompt.mode = .help(scroll: 0)
     case .quit:
+      if let unsaved = live?.unsaved, !(live?.mayLeave ?? true) {
+        live?.mayLeave = true
+        return say("\(unsaved) decoded tokens are not saved: :save FILE keeps them, q leaves them.")
+      }
       isQuitting = true
       return [.cancelWork, .quit]
     case .export: prompt.propose(.export, exportName)
@@ -54,7 +58,9 @@ extension Model {
       .lessonTurn, .lessonLeave:
       return lessonAction(action)
     case .pause: return togglePause()
-    case .branch: return branchHere(attention())
+    case .branch: return askForBranch()
+    case .branches: return listBranches()
+    case .difference: return goToDifference()
     case .otherBranch: return exchangeBranch()
     default: changePicture(action)
     }

@@ -33,6 +33,7 @@ extension Model {
       message = "Drawing \(text)…"
       return [.export(path: text)]
     case .mark: return addMark(text)
+    case .branch: return branch(with: text)
     case .goTo, .goToQuery, .goToStep:
       guard let number = Int(text.filter { $0 != " " }) else {
         message = "\"\(text)\" is not a token number; / finds tokens by text."
@@ -237,6 +238,7 @@ extension Model {
   private mutating func choose(_ name: String, from list: Prompt.List) -> [Effect] {
     switch list {
     case .marks: return goToMark(name)
+    case .branches: return goTo(branch: name)
     case .recent: return reopen(name)
     case .library:
       let id = name.split(separator: " ").first.map(String.init) ?? name
@@ -259,6 +261,7 @@ extension Model {
     switch list {
     case .marks: marks.map(\.name)
     case .recent: recent
+    case .branches: branchNames
     case .library:
       source.methods.map { "\($0.id)  \($0.family)  \($0.title)" }
     }

@@ -1,4 +1,5 @@
 import Analysis
+import Attention
 import Canvas
 import Sessions
 
@@ -47,30 +48,85 @@ extension Model {
     return []
   }
 
-  /// A name on the line of views shows that view. Elsewhere: puts the cursor there; a second press
-  /// on the chosen head opens it.
+  /// A name on the line of views shows that view, an item of the footer presses its key. Elsewhere:
+  /// puts the cursor there; a second press on the chosen head opens it.
   private mutating func press(_ mouse: Mouse) -> [Effect] {
-    if let view = ViewBar(in: ScreenLayout(look).tabs).view(x: mouse.x, y: mouse.y) {
+    let layout = ScreenLayout(look)
+    if let view = ViewBar(in: layout.tabs).view(x: mouse.x, y: mouse.y) {
       return performing { $0.viewpoint.view = view }
     }
+    if layout.footer.contains(mouse.x, mouse.y) { return pressFooter(mouse, layout.footer) }
+    if layout.side.contains(mouse.x, mouse.y), live == nil { return pressCurve(mouse, layout.side) }
     switch viewpoint.view {
-    case .map: point(mouse)
-    case .heads where viewpoint.gallery != nil:
+    case .map:
+      if let key = RowPanel(look).key(x: mouse.x, y: mouse.y, in: layout.row) {
+        return performing { $0.goTo(key) }
+      }
+      point(mouse)
+    case .heads: return pressHead(mouse)
+    case .tokens: return pointAtToken(mouse)
+    case .compare: pointInComparison(mouse)
+    case .blocks where look.isByTable: return pressBlocks(mouse, layout.main)
+    case .sinks:
+      if let head = SinksScreen(look).head(x: mouse.x, y: mouse.y, in: layout.main) {
+        if head == viewpoint.head { return perform(.open) }
+        return performing { $0.viewpoint.head = head }
+      }
+    case .blocks: break
+    }
+    return []
+  }
+
+  /// Presses the key that an item of the footer names.
+  private mutating func pressFooter(_ mouse: Mouse, _ rect: Rect) -> [Effect] {
+    let item = Screen.footer(self, rect).first {
+      ($0.x..<$0.x + Width.of($0.item)).contains(mouse.x)
+    }
+    guard let item, let key = keymap.key(of: item.item, at: mouse.x - item.x) else { return [] }
+    return takeKey(key)
+  }
+
+  /// Sets lambda to what lies under the curve beside the map.
+  private mutating func pressCurve(_ mouse: Mouse, _ rect: Rect) -> [Effect] {
+    var scratch = Grid(width: display.width, height: display.height)
+    guard let curve = SidePanel(look).draw(in: rect, on: &scratch),
+      let lambda = CurvePlot.lambda(x: mouse.x, y: mouse.y, in: curve)
+    else { return [] }
+    message = "lambda = \(Numbers.threshold(lambda))."
+    return performing { $0.viewpoint.lambda = lambda }
+  }
+
+  /// In view 3: lambda of the curve, or the cursor to a block.
+  private mutating func pressBlocks(_ mouse: Mouse, _ rect: Rect) -> [Effect] {
+    switch BlocksScreen(look).target(x: mouse.x, y: mouse.y, in: rect) {
+    case .lambda(let lambda):
+      message = "lambda = \(Numbers.threshold(lambda))."
+      return performing { $0.viewpoint.lambda = lambda }
+    case .block(let row, let key):
+      return performing { model in
+        model.viewpoint.query = row * model.viewpoint.spec.rows
+        model.viewpoint.key = key * model.viewpoint.spec.keys
+        model.viewpoint.clampCursor(in: model.source)
+      }
+    case nil: return []
+    }
+  }
+
+  /// Chooses a picture of view 2; a second press opens it.
+  private mutating func pressHead(_ mouse: Mouse) -> [Effect] {
+    guard viewpoint.gallery == nil else {
       let gallery = GalleryLook(look), layout = gallery.grid
       let index = layout.visible.first { layout.rect($0).contains(mouse.x, mouse.y) }
       guard let index else { return [] }
       if index == gallery.chosen { return perform(.open) }
       take(fromGallery: index)
-    case .heads:
-      let layout = HeadsLayout(look)
-      let index = layout.visible.indices.first { layout.grid.rect($0).contains(mouse.x, mouse.y) }
-      guard let index else { return [] }
-      if layout.order[index] == viewpoint.head { return perform(.open) }
-      viewpoint.head = layout.order[index]
-    case .tokens: return pointAtToken(mouse)
-    case .compare: pointInComparison(mouse)
-    case .blocks, .sinks: break
+      return []
     }
+    let layout = HeadsLayout(look)
+    let index = layout.visible.indices.first { layout.grid.rect($0).contains(mouse.x, mouse.y) }
+    guard let index else { return [] }
+    if layout.order[index] == viewpoint.head { return perform(.open) }
+    viewpoint.head = layout.order[index]
     return []
   }
 

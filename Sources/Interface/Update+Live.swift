@@ -7,6 +7,7 @@ extension Model {
   /// A status of the run.
   mutating func take(_ status: LiveStatus) -> [Effect] {
     if live == nil { live = Live(status) }
+    if status.lengths != live?.lengths { live?.mayLeave = false }
     return follow { $0.take(status) }
   }
 
@@ -52,7 +53,67 @@ extension Model {
     return follow { $0.branch(choice) }
   }
 
-  /// Looks at the next branch at the same token.
+  /// Asks what the new branch is decoded with; what is in force is proposed.
+  mutating func askForBranch() -> [Effect] {
+    // What cannot be branched says so at once.
+    guard let live, !live.isReplay, !live.isReading, live.length > live.promptTokens else {
+      return branchHere(attention())
+    }
+    prompt.propose(.branch, branchProposal)
+    return []
+  }
+
+  /// The words for what is in force.
+  private var branchProposal: String {
+    viewpoint.lambda <= 0 ? "dense" : Numbers.threshold(viewpoint.lambda)
+  }
+
+  /// The answer: what was proposed means what is in force, to the last digit of lambda.
+  mutating func branch(with text: String) -> [Effect] {
+    text == branchProposal ? branchHere(attention()) : liveCommand("branch " + text) ?? []
+  }
+
+  /// One line a branch: its number, where it left which, how it attends, and where it first differs
+  /// from the branch that is looked at.
+  var branchNames: [String] {
+    guard let live else { return [] }
+    return live.branches.map { branch in
+      var text = "\(branch.id)  \(branch.attention)"
+      if let parent = branch.parent { text += ", from token \(branch.fork) of branch \(parent)" }
+      if branch.id == frame.branch { return text + "  (here)" }
+      if let at = look.divergence(frame.branch, branch.id) { text += ", ≠ \(at)" }
+      return text
+    }
+  }
+
+  /// Opens the list of branches.
+  mutating func listBranches() -> [Effect] {
+    guard live != nil else { return say("Only a live model has branches.") }
+    prompt.mode = .list(.branches, text: "", choice: 0)
+    return []
+  }
+
+  /// Looks at a branch of the list.
+  mutating func goTo(branch name: String) -> [Effect] {
+    guard let id = Int(name.prefix { $0.isNumber }) else { return [] }
+    guard id != frame.branch else { return say("This is branch \(id).") }
+    return follow { [known] in $0.exchangeBranch(to: id, known.steps(of:)) }
+  }
+
+  /// Steps to the first token in which the branch differs from the one below it.
+  mutating func goToDifference() -> [Effect] {
+    guard let other = look.otherBranch else {
+      return say("There is one branch; B makes another from a token of a run.")
+    }
+    guard let at = look.divergence(frame.branch, other) else {
+      return say("Branches \(frame.branch) and \(other) have the same tokens so far.")
+    }
+    let effects = stepTo(at)
+    message = "Token \(at) is the first that branches \(frame.branch) and \(other) differ in."
+    return effects
+  }
+
+  /// Looks at the branch below at the same token.
   mutating func exchangeBranch() -> [Effect] {
     guard live != nil else { return say("Only a live model has branches.") }
     return follow { [known] in $0.exchangeBranch(known.steps(of:)) }
@@ -135,6 +196,8 @@ extension Model {
     case "break": return setBreakpoint(value)
     case "save":
       guard !value.isEmpty else { return say("Give it a file: save run.safetensors.") }
+      let saved = live?.unsaved ?? 0
+      live?.savedTokens += saved
       return [.send(.save(value))]
     case "branch":
       guard let choice = choice(value) else {
@@ -179,12 +242,14 @@ extension Model {
     return choice
   }
 
-  /// `:break ..`, or `off`.
+  /// `:break ..` sets one, alone lists them, `off` forgets all, `off 2` the second.
   private mutating func setBreakpoint(_ text: String) -> [Effect] {
-    if text == "off" {
-      message = "No breakpoints."
-      return [.send(.clearBreakpoints)]
+    let points = live?.breakpoints ?? []
+    if text.isEmpty, !points.isEmpty {
+      let list = points.enumerated().map { "\($0 + 1) \($1)" }.joined(separator: ", ")
+      return say("Stops at: \(list). break off 1 takes one away, break off all.")
     }
+    if text.hasPrefix("off") { return clearBreakpoint(String(text.dropFirst(3)).trimmed) }
     guard let point = Breakpoint(text) else {
       return say(
         """
@@ -193,7 +258,28 @@ extension Model {
         """
       )
     }
+    if case .divergenceAbove = point, live?.status.hasShadow != true {
+      return say("kl needs the dense model beside this one: attnscope run --shadow dense.")
+    }
+    if !points.contains(point) { live?.breakpoints.append(point) }
     message = "Stops at \(point)."
     return [.send(.breakAt(point))]
+  }
+
+  /// Forgets all breakpoints, or one by its number in the list.
+  private mutating func clearBreakpoint(_ text: String) -> [Effect] {
+    var points = live?.breakpoints ?? []
+    guard !text.isEmpty, text != "all" else {
+      live?.breakpoints = []
+      message = "No breakpoints."
+      return [.send(.clearBreakpoints)]
+    }
+    guard let number = Int(text), points.indices.contains(number - 1) else {
+      return say("There are \(points.count) breakpoints; break lists them.")
+    }
+    let gone = points.remove(at: number - 1)
+    live?.breakpoints = points
+    message = "Stops no longer at \(gone)."
+    return [.send(.clearBreakpoints)] + points.map { .send(.breakAt($0)) }
   }
 }

@@ -324,6 +324,8 @@ extension ProgramTests {
           try tmux.press("}")
           try tmux.press("}")
           try tmux.press("B")
+          try tmux.waitFor("branch with")
+          try tmux.press("Enter")
           try tmux.waitFor("Branch 1")
           try tmux.waitFor { $0.contains("the same for") || $0.contains("differs from token") }
           try tmux.waitFor("KL")

@@ -70,6 +70,7 @@ import Testing
       await pilot.sees("at 76/80")
       pilot.press("}}")
       pilot.press("B")
+      pilot.terminal.press(.enter)
       await pilot.sees("Branch 1")
       await pilot.sees("Branch 0 (x goes there)")
       await pilot.until("a comparison") {
@@ -375,6 +376,7 @@ import Testing
       for _ in 0..<3 { pilot.terminal.press(.left) }
       await pilot.sees("at 23/26")
       pilot.press("}B")
+      pilot.terminal.press(.enter)
       await pilot.sees("Branch 1")
       await pilot.sees("paused")
       await pilot.sees("45 of 46")

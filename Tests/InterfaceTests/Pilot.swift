@@ -101,7 +101,8 @@ final class Pilot: Sendable {
   /// Presses q and waits for the app to end.
   func quit() async {
     terminal.press(.escape)
-    press("q")
+    // The second leaves a run whose tokens were not saved.
+    press("qq")
     await running.value
     terminal.close()
   }

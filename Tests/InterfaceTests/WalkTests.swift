@@ -2,6 +2,7 @@ import Analysis
 import Attention
 import Backends
 import Canvas
+import Foundation
 import Interface
 import Sessions
 import Testing
@@ -111,5 +112,43 @@ import Testing
         #expect(model.viewpoint.view == kind, "\(kind) at \(size.0)")
       }
     }
+  }
+
+  /// Finished screens answer to clicks: Row, curve, footer, the matrix of heads and the margins.
+  @Test func panelsAnswerToClicks() async throws {
+    func model(_ kind: ViewKind) async throws -> Model {
+      try await Still.model(Self.backend, width: 120, height: 40) {
+        $0.view = kind
+        $0.spec = TileSpec(rows: 16, keys: 16)
+        ($0.query, $0.key) = (150, 33)
+      }
+    }
+    func press(_ model: inout Model, _ text: String, _ dx: Int = 0, _ dy: Int = 0) throws {
+      let lines = view(model).lines
+      let y = try #require(lines.lastIndex { $0.contains(text) }, "no \(text)")
+      let range = try #require(lines[y].firstRange(of: text))
+      let x = lines[y].distance(from: lines[y].startIndex, to: range.lowerBound)
+      _ = update(&model, .event(.mouse(Mouse(.press, x: x + dx, y: y + dy))))
+    }
+    var map = try await model(.map)
+    try press(&map, "[,]", 4)  // the token behind the cursor's
+    #expect(map.viewpoint.key == 34 && map.viewpoint.view == .map)
+    try press(&map, "[ ] lambda")
+    #expect(map.viewpoint.lambda < 0.01, "the left bracket of the footer")
+    try press(&map, "[ ] lambda", 2)
+    #expect(abs(map.viewpoint.lambda - 0.01) < 1e-9, "and the right one")
+    try press(&map, "e-10")
+    #expect(map.viewpoint.lambda < 1e-9, "\(map.viewpoint.lambda)")
+    try press(&map, "? help")
+    #expect(map.prompt.mode == .help(scroll: 0))
+    var sinks = try await model(.sinks)
+    let first = sinks.viewpoint.head
+    try press(&sinks, "L4 ", 11)
+    #expect(sinks.viewpoint.head != first && sinks.viewpoint.view == .sinks)
+    try press(&sinks, "L4 ", 11)
+    #expect(sinks.viewpoint.view == .map, "a second press opens it")
+    var blocks = try await model(.blocks)
+    try press(&blocks, "Margins ─", 2, 1)
+    #expect(blocks.viewpoint.query == 0 && blocks.viewpoint.key == 0)
   }
 }
