@@ -25,8 +25,8 @@ extension Backend {
   /// The answer to a question about what has moved, from the rows of both sides; nil to any other.
   ///
   /// Example: `if let moved = try await moved(question, at: frame) { return moved }` is the first
-  /// line of a backend's `answer`. Keys that one side alone has count as moved. Throws what the rows
-  /// throw, and `CancellationError`.
+  /// line of a backend's `answer`. Keys that one side alone has count as moved. Throws what the
+  /// rows throw, and `CancellationError`.
   public func moved(_ question: Question, at frame: Frame) async throws -> Answer? {
     guard case .moved(let left, let right, let count) = question else { return nil }
     let isSampled = count > MovedMass.mostRows
