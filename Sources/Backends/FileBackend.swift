@@ -79,6 +79,7 @@ public final class FileBackend: Backend {
       storedTile: tile,
       guesses: guesses)
     about.path = dump.path
+    about.headNumbers = dump.headNumbers ?? []
     return about
   }
 

@@ -12,8 +12,10 @@ import Tensors
 public struct HeadReport: Sendable {
   /// Layer number, as the file calls it.
   public let layer: LayerNumber
-  /// Query head within its layer.
+  /// Query head within its layer, by its place.
   public let head: Int
+  /// What the model calls it: its place, but for slices.
+  public let number: Int
   /// Everything the method said; without fields unless they were asked for.
   public let findings: Findings
   /// Nil for a source that stored only masks, or when it was not asked for.
@@ -26,7 +28,8 @@ public struct HeadReport: Sendable {
   /// The same numbers without the values of fields.
   public var withoutFields: HeadReport {
     HeadReport(
-      layer: layer, head: head, findings: findings.sketched, summary: summary, tile: tile,
+      layer: layer, head: head, number: number, findings: findings.sketched, summary: summary,
+      tile: tile,
       isDecode: isDecode)
   }
 
@@ -149,6 +152,7 @@ extension FileBackend {
     let card = store.registry.method(setting.id)!.card
     return HeadReport(
       layer: heads.layers[place.id.layer], head: place.id.head,
+      number: describe().headNumber(place.id.head),
       findings: request.wantsFields ? findings : findings.sketched, summary: summary,
       tile: try card.blockTables?.read(setting, place.head.queries).spec ?? findings.tile,
       isDecode: place.head.queries == 1)
@@ -163,7 +167,7 @@ extension FileBackend {
       throw KnobError("layer \(heads.layers[id.layer]) has no mask of head \(id.head)")
     }
     return HeadReport(
-      layer: heads.layers[id.layer], head: id.head,
+      layer: heads.layers[id.layer], head: id.head, number: describe().headNumber(id.head),
       findings: try storedFindings(table, setting), summary: nil, tile: spec,
       isDecode: describe().queries == 1)
   }

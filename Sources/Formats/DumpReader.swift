@@ -218,7 +218,7 @@ struct DumpReader {
       tokenIDs: tokenIDs(archive), causal: causal,
       queryOffset: options.queryOffset ?? metadata.queryOffset,
       scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
-      guesses: guesses, remarks: remarks)
+      guesses: guesses, remarks: remarks + DumpMetadata.ignored(archive.metadata))
     dump.rules = rules
     if metadata.headNumbers?.count == shape.heads { dump.headNumbers = metadata.headNumbers }
     (dump.choices, dump.arrays) = (choices, arrays(of: archive, dump))

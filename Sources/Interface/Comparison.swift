@@ -86,7 +86,7 @@ struct Comparison {
 
   /// Head, method or tile of a side; the file where there are two.
   private static func name(_ side: Look, method: MethodSetting?, files: Bool) -> String {
-    var text = "L\(side.layerNumber) H\(side.viewpoint.head.head)"
+    var text = "L\(side.layerNumber) H\(side.chosenHeadNumber)"
     if files { text = "\(side.source.name) \(text)" }
     return "\(text) \(method?.description ?? side.viewpoint.spec.description)"
   }

@@ -94,7 +94,7 @@ public struct Counterpart: Sendable, Hashable {
     let about = sources[head.source]
     var words: [String] = []
     if sources.count > 1 { words.append("file \(head.source + 1)") }
-    words.append("\(about.layers[head.layer]).\(head.head)")
+    words.append("\(about.layers[head.layer]).\(about.headNumber(head.head))")
     if let method { words.append(method.description) }
     if let spec {
       words.append(

@@ -5,6 +5,6 @@ extension Model {
   /// The name an export is offered under.
   var exportName: String {
     let what = viewpoint.budget == nil ? viewpoint.view.word : "budget"
-    return "attnscope-L\(look.layerNumber)-H\(viewpoint.head.head)-\(what).svg"
+    return "attnscope-L\(look.layerNumber)-H\(look.chosenHeadNumber)-\(what).svg"
   }
 }

@@ -227,7 +227,7 @@ struct GalleryScreen {
     let layout = gallery.grid
     let text = look.viewpoint.gallery ?? ""
     Panel(
-      "Gallery \(text)", right: "L\(look.layerNumber) H\(look.viewpoint.head.head), error",
+      "Gallery \(text)", right: "L\(look.layerNumber) H\(look.chosenHeadNumber), error",
       style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
     for index in layout.visible { draw(index, layout, on: &grid) }

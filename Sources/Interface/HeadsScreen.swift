@@ -77,7 +77,7 @@ struct HeadsScreen {
     // Where heads stand in the order of the file, the first of a layer names it.
     let begins = head.head == 0 && look.viewpoint.sort == .layer
     let name =
-      "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(head.head)\(look.doubt(head))"
+      "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(look.source.headNumber(head.head))\(look.doubt(head))"
     let end = grid.put(
       name, rect.x, rect.y, begins && !isChosen ? paint.accent : style, limit: rect.width)
     let room = rect.maxX - end - 1

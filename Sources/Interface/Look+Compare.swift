@@ -119,3 +119,8 @@ extension Look {
   /// The blocks of the right side: of its method, or of BLASST.
   var otherTable: BlockTable? { rightSide.shownTable(counterpart.head) }
 }
+
+extension Look {
+  /// What the model calls the chosen head: its place, but for slices.
+  var chosenHeadNumber: Int { source.headNumber(viewpoint.head.head) }
+}

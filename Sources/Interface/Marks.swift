@@ -51,7 +51,7 @@ public struct Bookmark: Sendable, Equatable {
 extension Model {
   /// What a bookmark is called unless the user says otherwise.
   var markName: String {
-    "L\(look.layerNumber)-H\(viewpoint.head.head)-\(viewpoint.view.word)"
+    "L\(look.layerNumber)-H\(look.chosenHeadNumber)-\(viewpoint.view.word)"
   }
 
   /// Bookmarks the view; one of the same name is replaced.

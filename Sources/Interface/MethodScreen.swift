@@ -21,7 +21,7 @@ struct MethodScreen {
     let layout = MethodLayout(look, in: rect)
     if !layout.numbers.isEmpty {
       Panel(
-        "Method", right: "L\(look.layerNumber) H\(look.viewpoint.head.head)", style: paint.dim,
+        "Method", right: "L\(look.layerNumber) H\(look.chosenHeadNumber)", style: paint.dim,
         unicode: paint.unicode
       ).draw(in: layout.numbers, on: &grid)
       var lines = Lines(layout.numbers, paint)

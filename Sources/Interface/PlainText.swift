@@ -22,7 +22,7 @@ public struct PlainText {
   /// A line each, made safe for a terminal.
   public var sentences: [String] {
     let head =
-      "Layer \(look.layerNumber) head \(look.viewpoint.head.head) of \(look.source.name)"
+      "Layer \(look.layerNumber) head \(look.chosenHeadNumber) of \(look.source.name)"
     var lines: [String] = []
     switch look.viewpoint.view {
     case .map: lines = [head + ", the map."] + map
@@ -62,7 +62,7 @@ public struct PlainText {
       let text = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
       return
         """
-        Layer \(look.source.layers[head.layer]) head \(head.head): \(name) \
+        Layer \(look.source.layers[head.layer]) head \(look.source.headNumber(head.head)): \(name) \
         \(text ?? "not known yet").
         """
     }
@@ -246,7 +246,7 @@ public struct PlainText {
     ]
     if layout.order.isEmpty { lines.append(look.noHeads) }
     for head in layout.order {
-      var text = "Layer \(look.source.layers[head.layer]) head \(head.head)"
+      var text = "Layer \(look.source.layers[head.layer]) head \(look.source.headNumber(head.head))"
       if head == look.viewpoint.head { text += " (chosen)" }
       if let share = look.sparsity(head) { text += ": \(Numbers.percent(share)) skipped" }
       if let name = look.scoreName, name != "sparsity", let number = look.headNumber(name, head) {
@@ -300,8 +300,9 @@ public struct PlainText {
       "\(named($0)) \(Numbers.percent(Double(summary.columnMass[$0])))"
     }
     let heads = look.source.allHeads.compactMap { head in
-      look.summary(head)?.importance.first.map {
-        "\(look.source.layers[head.layer]).\(head.head) \(Numbers.percent(Double($0)))"
+      look.summary(head)?.importance.first.map { share in
+        let place = "\(look.source.layers[head.layer]).\(look.source.headNumber(head.head))"
+        return "\(place) \(Numbers.percent(Double(share)))"
       }
     }
     return [

@@ -76,12 +76,12 @@ struct Screen {
   private func drawHeader(_ grid: inout Grid) {
     let source = model.source, viewpoint = model.viewpoint
     grid.fill(layout.header, Cell(" ", paint.bar))
-    var head = "L\(look.layerNumber) H\(viewpoint.head.head)/\(source.heads)"
+    var head = "L\(look.layerNumber) H\(look.chosenHeadNumber)/\(source.heads)"
     if source.kvHeads < source.heads {
       head += " (kv \(viewpoint.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
     }
     let size = model.display.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
-    if model.display.width < 64 { head = "L\(look.layerNumber) H\(viewpoint.head.head)" }
+    if model.display.width < 64 { head = "L\(look.layerNumber) H\(look.chosenHeadNumber)" }
     var parts = [head] + size + [state]
     if let meter = model.meter {
       parts.insert("\(Numbers.short(meter.perSecond / 1000)) kB/s", at: 0)

@@ -27,7 +27,7 @@ struct SidePanel {
     Panel(
       "Head",
       right:
-        "L\(look.layerNumber) H\(look.viewpoint.head.head)\(look.doubt(look.viewpoint.head))",
+        "L\(look.layerNumber) H\(look.chosenHeadNumber)\(look.doubt(look.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )

@@ -170,7 +170,8 @@ struct SinksScreen {
     let mine = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
     grid.put(
       Fitted.name(
-        "L\(look.layerNumber) H\(head.head): \(look.numberTitle(name)) \(mine ?? "…")", rect.width),
+        "L\(look.layerNumber) H\(look.chosenHeadNumber): \(look.numberTitle(name)) \(mine ?? "…")",
+        rect.width),
       rect.x, y, paint.strong, limit: rect.width)
     if let range = range(name) {
       grid.put(
@@ -244,7 +245,7 @@ struct SinksScreen {
     Panel(
       "Keys",
       right:
-        "L\(look.layerNumber) H\(look.viewpoint.head.head)\(look.doubt(look.viewpoint.head))",
+        "L\(look.layerNumber) H\(look.chosenHeadNumber)\(look.doubt(look.viewpoint.head))",
       style: paint.dim,
       unicode: paint.unicode
     )

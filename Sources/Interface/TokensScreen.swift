@@ -278,7 +278,7 @@ struct StepPanel {
 
   /// The blocks of the chosen head's newest row, first key left.
   private func row(_ step: Step, _ lines: inout Lines, _ grid: inout Grid) {
-    let head = "L\(look.layerNumber) H\(look.viewpoint.head.head)"
+    let head = "L\(look.layerNumber) H\(look.chosenHeadNumber)"
     guard let lambda = step.lambda, let exact = try? Lambda(lambda) else {
       lines.field(head, "decided without margins", paint.dim, on: &grid)
       return

@@ -101,14 +101,14 @@ public struct ViewSetting: Sendable {
       }
       view.head.layer = index
     },
-    ViewSetting(name: "head", values: "a head number") { view, _ in
-      "\(view.head.head)"
+    ViewSetting(name: "head", values: "a head number") { view, sources in
+      "\(about(view, sources).headNumber(view.head.head))"
     } set: { (view, text, sources) throws(SettingError) in
-      let heads = about(view, sources).heads
-      guard let number = Int(text), (0..<heads).contains(number) else {
-        throw SettingError("heads are 0 to \(heads - 1), not '\(text)'")
+      let about = about(view, sources)
+      guard let number = Int(text), let head = about.head(numbered: number) else {
+        throw SettingError("heads are \(about.headNames), not '\(text)'")
       }
-      view.head.head = number
+      view.head.head = head
     },
     ViewSetting(name: "window", values: "query rows and keys, like 0-831,0-831") { view, _ in
       let (q, k) = (view.window.queries, view.window.keys)

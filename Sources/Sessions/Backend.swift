@@ -97,6 +97,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var holds: Set<Need> = []
   /// Of the file, to open it again.
   public var path: String?
+  /// `[heads]`, what the model calls the heads of a slice; empty: 0 and up.
+  public var headNumbers: [Int] = []
   /// Its place among files opened together, and in the first of them the others.
   public var index = 0
   public var others: [SourceDescription] = []
@@ -137,7 +139,7 @@ public struct SourceDescription: Sendable, Equatable {
       && a.tokens == b.tokens && a.hasValues == b.hasValues && a.storedTile == b.storedTile
       && a.guesses == b.guesses && a.live == b.live && a.facts == b.facts && a.path == b.path
       && a.methods.map(\.id) == b.methods.map(\.id) && a.index == b.index
-      && a.others == b.others
+      && a.headNumbers == b.headNumbers && a.others == b.others
   }
 
   /// What the file or model calls the layer at an index; traps when there is none.
@@ -145,6 +147,23 @@ public struct SourceDescription: Sendable, Equatable {
 
   /// Where the layer of a number is among those of this source; nil when it is not there.
   public func index(of number: LayerNumber) -> LayerIndex? { layers.index(of: number) }
+
+  /// What the model calls a head of this source; a slice keeps the numbers of what it was cut from.
+  public func headNumber(_ head: Int) -> Int {
+    headNumbers.indices.contains(head) ? headNumbers[head] : head
+  }
+
+  /// Where the head of a number is in this source; nil when it is not there.
+  public func head(numbered number: Int) -> Int? {
+    headNumbers.isEmpty
+      ? ((0..<heads).contains(number) ? number : nil) : headNumbers.firstIndex(of: number)
+  }
+
+  /// All head numbers in a few words, for a sentence: `0 to 8`, or `6, 7, 8` of a slice.
+  public var headNames: String {
+    headNumbers.isEmpty
+      ? "0 to \(heads - 1)" : headNumbers.map(String.init).joined(separator: ", ")
+  }
 
   /// All layer numbers in one line, for a sentence: `0, 12, 18`.
   public var layerNames: String { layers.map(\.description).joined(separator: ", ") }

@@ -268,9 +268,9 @@ extension SourceDescription {
     return indices
   }
 
-  /// The head number itself, once it is known to exist. Throws `mismatch` otherwise.
-  func checkedHead(_ number: Int, file: String) throws(FormatError) -> Int {
-    if (0..<heads).contains(number) { return number }
-    throw FormatError(.mismatch, "has no head \(number); heads are 0 to \(heads - 1)", file: file)
+  /// The place of a head number, once it is known to exist. Throws `mismatch` otherwise.
+  func headIndex(_ number: Int, file: String) throws(FormatError) -> Int {
+    if let head = head(numbered: number) { return head }
+    throw FormatError(.mismatch, "has no head \(number); heads are \(headNames)", file: file)
   }
 }

@@ -50,7 +50,7 @@ extension CompareCommand {
   ) throws -> [HeadID] {
     var view = Viewpoint(about)
     view.head.layer = try layer.map { try about.layerIndex($0, file: path) } ?? about.middleLayer
-    view.head.head = try about.checkedHead(head ?? 0, file: path)
+    view.head.head = try head.map { try about.headIndex($0, file: path) } ?? 0
     if !words.isEmpty {
       do {
         view.head = try Counterpart(words, beside: view, [about]).head
@@ -68,7 +68,7 @@ extension CompareCommand {
       throw ValidationError("--heads is all, or head numbers such as 0,4-8.")
     }
     return try Set(list.numbers).sorted().map {
-      HeadID(layer: view.head.layer, head: try about.checkedHead($0, file: path))
+      HeadID(layer: view.head.layer, head: try about.headIndex($0, file: path))
     }
   }
 
@@ -140,7 +140,8 @@ struct BudgetReport {
   private var heading: String {
     let place =
       heads.count == 1
-      ? "layer \(about.layers[heads[0].layer]) head \(heads[0].head)" : "\(heads.count) heads"
+      ? "layer \(about.layers[heads[0].layer]) head \(about.headNumber(heads[0].head))"
+      : "\(heads.count) heads"
     return Printable.text(
       """
       \(path): \(place) at \(Numbers.percent(budget)) of \
@@ -159,7 +160,8 @@ struct BudgetReport {
   var json: JSON {
     let places = heads.map { head -> JSON in
       .object([
-        ("layer", .integer(about.layers[head.layer].value)), ("head", .integer(head.head)),
+        ("layer", .integer(about.layers[head.layer].value)),
+        ("head", .integer(about.headNumber(head.head))),
       ])
     }
     let missing = leftOut.map { out -> JSON in

@@ -118,7 +118,7 @@ struct CompareCommand: AsyncParsableCommand {
     let sources = [about] + about.others
     view.head.layer =
       try layer.map { try about.layerIndex($0, file: first.path) } ?? about.middleLayer
-    view.head.head = try about.checkedHead(head ?? 0, file: first.path)
+    view.head.head = try head.map { try about.headIndex($0, file: first.path) } ?? 0
     do {
       if !sides.0.words.isEmpty {
         let one = try Counterpart(sides.0.words, beside: view, sources)

@@ -172,7 +172,7 @@ struct OpenCommand: AsyncParsableCommand {
     let backend = try ReplayBackend(file), about = backend.describe()
     let place = HeadID(
       layer: try layer.map { try about.layerIndex($0, file: file) } ?? 0,
-      head: try about.checkedHead(head ?? 0, file: file))
+      head: try head.map { try about.headIndex($0, file: file) } ?? 0)
     let kind = view.flatMap { ViewKind(word: $0) }
     // As it was decoded, unless told otherwise.
     let lambda = max(0, tiles.chosenLambda ?? backend.lambda ?? tiles.lambda)
@@ -267,7 +267,8 @@ private struct Start: Sendable {
     // The sample opens on a head of which BLASST prunes a good part.
     head = HeadID(
       layer: layer,
-      head: try about.checkedHead(command.head ?? (isSample ? Sample.head : 0), file: dump.path))
+      head: try command.head.map { try about.headIndex($0, file: dump.path) }
+        ?? (isSample ? Sample.head : 0))
   }
 
   /// Lambda only when it was given: otherwise the config file's holds.

@@ -38,7 +38,7 @@ struct PlainSummary {
       try backend.report(ReportRequest(setting)) { head in
         done += 1
         if isLong { say("\(done) of \(about.allHeads.count) heads") }
-        var line = "Layer \(head.layer) head \(head.head): "
+        var line = "Layer \(head.layer) head \(head.number): "
         if let share = head.number("sparsity"), let visible = head.count("visible_blocks") {
           line += "\(Numbers.percent(share)) of \(visible) blocks pruned"
         } else {

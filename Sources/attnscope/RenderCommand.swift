@@ -177,8 +177,9 @@ struct RenderCommand: AsyncParsableCommand {
     var selection = Viewpoint(about)
     selection.head.layer =
       try layer.map { try about.layerIndex($0, file: about.name) } ?? about.middleLayer
-    selection.head.head = try about.checkedHead(
-      head ?? (dump.isSample ? Sample.head : 0), file: about.name)
+    selection.head.head =
+      try head.map { try about.headIndex($0, file: about.name) }
+      ?? (dump.isSample ? Sample.head : 0)
     selection.spec = about.storedTile ?? tiles.spec(queries: about.queries)
     selection.lambda = max(0, tiles.lambda)
     selection.light = theme == .light

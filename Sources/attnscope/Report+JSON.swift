@@ -63,7 +63,7 @@ extension Report {
       return (finding.name, .optional(value.flatMap { $0.isFinite ? $0 : nil }, JSON.number))
     }
     return .object([
-      ("layer", .integer(head.layer.value)), ("head", .integer(head.head)),
+      ("layer", .integer(head.layer.value)), ("head", .integer(head.number)),
       ("phase", .string(phase)),
       ("visible_blocks", .optional(head.count("visible_blocks"), JSON.integer)),
       ("skipped_blocks", .optional(head.count("skipped_blocks"), JSON.integer)),

@@ -178,7 +178,7 @@ extension Report {
   /// Where a row is. `!` behind the head's number says that something is odd about its values; the
   /// badges below tell what.
   private func place(_ head: HeadReport) -> [String] {
-    ["\(head.layer)", "\(head.head)\(head.summary?.quality.isClean ?? true ? "" : "!")"]
+    ["\(head.layer)", "\(head.number)\(head.summary?.quality.isClean ?? true ? "" : "!")"]
   }
 
   /// What is known of the head itself.
@@ -259,7 +259,9 @@ extension Report {
   /// Aligned columns, for a person.
   var text: String {
     let badges = heads.flatMap { head in
-      (head.summary?.quality.badges ?? []).map { "! layer \(head.layer) head \(head.head): \($0)" }
+      (head.summary?.quality.badges ?? []).map {
+        "! layer \(head.layer) head \(head.number): \($0)"
+      }
     }
     return ([heading, table.text] + badges.map(Printable.text) + [footer])
       .filter { !$0.isEmpty }.joined(separator: "\n")
@@ -299,7 +301,7 @@ extension Report {
     let summary = head.summary
     func number(_ x: Double?) -> String { x.map { "\($0)" } ?? "" }
     func count(_ name: String) -> String { head.count(name).map(String.init) ?? "" }
-    var cells: [String] = [dump.path, "\(head.layer)", "\(head.head)", phase, setting.id]
+    var cells: [String] = [dump.path, "\(head.layer)", "\(head.number)", phase, setting.id]
     cells += [
       number(lambda), spec.map { "\($0.rows)" } ?? "", spec.map { "\($0.keys)" } ?? "",
       spec?.vote.rawValue ?? "", spec?.order.rawValue ?? "", count("visible_blocks"),

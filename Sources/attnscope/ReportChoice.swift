@@ -138,7 +138,7 @@ extension HeadReport {
     if name.hasPrefix("numbers.") { return number(String(name.dropFirst("numbers.".count))) }
     return switch Self.fullName(name) {
     case "layer": Double(layer.value)
-    case "head": Double(head)
+    case "head": Double(number)
     case "entropy": summary?.entropy
     case "effective_tokens": summary?.effectiveTokens
     case "sink_mass": summary?.sink.mass
@@ -198,7 +198,7 @@ extension Report {
       .sorted { distance($0.number) > distance($1.number) }
     return Verdict(
       test: test, holds: failed.isEmpty && !heads.isEmpty, total: nil,
-      failed: failed.map { (layer: $0.head.layer.value, head: $0.head.head, number: $0.number) })
+      failed: failed.map { (layer: $0.head.layer.value, head: $0.head.number, number: $0.number) })
   }
 
   /// An expectation and what came of it.

@@ -51,7 +51,7 @@ extension ReportCommand {
       layers: try layers.map { try about.layerIndices($0, file: dump.path) }
         ?? about.layers.layerIndices,
       heads: try heads.map {
-        try Set($0.numbers).sorted().map { try about.checkedHead($0, file: dump.path) }
+        try Set($0.numbers).sorted().map { try about.headIndex($0, file: dump.path) }
       } ?? Array(0..<about.heads))
     request.recall = recall ?? 0.95
     let start = ContinuousClock.now

@@ -180,6 +180,7 @@ struct ReportCommand: ParsableCommand {
       for guess in backend.describe().guesses where !json {
         say(Printable.text("\(dump.path): \(guess)"))
       }
+      for remark in dump.remarks where !json { say(Printable.text("\(dump.path): \(remark)")) }
       all += try reports(dump, backend, &file)
     }
     try file?.write(force: force)
@@ -237,7 +238,7 @@ struct ReportCommand: ParsableCommand {
     var request = ReportRequest(try settings(about))
     request.layers = try layers.map { try about.layerIndices($0, file: dump.path) }
     request.heads = try heads.map {
-      try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
+      try $0.numbers.map { try about.headIndex($0, file: dump.path) }
     }
     let table = Registry.standard.tableCard?.blockTables
     request.beside = table?.setting(blocks.spec(queries: about.queries), try lambdas[0])

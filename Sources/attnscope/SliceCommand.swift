@@ -55,7 +55,7 @@ struct SliceCommand: ParsableCommand {
       try layers.map { try about.layerIndices($0, file: dump.path) }
       ?? about.layers.layerIndices
     let heads = try self.heads.map {
-      try $0.numbers.map { try about.checkedHead($0, file: dump.path) }
+      Set(try $0.numbers.map { try about.headIndex($0, file: dump.path) }).sorted()
     }
     let keys = try keyRange(about.keys, dump.path)
     // Query row r stands at position r + offset; those whose position is kept stay.
@@ -87,13 +87,10 @@ struct SliceCommand: ParsableCommand {
     }
     let newOffset = queries.lowerBound + offset - keys.lowerBound
     try writeSafetensors(
-      arrays, metadata: try metadata(dump, keys, offset: newOffset), to: output, force: force)
-    say(
-      """
-      written to \(Printable.text(output)): \(chosen.count) layers, \(queries.count) queries by \
-      \(keys.count) keys
-      """
-    )
+      arrays, metadata: try metadata(dump, keys, offset: newOffset, heads: heads), to: output,
+      force: force)
+    let size = "\(chosen.count) layers, \(queries.count) queries by \(keys.count) keys"
+    say("written to \(Printable.text(output)): \(size)")
   }
 
   /// The dump, or of one whose layers do not fit together the layers asked for. Throws what opening
@@ -137,7 +134,9 @@ struct SliceCommand: ParsableCommand {
 
   /// What the dump was, with the new offset of its first query, the texts that are left, and
   /// the command. Throws when the texts cannot be encoded.
-  private func metadata(_ dump: Dump, _ keys: Range<Int>, offset: Int) throws -> [String: String] {
+  private func metadata(
+    _ dump: Dump, _ keys: Range<Int>, offset: Int, heads: [Int]?
+  ) throws -> [String: String] {
     var metadata = [
       "causal": "\(dump.causal)", "query_offset": "\(offset)", "rope_applied": "true",
     ]
@@ -148,17 +147,16 @@ struct SliceCommand: ParsableCommand {
       metadata["tokens"] = String(
         decoding: try JSONEncoder().encode(Array(tokens[keys])), as: UTF8.self)
     }
+    let numbers = dump.headNumbers ?? []
+    if let heads = heads ?? dump.headNumbers.map({ Array($0.indices) }) {
+      // As the model calls them, whatever has been cut before.
+      metadata["head_numbers"] =
+        "\(heads.map { numbers.indices.contains($0) ? numbers[$0] : $0 })"
+    }
     let command = CommandLine.arguments.dropFirst().map {
       $0.split(separator: "/").last.map(String.init) ?? $0
     }
     metadata.merge(try rules(dump, keys)) { own, _ in own }
-    let numbers = dump.headNumbers ?? []
-    if let heads = heads.map({ Set($0.numbers).sorted() }) ?? dump.headNumbers {
-      // As the model calls them, whatever has been cut before.
-      let isCut = self.heads != nil
-      let names = heads.map { isCut && numbers.indices.contains($0) ? numbers[$0] : $0 }
-      metadata["head_numbers"] = "\(names)"
-    }
     metadata["made_by"] = "attnscope " + command.joined(separator: " ")
     return metadata
   }

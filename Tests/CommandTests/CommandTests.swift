@@ -147,8 +147,11 @@ extension ProgramTests {
       #expect(
         text.status == 0 && text.output.split(separator: "\n").count >= 29
           && !text.output.contains("\u{1b}"))
-      let ansi = try Program.run("render", Program.sample, "--view", view)
+      let ansi = try Program.run("render", Program.sample, "--view", view, "--format", "ansi")
       #expect(ansi.status == 0 && ansi.output.contains("\u{1b}[0;"))
+      // Into a pipe nobody wants escape codes.
+      let piped = try Program.run("render", Program.sample, "--view", view)
+      #expect(piped.status == 0 && !piped.output.isEmpty && !piped.output.contains("\u{1b}"))
     }
 
     /// A head so long that row tiles are sampled: outputs of some rows are compared, and no field
@@ -184,6 +187,58 @@ extension ProgramTests {
         let refused = try Program.run("report", path, "--method", "lucid")
         #expect(
           refused.status == 1 && refused.error.contains("needs a shorter text"), "\(refused.error)")
+      }
+    }
+
+    /// A colleague who is told of 12.7 looks at the same head in the slice, and in a slice of it.
+    @Test func sliceKeepsTheNumbersOfHeads() throws {
+      try Program.scratch { folder in
+        let (cut, again) = (folder + "/cut.safetensors", folder + "/again.safetensors")
+        let whole = ["--layers", "12", "--heads", "6-8"]
+        #expect(try Program.run(["slice", Program.sample, "-o", cut] + whole).status == 0)
+        func heads(_ arguments: [String]) throws -> [[String: Any]] {
+          let report = try json(try Program.run(["report"] + arguments + ["--json"]).output)
+          return try #require(report["heads"] as? [[String: Any]])
+        }
+        let before = try heads([Program.sample] + whole), after = try heads([cut])
+        #expect(after.map { $0["head"] as? Int } == [6, 7, 8])
+        #expect((after as NSArray) == (before as NSArray), "the same numbers under the same names")
+        #expect(try heads([cut, "--heads", "7"]).map { $0["head"] as? Int } == [7])
+        let missing = try Program.run("report", cut, "--heads", "0")
+        #expect(missing.status == 1 && missing.error.contains("heads are 6, 7, 8"))
+        let compare = try Program.run("compare", cut + "@12.6", "12.8")
+        #expect(compare.output.contains("L12 H6") && compare.output.contains("L12 H8"))
+        let plain = try Program.run("open", cut, "--plain")
+        #expect(plain.output.contains("Layer 12 head 6 of cut.safetensors"), "\(plain.output)")
+        let head = try Program.run("render", cut, "--head", "8", "--format", "txt")
+        #expect(head.output.contains("L12 H8"), "\(head.error)")
+        #expect(
+          try Program.run("slice", cut, "--heads", "6-8", "--tokens", "0-99", "-o", again).status
+            == 0)
+        #expect(try heads([again]).map { $0["head"] as? Int } == [6, 7, 8])
+      }
+    }
+
+    /// What metadata says and cannot mean is passed over, and that is said.
+    @Test func nonsenseInMetadataIsSaid() throws {
+      try Program.scratch { folder in
+        let file = folder + "/odd.safetensors"
+        let header =
+          #"{"__metadata__":{"scale":"nan","query_offset":"99999999999","causal":"perhaps"},"#
+          + #""layers.0.q":{"dtype":"F32","shape":[1,4,2],"data_offsets":[0,32]},"#
+          + #""layers.0.k":{"dtype":"F32","shape":[1,4,2],"data_offsets":[32,64]}}"#
+        var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+        bytes += Data(header.utf8) + Data(repeating: 0, count: 64)
+        try bytes.write(to: URL(filePath: file))
+        let result = try Program.run("report", file)
+        #expect(result.status == 0, "\(result.error)")
+        for words in [
+          "metadata scale is 'nan', not a positive number, and was passed over (--scale gives it)",
+          "metadata query_offset is '99999999999'", "metadata causal is 'perhaps'",
+        ] {
+          #expect(result.error.contains(words), "\(result.error)")
+          #expect(try Program.run("info", file).output.contains(words.prefix(30)))
+        }
       }
     }
 

@@ -205,7 +205,7 @@ public struct Figure: Sendable {
   var ink: Ink { Ink(isDark: isDark) }
 
   /// The head in words.
-  var headName: String { "layer \(look.layerNumber) head \(look.viewpoint.head.head)" }
+  var headName: String { "layer \(look.layerNumber) head \(look.chosenHeadNumber)" }
 
   /// File and head.
   var title: String { "\(look.source.name), \(headName)" }

@@ -151,7 +151,7 @@ extension Figure {
       let dropped = look.droppedMass(head)
       func count(_ name: String) -> String? { look.number(name, head).map { "\(Int($0))" } }
       return [
-        "\(look.source.layers[head.layer])", "\(head.head)",
+        "\(look.source.layers[head.layer])", "\(look.source.headNumber(head.head))",
         table.map { "\($0.visibleBlocks)" } ?? count("visible_blocks") ?? "",
         table.map { "\($0.skippedBlocks(look.lambda))" } ?? count("skipped_blocks") ?? "",
         look.sparsity(head).map { "\($0)" } ?? "", dropped.map { "\($0.mean)" } ?? "",

@@ -55,7 +55,8 @@ struct HeadsFigure {
     let look = figure.look, ink = figure.ink
     let isChosen = head == look.viewpoint.head
     sheet.text(
-      "\(look.source.layers[head.layer]).\(head.head)", area.x, area.y - 4, size: 9.5, .start,
+      "\(look.source.layers[head.layer]).\(look.source.headNumber(head.head))", area.x, area.y - 4,
+      size: 9.5, .start,
       isChosen ? ink.accent : ink.text, bold: isChosen)
     if let share = look.sparsity(head), area.width > 44 {
       sheet.text(
@@ -71,7 +72,7 @@ struct HeadsFigure {
         x: area.x, y: area.y, width: area.width, height: area.height, columns: scale.columns,
         rows: scale.rows,
         colors: scale.values.map { $0.isNaN ? nil : shape.colors.tone($0, ink) },
-        id: "head-\(look.source.layers[head.layer])-\(head.head)"))
+        id: "head-\(look.source.layers[head.layer])-\(look.source.headNumber(head.head))"))
     // Around the cells and not over them: a first column may be all there is.
     sheet.rect(
       area.outset(isChosen ? 2 : 1), stroke: isChosen ? ink.accent : ink.grid,
