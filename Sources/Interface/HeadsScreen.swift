@@ -76,8 +76,9 @@ struct HeadsScreen {
     if isChosen { grid.fill(text, Cell(" ", style)) }
     // Where heads stand in the order of the file, the first of a layer names it.
     let begins = head.head == 0 && look.viewpoint.sort == .layer
+    let number = look.source.headNumber(head.head)
     let name =
-      "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(look.source.headNumber(head.head))\(look.doubt(head))"
+      "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(number)\(look.doubt(head))"
     let end = grid.put(
       name, rect.x, rect.y, begins && !isChosen ? paint.accent : style, limit: rect.width)
     let room = rect.maxX - end - 1

@@ -64,6 +64,7 @@ extension Model {
     case .ask(.find, _): hint = "Write find TEXT; n is the next match, N the one before."
     case .ask(.export, _): hint = "Write export NAME.svg; .png .pdf .html .txt .csv .npy as well."
     case .ask(.mark, _): hint = "Write mark NAME; go NAME comes back."
+    case .ask(.branch, _): hint = "Branches are made of a live run, on the screen."
     case .help, .palette: hint = "Write a command by its name; help lists them."
     case .list(.library, _, _): hint = "Write method ID; attnscope methods lists them."
     case .list(let list, _, _):

@@ -31,7 +31,7 @@ public struct Prompt: Sendable {
     case goToQuery = "go to query"
     case find = "find"
     case goToStep = "go to token"
-    case export = "export to (.svg .png .html .txt .ansi .csv .npy)"
+    case export = "export to (.svg .png .pdf .html .txt .ansi .csv .npy)"
     case mark = "bookmark as"
     case branch = "branch with (lambda, dense or a method)"
   }

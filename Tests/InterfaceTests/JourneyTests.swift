@@ -138,7 +138,7 @@ import Testing
       await pilot.sees(text)
     }
     pilot.press("e")
-    await pilot.sees("export to (.svg .png .html .txt .ansi .csv .npy): attnscope-L0-H0-map.")
+    await pilot.sees("export to (.svg .png .pdf .html .txt .ansi .csv .npy): attnscope-L0-H0-map.")
     pilot.terminal.press(.enter)
     await pilot.sees("Written to attnscope-L0-H0-map.")
     await pilot.quit()
