@@ -36,20 +36,7 @@ public struct Needs: Sendable {
         + [look.findingsQuestion(head)].compactMap { $0 }
       now = Self.ofMap(look, others)
     case .heads where viewpoint.gallery != nil: now = GalleryLook(look).questions
-    case .heads:
-      let layout = HeadsLayout(look)
-      for item in layout.visible {
-        now.append(Self.thumbnail(item, look, layout))
-        if !look.isLong { now.append(look.tableQuestion(item)) }
-      }
-      // What skipping costs stands beside every head, and needs values.
-      if !look.isLong {
-        let costed = look.source.hasValues && look.live == nil ? Array(layout.visible) : [head]
-        now += ([head] + costed.filter { $0 != head }).compactMap { look.findingsQuestion($0) }
-      }
-      if look.isLong, now.allSatisfy(look.isKnown) {
-        now += Self.inTurn(layout.visible.map { look.tableQuestion($0) }, look)
-      }
+    case .heads: now = Self.ofHeads(look)
     case .blocks where !look.isByTable:
       now = [look.findingsQuestion(head)].compactMap { $0 }
       now += MethodLayout(look, in: ScreenLayout(look).main).questions(look)
@@ -78,6 +65,24 @@ public struct Needs: Sendable {
       (look.budgetQuestion.map { [$0] } ?? []) + now
       + (look.overlapQuestion.map { [$0] } ?? [])
     background = Self.isMoving(look) || look.isLong ? [] : Self.everyHead(look)
+  }
+
+  /// Pictures and blocks of the heads in view, and what skipping costs beside each, which needs
+  /// values; of long heads the pictures first.
+  private static func ofHeads(_ look: Look) -> [Question] {
+    let layout = HeadsLayout(look), head = look.viewpoint.head
+    var now: [Question] = []
+    for item in layout.visible {
+      now.append(thumbnail(item, look, layout))
+      if !look.isLong { now.append(look.tableQuestion(item)) }
+    }
+    if !look.isLong {
+      let costed = look.source.hasValues && look.live == nil ? Array(layout.visible) : [head]
+      now += ([head] + costed.filter { $0 != head }).compactMap { look.findingsQuestion($0) }
+    } else if now.allSatisfy(look.isKnown) {
+      now += inTurn(layout.visible.map { look.tableQuestion($0) }, look)
+    }
+    return now
   }
 
   /// The picture and the row under the cursor first; of a long head the rest in turn.

@@ -40,17 +40,10 @@ extension Model {
     case .redo: travel(to: history.forth(from: viewpoint), "redo", "Redone")
     case .palette: prompt.mode = .palette(text: "", choice: 0)
     case .help: prompt.mode = .help(scroll: 0)
-    case .quit:
-      if let unsaved = live?.unsaved, !(live?.mayLeave ?? true) {
-        live?.mayLeave = true
-        return say("\(unsaved) decoded tokens are not saved: :save FILE keeps them, q leaves them.")
-      }
-      isQuitting = true
-      return [.cancelWork, .quit]
+    case .quit: return quit()
     case .export: prompt.propose(.export, exportName)
     case .otherBranch where viewpoint.view == .compare: swapSides()
-    case .otherHeadDown: stepOther(-(repeats ?? 1))
-    case .otherHeadUp: stepOther(repeats ?? 1)
+    case .otherHeadDown, .otherHeadUp: stepOther((repeats ?? 1) * (action == .otherHeadUp ? 1 : -1))
     case .nextFile: nextFile(repeats ?? 1)
     case .mark: prompt.propose(.mark, markName)
     case .marks: showMarks()
@@ -65,6 +58,16 @@ extension Model {
     default: changePicture(action)
     }
     return []
+  }
+
+  /// Ends; the first time it only asks, where decoded tokens would be lost.
+  private mutating func quit() -> [Effect] {
+    if let unsaved = live?.unsaved, !(live?.mayLeave ?? true) {
+      live?.mayLeave = true
+      return say("\(unsaved) decoded tokens are not saved: :save FILE keeps them, q leaves them.")
+    }
+    isQuitting = true
+    return [.cancelWork, .quit]
   }
 
   /// What is seen of methods: a map of the one in force, or many side by side.

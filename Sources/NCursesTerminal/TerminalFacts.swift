@@ -108,14 +108,18 @@ public enum TerminalFacts {
         "glyphs",
         utf8 ? "half block ▀▄  shade ░▒▓█  braille ⣿⡇  bar ▁▃▅▇  frame ┌┼┘  mark ×╋" : "ASCII only"
       ),
-      (
-        "background",
-        looksLight
-          ? "light (COLORFGBG)"
-          : mayAskColours
-            ? "asked of the terminal (OSC 11); else dark, b changes it"
-            : "taken as dark; b changes it"
-      ),
+    ] + surroundings()
+  }
+
+  /// What lies around the terminal: its page, a multiplexer, a network.
+  private static func surroundings() -> [(String, String)] {
+    let page =
+      looksLight
+      ? "light (COLORFGBG)"
+      : mayAskColours
+        ? "asked of the terminal (OSC 11); else dark, b changes it" : "taken as dark; b changes it"
+    return [
+      ("background", page),
       (
         "tmux",
         variable("TMUX") == nil
