@@ -65,11 +65,13 @@ public struct DoubleRows: Sendable {
     _ query: [Double], _ rows: [Double], count: Int, scale: Double
   ) -> [Double] {
     precondition(count * query.count <= rows.count, "more products than rows")
+    // An empty array is one for all threads, and is not to be written to.
+    guard count > 0 else { return [] }
     return query.withUnsafeBufferPointer { q in
       rows.withUnsafeBufferPointer { k in
         [Double](unsafeUninitializedCapacity: count) { out, filled in
           filled = count
-          guard let q = q.baseAddress, let k = k.baseAddress, count > 0 else { return }
+          guard let q = q.baseAddress, let k = k.baseAddress else { return }
           dots(q, k, query.count, count, scale, out)
         }
       }
