@@ -144,7 +144,7 @@ public final class NCursesTerminal: Terminal {
     var paste = Paste()
     while true {
       let happened = Int(cn_wait(paste.isOpen ? (wait < 0 ? 500 : min(wait, 500)) : wait))
-      if happened == 0, let text = paste.close() { input.yield(.paste(text)) }
+      if happened & CN_INPUT == 0, let text = paste.closeIfQuiet() { input.yield(.paste(text)) }
       if happened & CN_RESIZED != 0 {
         cn_resize()
         shown = nil
