@@ -32,8 +32,12 @@ enum { PAIR_SLOTS = 1 << 16 };
 /// The next colour pair that is free; pair 0 is the terminal's own.
 static int next_pair = 1;
 enum { MOUSE_PREFIX = 1000, PASTE_BEGINS, PASTE_ENDS };
-/// A key that came in one packet with Esc, to be given after it; 0 when there is none.
-static wint_t kept;
+/// A key that came in one packet with Esc, to be given after it, as get_wch gave it; ERR when there
+/// is none.
+static struct {
+  int status;
+  wint_t key;
+} kept = {ERR, 0};
 
 cn_terminfo cn_probe(const char *term) {
   cn_terminfo info = {0};
@@ -277,19 +281,16 @@ static int32_t after_escape(void) {
       return CN_KEY_OTHER;
     }
   }
-  // A key that ncurses knows is a number of its own, which its code would be mistaken for.
-  if (status == OK) kept = c;
+  kept.status = status;
+  kept.key = c;
   return 27;
 }
 
 int32_t cn_key(cn_mouse *mouse) {
-  wint_t c;
-  if (kept) {
-    c = kept;
-    kept = 0;
-    return c == 27 ? after_escape() : (int32_t)c;
-  }
-  const int status = get_wch(&c);
+  wint_t c = kept.key;
+  int status = kept.status;
+  kept.status = ERR;
+  if (status == ERR) status = get_wch(&c);
   if (status == ERR) return -1;
   if (status != KEY_CODE_YES) return c == 27 ? after_escape() : (int32_t)c;
   switch (c) {

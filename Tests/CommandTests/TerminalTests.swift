@@ -177,6 +177,10 @@ extension ProgramTests {
       terminal.redraws("Sparsity")
       terminal.send("?")
       terminal.redraws("Help")
+      terminal.send("\u{1b}\u{1b}OS")  // Esc, then F4
+      terminal.redraws("Mass on the first token")
+      terminal.send("?")
+      terminal.redraws("Help")
       terminal.send("\u{1b}q")
       #expect(terminal.end() == 0)
       expectWhole(terminal, "Esc and q")
