@@ -135,13 +135,25 @@ static char *direct_entry(const char *term) {
   return text;
 }
 
+static const char *base;
+
+const char *direct_base(void) { return base; }
+
 /// Before main, on a terminal: puts the description where ncurses looks first. A folder that the
 /// user has named is looked through next.
 __attribute__((constructor)) static void prepare(void) {
   const char *term = getenv("TERM"), *own = getenv("TERMINFO"), *more = getenv("TERMINFO_DIRS");
   if (!term || !*term || !isatty(0) || !isatty(1)) return;
-  char *entry = direct_entry(term);
-  if (!entry) return;
+  base = term;
+  char *entry = direct_entry(base);
+  if (!entry) {
+    base = "xterm-256color";
+    entry = direct_entry(base);
+  }
+  if (!entry) {
+    base = NULL;
+    return;
+  }
   if (own && *own) {
     char *folders = NULL;
     if (asprintf(&folders, "%s:%s", own, more ? more : "") > 0)

@@ -64,9 +64,8 @@ int cn_locale_is_utf8(int try_utf8) {
 /// A screen on a description made of the terminal's own: the same but for its colours, which are
 /// direct. NULL when ncurses does not take it.
 static SCREEN *direct_screen(const char *term) {
-  const char *own = getenv("TERM");
-  // Made before main of the terminal that TERM names, and of no other.
-  return own && !strcmp(own, term) ? newterm(DIRECT_NAME, stdout, stdin) : NULL;
+  const char *base = direct_base();
+  return base && !strcmp(base, term) ? newterm(DIRECT_NAME, stdout, stdin) : NULL;
 }
 
 void cn_ask_background(void) {

@@ -207,6 +207,7 @@ extension ProgramTests {
       ([:], ["--color", "truecolor"], true), (["COLORTERM": "no"], [], false), ([:], [], false),
       (["COLORTERM": "truecolor"], ["--color", "256"], false),
       (["COLORTERM": "truecolor", "NO_COLOR": "1"], [], false),
+      (["COLORTERM": "truecolor", "TERM": "xterm-kitty-of-tomorrow"], [], true),
     ]) func trueColours(_ environment: [String: String], _ flags: [String], _ expected: Bool) throws
     {
       let terminal = try start(environment, flags)
