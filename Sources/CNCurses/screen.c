@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <term.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -68,9 +69,32 @@ static SCREEN *direct_screen(const char *term) {
   return base && !strcmp(base, term) ? newterm(DIRECT_NAME, stdout, stdin) : NULL;
 }
 
+/// How long the answer about the page may take, in milliseconds, and until when it is waited for; 0
+/// when none is owed.
+enum { ANSWER_TAKES = 300 };
+static long long owed_until;
+
+/// Milliseconds of a clock that only runs forward.
+static long long now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+}
+
 void cn_ask_background(void) {
   static const char question[] = "\033]11;?\033\\";
   (void)!write(1, question, sizeof question - 1);
+  owed_until = now() + ANSWER_TAKES;
+}
+
+/// Before the shell has the terminal: an answer that is still on its way would be typed there.
+static void await_answer(void) {
+  cn_mouse mouse;
+  while (owed_until) {
+    const long long left = owed_until - now();
+    struct pollfd fd = {0, POLLIN, 0};
+    if (left <= 0 || poll(&fd, 1, (int)left) <= 0 || cn_key(&mouse) < 0) owed_until = 0;
+  }
 }
 
 int cn_start(const char *term, int mouse, int direct) {
@@ -117,6 +141,7 @@ int cn_start(const char *term, int mouse, int direct) {
 void cn_stop(void) {
   if (!screen) return;
   guard_mouse(0);
+  await_answer();
   endwin();
   guard_disarm();
   delscreen(screen);
@@ -136,6 +161,7 @@ void cn_resize(void) {
 
 void cn_suspend(void) {
   guard_mouse(0);
+  await_answer();
   endwin();
   guard_stop_group();
   cn_resize();
@@ -256,6 +282,7 @@ static int32_t read_reply(wint_t first) {
     if (!escaped && c < 128 && length < 63) text[length++] = (char)c;
   }
   text[length] = 0;
+  if (!strncmp(text, "11;", 3)) owed_until = 0;
   unsigned r, g, b;
   // Of four digits a channel the first two are enough; some terminals send two.
   if (sscanf(text, "11;rgb:%2x%*[^/]/%2x%*[^/]/%2x", &r, &g, &b) != 3 &&
