@@ -4,10 +4,10 @@
 /// The name that the description is made under.
 #define DIRECT_NAME "attnscope-direct"
 
-/// The terminal whose description it was made of: the one that TERM names, or xterm-256color where
-/// that one is not known. NULL when it was not made.
-const char *direct_base(void);
-
 // It is made before main and while nothing else runs, since ncurses finds it in the environment
 // alone (TERMINFO, "hex:" and a compiled entry), which must not change once there are threads. Few
 // machines have xterm-direct and its kin installed, and none has them for every terminal.
+
+/// The terminal whose description it was made of: the one that TERM names, or xterm-256color where
+/// that one is not known. NULL when it was not made.
+const char *direct_base(void);

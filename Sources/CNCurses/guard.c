@@ -119,12 +119,11 @@ void guard_disarm(void) {
   signal(SIGCONT, SIG_DFL);
 }
 
-void guard_mouse(int on) {
+void guard_reports(int on) {
   const char *paste = on ? "\033[?2004h" : "\033[?2004l";
   write_all(paste, strlen(paste));
   if (!wants_mouse) return;
-  const char *text =
-      on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1002l\033[?1000l\033[?1006l";
+  const char *text = on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1002l\033[?1000l\033[?1006l";
   write_all(text, strlen(text));
 }
 

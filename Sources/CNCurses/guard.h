@@ -10,8 +10,9 @@ void guard_arm(void);
 void guard_taken(void);
 /// Gives the signals back to whoever had them; there is no screen any more.
 void guard_disarm(void);
-/// Turns reports of the mouse on or off, when they were asked for at the start.
-void guard_mouse(int on);
+/// Turns marks around pastes on or off, and reports of the mouse when they were asked for at the
+/// start.
+void guard_reports(int on);
 /// The descriptor that signals and cn_wake write to; -1 before guard_prepare.
 int guard_pipe(void);
 /// Empties the pipe and says what arrived there as CN_* bits. It never blocks.

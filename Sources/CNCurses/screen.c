@@ -134,13 +134,13 @@ int cn_start(const char *term, int mouse, int direct) {
   for (const char *const *end = (const char *const[]){"\033[4~", "\033[8~", "\033[F", "\033OF", 0};
        *end; end++)
     define_key(*end, KEY_END);
-  guard_mouse(1);
+  guard_reports(1);
   return 0;
 }
 
 void cn_stop(void) {
   if (!screen) return;
-  guard_mouse(0);
+  guard_reports(0);
   await_answer();
   endwin();
   guard_disarm();
@@ -160,12 +160,12 @@ void cn_resize(void) {
 }
 
 void cn_suspend(void) {
-  guard_mouse(0);
+  guard_reports(0);
   await_answer();
   endwin();
   guard_stop_group();
   cn_resize();
-  guard_mouse(1);
+  guard_reports(1);
   clearok(curscr, TRUE);
   refresh();
 }

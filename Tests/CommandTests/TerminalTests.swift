@@ -16,6 +16,10 @@ extension ProgramTests {
     private func expectWhole(_ terminal: PseudoTerminal, _ way: String) {
       #expect(terminal.output.contains("\u{1b}[?1049h"), "\(way): the screen was never taken")
       #expect(terminal.screenIsRestored, "\(way): the screen is not restored")
+      let marks = terminal.output.range(of: "\u{1b}[?2004", options: .backwards)
+      #expect(
+        marks.flatMap { terminal.output[$0.upperBound...].first } == "l",
+        "\(way): pastes are still marked")
       #expect(terminal.modesAreRestored, "\(way): the modes are not restored")
     }
 
@@ -162,7 +166,6 @@ extension ProgramTests {
       terminal.send("q")
       #expect(terminal.end() == 0)
       expectWhole(terminal, "a paste")
-      #expect(terminal.output.contains("\u{1b}[?2004l"))
     }
 
     /// Esc and a key in one packet, as a slow line sends them: Esc acts, then the key.
@@ -200,8 +203,8 @@ extension ProgramTests {
       }
     }
 
-    /// All colours where the terminal says so, by COLORTERM, by its description or by the user; never
-    /// less than 256 for one with 2^24.
+    /// All colours where the terminal says so by COLORTERM, or the user; elsewhere those of the
+    /// palette.
     @Test(arguments: [
       (["COLORTERM": "truecolor"], [String](), true), (["COLORTERM": "24bit"], [], true),
       ([:], ["--color", "truecolor"], true), (["COLORTERM": "no"], [], false), ([:], [], false),
@@ -221,7 +224,7 @@ extension ProgramTests {
       #expect(isIndexed == (!expected && environment["NO_COLOR"] == nil))
     }
 
-    /// The page's colour is asked for; the answer turns the ramps, and nothing is left of it as keys.
+    /// The page's colour is asked for; the answer turns the ramps, and nothing of it acts as keys.
     @Test func aLightPageIsFoundOut() throws {
       let terminal = try start()
       #expect(terminal.output.contains("\u{1b}]11;?"))
