@@ -37,18 +37,15 @@ public enum ColorMap: String, Sendable, Hashable, CaseIterable {
 
   /// Each shade's step of the ramp: the ends are the ramp's own, between them lightness decides.
   private static func steps(light: Bool) -> [ColorMap: [UInt8]] {
-    func luma(_ c: (UInt8, UInt8, UInt8)) -> Double {
-      0.299 * Double(c.0) + 0.587 * Double(c.1) + 0.114 * Double(c.2)
-    }
     var all: [ColorMap: [UInt8]] = [:]
     for map in allCases {
       // On a light page the ramp goes on through cream to white.
       let ramp = map.ramp + (light ? [229, 230, 231].filter { !map.ramp.contains($0) } : [])
       let ends = [ramp[0], ramp[ramp.count - 1]].map(Palette.luma)
-      let (low, high) = (luma(map.rgb(0)), light ? 255 : luma(map.rgb(1)))
+      let low = Palette.luma(of: map.rgb(0)), high = light ? 255 : Palette.luma(of: map.rgb(1))
       all[map] = (0..<shades).map { shade in
         let t = Double(shade) / Double(shades - 1)
-        let share = (luma(map.shade(t, light: light)) - low) / (high - low)
+        let share = (Palette.luma(of: map.shade(t, light: light)) - low) / (high - low)
         let wanted = ends[0] + share * (ends[1] - ends[0])
         return ramp.min { abs(Palette.luma($0) - wanted) < abs(Palette.luma($1) - wanted) }!
       }
@@ -135,21 +132,15 @@ extension DifferenceColors {
 ///
 /// Indices below 16 are left out on purpose: every theme gives those colours of its own.
 public enum Palette {
-  /// Channels in 0...255 of an index in 16...255: a cube of six levels, then 24 greys.
-  static func rgb(_ index: Int) -> (Double, Double, Double) {
+  /// Red, green and blue of an index from 16 on: a cube of six levels, then 24 greys.
+  public static func channels(_ index: UInt8) -> (UInt8, UInt8, UInt8) {
     if index >= 232 {
-      let level = Double(8 + 10 * (index - 232))
+      let level = 8 + 10 * (index - 232)
       return (level, level, level)
     }
-    let levels: [Double] = [0, 95, 135, 175, 215, 255]
-    let cube = index - 16
+    let levels: [UInt8] = [0, 95, 135, 175, 215, 255]
+    let cube = Int(index) - 16
     return (levels[cube / 36], levels[cube / 6 % 6], levels[cube % 6])
-  }
-
-  /// Red, green and blue of an index from 16 on.
-  public static func channels(_ index: UInt8) -> (UInt8, UInt8, UInt8) {
-    let (r, g, b) = rgb(Int(index))
-    return (UInt8(r), UInt8(g), UInt8(b))
   }
 
   /// Linear between neighbours of evenly spaced colours.
@@ -163,10 +154,12 @@ public enum Palette {
     return (channel(16), channel(8), channel(0))
   }
 
-  /// Luma in 0...255.
-  public static func luma(_ index: UInt8) -> Double {
-    let (r, g, b) = rgb(Int(index))
-    return 0.299 * r + 0.587 * g + 0.114 * b
+  /// Luma in 0...255 of an index from 16 on.
+  public static func luma(_ index: UInt8) -> Double { luma(of: channels(index)) }
+
+  /// Luma in 0...255 of red, green and blue.
+  public static func luma(of color: (UInt8, UInt8, UInt8)) -> Double {
+    0.299 * Double(color.0) + 0.587 * Double(color.1) + 0.114 * Double(color.2)
   }
 
   /// Whether black or white text reads better on it.

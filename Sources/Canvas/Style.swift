@@ -12,8 +12,7 @@ public enum Color: Sendable, Hashable {
     switch self {
     case .standard: nil
     case .index(let index): Palette.isLight(index)
-    case .rgb(let r, let g, let b):
-      0.299 * Double(r) + 0.587 * Double(g) + 0.114 * Double(b) > 128
+    case .rgb(let r, let g, let b): Palette.luma(of: (r, g, b)) > 128
     }
   }
 }

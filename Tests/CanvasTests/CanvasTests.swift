@@ -88,12 +88,9 @@ import Testing
 
   /// In 256 colours a shade is about as light as in all of them, and never far off.
   @Test(arguments: ColorMap.allCases) func paletteStepsHaveTheMapsLightness(_ map: ColorMap) {
-    func luma(_ c: (UInt8, UInt8, UInt8)) -> Double {
-      0.299 * Double(c.0) + 0.587 * Double(c.1) + 0.114 * Double(c.2)
-    }
     for step in 0...40 {
       let t = Double(step) / 40
-      let (wanted, got) = (luma(map.shade(t, light: false)), Palette.luma(map.index(t)))
+      let wanted = Palette.luma(of: map.shade(t, light: false)), got = Palette.luma(map.index(t))
       #expect(abs(wanted - got) < 40, "\(map.rawValue) at \(t): \(got) for \(wanted)")
     }
     #expect(Set((0...200).map { map.index(Double($0) / 200) }) == Set(map.ramp))
