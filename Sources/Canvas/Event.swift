@@ -22,7 +22,7 @@ public enum Key: Sendable, Hashable {
   case character(Character)
   /// With Ctrl held, in lower case.
   case control(Character)
-  /// With Alt held; also Esc and a character that came at once.
+  /// A digit with Alt held; also Esc and a digit that came at once. With anything else Alt is Esc.
   case alt(Character)
   /// F1 and on.
   case function(Int)
@@ -92,8 +92,10 @@ extension Key {
       self = known.1
     } else if name.hasPrefix("ctrl-"), name.count == 6, let letter = name.last, letter.isLetter {
       self = .control(letter)
-    } else if name.hasPrefix("alt-"), name.count == 5, let letter = text.last {
-      self = .alt(letter)
+    } else if name.hasPrefix("alt-"), name.count == 5, let digit = name.last,
+      ("0"..."9").contains(digit)
+    {
+      self = .alt(digit)
     } else if name.first == "f", let number = Int(name.dropFirst()), (1...12).contains(number) {
       self = .function(number)
     } else {

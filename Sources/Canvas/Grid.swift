@@ -25,7 +25,7 @@ public struct Cell: Sendable, Hashable {
 /// grid.lines[0]        // "  layer 12"
 /// ```
 /// The catch: a wide glyph takes two cells, and overwriting one of them leaves the other as it was.
-/// Memory some 12 bytes a cell.
+/// Memory some 16 bytes a cell.
 public struct Grid: Sendable, Equatable {
   /// Columns.
   public let width: Int

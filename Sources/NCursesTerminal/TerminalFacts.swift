@@ -47,13 +47,13 @@ public enum TerminalFacts {
   /// (no-color.org).
   static func colors(_ count: Int) -> Capabilities.Colors {
     if let value = variable("NO_COLOR"), !value.isEmpty { return .mono }
-    // tmux and screen pass direct colours on only where they say so themselves.
+    // COLORTERM is inherited: a description of fewer colours, as that of screen, is believed first.
     let claims = variable("COLORTERM").map { $0 == "truecolor" || $0 == "24bit" } ?? false
     if count > 256 || (claims && count == 256) { return .direct }
     return count == 256 ? .palette : (count >= 8 ? .basic : .mono)
   }
 
-  /// Terminals that print a question about their colours instead of answering it.
+  /// False of terminals that print a question about their colours instead of answering it.
   static var mayAskColours: Bool {
     let term = variable("TERM") ?? ""
     return !["linux", "vt", "cons", "dumb", "ansi"].contains { term.hasPrefix($0) }

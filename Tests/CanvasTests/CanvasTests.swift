@@ -59,7 +59,6 @@ import Testing
     #expect(Width.of("é") == 1 && Width.of("e\u{301}") == 1 && Width.of("▀⣿×") == 3)
   }
 
-  /// No scalar that could act on a terminal passes, whatever text holds it.
   /// What does not fit ends in `…`; a number goes as a whole, and blanks behind a text are no text.
   @Test(arguments: [
     ("pruned 82.9 %", 13, "pruned 82.9 %"), ("pruned 82.9 %", 12, "pruned …"),
@@ -75,6 +74,7 @@ import Testing
     #expect(right.lines[0].drop { $0 == " " } == shown, "\(right.lines)")
   }
 
+  /// No scalar that could act on a terminal passes, whatever text holds it.
   @Test func noControlOrBidirectionalScalarPasses() {
     let everything = String(
       String.UnicodeScalarView((0...0x2fff).compactMap { Unicode.Scalar(UInt32($0)) }))
