@@ -146,6 +146,8 @@ void cn_stop(void) {
   guard_disarm();
   delscreen(screen);
   screen = NULL;
+  free(pairs);
+  pairs = NULL;
 }
 
 int cn_colors(void) { return has_colors() ? COLORS : 0; }
