@@ -160,6 +160,7 @@ extension ProgramTests {
       terminal.redraws("λ=0.01")
       terminal.send("/")
       terminal.send("\u{1b}[200~lamp")
+      usleep(1_500_000)  // every Ctrl-L of `redraws` would be pasted, too, and keep it open
       terminal.redraws("find: lamp")
       terminal.send("\r")
       terminal.redraws("match 1 of")
