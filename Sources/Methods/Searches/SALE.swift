@@ -262,8 +262,10 @@ struct RelativeSearch: Sendable {
   /// How well the estimate served. Throws `CancellationError`.
   func report(_ set: KeptSet, _ run: MethodRun, _ aside: inout Aside) throws {
     let pattern = run.pattern(head), head = head, theta = theta
-    // Counts of a sample are none of the head: of long heads they stay unknown.
-    let isSampled = run.sampling(head, tiles: head.queries, rows: 1) > 1
+    // Counts of a sample are none of the head: of long heads they stay unknown. The set holds the
+    // rows of `RowPicks.looked` alone, which goes by tiles.
+    let size = MaskNumbers.tile, tiles = (head.queries + size - 1) / size
+    let isSampled = run.sampling(head, tiles: tiles, rows: size) > 1
     let drops = try RowPicks.spread(isSampled ? 0 : head.queries, by: 16, run) { rows -> [Int] in
       var found: [Int] = []
       pattern.withRows(rows) { row, p, _ in
