@@ -179,10 +179,10 @@
         Matrix(rows: rows, columns: columns, elements: random.gaussians(rows * columns))
       }
       let (a, b) = (draw(70, 33), draw(33, 41))
-      let product = try a.multiplied(by: b, MethodRun(threads: ComputeThreads(count: 3)))
+      let product = try KernelRows.product(a, b, MethodRun(threads: ComputeThreads(count: 3)))
       #expect(product == a.multiplied(by: b))
       #expect(throws: CancellationError.self) {
-        try a.multiplied(by: b, MethodRun(isCancelled: { true }))
+        try KernelRows.product(a, b, MethodRun(isCancelled: { true }))
       }
     }
 

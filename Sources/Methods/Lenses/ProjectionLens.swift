@@ -90,7 +90,7 @@ struct ProjectionLens: Sendable {
     let outputs = (0..<all.heads).flatMap { all.output[$0].floats().map(Double.init) }
     let left = Matrix(rows: width, columns: inner) { x, c in values[c / d][x, c % d] }
     let right = Matrix(rows: inner, columns: width, elements: outputs)
-    let sum = try left.multiplied(by: right, run)
+    let sum = try KernelRows.product(left, right, run)
     return sum.frobeniusNorm / sizes
   }
 

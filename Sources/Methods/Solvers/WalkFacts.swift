@@ -112,13 +112,13 @@ struct WalkFacts: Sendable {
     for at in powers[0].elements.indices { powers[0].elements[at] *= discount }
     var hops = 0
     while true {
-      let last = powers.count - 1, next = try tail.multiplied(by: powers[last], run)
+      let last = powers.count - 1, next = try KernelRows.product(tail, powers[last], run)
       guard next.frobeniusNorm > enough else { break }
       (tail, hops) = (next, hops + 1 << last)
-      powers.append(try powers[last].multiplied(by: powers[last], run))
+      powers.append(try KernelRows.product(powers[last], powers[last], run))
     }
     for power in (0..<powers.count - 1).reversed() {
-      let next = try tail.multiplied(by: powers[power], run)
+      let next = try KernelRows.product(tail, powers[power], run)
       if next.frobeniusNorm > enough { (tail, hops) = (next, hops + 1 << power) }
     }
     return hops + 1
