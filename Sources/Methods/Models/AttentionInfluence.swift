@@ -146,24 +146,22 @@ public struct AttentionInfluence: AttentionMethod {
   private func needles(_ run: MethodRun) throws -> (RepeatedSegment, [[Double]]) {
     let model = try run.reader(), count = knobs[Self.tests], seed = knobs[Self.seed]
     let length = knobs[Self.length] > 0 ? knobs[Self.length] : 24
-    var random = SplitMix64(UInt64(seed))
-    let tests = try (0..<count).map { _ in
-      try NeedleTest(length: length, vocabulary: model.vocabulary, &random)
-    }
-    let name = "the first of \(count) needle tests of seed \(seed)"
-    let first = try run.memo.value("influence needle \(seed) \(length)") {
-      try tests[0].read(model, name: name)
-    }
-    let scores = try run.memo.value("influence needles \(seed) \(length) \(count)") {
+    // A draw shuffles the whole vocabulary: once for all heads, like what is read of it.
+    return try run.memo.value("influence needles \(seed) \(length) \(count)") {
+      var random = SplitMix64(UInt64(seed))
+      func read() throws -> RepeatedSegment {
+        try NeedleTest(length: length, vocabulary: model.vocabulary, &random)
+          .read(model, name: "the first of \(count) needle tests of seed \(seed)")
+      }
+      let first = try read()
       var sum = try first.scores(run)
-      for test in tests.dropFirst() {
-        for (l, heads) in try test.read(model, name: name).scores(run).enumerated() {
+      for _ in 1..<count {
+        for (l, heads) in try read().scores(run).enumerated() {
           for (h, score) in heads.enumerated() { sum[l][h] += score }
         }
       }
-      return sum.map { $0.map { $0 / Double(count) } }
+      return (first, sum.map { $0.map { $0 / Double(count) } })
     }
-    return (first, scores)
   }
 
   /// Where heads are tried. Throws `Missing`, `CancellationError`.
