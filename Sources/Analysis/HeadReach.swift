@@ -41,10 +41,11 @@ struct ReachSums: Sendable {
     profile = [Double](repeating: 0, count: bits + 1)
   }
 
-  /// A row of weights `[keys]` of the query at `position`; `followers` are keys that followed an
-  /// earlier copy of its token, nil where tokens are not known.
+  /// A row of weights `[keys]` of the query at `position`, which sees keys from `first` on;
+  /// `followers` are keys that followed an earlier copy of its token, nil where tokens are not
+  /// known.
   mutating func add(
-    _ row: UnsafeBufferPointer<Float>, position: Int, followers: ArraySlice<Int>?
+    _ row: UnsafeBufferPointer<Float>, position: Int, first: Int, followers: ArraySlice<Int>?
   ) {
     rows += 1
     for element in profile.indices {
@@ -55,7 +56,7 @@ struct ReachSums: Sendable {
       let ahead = far..<(isLast ? max(row.count, far) : max(position + away.upperBound + 1, far))
       for keys in [back, ahead] where !keys.isEmpty { add(row, keys, position, element) }
     }
-    if row.indices.contains(position - 1) {
+    if position > first, row.indices.contains(position - 1) {
       previous += Double(row[position - 1])
       previousRows += 1
     }
@@ -123,10 +124,10 @@ struct TokenCopies: Sendable {
     (self.ids, self.behind) = (ids, behind)
   }
 
-  /// Keys that followed an earlier copy of the token at `position`, before that token itself; nil
-  /// for a position without a token.
-  func followers(_ position: Int) -> ArraySlice<Int>? {
+  /// Keys that followed a copy of the token at `position`, before that token itself and behind key
+  /// `first`; nil for a position without a token.
+  func followers(_ position: Int, from first: Int) -> ArraySlice<Int>? {
     guard ids.indices.contains(position) else { return nil }
-    return behind[ids[position]].prefix { $0 < position }
+    return behind[ids[position]].prefix { $0 < position }.drop { $0 <= first }
   }
 }

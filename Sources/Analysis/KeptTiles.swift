@@ -38,14 +38,12 @@ public struct KeptTiles: Sendable, Hashable {
           for row in rows {
             part.entries +=
               set.measure(nothing, row: row, head.visibility, tile: tile, tiles: flags).kept
-            let limit = min(max(head.visibility.limit(row: row), 0), head.keys)
-            part.visibleEntries += max(0, limit - head.visibility.first(row: row))
+            part.visibleEntries += head.visibility.count(row: row)
           }
         }
       }
-      let seen = min(max(head.visibility.limit(row: rows.upperBound - 1), 0), head.keys)
-      part.visible = (seen + tile - 1) / tile
-      part.kept = flags[..<part.visible].count { $0 != 0 }
+      part.visible = head.visibility.tiles(rows, width: tile).count
+      part.kept = flags.count { $0 != 0 }
       parts.add(item, part)
     }
     try run.checkCancellation()

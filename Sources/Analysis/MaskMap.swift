@@ -1,8 +1,8 @@
 public import Attention
 
 extension PooledMap {
-  /// A mask as a map: the share of each cell's visible entries that lie in computed blocks, so 1 is
-  /// computed and 0 skipped; NaN where nothing is visible.
+  /// A mask as a map: of each cell's entries in blocks that somebody sees, the share in computed
+  /// ones, so 1 is computed and 0 skipped; NaN where nobody sees a block.
   ///
   /// Example: two of them subtracted show where masks differ. Maxima are the same shares. Cost: the
   /// blocks that each cell touches.

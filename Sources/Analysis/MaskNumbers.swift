@@ -78,9 +78,8 @@ public struct MaskNumbers: Sendable {
       spec: TileSpec(rows: Self.tile, keys: Self.tile), rowTiles: tiles, keyTiles: wide,
       verdicts: verdicts)
     visibleBlocks = (0..<tiles).reduce(0) { count, row in
-      let last = min((row + 1) * Self.tile, head.queries) - 1
-      let seen = min(head.visibility.limit(row: last), head.keys)
-      return count + (max(seen, 0) + Self.tile - 1) / Self.tile
+      let rows = row * Self.tile..<min((row + 1) * Self.tile, head.queries)
+      return count + head.visibility.tiles(rows, width: Self.tile).count
     }
     sampledRows = step > 1 ? sum.rows : nil
     leftOut = leavesRowsOut ? sum.leftOut : nil
@@ -130,15 +129,15 @@ private struct MaskPart: Sendable {
   init(_ pattern: PatternRows, _ set: KeptSet, _ range: Range<Int>, _ leavesRowsOut: Bool) {
     let head = pattern.head, tile = MaskNumbers.tile
     let wide = (head.keys + tile - 1) / tile
-    let seen = range.last.map { head.visibility.limit(row: $0) } ?? 0
-    verdicts = (0..<wide).map { $0 * tile < seen ? .skipped : .invisible }
+    let seen = head.visibility.tiles(range, width: tile)
+    verdicts = (0..<wide).map { seen.contains($0) ? .skipped : .invisible }
     var flags = [UInt8](repeating: 0, count: wide)
     flags.withUnsafeMutableBufferPointer { flags in
       pattern.withRows(range) { row, p, lse in
         let found = set.measure(
           p, row: row, head.visibility, tile: tile, tiles: flags, wantsBest: lse != -.infinity,
           best: pattern.bestMasses(row: row))
-        visible += head.visibility.limit(row: row)
+        visible += head.visibility.count(row: row)
         kept += found.kept
         guard lse != -.infinity else { return }
         guard found.kept > 0 || !leavesRowsOut else {

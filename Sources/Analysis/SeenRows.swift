@@ -43,7 +43,8 @@ struct SeenRows {
     diagonals = Self.sums(distances)
   }
 
-  private static func sums(_ steps: [Int]) -> [Int] {
+  /// How many there are at each place but the last, of steps up and down.
+  static func sums(_ steps: [Int]) -> [Int] {
     var sum = 0
     return steps.dropLast().map { step in
       sum += step

@@ -82,15 +82,13 @@ public struct Summariser: Sendable {
 
   /// How many of the rows that were read see each key.
   private func viewers(_ strips: [Range<Int>]) -> [Int] {
-    var from = [Int](repeating: 0, count: head.keys + 1)
-    for row in strips.joined() { from[head.visibility.limit(row: row)] += 1 }
-    var seen = 0
-    var viewers = [Int](repeating: 0, count: head.keys)
-    for key in stride(from: head.keys - 1, through: 0, by: -1) {
-      seen += from[key + 1]
-      viewers[key] = seen
+    var steps = [Int](repeating: 0, count: head.keys + 1)
+    for row in strips.joined() {
+      let limit = head.visibility.limit(row: row)
+      steps[min(head.visibility.first(row: row), limit)] += 1
+      steps[limit] -= 1
     }
-    return viewers
+    return SeenRows.sums(steps)
   }
 
   /// Sums over a strip: mass of each key `[keys]`, entropy in nats, rows that see something, and
@@ -153,8 +151,9 @@ public struct Summariser: Sendable {
       part.rowsWithMass += 1
       part.entropy += Rows.entropy(p)
       Rows.add(p, to: &part.columns)
-      let position = head.visibility.position(row: row)
-      part.reach?.add(p, position: position, followers: copies?.followers(position))
+      let position = head.visibility.position(row: row), first = head.visibility.first(row: row)
+      part.reach?.add(
+        p, position: position, first: first, followers: copies?.followers(position, from: first))
     }
     return part
   }

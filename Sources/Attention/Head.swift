@@ -43,6 +43,18 @@ public struct Visibility: Sendable, Hashable {
     return firsts[row]
   }
 
+  /// How many keys query `row` sees.
+  public func count(row: Int) -> Int { max(0, limit(row: row) - first(row: row)) }
+
+  /// Tiles of `width` keys between the first key and the last that some of `rows` sees; none where
+  /// they see nothing.
+  public func tiles(_ rows: Range<Int>, width: Int) -> Range<Int> {
+    let seeing = rows.filter { limit(row: $0) > 0 }
+    let low = seeing.first.map { first(row: $0) } ?? 0
+    let high = seeing.reduce(low) { max($0, limit(row: $1)) }
+    return low / width..<(high + width - 1) / width
+  }
+
   /// The position of a query row among the keys.
   public func position(row: Int) -> Int { row + offset }
 }
@@ -179,9 +191,7 @@ public struct Head: Sendable {
 
   /// Entries that the queries see, one query after another; n (n + 1) / 2 of a causal square.
   public var visibleEntries: Int {
-    (0..<queries).reduce(0) {
-      $0 + max(0, visibility.limit(row: $1) - visibility.first(row: $1))
-    }
+    (0..<queries).reduce(0) { $0 + visibility.count(row: $1) }
   }
 
   /// V `[keys, dv]`; nil for stored maps and where a source holds none.

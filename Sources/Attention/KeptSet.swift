@@ -193,6 +193,8 @@ public struct KeptSet: Sendable, Equatable {
     guard let base = out.baseAddress, !range.isEmpty else { return }
     if limit < range.count { for c in max(limit, 0)..<range.count { base[c] = 0 } }
     guard limit > 0 else { return }
+    let hidden = min(max(visibility.first(row: row) - range.lowerBound, 0), limit)
+    defer { base.update(repeating: 0, count: hidden) }
     let position = min(max(visibility.position(row: row), 0), centre)
     columns.withUnsafeBufferPointer { columns in
       mirrored.withUnsafeBufferPointer { offsets in
