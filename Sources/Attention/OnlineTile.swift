@@ -105,8 +105,7 @@ extension TilePass {
 
   /// Key tiles that some row of the tile sees, in the order of the visit.
   func visitedTiles(_ rows: TileRows, _ order: Order) -> [Int] {
-    let limit = rows.rows.map { group.visibility.limit(row: $0) }.max() ?? 0
-    let visited = visibleTiles(rows, limit: limit)
+    let visited = visibleTiles(rows)
     return order == .ascending ? visited : visited.reversed()
   }
 }

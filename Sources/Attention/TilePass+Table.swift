@@ -53,7 +53,7 @@ extension TilePass {
   private func tableRow(_ rows: TileRows, _ spec: TileSpec, _ lambda: Double) -> [TileResult] {
     let scratch = TileScratch(self, rows)
     let count = rows.count, tiles = keyTiles
-    let visited = visibleTiles(rows, limit: scratch.maxLimit)
+    let visited = visibleTiles(rows)
     guard !visited.isEmpty else { return rows.heads.map { _ in TileResult(tiles: tiles) } }
     let t = UnsafeMutableRawPointer.allocate(byteCount: visited.count * count * real, alignment: 64)
     defer { t.deallocate() }

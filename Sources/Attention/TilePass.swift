@@ -175,14 +175,9 @@ public final class TilePass: @unchecked Sendable {
   /// Key tiles of the map, the last one perhaps narrower.
   var keyTiles: Int { (group.keys + keysPerTile - 1) / keysPerTile }
 
-  /// The key tiles that a tile of rows may see something of, below `limit`.
-  func visibleTiles(_ rows: TileRows, limit: Int) -> [Int] {
-    let sight = group.visibility
-    let seeing = rows.rows.first { sight.limit(row: $0) > 0 }
-    let first = seeing.map { sight.first(row: $0) } ?? 0
-    return (0..<keyTiles).filter {
-      keyRange($0).lowerBound < limit && keyRange($0).upperBound > first
-    }
+  /// The key tiles that a tile of rows may see something of.
+  func visibleTiles(_ rows: TileRows) -> [Int] {
+    Array(group.visibility.tiles(rows.rows, width: keysPerTile))
   }
 
   /// The keys of a tile.
