@@ -219,7 +219,9 @@ public struct KeptSet: Sendable, Equatable {
 
   /// 1 for each kept, visible key of query `row`.
   public func row(_ row: Int, _ visibility: Visibility) -> [UInt8] {
-    [UInt8](unsafeUninitializedCapacity: keys) { buffer, filled in
+    // An empty array is one for all threads, and is not to be written to.
+    guard keys > 0 else { return [] }
+    return [UInt8](unsafeUninitializedCapacity: keys) { buffer, filled in
       fill(
         UnsafeMutableBufferPointer(rebasing: buffer[0..<keys]), row: row, keys: 0..<keys, visibility
       )

@@ -148,7 +148,9 @@ public struct Tensor: Sendable {
 
   /// Every element as float, row-major, in a new array of `count`.
   public func floats() -> [Float] {
-    [Float](unsafeUninitializedCapacity: count) { buffer, filled in
+    // An empty array is one for all threads, and is not to be written to.
+    guard count > 0 else { return [] }
+    return [Float](unsafeUninitializedCapacity: count) { buffer, filled in
       copyFloats(into: UnsafeMutableBufferPointer(rebasing: buffer[0..<count]))
       filled = count
     }
