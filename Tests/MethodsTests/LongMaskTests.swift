@@ -25,7 +25,7 @@ import Testing
   /// same as of the first tokens alone, which are decided all at once.
   @Test(arguments: [
     "quest:pages=8,budget=paper", "moba:count=3,block=128,budget=paper",
-    "infllm:budget=paper", "nsa:budget=paper",
+    "infllm:count=6,window=128,budget=paper", "nsa:budget=paper",
     "xattention:stride=16,block=128,threshold=0.6,budget=paper",
     "spargeattn:tau=0.4,theta=0,lambda=2,budget=paper",
     "spargeattn:tau=0.4,theta=0,lambda=0,budget=paper",
@@ -46,7 +46,7 @@ import Testing
       some += b[..<limit].filter { $0 == 1 }.count
       most += limit
     }
-    #expect(some > 0 && some <= most)
+    #expect(some > 0 && some < most, "\(setting) keeps all: rows of any kind would agree")
   }
 
   /// Numbers come from rows that are computed together; a class of a head from a sample of rows.
