@@ -234,7 +234,7 @@ private struct HedgehogSum: Sendable {
         denseEntropy -= dense[key] * logarithm(dense[key])
         divergence += dense[key] * (logarithm(dense[key]) - logarithm(w[key]))
       }
-      entropy -= w[key] * logarithm(w[key])
+      if w[key] > 0 { entropy -= w[key] * logarithm(w[key]) }
       guard logits[key].isFinite else { continue }
       let place = width > 0 ? (logits[key] - range.lowerBound) / width : 0
       let bin = min(counts.count - 1, max(0, Int(place * Double(counts.count))))
