@@ -126,15 +126,16 @@ private struct MapPart: Sendable {
       let limit = dense.head.visibility.limit(row: row)
       guard limit > 0 else { return }
       let pattern = patterns[row - range.lowerBound]
-      add(weights, pattern, row: row, limit: limit)
+      let seen = dense.head.visibility.count(row: row)
+      add(weights, pattern, row: row, limit: limit, seen: seen)
       if let values { addOutput(weights, pattern, limit, values) }
     }
   }
 
-  /// One row of W beside one of A, of which only the first `limit` keys are seen. Sink mass leaves
-  /// the first four rows out: they have hardly anywhere else to look.
+  /// One row of W beside one of A, of which `seen` keys are seen, none of them from `limit` on.
+  /// Sink mass leaves the first four rows out: they have hardly anywhere else to look.
   private mutating func add(
-    _ weights: UnsafeBufferPointer<Float>, _ pattern: [Float], row: Int, limit: Int
+    _ weights: UnsafeBufferPointer<Float>, _ pattern: [Float], row: Int, limit: Int, seen: Int
   ) {
     var size = 0.0, sum = 0.0, below = 0.0, distance = 0.0, top = -Double.infinity
     for key in 0..<limit {
@@ -160,8 +161,8 @@ private struct MapPart: Sendable {
     }
     entropy += h
     spikiness += squares
-    if limit > 1 {
-      relativeEntropy += h / logarithm(Double(limit))
+    if seen > 1 {
+      relativeEntropy += h / logarithm(Double(seen))
       relativeRows += 1
     }
     if row >= 4 {
