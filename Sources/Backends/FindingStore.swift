@@ -319,7 +319,8 @@ final class FindingStore: Sendable {
     let (id, head) = (place.id, place.head)
     func key(_ head: Int, _ spec: TileSpec) -> TableKey {
       TableKey(
-        frame: place.frame, id: HeadID(layer: id.layer, head: head), spec: spec, lambda: lambda)
+        frame: place.frame, id: HeadID(layer: id.layer, head: head, source: id.source), spec: spec,
+        lambda: lambda)
     }
     let told = question.flatMap { progress($0, head) }
     if let table = tables[key(id.head, spec)] { return table }
@@ -353,9 +354,7 @@ final class FindingStore: Sendable {
 
   /// In memory or on disk; tables of voting groups are not kept on disk.
   private func keptTable(_ place: Place, _ spec: TileSpec, _ lambda: Double) -> BlockTable? {
-    let key = TableKey(
-      frame: place.frame, id: HeadID(layer: place.id.layer, head: place.id.head), spec: spec,
-      lambda: lambda)
+    let key = TableKey(frame: place.frame, id: place.id, spec: spec, lambda: lambda)
     if let table = tables[key] { return table }
     guard place.head.isLong, spec.vote == .head,
       let table = stored?.table(place.head, spec, lambda: lambda)

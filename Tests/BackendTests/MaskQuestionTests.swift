@@ -12,8 +12,10 @@ import Testing
 /// Questions about many masks at once, as a screen asks them.
 @Suite struct MaskQuestionTests {
   /// Two layers of four query heads over two of keys.
-  private static func backend(_ registry: Registry = .standard) throws -> FileBackend {
-    var random = Seeded(11)
+  private static func backend(_ registry: Registry = .standard, seed: UInt64 = 11) throws
+    -> FileBackend
+  {
+    var random = Seeded(seed)
     let n = 96, d = 8
     func draw(_ heads: Int) -> [Float] {
       (0..<heads * n * d).map { _ in Float(Double.random(in: -2...2, using: &random)) }
@@ -115,6 +117,21 @@ import Testing
       let here = Self.union([a[row]], [b[row]])
       #expect(rows[row] == Float(Double(here.both) / Double(here.either)))
     }
+  }
+
+  /// The same head of two files: a table that one file's head gave is not the other's.
+  @Test func twoFilesHaveTablesOfTheirOwn() async throws {
+    let parts = try [Self.backend(), Self.backend(seed: 12)]
+    let blasst = MethodSetting(
+      "blasst", ["lambda": .number(1), "rows": .number(8), "keys": .number(8)])
+    let left = HeadID(layer: 0, head: 1), right = HeadID(layer: 0, head: 1, source: 1)
+    let request = OverlapRequest(.methods, blasst, other: .init(right, blasst))
+    let found = try Self.findings(
+      try await SeveralBackends(parts).answer(.overlap(left, request)))
+    let all = Self.union(
+      try Self.kept(parts[0], left, blasst), try Self.kept(parts[1], left, blasst))
+    #expect(all.both < all.either)
+    #expect(found["overlap_sides"]?.number == Double(all.both) / Double(all.either))
   }
 
   /// Methods that keep nothing of this head are said, and the rest are laid side by side.
