@@ -58,8 +58,16 @@ public struct DumpHeads: Sendable {
     }
   }
 
+  /// Whether rules beside scale and causality are followed: of Q and K not where the map would be
+  /// too large to be stored.
+  func followsRules(_ layer: LayerIndex) -> Bool {
+    let (queries, keys, _) = dump.layers[layer.value].positions
+    return dump.kind != .qkv || queries * keys <= RuledScores.mostEntries
+  }
+
   /// The first key of each row of a layer `[queries]`; nil where all see key 0.
   func firsts(_ layer: LayerIndex) -> [Int]? {
+    guard followsRules(layer) else { return nil }
     let (queries, keys, _) = dump.layers[layer.value].positions
     return dump.rules.firsts(
       queries: queries, keys: keys, offset: dump.queryOffset ?? keys - queries,
@@ -72,7 +80,7 @@ public struct DumpHeads: Sendable {
     _ layer: LayerIndex, _ head: Int, _ query: Tensor, _ key: Tensor, _ value: Tensor?
   ) -> Head? {
     let rules = dump.rules, queries = query.shape[0], keys = key.shape[0]
-    guard !rules.areNone, queries * keys <= RuledScores.mostEntries else { return nil }
+    guard !rules.areNone, followsRules(layer) else { return nil }
     let offset = dump.queryOffset ?? keys - queries
     let bias = (rules.biases[dump.layers[layer.value].layer] ?? rules.biases[-1]).flatMap { bias in
       let own = bias[bias.shape[0] > head ? head : 0]

@@ -64,6 +64,13 @@ public final class FileBackend: Backend {
         guesses.append("mask blocks taken as \(tile.rows)x\(tile.keys) (--mask-tile overrides)")
       }
     }
+    if !dump.rules.areNone, !heads.followsRules(0) {
+      guesses.append(
+        """
+        \(queries) x \(keys) is too large a map for windows, softcaps, packed sequences, biases and \
+        padding: none of them is followed
+        """)
+    }
     var about = SourceDescription(
       name: dump.path.split(separator: "/").last.map(String.init) ?? dump.path,
       kind: dump.kind.rawValue,
