@@ -136,18 +136,15 @@ extension Report {
 
   /// Totals of blocks, and means over heads of what is a share.
   private var total: JSON {
-    let dropped = heads.compactMap(\.droppedMass)
-    let errors = heads.compactMap { $0.number("error") }
-    let lost = dropped.map(\.max).max().map {
-      DroppedMass(mean: dropped.reduce(0) { $0 + $1.mean } / Double(dropped.count), max: $0)
+    let known = totals.compactMapValues { $0 }
+    let lost = known["dropped_max"].flatMap { worst in
+      known["dropped_mean"].map { DroppedMass(mean: $0, max: worst) }
     }
-    let error: JSON =
-      errors.isEmpty
-      ? .null
-      : .object([
-        ("relative_l2", .number(errors.reduce(0, +) / Double(errors.count))),
-        ("max_abs", .number(heads.compactMap { $0.number("error_max") }.max() ?? 0)),
+    let error = JSON.optional(known["error"]) { error in
+      .object([
+        ("relative_l2", .number(error)), ("max_abs", .number(known["error_max"] ?? 0)),
       ])
+    }
     let rates = JSON.optional(sinkRates) {
       .object([
         ("threshold", .number($0.all.threshold)), ("all_rows", .number($0.all.rate)),

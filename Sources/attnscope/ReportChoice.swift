@@ -96,16 +96,17 @@ struct ReportChoice {
     [order?.name].compactMap { $0 } + (conditions + expectations).map(\.name)
   }
 
-  /// Nothing was asked.
-  var isEmpty: Bool { names.isEmpty }
-
-  /// Refuses names that none of the reports has a number for, and says which there are. Throws
-  /// `ValidationError`.
+  /// Refuses names that none of the reports has a number for, and says which there are; a number
+  /// that only the total has sorts and chooses no heads. Throws `ValidationError`.
   func check(_ reports: [Report]) throws {
     guard reports.contains(where: { !$0.heads.isEmpty }) else { return }
     let known = reports.flatMap(\.numberNames)
+    let ofHeads =
+      [order?.name].compactMap { $0 }
+      + (conditions + expectations.filter { $0.scope == .each }).map(\.name)
     for name in names where !known.contains(HeadReport.fullName(name)) {
-      guard !reports.contains(where: { $0.totals[name] != nil }) else { continue }
+      let isTotal = reports.contains { $0.totals[HeadReport.fullName(name)] != nil }
+      guard !isTotal || ofHeads.contains(name) else { continue }
       var seen: Set<String> = []
       let list = known.filter { seen.insert($0).inserted }.joined(separator: ", ")
       throw ValidationError("There is no number '\(name)' here; there are \(list).")
@@ -153,16 +154,16 @@ extension HeadReport {
 }
 
 extension Report {
-  /// Names of every number that some head has, those about the head itself first.
+  /// Names of every number that some head has, those about the head itself first; a method's own
+  /// under a name that means another is `numbers.NAME`.
   var numberNames: [String] {
     var seen = Set(HeadReport.ownNames), names = HeadReport.ownNames
     for finding in heads.flatMap(\.findings.all) {
       guard case .number = finding.content else { continue }
-      if seen.insert(finding.name).inserted { names.append(finding.name) }
-      let own = "numbers.\(finding.name)"
-      if HeadReport.ownNames.contains(finding.name), seen.insert(own).inserted {
-        names.append(own)
-      }
+      let full = HeadReport.fullName(finding.name)
+      let isTaken = full != finding.name || HeadReport.ownNames.contains(full)
+      let name = isTaken ? "numbers.\(finding.name)" : finding.name
+      if seen.insert(name).inserted { names.append(name) }
     }
     return names
   }
@@ -193,7 +194,9 @@ extension Report {
     }
     let numbers = heads.map { (head: $0, number: $0.named(test.name)) }
     // The farthest from what was expected first; what is not known is the worst of all.
-    func distance(_ number: Double?) -> Double { number.map { abs($0 - test.value) } ?? .infinity }
+    func distance(_ number: Double?) -> Double {
+      number.flatMap { $0.isNaN ? nil : abs($0 - test.value) } ?? .infinity
+    }
     let failed = numbers.filter { !test.holds($0.number) }
       .sorted { distance($0.number) > distance($1.number) }
     return Verdict(

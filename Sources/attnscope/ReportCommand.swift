@@ -122,9 +122,12 @@ struct ReportCommand: ParsableCommand {
     if reading.isAsked, !inputs.isSample {
       throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
     }
+    try inputs.validate()
     try validateOverlap()
     if masks != nil, isSeveral { throw ValidationError("--masks takes one --method.") }
-    if masks != nil, try lambdas.count > 1 { throw ValidationError("--masks takes one --lambda.") }
+    if masks != nil || fields != nil, try lambdas.count > 1 {
+      throw ValidationError("--masks and --fields take one --lambda.")
+    }
     if masks != nil || fields != nil, !conditions.isEmpty {
       throw ValidationError(
         "--masks and --fields write every head; choose them by --heads and not by --where.")
@@ -210,17 +213,22 @@ struct ReportCommand: ParsableCommand {
     return try inputs.open(texts).map { (dump: $0, backend: try texts.backend($0)) }
   }
 
-  /// The settings in their order, each once. Throws what reading them throws.
+  /// The settings in their order, each once. Throws what reading them throws, and `ValidationError`
+  /// for several lambdas where no method has one.
   private func settings(_ about: SourceDescription) throws -> [MethodSetting] {
     let texts = try method.flatMap { try Registry.standard.texts(of: $0) }
+    let lambdas = try lambdas
     var settings: [MethodSetting] = []
     for text in method.isEmpty ? [nil] : texts.map(Optional.some) {
-      for lambda in try lambdas {
+      for lambda in lambdas {
         let setting = try Registry.standard.setting(
           text, knobs: knob, try tiles(lambda), queries: about.queries, spec: about.storedTile,
           screen: screening.screen)
         if !settings.contains(setting) { settings.append(setting) }
       }
+    }
+    if Set(lambdas).count > 1, settings.count <= max(Set(texts).count, 1) {
+      throw ValidationError("Several --lambda are for methods that have one; none of these has.")
     }
     return settings
   }

@@ -128,7 +128,10 @@ extension ProgramTests {
       for (arguments, words) in [
         (["--lambda", "0.01", "2"], "running maximum"), (["--lambda", "x"], "numbers from 0 to 1"),
         (["--lambda", "0.1", "0.2", "--masks", "x.safetensors"], "one --lambda"),
+        (["--lambda", "0.1", "0.2", "--fields", "x.safetensors"], "one --lambda"),
         (["--lambda", "0.1", "0.2", "--overlap", "heads"], "one --lambda"),
+        (["--lambda", "0.1", "0.2", "--method", "a-shape"], "none of these has"),
+        (["--sort", "sink_rate"], "no number 'sink_rate'"),
       ] {
         let wrong = try Program.run(["report", Program.sample] + arguments)
         #expect(wrong.status == 2 && wrong.error.contains(words), "\(wrong.error)")
