@@ -73,10 +73,7 @@ struct SliceCommand: ParsableCommand {
         dump.layers[index.value], queries: queries, keys: keys, heads: heads, file: dump.path)
       arrays += try cut.arrays(half: half)
     }
-    if let ids = dump.tokenIDs, ids.count >= keys.upperBound {
-      let part = ids[keys].map { Int32(truncatingIfNeeded: $0) }
-      arrays.append(ArrayToWrite("token_ids", int32: part, shape: [part.count]))
-    }
+    arrays += facts(dump, keys)
     if keys.lowerBound > 0 {
       say(
         """
@@ -102,6 +99,21 @@ struct SliceCommand: ParsableCommand {
       options.onlyLayers = layers.numbers
       return try dump.one(options)
     }
+  }
+
+  /// Ids of the tokens that stay, and which of the positions are padding.
+  private func facts(_ dump: Dump, _ keys: Range<Int>) -> [ArrayToWrite] {
+    var arrays: [ArrayToWrite] = []
+    if let ids = dump.tokenIDs, ids.count >= keys.upperBound {
+      let part = ids[keys].map { Int32(truncatingIfNeeded: $0) }
+      arrays.append(ArrayToWrite("token_ids", int32: part, shape: [part.count]))
+    }
+    let padding = min(dump.rules.padding - keys.lowerBound, keys.count)
+    if padding > 0 {
+      let mask = (0..<keys.count).map { Int32($0 < padding ? 0 : 1) }
+      arrays.append(ArrayToWrite("attention_mask", int32: mask, shape: [keys.count]))
+    }
+    return arrays
   }
 
   /// The rules of the model as metadata. Throws `unsupported` for what metadata cannot say.

@@ -90,6 +90,24 @@ extension ProgramTests {
       }
     }
 
+    /// What an attention_mask calls padding is padding in what is cut.
+    @Test func sliceKeepsPadding() throws {
+      try Program.scratch { folder in
+        let (path, cut) = (folder + "/in.safetensors", folder + "/cut.safetensors")
+        let numbers = (0..<12).map(Float.init)
+        try writeSafetensors(
+          [
+            ArrayToWrite("layers.3.q", floats: numbers, shape: [1, 6, 2]),
+            ArrayToWrite("layers.3.k", floats: numbers, shape: [1, 6, 2]),
+            ArrayToWrite("attention_mask", int32: [0, 0, 0, 1, 1, 1], shape: [6]),
+          ], metadata: ["causal": "true"], to: path, force: true)
+        #expect(try Dump.open(path).rules.padding == 3)
+        let result = try Program.run("slice", path, "--tokens", "1-4", "-o", cut)
+        #expect(result.status == 0, "\(result.error)")
+        #expect(try Dump.open(cut).rules.padding == 2)
+      }
+    }
+
     /// Indices go with their keys: those of a set that stays, counted from the first key that
     /// stays, -1 for keys that are gone.
     @Test func sliceKeepsChosenKeys() throws {
