@@ -33,7 +33,7 @@ struct FieldFile {
 
   /// One head's share of an array.
   private struct Part {
-    /// Query head.
+    /// Query head, as the model calls it.
     let head: Int
     /// Row-major, as long as `shape` says.
     let values: [Float]
@@ -50,7 +50,7 @@ struct FieldFile {
   mutating func add(_ head: HeadReport, _ setting: MethodSetting) throws {
     settings[setting.id] = setting.description
     for finding in head.findings.all {
-      guard let part = try Self.part(finding, head.head) else { continue }
+      guard let part = try Self.part(finding, head.number) else { continue }
       let key = Key(layer: head.layer, method: setting.id, name: finding.name)
       parts[key, default: []].append(part)
     }

@@ -124,18 +124,22 @@ struct InfoCommand: ParsableCommand {
     guard count <= mostNumbers else {
       return ["\(count) numbers were not looked at: report does"]
     }
+    // Q and K are looked at as they are: rules would make scores of them first.
+    var plain = dump
+    if plain.kind == .qkv { plain.rules = AttentionRules() }
+    let heads = DumpHeads(plain), about = backend.describe()
     // Heads that share a key share its doubts: one line for all of them.
-    let all = backend.heads.layers.layerIndices.flatMap { layer -> [String] in
-      var heads: [String: [Int]] = [:], order: [String] = []
-      for number in 0..<backend.heads.heads(layer) {
-        for badge in backend.heads.head(layer, number).map({ Quality.scan($0).badges }) ?? [] {
-          if heads[badge] == nil { order.append(badge) }
-          heads[badge, default: []].append(number)
+    let all = heads.layers.layerIndices.flatMap { layer -> [String] in
+      var numbers: [String: [Int]] = [:], order: [String] = []
+      for index in 0..<heads.heads(layer) {
+        for badge in heads.head(layer, index).map({ Quality.scan($0).badges }) ?? [] {
+          if numbers[badge] == nil { order.append(badge) }
+          numbers[badge, default: []].append(about.headNumber(index))
         }
       }
       return order.map { badge in
-        let numbers = heads[badge]!.map(String.init).joined(separator: ", ")
-        return "layer \(backend.heads.layers[layer]) head \(numbers): \(badge)"
+        let list = numbers[badge]!.map(String.init).joined(separator: ", ")
+        return "layer \(heads.layers[layer]) head \(list): \(badge)"
       }
     }
     return all.prefix(8) + (all.count > 8 ? ["and \(all.count - 8) more"] : [])
