@@ -82,13 +82,17 @@ struct CompareCommand: AsyncParsableCommand {
     /// As behind `:compare`; may be empty.
     var words: String
 
+    /// Of files that hold arrays.
+    private static let endings = [
+      ".safetensors", ".npz", ".npy", ".pt", ".pth", ".pkl", ".pickle", ".csv", ".tsv",
+    ]
+
     /// Splits at the first `@`. Without one, an ending or a slash makes the text a file; else
     /// all of it is words.
     init(_ text: String) {
       let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
       let looksLikeFile =
-        parts.count == 2 || [".safetensors", ".npz", ".npy"].contains { text.hasSuffix($0) }
-        || text.contains("/")
+        parts.count == 2 || Self.endings.contains { text.hasSuffix($0) } || text.contains("/")
       file = looksLikeFile && !text.hasPrefix("@") ? parts.first : nil
       words =
         looksLikeFile
@@ -135,12 +139,13 @@ struct CompareCommand: AsyncParsableCommand {
     }
     let chosen = view
     let model = try await Still.model(backend, width: 400, height: 300) { $0 = chosen }
+    let numbers = ComparisonNumbers(model)
     if json {
-      print(Self.json(ComparisonNumbers(model)).text(pretty: true))
+      print(Self.json(numbers).text(pretty: true))
     } else {
       print(ComparisonTable(model).text, terminator: "")
     }
-    if let warning = ComparisonNumbers(model).warning { say("note: " + Printable.text(warning)) }
+    if let warning = numbers.warning { say("note: " + Printable.text(warning)) }
   }
 
   /// A row has a value a side, or one for both; null is what cannot be known.
