@@ -67,8 +67,8 @@ public final class FileBackend: Backend {
     if !dump.rules.areNone, !heads.followsRules(0) {
       guesses.append(
         """
-        \(queries) x \(keys) is too large a map for windows, softcaps, packed sequences, biases and \
-        padding: none of them is followed
+        \(queries) x \(keys) is too large a map for windows, softcaps, packed sequences, biases \
+        and padding: none of them is followed
         """)
     }
     var about = SourceDescription(

@@ -42,6 +42,7 @@ struct KnobBench {
       let median = times.answers.sorted()[times.answers.count / 2]
       if median > slowest.median { slowest = (type.card.id, median) }
     }
+    guard !answers.isEmpty, !keys.isEmpty else { return [] }
     answers.sort()
     keys.sort()
     func figure(_ metric: String, _ values: [Double]) -> BenchFigure {
