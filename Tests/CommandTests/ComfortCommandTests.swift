@@ -311,11 +311,8 @@ extension ProgramTests {
           return try Program.run("open", Program.sample, "--plain", input: input).output
             .split(separator: "\n").map(String.init).dropFirst(begin).map { $0 }
         }
-        for wrong in ["foo", "next", "row", "next h", "lam", "nh"] {
-          let answer = try after(wrong)
-          #expect(
-            answer == ["There is no command \"\(wrong)\"; help lists them."]
-              || (wrong == "nh" && !answer.isEmpty), "\(wrong): \(answer)")
+        for wrong in ["foo", "next", "row", "next h", "lam"] {
+          #expect(try after(wrong) == ["There is no command \"\(wrong)\"; help lists them."])
         }
         // A key that would ask says how to answer at once, and swallows nothing.
         let slash = try after("/", "lambda 0.1")
