@@ -124,6 +124,9 @@ struct DumpArguments: ParsableArguments {
     return stat(path, &status) == 0 ? (UInt64(status.st_dev), UInt64(status.st_ino)) : nil
   }
 
+  /// More than one dump was named; files that are its parts are one.
+  var areSeveral: Bool { files.count > 1 && !Dump.areParts(files) }
+
   /// Nothing was named, so the bundled sample is meant.
   var isSample: Bool { files.isEmpty && query == nil }
 
@@ -160,7 +163,7 @@ struct DumpArguments: ParsableArguments {
 
   /// The only dump, read as `options` say.
   func one(_ options: DumpOptions) throws -> Dump {
-    guard files.count <= 1 || Dump.areParts(files) else { throw ValidationError("Give one FILE.") }
+    guard !areSeveral else { throw ValidationError("Give one FILE.") }
     return try open(options)[0]
   }
 

@@ -22,7 +22,7 @@ extension ReportCommand {
     if masks != nil || csv || markdown {
       throw ValidationError("--overlap prints a table or --json, and writes --fields.")
     }
-    if inputs.files.count > 1 { throw ValidationError("--overlap takes one FILE.") }
+    if inputs.areSeveral { throw ValidationError("--overlap takes one FILE.") }
     if try lambdas.count > 1 { throw ValidationError("--overlap takes one --lambda.") }
     if sort != nil || !(conditions + expectations).isEmpty {
       throw ValidationError("--sort, --where and --expect are of the report, not of --overlap.")

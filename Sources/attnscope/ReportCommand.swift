@@ -117,7 +117,7 @@ struct ReportCommand: ParsableCommand {
         "Give a method its settings either by --tile, --vote and --order or by knobs.")
     }
     for (name, path) in [("--masks", masks), ("--fields", fields)] where path != nil {
-      if inputs.files.count > 1 { throw ValidationError("\(name) takes one FILE.") }
+      if inputs.areSeveral { throw ValidationError("\(name) takes one FILE.") }
     }
     if reading.isAsked, !inputs.isSample {
       throw ValidationError("Give FILE, or --prompt for a model to read; not both.")
