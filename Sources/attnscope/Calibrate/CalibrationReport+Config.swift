@@ -67,7 +67,7 @@ extension CalibrationReport {
     var out: [String] = []
     if targets.count > 1 {
       // Of fits that a table brought nobody knows how far they reach.
-      let known = phases.filter { $0.calibration.exponential != nil }
+      let known = self.phases.filter { $0.calibration.exponential != nil }
       let reach = unreached(written).isEmpty && known.count > 1 ? ", which both phases reach" : ""
       out.append(
         "trtllm holds one target: \(Numbers.percent(written)) is written\(reach)")
