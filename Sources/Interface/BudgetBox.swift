@@ -40,7 +40,7 @@ struct BudgetBox {
     Panel(
       """
       Methods at \(Numbers.percent(budget)) of tiles, L\(look.layerNumber) \
-      H\(look.viewpoint.head.head)
+      H\(look.chosenHeadNumber)
       """,
       right: "Enter takes, Esc closes", style: paint.accent, unicode: paint.unicode
     ).draw(in: box, on: &grid)

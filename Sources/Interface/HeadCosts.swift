@@ -39,7 +39,7 @@ struct HeadCosts {
   /// From long to short.
   private var headLines: [String] {
     let head = look.viewpoint.head
-    let name = "L\(look.layerNumber) H\(head.head)"
+    let name = "L\(look.layerNumber) H\(look.chosenHeadNumber)"
     let share = look.sparsity(head).map(Numbers.percent) ?? "…"
     let mass = look.droppedMass(head)
     let dropped = mass.map { "\(Numbers.short($0.mean))" } ?? "…"

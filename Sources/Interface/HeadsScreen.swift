@@ -57,11 +57,11 @@ struct HeadsScreen {
     guard let map = look.map(Needs.thumbnail(look.viewpoint.head, look, layout)) else { return }
     var shape = look.viewpoint
     shape.pooling = .mean
-    let scale = HeatScale(map, shape), head = look.viewpoint.head
+    let scale = HeatScale(map, shape)
     let low = shape.scale == .log ? "≤" + Numbers.short(scale.low) : "0"
     let high = shape.scale == .rank ? "top" : Numbers.short(scale.high)
     let y = rect.maxY - 1
-    let name = " \(look.source.layers[head.layer]).\(head.head): "
+    let name = " \(look.layerNumber).\(look.chosenHeadNumber): "
     let start = grid.put(name, rect.x + 2, y, paint.dim)
     let end = Legend(low, high, " mean weight; each its own scale ", " mean ").draw(
       paint, start, y, end: rect.maxX - 20, on: &grid)

@@ -46,7 +46,9 @@ struct SinksScreen {
     let inner = rect.inset(2, 1)
     let (wide, columns, rows, firstHead, firstLayer) = matrix(inner)
     for head in firstHead..<min(look.source.heads, firstHead + columns) {
-      grid.put("\(head)", inner.x + 5 + (head - firstHead) * wide, inner.y, paint.dim, limit: wide)
+      grid.put(
+        "\(look.source.headNumber(head))", inner.x + 5 + (head - firstHead) * wide, inner.y,
+        paint.dim, limit: wide)
     }
     for layer in firstLayer..<min(look.source.layers.count, firstLayer + rows) {
       let y = inner.y + 1 + layer - firstLayer
