@@ -66,7 +66,7 @@ struct BlocksScreen {
         share(y - plot.y, plot.height, table.rowTiles).lowerBound,
         share(x - plot.x, plot.width, table.keyTiles).lowerBound)
     }
-    return CurvePlot.lambda(x: x, y: y, in: curve.inset()).map(Target.lambda)
+    return CurvePlot(look).lambda(x: x, y: y, in: curve.inset()).map(Target.lambda)
   }
 
   // MARK: Margins

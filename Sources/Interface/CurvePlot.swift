@@ -17,9 +17,11 @@ struct CurvePlot {
     paint = Paint(look)
   }
 
+  private var table: BlockTable? { look.table(look.viewpoint.head) }
+
   /// The curve with its axis, from 10^-10 to 1; nothing below two rows.
   func draw(in rect: Rect, on grid: inout Grid) {
-    guard let table = look.table(look.viewpoint.head), rect.height >= 2 else { return }
+    guard let table, rect.height >= 2 else { return }
     guard !table.isFixed else {
       grid.put(
         "no curve: the mask has no margins", rect.x + 1, rect.y, paint.dim, limit: rect.width - 2)
@@ -51,13 +53,14 @@ struct CurvePlot {
       x: rect.x + gutter, y: rect.y, width: rect.width - gutter - 1, height: rect.height - 1)
   }
 
-  /// The lambda under a place of the curve or of its axis, to a quarter of a decade; nil elsewhere.
-  static func lambda(x: Int, y: Int, in rect: Rect) -> Double? {
-    let plot = plot(rect)
-    guard rect.height >= 2, plot.width > 1,
+  /// The lambda under a place of the curve or of its axis, to a quarter of a decade; nil elsewhere,
+  /// and where no curve is drawn.
+  func lambda(x: Int, y: Int, in rect: Rect) -> Double? {
+    let plot = Self.plot(rect)
+    guard let table, !table.isFixed, table.madeFor == nil, rect.height >= 2, plot.width > 1,
       Rect(x: plot.x, y: plot.y, width: plot.width, height: plot.height + 1).contains(x, y)
     else { return nil }
-    let exponent = left * (1 - Double(x - plot.x) / Double(plot.width - 1))
+    let exponent = Self.left * (1 - Double(x - plot.x) / Double(plot.width - 1))
     return exponent == 0 ? 1 : Scale.pow10((exponent * 4).rounded() / 4)
   }
 

@@ -56,7 +56,10 @@ extension Model {
       return performing { $0.viewpoint.view = view }
     }
     if layout.footer.contains(mouse.x, mouse.y) { return pressFooter(mouse, layout.footer) }
-    if layout.side.contains(mouse.x, mouse.y), live == nil { return pressCurve(mouse, layout.side) }
+    // Beside the text of a run stands a token, and not a head.
+    if layout.side.contains(mouse.x, mouse.y), live == nil || viewpoint.view == .map {
+      return pressCurve(mouse, layout.side)
+    }
     switch viewpoint.view {
     case .map:
       if let key = RowPanel(look).key(x: mouse.x, y: mouse.y, in: layout.row) {
@@ -90,7 +93,7 @@ extension Model {
   private mutating func pressCurve(_ mouse: Mouse, _ rect: Rect) -> [Effect] {
     var scratch = Grid(width: display.width, height: display.height)
     guard let curve = SidePanel(look).draw(in: rect, on: &scratch),
-      let lambda = CurvePlot.lambda(x: mouse.x, y: mouse.y, in: curve)
+      let lambda = CurvePlot(look).lambda(x: mouse.x, y: mouse.y, in: curve)
     else { return [] }
     message = "lambda = \(Numbers.threshold(lambda))."
     return performing { $0.viewpoint.lambda = lambda }
