@@ -61,8 +61,11 @@ public struct Keymap: Sendable {
 
   /// What the footer says, most useful first; the frame drops what does not fit.
   ///
-  /// `knob` is what the two keys of lambda move: the main knob of another method, or nothing.
-  public func footer(_ view: ViewKind, isLive: Bool = false, knob: String? = "lambda") -> [String] {
+  /// `knob` is what the two keys of lambda move: the main knob of another method, or nothing. A
+  /// recording is live, and yet neither runs nor branches.
+  public func footer(
+    _ view: ViewKind, isLive: Bool = false, isReplay: Bool = false, knob: String? = "lambda"
+  ) -> [String] {
     let help = "\(key(.help)) help", quit = "\(key(.quit)) quit",
       command = "\(key(.palette)) command"
     let lambda = knob.map { pair(.lambdaDown, .lambdaUp, $0) } ?? ""
@@ -76,17 +79,19 @@ public struct Keymap: Sendable {
       items.insert(pair(.otherHeadDown, .otherHeadUp, "other head"), at: 4)
       items.insert("\(key(.otherBranch)) swap", at: 5)
     }
-    if isLive { items.insert("\(key(.pause)) run", at: 2) }
+    let run = isReplay ? "" : "\(key(.pause)) run"
+    let branch = isReplay ? "" : "\(key(.branch)) branch"
+    if isLive { items.insert(run, at: 2) }
     if view == .tokens {
       items = [
-        help, quit, "\(key(.pause)) run", pair(.left, .right, "step"), "\(key(.branch)) branch",
-        "\(key(.otherBranch)) other", command, lambda, next, head,
+        help, quit, run, pair(.left, .right, "step"), branch, "\(key(.otherBranch)) other", command,
+        lambda, next, head,
       ]
       if !isLive { items = [help, quit, "arrows move", head, lambda, "\(key(.find)) find", next] }
     }
     let extra = bindings.filter {
       !$0.short.isEmpty && !$0.keys.isEmpty && ($0.views?.contains(view) ?? true)
-        && ($0.group != "Live" || isLive)
+        && ($0.group != "Live" || isLive) && !(isReplay && [.pause, .branch].contains($0.action))
     }
     items += extra.map { "\($0.keys[0].name) \($0.short)" }.filter { !items.contains($0) }
     if !items.contains(command) { items.append(command) }

@@ -160,40 +160,36 @@ struct Screen {
   /// A prompt while something is typed; otherwise keys, as many as fit.
   private func drawFooter(_ grid: inout Grid) {
     grid.fill(layout.footer, Cell(" ", paint.bar))
-    let y = layout.footer.y
-    var x = 1
-    switch model.prompt.mode {
-    case .ask(let ask, let text):
-      drawAsk(ask, text, &grid)
-      return
-    default: break
-    }
+    let y = layout.footer.y, strong = Style(bold: true, reverse: true)
+    if case .ask(let ask, let text) = model.prompt.mode { return drawAsk(ask, text, &grid) }
     if layout.caption.isEmpty, let message = model.message {
-      grid.put(message, 1, y, Style(bold: true, reverse: true))
+      grid.put(message, 1, y, strong)
       return
     }
-    if model.lesson != nil, layout.lesson.height < 6 {
-      x = grid.put("the lesson needs a larger window  ", x, y, Style(bold: true, reverse: true))
-    }
-    if let digits = model.prompt.digits {
-      x = grid.put(
-        "\(digits.text): then a move, g or G; Esc forgets it  ", x, y,
-        Style(bold: true, reverse: true))
-    }
-    for (place, item) in Self.footer(model, layout.footer, from: x) {
-      grid.put(item, place, y, paint.bar)
-    }
+    grid.put(Self.notice(model, layout), 1, y, strong)
+    for (place, item) in Self.footer(model, layout) { grid.put(item, place, y, paint.bar) }
   }
 
-  /// Items of the footer that fit, and where each begins.
-  static func footer(
-    _ model: Model, _ rect: Rect, from start: Int = 1
-  ) -> [(x: Int, item: String)] {
-    var x = start, placed: [(x: Int, item: String)] = []
+  /// What stands before the items of the footer: a lesson without room, or digits that wait.
+  private static func notice(_ model: Model, _ layout: ScreenLayout) -> String {
+    var text = ""
+    if model.lesson != nil, layout.lesson.height < 6 {
+      text = "the lesson needs a larger window  "
+    }
+    if let digits = model.prompt.digits {
+      text += "\(digits.text): then a move, g or G; Esc forgets it  "
+    }
+    return text
+  }
+
+  /// Items of the footer that fit, and where each begins: drawing and the mouse read the same.
+  static func footer(_ model: Model, _ layout: ScreenLayout) -> [(x: Int, item: String)] {
+    var x = 1 + Width.of(notice(model, layout)), placed: [(x: Int, item: String)] = []
     let items = model.keymap.footer(
-      model.viewpoint.view, isLive: model.live != nil, knob: model.look.knobInForce)
+      model.viewpoint.view, isLive: model.live != nil, isReplay: model.live?.isReplay ?? false,
+      knob: model.look.knobInForce)
     for item in items {
-      guard x + Width.of(item) < rect.maxX else { break }
+      guard x + Width.of(item) < layout.footer.maxX else { break }
       placed.append((x, item))
       x += Width.of(item) + 2
     }

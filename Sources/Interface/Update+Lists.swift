@@ -55,7 +55,7 @@ extension Model {
     if let view = ViewBar(in: layout.tabs).view(x: mouse.x, y: mouse.y) {
       return performing { $0.viewpoint.view = view }
     }
-    if layout.footer.contains(mouse.x, mouse.y) { return pressFooter(mouse, layout.footer) }
+    if layout.footer.contains(mouse.x, mouse.y) { return pressFooter(mouse, layout) }
     // Beside the text of a run stands a token, and not a head.
     if layout.side.contains(mouse.x, mouse.y), live == nil || viewpoint.view == .map {
       return pressCurve(mouse, layout.side)
@@ -81,8 +81,8 @@ extension Model {
   }
 
   /// Presses the key that an item of the footer names.
-  private mutating func pressFooter(_ mouse: Mouse, _ rect: Rect) -> [Effect] {
-    let item = Screen.footer(self, rect).first {
+  private mutating func pressFooter(_ mouse: Mouse, _ layout: ScreenLayout) -> [Effect] {
+    let item = Screen.footer(self, layout).first {
       ($0.x..<$0.x + Width.of($0.item)).contains(mouse.x)
     }
     guard let item, let key = keymap.key(of: item.item, at: mouse.x - item.x) else { return [] }
