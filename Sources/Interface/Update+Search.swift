@@ -54,22 +54,40 @@ extension Model {
   /// Tokens above which a search waits for Enter: each key must stay quick.
   private static let mostWhileTyping = 1 << 15
 
+  /// A text that each key may search for anew; of others only Enter does.
+  private func isQuick(_ text: String) -> Bool {
+    source.tokens.count <= Self.mostWhileTyping && TokenSearch.isPlain(text)
+  }
+
+  /// What marks are of: they are found anew when it changes.
+  struct Searched: Equatable {
+    /// What is typed, else what was searched for; empty where it waits for Enter.
+    let text: String
+    /// The file and the branch whose tokens are searched.
+    let source: Int, branch: Int
+    /// How many there are; while a run decodes, marks wait for its end.
+    let tokens: Int
+  }
+
+  /// As the model stands.
+  var searched: Searched {
+    var text = prompt.search ?? ""
+    if case .ask(.find, let typed) = prompt.mode { text = isQuick(typed) ? typed : "" }
+    return Searched(
+      text: text, source: viewpoint.head.source, branch: frame.branch,
+      tokens: live?.phase == .running ? 0 : source.tokens.count)
+  }
+
   /// Marks what matches while it is typed; when typing has ended, what was searched for.
   mutating func followSearch() {
-    guard case .ask(.find, let text) = prompt.mode else {
-      if prompt.search == nil { found = [] }
-      return
-    }
-    let isQuick = source.tokens.count <= Self.mostWhileTyping && TokenSearch.isPlain(text)
-    found = text.isEmpty || !isQuick ? [] : matches(text)
+    let text = searched.text
+    found = text.isEmpty ? [] : matches(text)
   }
 
   /// How many tokens match what is being typed, and where the first is.
   var foundSoFar: String {
     guard case .ask(.find, let text) = prompt.mode, !text.isEmpty else { return "" }
-    guard source.tokens.count <= Self.mostWhileTyping, TokenSearch.isPlain(text) else {
-      return "Enter searches"
-    }
+    guard isQuick(text) else { return "Enter searches" }
     guard let first = found.first else { return "no match" }
     return "\(found.count) match\(found.count == 1 ? "" : "es"), the first at \(first)"
   }

@@ -7,8 +7,11 @@ import Sessions
 /// It reads no clock, no file and no terminal, and so the same messages give the same model. A
 /// lesson looks at the model after every message.
 public func update(_ model: inout Model, _ message: Message) -> [Effect] {
-  let effects = model.take(message)
-  return model.lesson == nil ? effects : effects + model.followLesson()
+  let searched = model.searched
+  var effects = model.take(message)
+  if model.lesson != nil { effects += model.followLesson() }
+  if model.searched != searched { model.followSearch() }
+  return effects
 }
 
 /// The entrance of every change: messages by kind, events by device, keys by mode.
@@ -104,11 +107,7 @@ extension Model {
       prompt.mode = .normal
       return perform(action)
     }
-    guard prompt.isNormal else {
-      let effects = finish(prompt.take(key, offer))
-      followSearch()
-      return effects
-    }
+    guard prompt.isNormal else { return finish(prompt.take(key, offer)) }
     message = nil
     if case .character(let c) = key, c.isASCII, let digit = c.wholeNumberValue,
       digit > 0 || prompt.digits != nil
@@ -141,7 +140,7 @@ extension Model {
 
   /// Forgets what was typed and sought; in view 2 leaves the gallery, and closes the budget.
   private mutating func takeEscape() -> [Effect] {
-    (prompt.digits, prompt.search, found) = (nil, nil, [])
+    (prompt.digits, prompt.search) = (nil, nil)
     return performing { model in
       if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
         model.viewpoint.gallery = nil
@@ -152,10 +151,7 @@ extension Model {
 
   /// Pasted text is typed where something is typed, and never presses keys.
   private mutating func takePaste(_ text: String) -> [Effect] {
-    if prompt.paste(text) {
-      followSearch()
-      return []
-    }
+    if prompt.paste(text) { return [] }
     return say("Pasted text presses no keys; \(keymap.key(.palette)) or / takes it.")
   }
 

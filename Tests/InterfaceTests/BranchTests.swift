@@ -28,8 +28,8 @@ import Testing
       for branch in branches {
         let steps = (0..<20).map { at in
           Step(
-            position: at, token: at >= 14 && branch.id == 1 ? 100 + at : at, text: " a",
-            isPrompt: at < 8)
+            position: at, token: at >= 14 && branch.id == 1 ? 100 + at : at,
+            text: at >= 14 && branch.id == 1 ? " b" : " a", isPrompt: at < 8)
         }
         let frame = Frame(branch: branch.id, tokens: 20)
         _ = update(
@@ -55,6 +55,15 @@ import Testing
         view(model).lines.compactMap { $0.firstMatch(of: /Branch (\d) \(x goes there\)/) }.first)
       Self.press("x", &model)
       #expect(model.frame.branch == Int(label.1))
+    }
+
+    /// Marks are of the branch that is looked at.
+    @Test func marksFollowTheBranch() {
+      var model = Self.run()
+      Self.press("/b<Enter>", &model)
+      #expect(model.found.isEmpty)
+      Self.press("V<Down><Enter>", &model)
+      #expect(model.frame.branch == 1 && model.found == Array(14..<20))
     }
 
     @Test func theListSaysWhereBranchesPart() {

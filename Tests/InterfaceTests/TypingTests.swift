@@ -111,8 +111,27 @@ import Testing
       #expect(model.viewpoint.key == 255 || model.viewpoint.key == 25, "\(model.viewpoint.key)")
       Self.press(Self.keys("/zz"), &model)
       #expect(view(model).lines.last?.contains("no match") ?? false)
-      Self.press([.escape, .escape], &model)
+      // What was searched for before is what is marked again.
+      Self.press([.escape], &model)
+      #expect(model.found == [25, 250, 251, 252, 253, 254, 255])
+      Self.press([.escape], &model)
       #expect(model.found.isEmpty && !view(model).lines[3].contains("•"))
+      // However the question is closed.
+      for close in [Event.key(.alt("1")), .mouse(Mouse(.press, x: 1, y: 5)), .interrupt] {
+        Self.press(Self.keys("/word25"), &model)
+        _ = update(&model, .event(close))
+        #expect(model.prompt.isNormal && model.found.isEmpty, "\(close)")
+      }
+    }
+
+    /// Marks are of the file that is looked at.
+    @Test func marksFollowTheFile() {
+      let files = SeveralBackends([SyntheticBackend(tokens: 256), SyntheticBackend(tokens: 30)])
+      var model = Model(files.describe(), width: 120, height: 40)
+      Self.press(Self.keys("/word25") + [.enter], &model)
+      #expect(model.found == [25, 250, 251, 252, 253, 254, 255])
+      Self.press(Self.keys("f"), &model)
+      #expect(model.viewpoint.head.source == 1 && model.found == [25])
     }
 
     /// An expression that could take for ever is plain text.
