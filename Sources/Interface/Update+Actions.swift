@@ -11,8 +11,9 @@ extension Model {
     switch action {
     case .up, .down, .left, .right, .pageUp, .pageDown, .home, .end:
       if viewpoint.view == .tokens { return moveInText(action, repeats ?? 1) }
+      let before = viewpoint
       move(action, repeats ?? 1)
-      if let repeats, message == nil { message = unit(of: action, repeats) }
+      if let repeats, message == nil { message = passed(action, repeats, from: before) }
     case .zoomIn, .zoomOut: mention(viewpoint.zoom(by: action == .zoomIn ? 0.5 : 2, in: source))
     case .fit: viewpoint.fit(source)
     case .goTo where viewpoint.view == .tokens && live != nil:
@@ -147,19 +148,28 @@ extension Model {
     )
   }
 
-  /// What a counted move passed over, in the units of its view.
-  private func unit(of action: Action, _ count: Int) -> String? {
+  /// What a counted move passed over, in the units of its view; nil where the choice is seen to
+  /// move.
+  private func passed(_ action: Action, _ count: Int, from old: Viewpoint) -> String? {
     let isAcross = action == .left || action == .right
     guard isAcross || action == .up || action == .down else { return nil }
     switch viewpoint.view {
-    case .heads, .sinks: return "\(count) heads \(action.rawValue)."
-    case .tokens: return nil
+    case .heads, .tokens: return nil
+    case .sinks:
+      let (a, b) = (old.head, viewpoint.head)
+      return isAcross
+        ? "\(abs(b.head - a.head)) heads \(action.rawValue)."
+        : "\(abs(b.layer.value - a.layer.value)) layers \(action.rawValue)."
     case .map, .blocks, .compare:
       let tokens = isAcross ? step.across : step.down, axis = isAcross ? "keys" : "queries"
+      let moved = isAcross ? abs(viewpoint.key - old.key) : abs(viewpoint.query - old.query)
+      guard moved == count * tokens else {
+        return "\(moved) \(axis) \(action.rawValue), to the edge."
+      }
       let cells = viewpoint.view == .blocks ? "blocks" : "cells"
       return tokens == 1
         ? "\(count) \(axis) \(action.rawValue)."
-        : "\(count) \(cells) \(action.rawValue): \(count * tokens) \(axis), \(tokens) a step."
+        : "\(count) \(cells) \(action.rawValue): \(moved) \(axis), \(tokens) a step."
     }
   }
 

@@ -43,8 +43,14 @@ import Testing
       Self.press(Self.keys("3h") + Self.keys("20k"), &model)
       let said = model.message ?? "-"
       #expect(said.contains(/20 cells up: \d+ queries, \d+ a step\./), "\(said)")
+      // Where the edge is nearer, what was passed and not what was asked for.
+      let rest = model.viewpoint.query
       Self.press([.alt("3")] + Self.keys("2k"), &model)
-      #expect(model.message == "2 blocks up: 256 queries, 128 a step.")
+      #expect(rest < 256 && model.message == "\(rest) queries up, to the edge.")
+      Self.press(Self.keys("1j"), &model)
+      #expect(model.message == "1 blocks down: 128 queries, 128 a step.")
+      Self.press([.alt("4")] + Self.keys("9j"), &model)
+      #expect(model.message == "1 layers down.")
     }
 
     /// A digit alone is a view after the pause; Alt and the function keys do not wait.
