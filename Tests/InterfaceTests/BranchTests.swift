@@ -125,16 +125,23 @@ import Testing
 
     /// What nobody saved is not thrown away by one key; what is saved, or a recording, is left at
     /// once.
-    @Test func qAsksOnce() {
+    @Test func qAsksOnce() throws {
       var model = Self.run()
       #expect(Self.press("q", &model).isEmpty && !model.isQuitting)
       #expect(
         model.message?.contains("28 decoded tokens are not saved") ?? false,
         "\(model.message ?? "-")")
       #expect(Self.press("q", &model) == [.cancelWork, .quit])
-      var saved = Self.run()
-      Self.press(":save run.safetensors<Enter>", &saved)
-      #expect(Self.press("q", &saved) == [.cancelWork, .quit])
+      // A file that could not be written keeps nothing.
+      for (note, isKept) in [("Recording saved to a, 1 MB", true), ("a exists", false)] {
+        var saved = Self.run()
+        #expect(Self.press(":save a<Enter>", &saved) == [.send(.save("a"))])
+        var status = try #require(saved.live).status
+        (status.note, status.noteNumber) = (note, status.noteNumber + 1)
+        _ = update(&saved, .moment(.live(status)))
+        let effects: [Effect] = isKept ? [.cancelWork, .quit] : []
+        #expect(Self.press("q", &saved) == effects, "\(note)")
+      }
       var recording = Self.run(replay: true)
       #expect(Self.press("q", &recording) == [.cancelWork, .quit])
     }
