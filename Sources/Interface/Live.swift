@@ -179,11 +179,17 @@ public struct Live: Sendable {
       effects: [.send(.branch(from: frame, choice))])
   }
 
+  /// Why there is no other branch to go to.
+  var oneBranch: String {
+    isReplay
+      ? "This recording has one branch." : "There is one branch; B makes another from this token."
+  }
+
   /// Looks at the branch that is shown below, at the same token, or at any other; a run is paused,
   /// and that branch is the one that would go on. `steps` gives the steps of a branch.
   mutating func exchangeBranch(to wanted: Int? = nil, _ steps: (Int) -> [Step]) -> Outcome {
     guard branches.count > 1, let next = wanted ?? otherBranch, branches.indices.contains(next)
-    else { return Outcome(says: "There is one branch; B makes another from this token.") }
+    else { return Outcome(says: oneBranch) }
     frame.branch = next
     isFollowing = false
     let last = steps(next).last { !$0.isPrompt }

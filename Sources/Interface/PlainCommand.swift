@@ -67,6 +67,8 @@ extension Model {
     case .ask(.branch, _): hint = "Branches are made of a live run, on the screen."
     case .help, .palette: hint = "Write a command by its name; help lists them."
     case .list(.library, _, _): hint = "Write method ID; attnscope methods lists them."
+    case .list(.branches, _, _):
+      hint = "Branches: \(names(.branches).joined(separator: "; ")). x goes to the one beside this."
     case .list(let list, _, _):
       let verb = list == .marks ? "go" : "open"
       let names = names(list).prefix(20).joined(separator: ", ")

@@ -342,7 +342,9 @@ public struct PlainText {
   /// Both sides' names, then what they have in common and what not, a sentence a number.
   private var compare: [String] {
     let comparison = Comparison(look)
-    return ["Left is \(comparison.left), right is \(comparison.right)."]
+    var names = ["Left is \(comparison.left), right is \(comparison.right)."]
+    if let warning = comparison.warning { names.append("Note that \(warning).") }
+    return names
       + comparison.rows.map { row in
         guard let right = row.right else { return Self.aboutBoth(row.name, row.left) }
         let words =

@@ -96,8 +96,11 @@ extension Model {
     guard let (layer, head) = HeadName.read(text) else { return nil }
     return performing { model in
       do throws(SettingError) {
-        try ViewSetting.take("layer", layer, into: &model.viewpoint, model.sources)
-        try ViewSetting.take("head", head, into: &model.viewpoint, model.sources)
+        // Both or none.
+        var wanted = model.viewpoint
+        try ViewSetting.take("layer", layer, into: &wanted, model.sources)
+        try ViewSetting.take("head", head, into: &wanted, model.sources)
+        model.viewpoint = wanted
       } catch {
         model.message = error.description + "."
       }

@@ -102,9 +102,8 @@ extension Model {
 
   /// Steps to the first token in which the branch differs from the one below it.
   mutating func goToDifference() -> [Effect] {
-    guard let other = look.otherBranch else {
-      return say("There is one branch; B makes another from a token of a run.")
-    }
+    guard let live else { return say("Only a live model has branches.") }
+    guard let other = live.otherBranch else { return say(live.oneBranch) }
     guard let at = look.divergence(frame.branch, other) else {
       return say("Branches \(frame.branch) and \(other) have the same tokens so far.")
     }

@@ -161,6 +161,8 @@ import Testing
       #expect(model.viewpoint.window.keys.count == 64 && model.viewpoint.query == 100)
       Self.press(Self.keys(":L4H2") + [.enter], &model)
       #expect(model.viewpoint.head.head == 2 && model.viewpoint.head.layer.value == 1)
+      Self.press(Self.keys(":L0H9") + [.enter], &model)
+      #expect(model.viewpoint.head.layer.value == 1, "no such head: nor its layer")
       Self.press(Self.keys(":0.1") + [.enter], &model)
       #expect(model.viewpoint.head.head == 1 && model.viewpoint.head.layer.value == 0)
       Self.press(Self.keys(":compare L4H0 tile 32x32") + [.enter], &model)
