@@ -44,10 +44,15 @@ extension Look {
         "One head, many methods, each with its output error. Enter: its map, Esc: heads.",
         "One head, many methods. Enter: its map, Esc: heads.",
       ]
-    case .heads where !isByTable:
+    case .heads where !isByTable || !hasLambda:
       return [
         "Every head as a small map. Arrows choose, Enter opens, S sorts. \(moves("."))",
         "Arrows choose, Enter opens, S sorts. \(moves("."))",
+      ]
+    case .blocks where !hasLambda:
+      return [
+        "The blocks that the file says were skipped: it holds no margins, lambda changes nothing.",
+        "Blocks as stored; lambda changes nothing.",
       ]
     case .sinks where scoreName != nil:
       return [

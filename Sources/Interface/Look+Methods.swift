@@ -45,8 +45,12 @@ extension Look {
 
   /// What `[` and `]` move; nil where there is nothing to move.
   var knobInForce: String? {
-    viewpoint.budget != nil ? "budget" : isByTable ? "lambda" : card?.mainKnob?.name
+    if viewpoint.budget != nil { return "budget" }
+    return isByTable ? (hasLambda ? "lambda" : nil) : card?.mainKnob?.name
   }
+
+  /// Lambda decides here; a mask that is stored without margins has no use for it.
+  var hasLambda: Bool { source.storedTile == nil || table(viewpoint.head)?.isFixed == false }
 
   /// The field on the map.
   var mapField: FieldID {

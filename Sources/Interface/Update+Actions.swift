@@ -204,7 +204,7 @@ extension Model {
 
   /// Moves lambda by decades; a stored mask has no use for it.
   mutating func stepLambda(_ decades: Double) {
-    guard source.storedTile == nil || look.table(viewpoint.head)?.isFixed == false else {
+    guard look.hasLambda else {
       message = "This file stores a mask without margins: lambda has no effect on it."
       return
     }

@@ -33,4 +33,17 @@ import Testing
       #expect(view(model).lines.joined().contains("needs Q and K"))
     }
   }
+
+  /// Neither a hint nor the footer names keys that move nothing here.
+  @Test(arguments: [ViewKind.map, .heads, .blocks]) func lambdaIsNotOffered(_ kind: ViewKind)
+    async throws
+  {
+    try await Self.withBackend { backend in
+      var model = try await Still.model(backend, width: 120, height: 30) { $0.view = kind }
+      let lines = view(model).lines.suffix(2)
+      #expect(!lines.contains { $0.contains("[ ]") }, "\(lines)")
+      _ = update(&model, .event(.key(.character("]"))))
+      #expect(model.message?.contains("lambda has no effect") ?? false)
+    }
+  }
 }
