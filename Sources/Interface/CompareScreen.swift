@@ -24,7 +24,10 @@ struct CompareScreen {
   /// Left, right, difference and numbers, each in its rectangle.
   func draw(on grid: inout Grid) {
     let (rows, columns) = layout.cells
-    let (left, right) = (look.leftSide, look.rightSide)
+    let left = look.leftSide, other = look.rightSide
+    // In another file the same place may be another word, which nobody searched for.
+    var right = other
+    right.found = other.found.filter { other.token($0) == look.token($0) }
     MapScreen(
       left, layout.left, Needs.map(left, rows: rows, columns: columns),
       table: left.shownTable(left.viewpoint.head),

@@ -24,8 +24,7 @@ struct MapAxes {
   func draw(on grid: inout Grid) {
     drawKeyAxis(&grid)
     drawQueryAxis(&grid)
-    // Each costs a walk along the axis: with more than this every place would have a dot anyway.
-    if look.found.count <= 500 { drawFound(&grid) }
+    drawFound(&grid)
     drawCursor(&grid)
   }
 
@@ -84,7 +83,12 @@ struct MapAxes {
   private func drawFound(_ grid: inout Grid) {
     let window = look.viewpoint.window, plot = layout.plot, offset = look.source.visibility.offset
     let mark = Cell(paint.unicode ? "•" : "*", paint.warning)
-    for token in look.found {
+    let shown = look.found.filter {
+      window.keys.contains($0) || window.queries.contains($0 - offset)
+    }
+    // Each costs a walk along the axis; a few hundred put a dot at every place.
+    for index in stride(from: 0, to: shown.count, by: shown.count / 500 + 1) {
+      let token = shown[index]
       if let x = layout.column(of: token, window), grid[x, layout.axis].glyph == " " {
         grid[x, layout.axis] = mark
       }
