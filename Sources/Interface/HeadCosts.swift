@@ -5,16 +5,19 @@ import Sessions
 
 /// What skipping saves and costs: of one head, of its layer, and of all heads.
 ///
-/// Two lines under the pictures of view 2. A layer's share is over its blocks, its dropped mass the
-/// mean of its heads, its error that of the worst head: what one would lose by skipping there.
+/// Two lines under the pictures of view 2. A layer's share and dropped mass are means of its heads,
+/// its error that of the worst one: what one would lose by skipping there.
 struct HeadCosts {
   private let look: Look
   private let paint: Paint
+  /// In force: made once, and not for each of its numbers.
+  private let method: MethodSetting?
 
   /// Reads the look.
   init(_ look: Look) {
     self.look = look
     paint = Paint(look)
+    method = look.methodInForce
   }
 
   /// Mean mass that the head's rows lose; nil before it is known, and where nothing can say it.
@@ -22,7 +25,8 @@ struct HeadCosts {
 
   /// Relative error of the head's output; nil before it is known, and without values.
   func error(_ head: HeadID) -> Double? {
-    look.headNumber("error", head)?.value ?? look.headNumber("output_error", head)?.value
+    let found = look.findings(head, method)
+    return found?["error"]?.number ?? found?["output_error"]?.number
   }
 
   /// The chosen head, then its layer beside all of them.

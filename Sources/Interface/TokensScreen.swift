@@ -58,9 +58,10 @@ struct TokensScreen {
     let attention = line.last { !$0.isPrompt }?.attention ?? live.branches[id].attention
     let left = title + (isMine || live.branches.count == 1 ? "" : " (x goes there)")
     // Where branches part is kept before how they attend.
-    let parted = divergence(id).map { ["\(attention), ≠ \($0)", "≠ \($0)"] } ?? []
+    let differs = look.otherBranch.flatMap { look.divergence(look.frame.branch, $0) }
+    let parted = differs.map { ["\(attention), ≠ \($0)", "≠ \($0)"] } ?? []
     let room = rect.width - 8 - Width.of(left)
-    let rights = [attention + compared(id)] + parted + [attention]
+    let rights = [attention + compared(id, differs)] + (isMine ? parted : []) + [attention]
     Panel(
       left, right: rights.first { Width.of($0) <= room } ?? "",
       style: isMine ? paint.dim : paint.faint, unicode: paint.unicode
@@ -70,7 +71,6 @@ struct TokensScreen {
     if isMine, live.length > live.promptTokens {
       drawLegend(Legend("100 %", "1 %", " chance of the token, or less", " chance"), rect, &grid)
     }
-    let differs = look.otherBranch.flatMap { look.divergence(look.frame.branch, $0) }
     for place in flow.places {
       let shade = style(line[place.token], isMine: isMine, differs: differs)
       grid.put(
@@ -85,18 +85,12 @@ struct TokensScreen {
     min(look.frame.tokens, look.known.steps(of: id).count) - 1
   }
 
-  /// The first token in which the branch that is looked at differs from the other one.
-  private func divergence(_ id: Int) -> Int? {
-    guard id == look.frame.branch, let other = look.otherBranch else { return nil }
-    return look.divergence(id, other)
-  }
-
   /// What the title says about the other branch: where it differs, or for how long it does not.
-  private func compared(_ id: Int) -> String {
+  private func compared(_ id: Int, _ differs: Int?) -> String {
     guard id == look.frame.branch, let other = look.otherBranch, let live = look.live else {
       return ""
     }
-    if let at = look.divergence(id, other) { return ", differs from token \(at) on" }
+    if let differs { return ", differs from token \(differs) on" }
     let fork = max(live.branches[id].fork, live.branches[other].fork)
     let both = min(
       look.known.steps(of: id).count, look.known.steps(of: other).count)
