@@ -159,6 +159,9 @@ import Testing
           }
         }
       }
+      let footer = view(recording).lines.last ?? ""
+      #expect(!footer.contains("Space run") && !footer.contains("B branch"), "\(footer)")
+      #expect(footer.contains("x other"), "\(footer)")
       dump.viewpoint.view = .tokens
       #expect(!dump.look.hints[0].contains("unlikely") && live.look.hints[0].contains("Space runs"))
       #expect(recording.look.hints[0].contains("recorded"))

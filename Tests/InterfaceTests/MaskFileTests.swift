@@ -44,6 +44,10 @@ import Testing
       #expect(!lines.contains { $0.contains("[ ]") }, "\(lines)")
       _ = update(&model, .event(.key(.character("]"))))
       #expect(model.message?.contains("lambda has no effect") ?? false)
+      // Nor does a press where other files have a curve.
+      let lambda = model.viewpoint.lambda
+      for y in 3..<28 { _ = update(&model, .event(.mouse(Mouse(.press, x: 100, y: y)))) }
+      #expect(model.viewpoint.lambda == lambda)
     }
   }
 }

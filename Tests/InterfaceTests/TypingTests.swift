@@ -130,6 +130,17 @@ import Testing
       }
     }
 
+    /// Many matches are no reason to mark none.
+    @Test func manyMatchesAreMarkedToo() {
+      var about = SyntheticBackend(tokens: 256).describe()
+      (about.queries, about.keys) = (1000, 1000)
+      about.visibility = Visibility(causal: true, queries: 1000, keys: 1000)
+      about.tokens = Array(repeating: " the", count: 1000)
+      var model = Model(about, width: 120, height: 40)
+      Self.press(Self.keys("/the") + [.enter], &model)
+      #expect(model.found.count == 1000 && view(model).lines[3].contains("•"))
+    }
+
     /// Marks are of the file that is looked at.
     @Test func marksFollowTheFile() {
       let files = SeveralBackends([SyntheticBackend(tokens: 256), SyntheticBackend(tokens: 30)])
