@@ -138,9 +138,14 @@ extension Model {
     return effects
   }
 
-  /// Forgets what was typed and sought; in view 2 leaves the gallery, and closes the budget.
+  /// Forgets digits that wait, and then nothing else; without them what was sought, leaves the
+  /// gallery in view 2, and closes the budget.
   private mutating func takeEscape() -> [Effect] {
-    (prompt.digits, prompt.search) = (nil, nil)
+    guard prompt.digits == nil else {
+      prompt.digits = nil
+      return []
+    }
+    prompt.search = nil
     return performing { model in
       if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
         model.viewpoint.gallery = nil

@@ -80,6 +80,9 @@ import Testing
       #expect(model.prompt.digits?.count == 7)
       Self.press([.escape], &model)
       #expect(model.prompt.digits == nil)
+      // As the footer says, Esc forgets the digit, and not the search as well.
+      Self.press(Self.keys("/word25") + [.enter] + Self.keys("7") + [.escape], &model)
+      #expect(model.prompt.digits == nil && model.prompt.search == "word25")
     }
 
     /// A digit behind Esc in one packet closes what is open and shows its view.
