@@ -113,8 +113,6 @@ import Testing
   private func fly(_ backend: any Backend = SyntheticBackend()) -> Pilot {
     let pilot = Pilot(backend, width: 120, height: 40)
     pilot.terminal.press(.alt("6"))
-    // 6 and not the beginning of a count.
-    pilot.terminal.press(.escape)
     return pilot
   }
 
@@ -215,7 +213,8 @@ import Testing
     pilot.press("f")
     await pilot.sees("File 1 of 2: long.")
     for key in "12345" {
-      pilot.press("\(key)")
+      pilot.terminal.press(.alt(key))
+      await pilot.model("view \(key)") { "\($0.viewpoint.view.rawValue)" == "\(key)" }
       _ = await pilot.settled("view \(key) of one of several")
     }
     await pilot.quit()

@@ -116,8 +116,7 @@ import Testing
       await pilot.sees("paused")
       pilot.press(" ")
       await pilot.sees("79 of 80")
-      // Escape between them, or they were a count.
-      await pilot.pressAndWait([.character("1"), .escape, .character("5"), .escape])
+      await pilot.pressAndWait([.alt("1"), .alt("5")])
       await pilot.pressAndWait([Key](repeating: .left, count: 30))
       await pilot.model("thirty tokens back") { $0.source.queries == 50 }
       await pilot.pressAndWait([.character("u"), .character("u")])

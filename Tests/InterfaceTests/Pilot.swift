@@ -34,7 +34,7 @@ final class Pilot: Sendable {
   /// Exports go nowhere and say so.
   static var surroundings: Surroundings {
     var all = Surroundings()
-    // A busy machine takes longer between two keys than a person.
+    // Whoever means a view presses Alt; a digit of a lesson waits so long to be one.
     all.digitPause = .milliseconds(300)
     all.export = { path, _, _ in "Written to \(path)." }
     return all
