@@ -33,10 +33,12 @@ public struct AttentionRules: Sendable {
       for key in row.indices { row[key] = c * Self.tanh(row[key] / c) }
     }
     if let bias { for key in row.indices where key < bias.count { row[key] += bias[key] } }
-    let own = segments.flatMap { $0.indices.contains(position) ? $0[position] : nil }
+    // A file may say of fewer positions than it has.
+    let sequences = segments ?? []
+    let own = sequences.indices.contains(position) ? sequences[position] : nil
     for key in row.indices {
       let isFar = window.map { key <= position - $0 || !causal && key >= position + $0 } ?? false
-      let isOther = own != nil && segments?[key] != own
+      let isOther = own != nil && (key >= sequences.count || sequences[key] != own)
       if isFar || isOther || key < padding || causal && key > position { row[key] = -.infinity }
     }
   }

@@ -72,10 +72,11 @@ extension DumpReader {
     if kind == .pattern || kind == .scores,
       let map = layers[0].arrays[kind == .pattern ? .pattern : .scores]
     {
-      let rows = padding..<min(padding + 64, map.shape[1])
-      let values = map[0].slice(axis: 0, rows).floats()
+      // The last query stands at the last key: where there are fewer, padding has fewer rows.
+      let first = min(max(padding - (keys - queries), 0), queries)
+      let values = map[0].slice(axis: 0, first..<min(first + 64, queries)).floats()
       if let causal = MapContent(
-        values, keys: map.shape[2], queries: map.shape[1], integer: false, from: padding
+        values, keys: keys, queries: queries, integer: false, from: first
       ).causal {
         guesses.append(
           Guess(

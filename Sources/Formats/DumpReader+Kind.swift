@@ -14,19 +14,26 @@ extension DumpReader {
         throw FormatError(
           .mismatch,
           """
-          holds whole numbers from \(Int(content.range.lowerBound)) to \
-          \(Int(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a pattern \
-          shares that sum to 1; --kind pattern, scores or mask says what they are
+          holds whole numbers from \(Self.whole(content.range.lowerBound)) to \
+          \(Self.whole(content.range.upperBound)): a mask has 0 and 1 (255: not visible), a \
+          pattern shares that sum to 1; --kind pattern, scores or mask says what they are
           """,
           file: path, place: map.entry.name)
       }
-      let quantised = content.rowSum.map { "; its rows sum to \(Int($0)), so they are quantised" }
+      let quantised = content.rowSum.map {
+        "; its rows sum to \(Self.whole($0)), so they are quantised"
+      }
       guesses.append(
         Guess("read as \(kind.words) from a look at its values\(quantised ?? "")", flag: "--kind"))
       return kind
     }
     if found[.blocks] != nil { return .mask }
     throw refusal(archive)
+  }
+
+  /// A number without its fraction; those of 64 bits may be larger than any `Int`.
+  private static func whole(_ value: Float) -> String {
+    Int(exactly: value.rounded(.towardZero)).map(String.init) ?? "\(value)"
   }
 
   /// Why a file shows nothing: what it holds, and what to do.

@@ -43,7 +43,7 @@ extension DumpReader {
     for (role, tensor) in layer.arrays {
       switch role {
       case .query, .selected: layer.arrays[role] = tensor.slice(axis: 1, 0..<queries)
-      case .key, .value: layer.arrays[role] = tensor.slice(axis: 1, 0..<keys)
+      case .key, .value, .beta: layer.arrays[role] = tensor.slice(axis: 1, 0..<keys)
       case .pattern, .scores, .indexScores:
         layer.arrays[role] = tensor.slice(axis: 1, 0..<queries).slice(axis: 2, 0..<keys)
       default: break
@@ -61,7 +61,7 @@ extension DumpReader {
     else { return nil }
     let tensor = try archive.tensor(entry.name)
     let batch = options.batch ?? 0
-    guard entry.shape.rank == 1 || batch < entry.shape[0] else { return nil }
+    guard entry.shape.rank == 1 || (0..<entry.shape[0]).contains(batch) else { return nil }
     let row = (entry.shape.rank == 1 ? tensor : tensor[batch]).floats()
     guard let first = row.firstIndex(where: { $0 != 0 }),
       let last = row.lastIndex(where: { $0 != 0 })

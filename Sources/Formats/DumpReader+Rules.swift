@@ -14,7 +14,8 @@ extension DumpReader {
   {
     var rules = AttentionRules()
     guard found[.query] != nil, found[.key] != nil else { return rules }
-    rules.window = options.window ?? metadata.window
+    // No wider than there are positions, so that a sum with one is no overflow.
+    rules.window = (options.window ?? metadata.window).map { min($0, 1 << 30) }
     rules.softcap = options.softcap ?? metadata.softcap
     if let window = rules.window {
       remarks.append("keys outside of a window of \(window) are hidden (--window)")
@@ -27,6 +28,7 @@ extension DumpReader {
       let layer = NameNumbers(nameParts(entry.name)).layer
       if rules.segments == nil { rules.segments = try segments(words, entry, archive) }
       if Self.isBias(words), entry.dtype.isFloat, (2...4).contains(entry.shape.rank),
+        entry.shape.count > 0,
         let bias = Self.threeAxes(try archive.tensor(entry.name))
       {
         rules.biases[layer ?? -1] = bias

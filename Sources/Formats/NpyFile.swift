@@ -66,7 +66,9 @@ struct NpyHeader {
       throw fail(
         .malformed, "the npy header has no readable 'shape'; save it again with numpy.save")
     }
-    guard let shape = Shape(checked: axes, byteWidth: element.byteWidth), axes.count <= 8 else {
+    // Texts of no length have elements without bytes, which are counted all the same.
+    guard let shape = Shape(checked: axes, byteWidth: max(element.byteWidth, 1)), axes.count <= 8
+    else {
       throw fail(.malformed, "the shape \(axes.prefix(9)) is absurd; the header lies or is damaged")
     }
     self.shape = shape

@@ -208,7 +208,7 @@ struct PickledTensors {
     if case .bytes(let bytes) = array.source {
       let element = try NpyElement(array.type, options: ArchiveOptions(), fail: fail)
       guard array.shape.count <= 8,
-        let shape = Shape(checked: array.shape, byteWidth: element.byteWidth)
+        let shape = Shape(checked: array.shape, byteWidth: max(element.byteWidth, 1))
       else { throw fail(.malformed, "its shape is absurd; save it again") }
       let (storage, range) = located(bytes)
       guard shape.count * element.byteWidth <= range.count else {

@@ -245,6 +245,36 @@ import Testing
       #expect(row.map(\.isFinite) == [true, true, false, false, false, false])
       #expect(row[0] < 1 && abs(Double(row[0]) - 50 * tanh(0.02)) < 1e-4)
     }
+    // Sequences of fewer positions than there are keys, and the widest window of an Int.
+    let short = ["causal": "false", "window": "9223372036854774784", "cu_seqlens": "[0,2]"]
+    try open(pair, metadata: short) { dump in
+      for (position, seen) in [(1, 2), (5000, 6)] {
+        var row = [Float](repeating: 1, count: 6)
+        dump.rules.apply(to: &row, position: position, causal: false)
+        #expect(row.map(\.isFinite) == (0..<6).map { $0 < seen })
+      }
+    }
+  }
+
+  /// What an `attention_mask` says of the keys holds for all that is counted by keys, and of a
+  /// decode step with fewer rows than there is padding.
+  @Test func masksOfPadding() throws {
+    let arrays = [
+      ("layers.0.q", Made.numbers([2, 6, 4])), ("layers.0.k", Made.numbers([2, 6, 4])),
+      ("layers.0.beta", Made.numbers([2, 6])),
+      ("attention_mask", Tensor([1, 1, 1, 1, 0, 0], shape: [6])),
+    ]
+    try open(arrays) { dump in
+      #expect(Self.size(dump) == "0: 2 of 4x4")
+      #expect(dump.layers[0].arrays[.beta]?.shape.axes == [2, 4])
+    }
+    let step = [
+      ("attention", Made.pattern([1, 2, 3, 9])),
+      ("attention_mask", Tensor([0, 0, 0, 0, 0, 0, 1, 1, 1], shape: [9])),
+    ]
+    try open(step) { dump in
+      #expect(dump.rules.padding == 6 && dump.causal && Self.size(dump) == "0: 2 of 3x9")
+    }
   }
 
   /// Layers of a decode step that keep their last keys alone beside those that keep all.

@@ -131,6 +131,32 @@ import Testing
     try refuse(Fixture.safetensors("{\(empty)}", data: 0), "absurd")
   }
 
+  /// Texts of no length take no bytes, however many they claim to be.
+  @Test func countlessTextsOfNoLength() throws {
+    try refuse(Made.npy("<U0", [1 << 40, 1 << 40], []), "absurd", name: "x.npy")
+  }
+
+  /// Whole numbers that no `Int` holds, in a map and in what is none.
+  @Test func numbersBeyondAnInt() throws {
+    let most = Made.little(UInt64.max)
+    let even: [UInt8] = (0..<16).flatMap { _ in most }
+    let kind = try Fixture.with(Made.npy("<u8", [1, 4, 4], even)) { try Dump.open($0).kind }
+    #expect(kind == .pattern)
+    let odd: [UInt8] = (0..<16).flatMap { $0 < 4 ? most : Made.little(UInt64($0)) }
+    try refuse(Made.npy("<u8", [1, 4, 4], odd), "whole numbers from 4 to")
+  }
+
+  @Test func aBiasWithoutElements() throws {
+    let arrays = [
+      Self.entry(shape: "[1,2,4]", "0", "32"),
+      Self.entry("layers.0.k", shape: "[1,2,4]", "32", "64"),
+      Self.entry("attn_bias", shape: "[0,2,2]", "64", "64"),
+    ]
+    let bytes = Fixture.safetensors("{" + arrays.joined(separator: ",") + "}", data: 64)
+    let biases = try Fixture.with(bytes) { try Dump.open($0).rules.biases.count }
+    #expect(biases == 0)
+  }
+
   @Test func otherFormatsAreNamed() throws {
     try refuse([], "empty")
     try refuse([1, 2, 3], "too short")
