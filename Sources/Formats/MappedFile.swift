@@ -60,6 +60,15 @@ public final class MappedFile: Storage, @unchecked Sendable {
   static func reason(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
 }
 
+extension OwnedStorage {
+  /// A copy of some bytes.
+  convenience init(_ bytes: [UInt8]) {
+    self.init(byteCount: bytes.count) { out in
+      bytes.withUnsafeBytes { out.copyMemory(from: $0) }
+    }
+  }
+}
+
 extension UnsafeRawBufferPointer {
   /// A little-endian integer at `offset`, or nil when it would lie past the end.
   func integer<T: FixedWidthInteger>(_ type: T.Type, at offset: Int) -> T? {

@@ -179,9 +179,7 @@ final class NpzArchive: TensorArchive {
     try whole.withBytes { (bytes) throws(FormatError) in
       try member.zip.check(bytes, file: path)
     }
-    let storage = OwnedStorage(byteCount: whole.count) { out in
-      whole.withUnsafeBytes { out.copyMemory(from: $0) }
-    }
+    let storage = OwnedStorage(whole)
     inflated.withLock { $0[name] = storage }
     return storage
   }
@@ -198,11 +196,8 @@ final class NpzArchive: TensorArchive {
     let bytes = try member.zip.read(
       from: file, limit: member.headerLength + want * member.dtype.byteWidth)
     let whole = max(0, bytes.count - member.headerLength) / member.dtype.byteWidth
-    let storage = OwnedStorage(byteCount: bytes.count) { out in
-      bytes.withUnsafeBytes { out.copyMemory(from: $0) }
-    }
     return Tensor(
-      storage: storage, dtype: member.dtype, shape: Shape([whole]),
+      storage: OwnedStorage(bytes), dtype: member.dtype, shape: Shape([whole]),
       byteOffset: min(member.headerLength, bytes.count)
     ).floats()
   }

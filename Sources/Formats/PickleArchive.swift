@@ -29,7 +29,7 @@ final class PickleArchive: TensorArchive {
   ) throws(FormatError) {
     (self.path, self.format) = (path, format)
     let tree = PickleTree(machine.heap, root)
-    let reader = PickledTensors(storage: machine.storage, storages: storages, file: path)
+    var reader = PickledTensors(storage: machine.storage, storages: storages, file: path)
     var tensors: [String: Tensor] = [:], texts = tree.texts, leftOut = tree.leftOut
     var first: FormatError?
     for (name, array) in tree.arrays {
@@ -76,17 +76,28 @@ final class PickleArchive: TensorArchive {
 }
 
 extension PickleArchive {
+  /// Bytes that deflated members may have together, whatever the size of the file: they are
+  /// inflated at once.
+  private static let mostInflated = 64 << 20
+
   /// The zip form of torch: `NAME/data.pkl` and `NAME/data/0` and on. Storages are usually
-  /// stored and used where they lie; deflated ones are inflated. Throws what the zip throws, and
-  /// `unsupported` for numbers of the other byte order.
+  /// stored and used where they lie; deflated ones are inflated. Throws what the zip throws,
+  /// `unsupported` for numbers of the other byte order, `tooLarge` for members that inflate to far
+  /// more than the file.
   static func zip(_ file: MappedFile, _ directory: ZipDirectory) throws(FormatError)
     -> PickleArchive
   {
-    guard let pickle = directory.entries.first(where: { $0.name.hasSuffix("data.pkl") }) else {
+    guard let pickle = directory.entries.first(where: { $0.name.hasSuffix("/data.pkl") }) else {
       throw FormatError(.unsupported, "a zip without data.pkl", file: file.path)
     }
     let root = pickle.name.dropLast("data.pkl".count)
     var storages: Storages = [:]
+    let inflated = directory.entries.reduce(0) { $0 + ($1.isStored ? 0 : $1.size) }
+    guard inflated <= max(mostInflated, 20 * file.bytes.count) else {
+      throw FormatError(
+        .tooLarge, "its members inflate to \(inflated) bytes; torch.save stores them as they are",
+        file: file.path)
+    }
     for entry in directory.entries where entry.name.hasPrefix(root) {
       let rest = entry.name.dropFirst(root.count)
       if rest == "byteorder", try entry.read(from: file, limit: 16) == Array("big".utf8) {
@@ -109,10 +120,7 @@ extension PickleArchive {
   {
     if entry.isStored { return (file, entry.dataOffset..<entry.dataOffset + entry.size) }
     let bytes = try entry.read(from: file, limit: entry.size)
-    let storage = OwnedStorage(byteCount: bytes.count) { out in
-      bytes.withUnsafeBytes { out.copyMemory(from: $0) }
-    }
-    return (storage, 0..<bytes.count)
+    return (OwnedStorage(bytes), 0..<bytes.count)
   }
 
   /// The number that the old form of torch begins with, 0x1950a86a20f9469cfc6c, as a pickle.
@@ -195,13 +203,22 @@ struct PickledTensors {
     "bool": .bool, "float8_e4m3fn": .float8e4m3, "float8_e5m2": .float8e5m2,
   ]
 
-  /// An expanded tensor repeats its elements, and no model repeats one more often.
-  private static let mostRepeats = 4096
+  /// Expanded tensors repeat their elements, and several arrays may be of the same bytes: no model
+  /// has more than so many bytes of arrays for each byte of its file.
+  private static let mostRepeats = 64
+  /// Bytes that arrays and texts may still have.
+  private var left: Int
 
-  /// Throws `unsupported` for element types that are not read, `malformed` and `truncated` where
-  /// the array reaches out of its bytes.
-  func read(_ array: PickledArray, _ name: String) throws(FormatError) -> Read {
-    let place = "array \"\(name)\""
+  init(storage: Storage, storages: PickleArchive.Storages, file: String) {
+    (self.storage, self.storages, self.file) = (storage, storages, file)
+    left = Self.mostRepeats * storages.values.reduce(storage.bytes.count) { $0 + $1.range.count }
+  }
+
+  /// Throws `unsupported` for element types that are not read and for arrays that repeat their
+  /// bytes without end, `malformed` and `truncated` where the array reaches out of its bytes.
+  mutating func read(_ array: PickledArray, _ name: String) throws(FormatError) -> Read {
+    // Not of `self`, which is changed while `fail` may be called.
+    let place = "array \"\(name)\"", file = self.file
     func fail(_ code: FormatError.Code, _ message: String) -> FormatError {
       FormatError(code, message, file: file, place: place)
     }
@@ -214,6 +231,8 @@ struct PickledTensors {
       guard shape.count * element.byteWidth <= range.count else {
         throw fail(.truncated, "\(shape) takes more bytes than it has; save it again")
       }
+      // A text is 16 bytes at least, however short.
+      try claim(shape, element.text == nil ? element.byteWidth : max(element.byteWidth, 16), fail)
       if let text = element.text {
         let part = UnsafeRawBufferPointer(rebasing: storage.bytes[range])
         return .texts(text.read(part, count: shape.count))
@@ -223,17 +242,27 @@ struct PickledTensors {
           storage: storage, dtype: element.dtype, shape: shape,
           strides: shape.strides(fortran: array.isFortran), byteOffset: range.lowerBound))
     }
-    return .numbers(try tensor(array, fail))
+    let tensor = try tensor(array, fail)
+    try claim(tensor.shape, tensor.dtype.byteWidth, fail)
+    return .numbers(tensor)
+  }
+
+  /// Counts what an array has. Throws `unsupported` once all of them have more than the file.
+  private mutating func claim(
+    _ shape: Shape, _ width: Int, _ fail: (FormatError.Code, String) -> FormatError
+  ) throws(FormatError) {
+    guard shape.count <= left / width else {
+      throw fail(
+        .unsupported,
+        "it repeats its bytes more than \(Self.mostRepeats) times; save it with .contiguous()")
+    }
+    left -= shape.count * width
   }
 
   private func located(_ bytes: PickleBytes) -> (Storage, Range<Int>) {
     switch bytes {
     case .place(let range): return (storage, range)
-    case .own(let own):
-      let copy = OwnedStorage(byteCount: own.count) { out in
-        own.withUnsafeBytes { out.copyMemory(from: $0) }
-      }
-      return (copy, 0..<own.count)
+    case .own(let own): return (own, 0..<own.bytes.count)
     }
   }
 
@@ -265,11 +294,13 @@ struct PickledTensors {
       }
       last = sum
     }
-    guard last < held, shape.count / Self.mostRepeats <= held else {
+    guard last < held else {
       throw fail(.truncated, "\(shape) reaches out of its storage of \(held); save it again")
     }
+    // The stride of a single element is multiplied by nothing, and may be any number.
+    let steps = zip(shape.axes, strides).map { $0 == 1 ? 1 : $1 }
     return Tensor(
-      storage: storage, dtype: dtype, shape: shape, strides: strides,
+      storage: storage, dtype: dtype, shape: shape, strides: steps,
       byteOffset: range.lowerBound + array.offset * dtype.byteWidth)
   }
 }

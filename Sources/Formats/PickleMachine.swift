@@ -8,8 +8,9 @@ import Tensors
 /// (tensors of torch, arrays of numpy, ordered dictionaries). Everything else is kept as what
 /// it would be made from, for whoever looks for arrays inside it.
 ///
-/// Memory and time are bounded by the length of the stream; nothing is nested on the stack of
-/// this program. The opcodes are those of Python's `pickletools`.
+/// Memory and time are bounded by the length of the stream, though a few bytes of it may name a
+/// list of a million members once more: what calls copy is paid for. Nothing is nested on the
+/// stack of this program. The opcodes are those of Python's `pickletools`.
 struct PickleMachine {
   /// The bytes that the stream lies in.
   let storage: Storage
@@ -23,10 +24,14 @@ struct PickleMachine {
   private var stack: [PickleRef] = []
   private var marks: [Int] = []
   private var memo: [Int: PickleRef] = [:]
+  /// Bytes that calls may still copy.
+  private var left: Int
 
   /// A stream that begins at `at` and ends before `end`, in bytes from the start of `storage`.
   init(_ storage: Storage, at: Int, end: Int, file: String) {
     (self.storage, self.at, self.end, self.file) = (storage, at, end, file)
+    // A member of a list is a byte of a pickle at least, and 16 where it is copied at most.
+    left = 16 * max(end - at, 0)
   }
 
   /// Reads one pickle and returns what it holds; the next one, if there is one, begins at
@@ -95,13 +100,25 @@ struct PickleMachine {
   // MARK: the stack
 
   mutating func push(_ value: PickleValue) throws(FormatError) {
-    guard let ref = heap.add(value), stack.count < PickleHeap.most else {
-      throw fail("it makes more than \(PickleHeap.most) values", .tooLarge)
-    }
+    guard let ref = heap.add(value) else { throw tooMany }
+    try push(ref)
+  }
+
+  mutating func push(_ ref: PickleRef) throws(FormatError) {
+    guard stack.count < PickleHeap.most else { throw tooMany }
     stack.append(ref)
   }
 
-  mutating func push(_ ref: PickleRef) { stack.append(ref) }
+  private var tooMany: FormatError {
+    fail("it makes more than \(PickleHeap.most) values", .tooLarge)
+  }
+
+  /// Pays for a copy of a value, without what it names. Throws `tooLarge` where the stream is
+  /// shorter than what is copied of it.
+  mutating func pay(_ ref: PickleRef) throws(FormatError) {
+    left -= heap.size(ref)
+    guard left >= 0 else { throw fail("it copies what it holds again and again", .tooLarge) }
+  }
 
   mutating func pop() throws(FormatError) -> PickleRef {
     guard stack.count > (marks.last ?? 0), let ref = stack.popLast() else {
@@ -174,7 +191,9 @@ struct PickleMachine {
   /// Tuples, lists, dictionaries and marks; false for other opcodes.
   private mutating func collection(_ code: UInt8) throws(FormatError) -> Bool {
     switch code {
-    case UInt8(ascii: "("): marks.append(stack.count)
+    case UInt8(ascii: "("):
+      guard marks.count < PickleHeap.most else { throw tooMany }
+      marks.append(stack.count)
     case UInt8(ascii: ")"): try push(.tuple([]))
     case UInt8(ascii: "t"): try push(.tuple(popMarked()))
     case 0x85: try push(.tuple([pop()]))
@@ -214,11 +233,11 @@ struct PickleMachine {
     case UInt8(ascii: "0"):
       if let mark = marks.last, mark == stack.count { marks.removeLast() } else { _ = try pop() }
     case UInt8(ascii: "1"): _ = try popMarked()
-    case UInt8(ascii: "2"): push(try top())
-    case 0x94: memo[memo.count] = try top()
-    case UInt8(ascii: "q"): memo[try number(UInt8.self)] = try top()
-    case UInt8(ascii: "r"): memo[try number(UInt32.self)] = try top()
-    case UInt8(ascii: "p"): memo[Int(try line()) ?? -1] = try top()
+    case UInt8(ascii: "2"): try push(top())
+    case 0x94: try remember(memo.count)
+    case UInt8(ascii: "q"): try remember(number(UInt8.self))
+    case UInt8(ascii: "r"): try remember(number(UInt32.self))
+    case UInt8(ascii: "p"): try remember(Int(line()) ?? -1)
     case UInt8(ascii: "h"): try recall(number(UInt8.self))
     case UInt8(ascii: "j"): try recall(number(UInt32.self))
     case UInt8(ascii: "g"): try recall(Int(line()) ?? -1)
@@ -230,20 +249,23 @@ struct PickleMachine {
     return true
   }
 
+  private mutating func remember(_ key: Int) throws(FormatError) {
+    guard memo.count < PickleHeap.most else { throw tooMany }
+    memo[key] = try top()
+  }
+
   private mutating func recall(_ key: Int) throws(FormatError) {
-    guard let ref = memo[key], stack.count < PickleHeap.most else {
-      throw fail("it recalls what it never had")
-    }
-    push(ref)
+    guard let ref = memo[key] else { throw fail("it recalls what it never had") }
+    try push(ref)
   }
 
   /// Classes, functions and what they would make; false for other opcodes.
   private mutating func object(_ code: UInt8) throws(FormatError) -> Bool {
     switch code {
-    case UInt8(ascii: "c"): try push(.global("\(line()).\(line())"))
+    case UInt8(ascii: "c"): try pushGlobal(line(), line())
     case 0x93:
       let name = try pop(), module = try pop()
-      try push(.global("\(heap.text(module) ?? "?").\(heap.text(name) ?? "?")"))
+      try pushGlobal(heap.text(module) ?? "?", heap.text(name) ?? "?")
     case UInt8(ascii: "Q"): try push(.persistent(pop()))
     case UInt8(ascii: "P"):
       try push(.text(line()))
@@ -260,15 +282,24 @@ struct PickleMachine {
       guard let first = refs.first else { throw fail("an object has no class") }
       try push(made(first, Array(refs.dropFirst())))
     case UInt8(ascii: "i"):
-      try push(.global("\(line()).\(line())"))
+      try pushGlobal(line(), line())
       let callable = try pop()
       try push(made(callable, popMarked()))
     case UInt8(ascii: "b"):
-      let state = try pop()
-      heap.build(try top(), state)
+      let state = try pop(), target = try top()
+      if heap.isUnbuiltArray(target) {
+        for part in (heap.members(state) ?? []).prefix(8) { try pay(part) }
+      }
+      heap.build(target, state)
     default: return false
     }
     return true
+  }
+
+  /// A class or a function by name. Throws `malformed` where it is longer than any program's.
+  private mutating func pushGlobal(_ module: String, _ name: String) throws(FormatError) {
+    guard module.utf8.count < 1024, name.utf8.count < 1024 else { throw fail("a name is absurd") }
+    try push(.global("\(module).\(name)"))
   }
 
   private mutating func add(pairs refs: [PickleRef], to target: PickleRef) throws(FormatError) {

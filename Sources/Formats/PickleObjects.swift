@@ -2,6 +2,11 @@
 /// and by heart; none is called, and a name that is not among them makes an object that does
 /// nothing.
 extension PickleMachine {
+  /// Where the functions are that are known.
+  private static let modules = [
+    "torch.", "numpy.", "collections.", "builtins.", "__builtin__.", "_codecs.",
+  ]
+
   /// What calling `callable` would make.
   mutating func made(_ callable: PickleRef, _ arguments: [PickleRef]) throws(FormatError)
     -> PickleValue
@@ -9,7 +14,11 @@ extension PickleMachine {
     guard let name = heap.global(callable) else {
       return .object(PickledObject(name: "?", arguments: arguments))
     }
-    let last = name.split(separator: ".").last.map(String.init) ?? name
+    // What is made is made by copying; all else is kept as it is.
+    guard Self.modules.contains(where: name.hasPrefix), arguments.count <= 8 else {
+      return inert(name, arguments)
+    }
+    for argument in arguments { try pay(argument) }
     switch name {
     case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
       "torch._utils._rebuild_tensor_v3":
@@ -25,12 +34,14 @@ extension PickleMachine {
       return arguments.first.map { heap[$0] } ?? .tuple([])
     case "_codecs.encode": return encoded(arguments) ?? inert(name, arguments)
     case "builtins.bytearray", "__builtin__.bytearray", "builtins.bytes", "__builtin__.bytes":
-      return arguments.first.map { heap[$0] } ?? .bytes(.own([]))
-    case "numpy.dtype": return .elementType(arguments.first.flatMap(heap.text) ?? "?")
+      return arguments.first.map { heap[$0] } ?? .bytes(.place(0..<0))
+    case "numpy.dtype":
+      let code = arguments.first.flatMap(heap.text) ?? "?"
+      return .elementType(code.utf8.count < 64 ? code : "?")
     default: break
     }
     // numpy moved these from `numpy.core` to `numpy._core`.
-    if name.hasPrefix("numpy."), last == "_frombuffer", let array = buffer(arguments) {
+    if name.hasPrefix("numpy."), name.hasSuffix("._frombuffer"), let array = buffer(arguments) {
       return .array(array)
     }
     return inert(name, arguments)
@@ -83,7 +94,7 @@ extension PickleMachine {
       guard let byte = UInt8(exactly: scalar.value) else { return nil }
       bytes.append(byte)
     }
-    return .bytes(.own(bytes))
+    return .bytes(.own(OwnedStorage(bytes)))
   }
 
   /// A list of pairs, or another dictionary, as a dictionary is made from.
@@ -128,14 +139,24 @@ extension PickleHeap {
     }
   }
 
+  /// Whether a value is an array of numpy that has no state yet.
+  func isUnbuiltArray(_ ref: PickleRef) -> Bool {
+    guard case .object(let object) = values[ref] else { return false }
+    return object.name.hasSuffix(".multiarray._reconstruct")
+  }
+
   /// Gives an object its state: numpy's arrays and element types are made in two steps.
   mutating func build(_ target: PickleRef, _ state: PickleRef) {
     switch values[target] {
     case .elementType(let code):
       // (version, byte order, ...)
-      guard let parts = members(state), parts.count > 1, let order = text(parts[1]) else { return }
-      self[target] = .elementType(order + code)
-    case .object(let object) where object.name.hasSuffix(".multiarray._reconstruct"):
+      let marks = "<>|="
+      guard let parts = members(state), parts.count > 1, let order = text(parts[1])?.first,
+        marks.contains(order)
+      else { return }
+      let bare = code.drop { marks.contains($0) }
+      self[target] = .elementType("\(order)\(bare)")
+    case .object(let object) where isUnbuiltArray(target):
       self[target] = array(state) ?? .object(object)
     case .object(var object):
       self[target] = .none
@@ -156,7 +177,7 @@ extension PickleHeap {
     switch self[parts[4]] {
     case .bytes(let own): bytes = own
     case .text(let text):
-      bytes = .own(text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) })
+      bytes = .own(OwnedStorage(text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }))
     default: return nil
     }
     return .array(

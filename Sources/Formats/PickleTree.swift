@@ -14,24 +14,34 @@ struct PickleTree {
   /// Names of what holds neither, with why.
   private(set) var leftOut: [LeftOut] = []
   private var names: Set<String> = []
-  private var visited = 0
+  /// What the walk may still meet: values, members of lists, texts, and bytes of names. Nothing
+  /// that people save has more.
+  private var left = (visits: 1 << 20, members: 1 << 24, texts: 1 << 22, letters: 64 << 20)
 
-  /// Nothing that people save is deeper, or has more leaves.
-  private static let mostDepth = 16, mostVisits = 1 << 20, mostTexts = 1 << 22
+  /// Nothing that people save is deeper, nor has a longer key.
+  private static let mostDepth = 16, longestKey = 4096
 
   /// Walks what `root` holds. The catch: a value that is shared is met once for each place,
   /// and so the walk is bounded and not only the pickle.
   init(_ heap: PickleHeap, _ root: PickleRef) {
     self.heap = heap
     walk(root, [], word: "")
+    if isSpent {
+      let why = "it holds more than is looked through"
+      leftOut.insert(LeftOut(name: "the rest of the pickle", why: why), at: 0)
+    }
+  }
+
+  private var isSpent: Bool {
+    left.visits < 0 || left.members < 0 || left.texts < 0 || left.letters < 0
   }
 
   private mutating func walk(_ ref: PickleRef, _ path: [String], word: String) {
-    visited += 1
-    guard visited < Self.mostVisits, path.count < Self.mostDepth else { return }
+    left.visits -= 1
+    guard !isSpent, path.count < Self.mostDepth else { return }
     switch heap[ref] {
     case .array(let array):
-      let name = path.isEmpty ? "arr_0" : path.joined(separator: ".")
+      let name = path.isEmpty ? "arr_0" : name(path)
       if names.insert(name).inserted { arrays.append((name, array)) }
     case .tuple(let members), .list(let members): walk(members, path, word)
     case .dict(let pairs): walk(pairs, path)
@@ -41,22 +51,34 @@ struct PickleTree {
       if object.pairs.isEmpty, object.state == nil { walk(object.arguments, path, word) }
       walk(object.items, path, word)
       if object.pairs.isEmpty, object.items.isEmpty { note(path, "an object of \(object.name)") }
-    case .text(let text):
-      let name = path.joined(separator: ".")
-      if texts[name] == nil { texts[name] = [text] }
+    case .text(let text): keep([text], path)
     default: break
     }
   }
 
+  private mutating func name(_ path: [String]) -> String {
+    let name = path.joined(separator: ".")
+    left.letters -= name.utf8.count
+    return name
+  }
+
+  private mutating func keep(_ list: [String], _ path: [String]) {
+    let name = name(path)
+    left.texts -= list.count
+    if !isSpent, texts[name] == nil { texts[name] = list }
+  }
+
   private mutating func note(_ path: [String], _ why: String) {
-    let item = LeftOut(name: path.joined(separator: "."), why: why)
-    if !path.isEmpty, leftOut.count < 64, !leftOut.contains(item) { leftOut.append(item) }
+    guard !path.isEmpty, leftOut.count < 64 else { return }
+    let item = LeftOut(name: name(path), why: why)
+    if !leftOut.contains(item) { leftOut.append(item) }
   }
 
   private mutating func walk(_ pairs: [(key: PickleRef, value: PickleRef)], _ path: [String]) {
-    for (key, value) in pairs {
+    for (key, value) in pairs where !isSpent {
       switch heap[key] {
-      case .text(let text): walk(value, path + [text], word: "")
+      case .text(let text) where text.utf8.count <= Self.longestKey:
+        walk(value, path + [text], word: "")
       case .int(let number): walk(value, path + ["\(number)"], word: "")
       default: break
       }
@@ -65,14 +87,12 @@ struct PickleTree {
 
   /// A list of texts is one thing; of anything else each member is.
   private mutating func walk(_ members: [PickleRef], _ path: [String], _ parent: String) {
+    left.members -= members.count
+    guard !isSpent else { return }
     let list = members.compactMap(heap.text)
-    if !list.isEmpty, list.count == members.count {
-      let name = path.joined(separator: ".")
-      if list.count <= Self.mostTexts, texts[name] == nil { texts[name] = list }
-      return
-    }
+    if !list.isEmpty, list.count == members.count { return keep(list, path) }
     guard let word = word(members, path, parent) else { return }
-    for (index, member) in members.enumerated() {
+    for (index, member) in members.enumerated() where !isSpent {
       walk(member, path + ["\(word)_\(index)"], word: word)
     }
   }

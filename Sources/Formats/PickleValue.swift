@@ -7,7 +7,8 @@ typealias PickleRef = Int
 enum PickleBytes {
   /// Bytes from the start of the storage that the pickle lies in.
   case place(Range<Int>)
-  case own([UInt8])
+  /// Shared by all arrays that are made of it.
+  case own(Storage)
 }
 
 /// What one value of a pickle is. Nothing here acts: an object of a class that is not known
@@ -28,7 +29,8 @@ enum PickleValue {
   case persistent(PickleRef)
   /// An element type of numpy, `<f4`.
   case elementType(String)
-  case array(PickledArray)
+  // The largest lies apart, or every number would be as large.
+  indirect case array(PickledArray)
   /// A thing of a class that is not known here.
   case object(PickledObject)
 }
@@ -70,7 +72,7 @@ struct PickledArray {
 /// value an opcode, and `most` of them.
 struct PickleHeap {
   /// Values that a pickle may make: dumps make some thousands.
-  static let most = 1 << 23
+  static let most = 1 << 22
 
   private(set) var values: [PickleValue] = [.none, .bool(false), .bool(true)]
 
@@ -88,6 +90,18 @@ struct PickleHeap {
       guard values.count < Self.most else { return nil }
       values.append(value)
       return values.count - 1
+    }
+  }
+
+  /// Bytes of a value without those of what it names.
+  func size(_ ref: PickleRef) -> Int {
+    switch values[ref] {
+    case .text(let text): text.utf8.count
+    case .tuple(let refs), .list(let refs): 8 * refs.count
+    case .dict(let pairs): 16 * pairs.count
+    case .object(let object):
+      8 * (object.arguments.count + object.items.count) + 16 * object.pairs.count
+    default: 8
     }
   }
 

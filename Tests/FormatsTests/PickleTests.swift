@@ -205,6 +205,42 @@ import Testing
     }
   }
 
+  /// A few bytes that copy a large thing once more, over and over.
+  @Test func copiesWithoutEnd() throws {
+    var text = PickleWriter()
+    text.text(String(repeating: "a", count: 1 << 16))
+    text.bytes += [0x71, 0]
+    text.global("_codecs", "encode")
+    var pairs = PickleWriter()
+    pairs.ints([1, 2])
+    pairs.bytes += [0x71, 2, 0x5d, 0x71, 0, 0x28]
+    for _ in 0..<10_000 { pairs.bytes += [0x68, 2] }
+    pairs.op("e")
+    pairs.global("collections", "OrderedDict")
+    for pickle in [text, pairs] {
+      let call: [UInt8] = [0x68, 1, 0x68, 0, 0x85, 0x52]
+      let calls = [[UInt8]](repeating: call, count: 2000).flatMap { $0 }
+      try Fixture.with(pickle.bytes + [0x71, 1] + calls + [46]) { path in
+        let error = #expect(throws: FormatError.self) { try Dump.open(path) }
+        #expect(error?.code == .tooLarge, "\(error.map { "\($0)" } ?? "")")
+      }
+    }
+  }
+
+  /// An array that repeats its bytes without end is left out; one beside it is read.
+  @Test func arraysThatRepeatWithoutEnd() throws {
+    var pickle = PickleWriter()
+    pickle.op("(")
+    pickle.tensor([0.5], [1 << 12, 1 << 12], strides: [0, 0])
+    pickle.tensor(Made.pattern([1, 2, 4, 4]))
+    pickle.op("t")
+    try Fixture.with(pickle.torch()) { path in
+      let dump = try Dump.open(path)
+      #expect(dump.layers[0].positions == (4, 4, 2))
+      #expect(dump.remarks.contains { $0.contains("repeats its bytes") }, "\(dump.remarks)")
+    }
+  }
+
   /// Cut anywhere, and changed at random: a sentence or a dump, never a crash.
   @Test func damaged() throws {
     var torch = PickleWriter()
