@@ -51,6 +51,7 @@ struct FolderArchive: TensorArchive {
     }
     let files = names.filter { name in
       !name.hasPrefix(".") && Self.endings.contains { name.lowercased().hasSuffix($0) }
+        && !Self.isFolder(folder + "/" + name)
     }
     guard !files.isEmpty else {
       throw FormatError(

@@ -20,8 +20,8 @@ struct TextTable: TensorArchive {
   /// A larger table is no text that people make.
   private static let most = 256 << 20
 
-  /// Nil for what is no table of numbers. Throws `malformed` for lines of different lengths,
-  /// `tooLarge` over 256 MiB.
+  /// Nil for what is no table of numbers; a line at a time, so that memory is a number for each
+  /// that the file has. Throws `malformed` for lines of different lengths, `tooLarge` over 256 MiB.
   init?(_ file: MappedFile) throws(FormatError) {
     path = file.path
     let head = file.bytes.prefix(4096)
@@ -31,40 +31,72 @@ struct TextTable: TensorArchive {
     guard file.bytes.count <= Self.most else {
       throw FormatError(.tooLarge, "a table of text over 256 MiB is not read", file: path)
     }
-    let lines = file.bytes.split { $0 == 10 || $0 == 13 }
-    guard let first = lines.first, let separator = Self.separator(first) else { return nil }
-    var rows: [[Substring]] = lines.map {
-      String(decoding: $0, as: UTF8.self).split(
-        separator: separator, omittingEmptySubsequences: separator == " ")
-    }.filter { !$0.isEmpty }
-    var words: [String] = []
-    if let heading = rows.first, heading.dropFirst().allSatisfy({ Self.number($0) == nil }),
-      rows.count > 1
+    guard var lines = Lines(file.bytes) else { return nil }
+    var row = lines.next(), words: [String] = []
+    if let heading = row, heading.dropFirst().allSatisfy({ Self.number($0) == nil }),
+      let second = lines.next()
     {
       words = heading.map(Self.plain)
-      rows.removeFirst()
+      row = second
     }
-    let isLabelled = rows.allSatisfy { $0.first.map { Self.number($0) == nil } ?? false }
-    if isLabelled {
-      rows = rows.map { Array($0.dropFirst()) }
-      if words.count == (rows.first?.count ?? 0) + 1 { words.removeFirst() }
-    }
-    guard let width = rows.first?.count, width > 1 else { return nil }
-    var values: [Float] = []
-    for (index, row) in rows.enumerated() {
-      let numbers = row.compactMap(Self.number)
-      guard numbers.count == row.count else { return nil }
+    let isLabelled = row?.first.map { Self.number($0) == nil } ?? false
+    let width = (row?.count ?? 0) - (isLabelled ? 1 : 0)
+    guard width > 1 else { return nil }
+    if isLabelled, words.count == width + 1 { words.removeFirst() }
+    var values: [Float] = [], rows = 0
+    while let line = row {
+      rows += 1
+      if isLabelled, Self.number(line[0]) != nil { return nil }
+      let cells = line.dropFirst(isLabelled ? 1 : 0), numbers = cells.compactMap(Self.number)
+      guard numbers.count == cells.count else { return nil }
       guard numbers.count == width else {
         throw FormatError(
           .malformed,
-          "row \(index + 1) has \(numbers.count) numbers and row 1 has \(width); save it again",
+          "row \(rows) has \(numbers.count) numbers and row 1 has \(width); save it again",
           file: path)
       }
       values += numbers
+      row = lines.next()
     }
     self.words = words.count == width ? words : []
-    map = Tensor(values, shape: [rows.count, width])
+    map = Tensor(values, shape: [rows, width])
     entries = [ArrayEntry(name: "arr_0", dtype: .float32, shape: map.shape)]
+  }
+
+  /// The words of one line after another: all of them at once would take many times the file.
+  private struct Lines {
+    private let bytes: UnsafeRawBufferPointer
+    private let separator: Character
+    private var at = 0
+
+    /// No map is wider; what a line has beyond is left in its last word, which is no number.
+    private static let mostWords = 1 << 20
+
+    /// Nil where nothing separates the words of the first line.
+    init?(_ bytes: UnsafeRawBufferPointer) {
+      self.bytes = bytes
+      let start = bytes.firstIndex { !Self.isEnd($0) } ?? bytes.count
+      let end = bytes[start...].firstIndex(where: Self.isEnd) ?? bytes.count
+      guard let separator = TextTable.separator(bytes[start..<end]) else { return nil }
+      self.separator = separator
+    }
+
+    private static func isEnd(_ byte: UInt8) -> Bool { byte == 10 || byte == 13 }
+
+    /// Nil at the end. Lines without a word are passed over.
+    mutating func next() -> [Substring]? {
+      while at < bytes.count {
+        let end = bytes[at...].firstIndex(where: Self.isEnd) ?? bytes.count
+        let line = bytes.text(at..<end)
+        at = end + 1
+        guard !line.isEmpty else { continue }
+        let words = line.split(
+          separator: separator, maxSplits: Self.mostWords,
+          omittingEmptySubsequences: separator == " ")
+        if !words.isEmpty { return words }
+      }
+      return nil
+    }
   }
 
   /// What stands between the numbers of a line; nil where there is one number alone.

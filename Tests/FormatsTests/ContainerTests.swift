@@ -79,6 +79,9 @@ import Testing
         try Data(Made.npy(map)).write(to: URL(filePath: files[layer]))
       }
       try Data("[\"a\",\"b\",\"c\"]".utf8).write(to: URL(filePath: folder + "/tokens.json"))
+      // A folder by the name of a file, which leads back to this one.
+      try FileManager.default.createSymbolicLink(
+        atPath: folder + "/more.npz", withDestinationPath: ".")
       let dump = try Dump.open(folder)
       #expect(dump.layers.count == 11 && dump.tokens == ["a", "b", "c"])
       #expect(dump.layers[10].arrays[.pattern]?.floats() == maps[10].floats())
