@@ -61,7 +61,7 @@ struct AxisOrder {
   }
 
   /// A new axis of one element; its stride is never multiplied by anything but 0.
-  private static func insertOne(_ tensor: Tensor, at axis: Int) -> Tensor {
+  static func insertOne(_ tensor: Tensor, at axis: Int) -> Tensor {
     var axes = tensor.shape.axes
     var strides = tensor.strides
     axes.insert(1, at: axis)

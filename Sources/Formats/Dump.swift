@@ -117,7 +117,7 @@ public struct DumpOptions: Sendable {
 public struct Dump: Sendable {
   /// The file as it was named; the query's, when q, k and v come separately.
   public var path: String
-  /// `safetensors`, `npz` or `npy`.
+  /// That of its archive; `model` where there was no file.
   public var format: String
   /// What the arrays are, and so which views can be drawn.
   public var kind: DumpKind

@@ -38,11 +38,10 @@ struct DumpMetadata {
     queryOffset = map["query_offset"].flatMap { Int($0) }.flatMap {
       (-(1 << 30)...1 << 30).contains($0) ? $0 : nil
     }
-    tokens = map["tokens"].flatMap(TokenTexts.parse)
-    hasOtherTokens = map["tokens"] != nil && tokens == nil
-    isPythonList =
-      tokens != nil
-      && (try? JSONDecoder().decode([String].self, from: Data((map["tokens"] ?? "").utf8))) == nil
+    let text = map["tokens"], json = text.flatMap(TokenTexts.json)
+    tokens = json ?? text.flatMap(TokenTexts.pythonList)
+    hasOtherTokens = text != nil && tokens == nil
+    isPythonList = tokens != nil && json == nil
     func number(_ names: String...) -> Double? {
       names.lazy.compactMap { map[$0].flatMap(Double.init) }.first { $0.isFinite && $0 > 0 }
     }

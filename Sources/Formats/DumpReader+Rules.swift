@@ -43,7 +43,7 @@ extension DumpReader {
           """)
       }
     }
-    if let starts = metadata.boundaries { rules.segments = Self.segments(starts) ?? rules.segments }
+    if let starts = metadata.boundaries { rules.segments = segments(starts) ?? rules.segments }
     if let segments = rules.segments {
       let count = Set(segments).count
       remarks.append("\(count) packed sequences: no query sees another sequence")
@@ -60,17 +60,14 @@ extension DumpReader {
   /// `[h, q, k]` of `[q, k]`, `[h, q, k]` or `[1, h, q, k]`; nil for others.
   private static func threeAxes(_ tensor: Tensor) -> Tensor? {
     switch tensor.shape.rank {
-    case 2:
-      return Tensor(
-        storage: tensor.storage, dtype: tensor.dtype, shape: Shape([1] + tensor.shape.axes),
-        strides: [0] + tensor.strides, byteOffset: tensor.byteOffset)
+    case 2: return AxisOrder.insertOne(tensor, at: 0)
     case 3: return tensor
     case 4 where tensor.shape[0] == 1: return tensor[0]
     default: return nil
     }
   }
 
-  /// The most positions of packed sequences.
+  /// The most numbers that are read of packed sequences.
   private static let mostPositions = 1 << 24
 
   /// Which sequence each position is of, from `cu_seqlens` or `segment_ids`; nil for other arrays.
@@ -84,17 +81,18 @@ extension DumpReader {
       entry.shape.rank == 1 || entry.shape.rank == 2 && entry.shape[0] == 1
     else { return nil }
     let numbers = try archive.tensor(entry.name).integers()
-    return isStarts ? Self.segments(numbers) : numbers
+    return isStarts ? segments(numbers) : numbers
   }
 
   /// `[0, 3, 7]`: positions 0 to 2 are sequence 0, 3 to 6 sequence 1. Nil for what does not rise
-  /// from 0.
-  private static func segments(_ starts: [Int]) -> [Int]? {
-    guard starts.first == 0, starts.count > 1, let end = starts.last, end <= mostPositions,
+  /// from 0. Positions that no array of keys is long enough for are left out.
+  private func segments(_ starts: [Int]) -> [Int]? {
+    guard starts.first == 0, starts.count > 1,
       zip(starts, starts.dropFirst()).allSatisfy({ $0 <= $1 })
     else { return nil }
+    let most = found[.key]?.first?.entry.shape.axes.max() ?? 0
     return zip(starts, starts.dropFirst()).enumerated().flatMap { index, pair in
-      [Int](repeating: index, count: pair.1 - pair.0)
+      [Int](repeating: index, count: min(pair.1, most) - min(pair.0, most))
     }
   }
 

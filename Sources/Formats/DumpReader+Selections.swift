@@ -60,7 +60,7 @@ extension DumpReader {
     let tensor = try item.archive.tensor(item.entry.name)
     func sets(_ part: Tensor) -> Tensor? {
       if part.shape.rank == 2 {
-        return part.shape[0] == queries ? part.underOne : nil
+        return part.shape[0] == queries ? AxisOrder.insertOne(part, at: 0) : nil
       }
       let (a, b) = (part.shape[0], part.shape[1])
       if b == queries, heads % a == 0 { return part }
@@ -70,14 +70,5 @@ extension DumpReader {
     let batch = options.batch ?? 0
     guard shape.rank > 2, (0..<shape[0]).contains(batch) else { return nil }
     return sets(tensor[batch])
-  }
-}
-
-extension Tensor {
-  /// The same elements under one more axis of one, outermost.
-  fileprivate var underOne: Tensor {
-    Tensor(
-      storage: storage, dtype: dtype, shape: Shape([1] + shape.axes), strides: [0] + strides,
-      byteOffset: byteOffset)
   }
 }

@@ -5,11 +5,13 @@ import Tensors
 enum TokenTexts {
   /// A JSON array of strings, an object that has one under `tokens`, or a list as Python prints it
   /// (`['a', "b"]`); nil for anything else.
-  static func parse(_ text: String) -> [String]? {
+  static func parse(_ text: String) -> [String]? { json(text) ?? pythonList(text) }
+
+  /// The first two of these.
+  static func json(_ text: String) -> [String]? {
     let data = Data(text.utf8)
     if let list = try? JSONDecoder().decode([String].self, from: data) { return list }
-    if let object = try? JSONDecoder().decode(Holder.self, from: data) { return object.tokens }
-    return pythonList(text)
+    return (try? JSONDecoder().decode(Holder.self, from: data))?.tokens
   }
 
   /// `{"tokens": ["a", "b"]}`; other keys are passed over.
@@ -18,7 +20,7 @@ enum TokenTexts {
   }
 
   /// `['w0', 'w1']`: quotes of either kind, with the escapes that Python's `repr` writes.
-  private static func pythonList(_ text: String) -> [String]? {
+  static func pythonList(_ text: String) -> [String]? {
     var rest = Substring(text).drop { $0.isWhitespace }
     guard rest.popFirst() == "[" else { return nil }
     var list: [String] = []
@@ -33,16 +35,27 @@ enum TokenTexts {
           word.append(character)
           continue
         }
-        switch rest.popFirst() {
-        case "n": word.append("\n")
-        case "t": word.append("\t")
-        case "r": word.append("\r")
-        case let other?: word.append(other)
-        case nil: return nil
-        }
+        guard let code = rest.popFirst() else { return nil }
+        word.unicodeScalars.append(contentsOf: escaped(code, &rest))
       }
       list.append(word)
     }
+  }
+
+  /// What stands for a letter behind a backslash, `\n`, `\x0b`, `\u200b`; itself where nothing
+  /// does. Takes the digits from `rest`.
+  private static func escaped(_ code: Character, _ rest: inout Substring)
+    -> String.UnicodeScalarView
+  {
+    let letters: [Character: String] = ["n": "\n", "t": "\t", "r": "\r"]
+    let widths: [Character: Int] = ["x": 2, "u": 4, "U": 8]
+    if let width = widths[code], let number = UInt32(rest.prefix(width), radix: 16),
+      let scalar = Unicode.Scalar(number)
+    {
+      rest = rest.dropFirst(width)
+      return String(Character(scalar)).unicodeScalars
+    }
+    return (letters[code] ?? String(code)).unicodeScalars
   }
 
   /// Texts of tokens that are spelt as byte-level tokenizers (`Ġkeeper`, `Ċ`) or SentencePiece
@@ -90,6 +103,9 @@ enum TokenTexts {
   }
 }
 
+/// Lines that are told apart: a file of empty ones would take many times its size.
+private let mostTexts = 1 << 22
+
 /// One text a line, a JSON array of strings, or an object that has one under `tokens`: what is
 /// said of tokens in a file of its own.
 ///
@@ -113,5 +129,8 @@ public func readTexts(_ path: String) throws(FormatError) -> [String] {
         file: path)
     }
   }
-  return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+  // What Windows ends a line with is one character of its own.
+  return text.split(maxSplits: mostTexts, omittingEmptySubsequences: false) {
+    $0 == "\n" || $0 == "\r\n"
+  }.map(String.init)
 }

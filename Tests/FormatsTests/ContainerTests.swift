@@ -49,6 +49,23 @@ import Testing
     }
   }
 
+  /// Lists as Python prints them, and objects of JSON that have one.
+  @Test(arguments: [
+    (#"['a\x00', "it's", '\u200b\n']"#, ["a\0", "it's", "\u{200b}\n"], true),
+    (#"{"tokens": ["a", "b", "c"], "n": 1}"#, ["a", "b", "c"], false),
+  ]) func listsOfTokens(_ text: String, _ wanted: [String], _ isPython: Bool) throws {
+    let arrays = [("layers.0.pattern", Made.pattern([1, 3, 3]))]
+    try Made.safetensors(arrays, metadata: ["tokens": text]) { path in
+      let dump = try Dump.open(path)
+      let said = dump.remarks.contains { $0.contains("as Python prints it") }
+      #expect(dump.tokens == wanted && said == isPython)
+    }
+  }
+
+  @Test func linesOfWindows() throws {
+    try Fixture.with(Array("a\r\nb\nc".utf8)) { #expect(try readTexts($0) == ["a", "b", "c"]) }
+  }
+
   @Test(arguments: [
     ("0.5,0.5\n0.1,0.9\n", "2x2"), ("a\tb\n1\t0\n0.5\t0.5\n", "2x2"), ("1 0 0\n.5 .3 .2\n", "2x3"),
     (",x,y\nx,1,0\ny,0.5,0.5\n", "2x2"), ("1;0\r\n0.5;0.5\r\n", "2x2"),
