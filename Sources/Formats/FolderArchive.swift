@@ -90,7 +90,11 @@ struct FolderArchive: TensorArchive {
       let call = stem == "inputs" ? Self.call(archive.entries) : [:]
       for entry in archive.entries {
         let name = call[entry.name] ?? name(entry.name)
-        guard places[name] == nil else { continue }
+        guard places[name] == nil else {
+          let what = "\(entry.name) of \(lastComponent(file))"
+          leftOut.append(LeftOut(name: what, why: "another file has an array \(name)"))
+          continue
+        }
         places[name] = (archive, entry.name)
         entries.append(ArrayEntry(name: name, dtype: entry.dtype, shape: entry.shape))
       }

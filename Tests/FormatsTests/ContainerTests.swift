@@ -109,6 +109,16 @@ import Testing
     }
   }
 
+  /// Of two files by one name the second is left out, and that is said.
+  @Test func filesByOneName() throws {
+    try Fixture.with(Array("1,0\n0.5,0.5\n".utf8), name: "attention.csv") { path in
+      let folder = (path as NSString).deletingLastPathComponent
+      try Data(Made.npy(Made.pattern([2, 2]))).write(to: URL(filePath: folder + "/attention.npy"))
+      let said = try Dump.open(folder).remarks
+      #expect(said.contains { $0.contains("attention.npy was left out") }, "\(said)")
+    }
+  }
+
   /// A call that FlashInfer recorded: arguments by place, positions before heads.
   @Test(arguments: [["arg_0", "arg_1", "arg_2"], ["kwarg_q", "kwarg_k", "kwarg_v"]])
   func aCallOfFlashInfer(_ names: [String]) throws {
