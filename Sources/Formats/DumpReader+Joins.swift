@@ -73,7 +73,7 @@ extension DumpReader {
     let heads = parts[0].shape[0], width = parts.map { $0.shape[2] }.max() ?? 0
     let held = parts.reduce(0) { $0 + $1.count }
     guard let shape = Shape(checked: [heads, rows, width], byteWidth: 4),
-      shape.count <= 64 * held + (1 << 20)
+      shape.count <= 16 * held + (1 << 12)
     else {
       throw FormatError(
         .tooLarge, "its steps do not make one map: the widest has \(width) keys", file: path)

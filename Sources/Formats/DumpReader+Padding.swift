@@ -138,10 +138,12 @@ extension DumpReader {
   mutating func alignedKeys(_ layers: [LayerArrays], _ kind: DumpKind) -> [LayerArrays] {
     let role: ArrayRole = kind == .scores ? .scores : .pattern
     let sizes = Set(layers.map { $0.positions.keys })
+    let held = layers.reduce(0) { $0 + ($1.arrays[role]?.count ?? 0) }
     guard kind == .pattern || kind == .scores, sizes.count > 1, let keys = sizes.max(),
       Set(layers.map { [$0.positions.queries, $0.positions.heads] }).count == 1,
       let count = Shape(checked: [layers.count, keys], byteWidth: 4 * layers[0].positions.queries)?
-        .count, count * layers[0].positions.heads * layers[0].positions.queries < 1 << 28
+        .count,
+      count * layers[0].positions.heads * layers[0].positions.queries < min(64 * held, 1 << 28)
     else { return layers }
     let list = sizes.sorted().map(String.init).joined(separator: ", ")
     remarks.append(

@@ -277,6 +277,16 @@ import Testing
     }
   }
 
+  /// Two steps whose one map would be far larger than they are.
+  @Test func stepsThatMakeAbsurdMaps() throws {
+    let arrays = [
+      ("step_0_attn", Made.pattern([1, 1, 1, 1000])),
+      ("step_1_attn", Made.pattern([1, 1, 1000, 1], causal: false)),
+    ]
+    let error = #expect(throws: FormatError.self) { try open(arrays) { _ in } }
+    #expect(error?.code == .tooLarge, "\(error.map { "\($0)" } ?? "")")
+  }
+
   /// Layers of a decode step that keep their last keys alone beside those that keep all.
   @Test func layersOfDifferentLengths() throws {
     let arrays = [
