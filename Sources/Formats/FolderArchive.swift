@@ -65,8 +65,11 @@ struct FolderArchive: TensorArchive {
     try self.init(
       files.sorted(by: naturalOrder).map { folder + "/" + $0 }, path: folder, options: options)
     guard let texts = ["tokens.json", "tokens.txt"].first(where: names.contains) else { return }
-    guard let list = try? readTexts(folder + "/" + texts) else { return }
-    self = FolderArchive(self, texts: list)
+    do throws(FormatError) {
+      self = FolderArchive(self, texts: ["tokens": try readTexts(folder + "/" + texts)])
+    } catch {
+      self = FolderArchive(self, leftOut: [LeftOut(name: texts, why: error.message)])
+    }
   }
 
   /// The files named, as one dump that goes by `path`. Throws what opening the first one throws
@@ -138,11 +141,14 @@ struct FolderArchive: TensorArchive {
     ) { own, _ in own }
   }
 
-  /// The same with the texts of the tokens.
-  private init(_ other: FolderArchive, texts: [String]) {
+  /// The same with the texts of the tokens, or with what is wrong with them.
+  private init(
+    _ other: FolderArchive, texts: [String: [String]] = [:], leftOut: [LeftOut] = []
+  ) {
     (path, entries, metadata, notes) = (other.path, other.entries, other.metadata, other.notes)
-    (remarks, leftOut, places) = (other.remarks, other.leftOut, other.places)
-    allTexts = other.allTexts.merging(["tokens": texts]) { own, _ in own }
+    (remarks, places) = (other.remarks, other.places)
+    self.leftOut = leftOut + other.leftOut
+    allTexts = other.allTexts.merging(texts) { own, _ in own }
   }
 
   /// Names in a folder. Throws `unreadable`, and `tooLarge` for more than anybody saves.

@@ -109,13 +109,15 @@ import Testing
     }
   }
 
-  /// Of two files by one name the second is left out, and that is said.
+  /// Of two files by one name the second is left out, and that is said; of tokens that are none too.
   @Test func filesByOneName() throws {
     try Fixture.with(Array("1,0\n0.5,0.5\n".utf8), name: "attention.csv") { path in
       let folder = (path as NSString).deletingLastPathComponent
       try Data(Made.npy(Made.pattern([2, 2]))).write(to: URL(filePath: folder + "/attention.npy"))
-      let said = try Dump.open(folder).remarks
-      #expect(said.contains { $0.contains("attention.npy was left out") }, "\(said)")
+      try Data("{\"x\": 1}".utf8).write(to: URL(filePath: folder + "/tokens.json"))
+      let said = try Dump.open(folder).remarks.joined(separator: "; ")
+      #expect(said.contains("attention.npy was left out"), "\(said)")
+      #expect(said.contains("tokens.json was left out"), "\(said)")
     }
   }
 
