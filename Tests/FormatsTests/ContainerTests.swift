@@ -109,7 +109,7 @@ import Testing
     }
   }
 
-  /// Of two files by one name the second is left out, and that is said; of tokens that are none too.
+  /// Of two files by one name the second is left out, and so are tokens that are none: both said.
   @Test func filesByOneName() throws {
     try Fixture.with(Array("1,0\n0.5,0.5\n".utf8), name: "attention.csv") { path in
       let folder = (path as NSString).deletingLastPathComponent
