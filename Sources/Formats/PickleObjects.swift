@@ -1,3 +1,5 @@
+import Tensors
+
 /// What the few functions that dumps are made of would have returned. They are known by name
 /// and by heart; none is called, and a name that is not among them makes an object that does
 /// nothing.
