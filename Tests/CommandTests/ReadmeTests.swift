@@ -3,13 +3,18 @@ import Support
 import Testing
 
 extension ProgramTests {
-  /// Every command line of the README is run as it stands.
+  /// Every command line of the README and of the guide is run as it stands.
   @Suite(.serialized) struct ReadmeTests {
+    private static let text = ["/README.md", "/samples/README.md", "/Sources/README.md"].map {
+      (try? String(contentsOfFile: checkout() + $0, encoding: .utf8)) ?? ""
+    }.joined()
+
+    /// Each once, whichever page it stands on.
     private static let lines: [String] = {
-      let text = (try? String(contentsOfFile: checkout() + "/README.md", encoding: .utf8)) ?? ""
+      var seen: Set<String> = []
       return text.split(separator: "\n").filter { $0.hasPrefix("    attnscope ") }.map {
         String($0.dropFirst(4))
-      }
+      }.filter { seen.insert($0).inserted }
     }()
 
     /// Words as a shell makes them: blanks part, quotes join.
@@ -58,10 +63,9 @@ extension ProgramTests {
         return String(line.split(separator: " ")[0])
       }.filter { $0 != "See" }
       #expect(commands.count > 15)
-      let text = try String(contentsOfFile: checkout() + "/README.md", encoding: .utf8)
       for command in commands {
         let isShown = Self.lines.contains { $0.hasPrefix("attnscope \(command)") }
-        #expect(isShown || text.contains("`attnscope \(command)`"), "no example of \(command)")
+        #expect(isShown || Self.text.contains("`attnscope \(command)`"), "no example of \(command)")
       }
     }
 

@@ -124,6 +124,25 @@ import Testing
     }
   }
 
+  /// A stranger reads the README to its end, in any window, and sees its pictures.
+  @Test func theReadmeIsShort() throws {
+    let text = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    #expect(lines.count < 250)
+    for line in lines { #expect(line.count <= 120, "\(line)") }
+    let pictures = text.matches(of: /!\[[^\]]+\]\(([^)]+)\)/).map { String($0.1) }
+    #expect(pictures.count >= 4)
+    for picture in pictures {
+      let data = try Data(contentsOf: Self.root.appending(path: picture))
+      #expect(data.count < 300_000, "\(picture): \(data.count) bytes")
+      #expect(data.starts(with: Array("<svg ".utf8)), "\(picture)")
+    }
+    for link in text.matches(of: /\]\((?!http)([^)#]+)[^)]*\)/) {
+      let path = Self.root.appending(path: String(link.1)).path
+      #expect(FileManager.default.fileExists(atPath: path), "\(link.1)")
+    }
+  }
+
   /// Everything that is printed passes one file, which makes it harmless for a terminal.
   @Test func textLeavesByOneDoor() throws {
     let ways =
