@@ -9,12 +9,12 @@ import Interface
 import Methods
 import Tensors
 
-/// A method's knob that is moved, to the frame that holds the new map, on a terminal in memory; and
-/// what another key waits for while it is computed.
+/// A method's knob that is moved, to the frame that holds the new map and to the one that holds all
+/// of its numbers, on a terminal in memory; and what another key waits for meanwhile.
 ///
 /// Every method that mixes values by another whole matrix, has a number as its main knob and needs
-/// no more than Q, K and V; a synthetic head of 512 tokens of 64 channels. Solvers and fits, whose
-/// whole maps end below 2048 tokens, are left out.
+/// no more than Q, K and V; a synthetic head of 512 tokens of 64 channels. Solvers, whose whole maps
+/// end below 2048 tokens, and fits on the head are left out.
 struct KnobBench {
   /// Length of the head, and moves of each knob.
   private static let tokens = 512, moves = 8
@@ -32,17 +32,20 @@ struct KnobBench {
       ArrayToWrite("layers.0.\(name)", floats: tensor.floats(), shape: shape)
     }
     try writeSafetensors(arrays, metadata: [:], to: path, force: false)
-    var answers: [Double] = [], keys: [Double] = [], slowest = (id: "", median: 0.0)
+    var maps: [Double] = [], answers: [Double] = [], keys: [Double] = []
+    var slowest = (id: "", median: 0.0)
     let chosen = Registry.standard.methods.filter(Self.isMoved)
     for type in chosen {
       let times = try await run(path, type.card)
-      guard !times.answers.isEmpty else { continue }
+      guard !times.maps.isEmpty else { continue }
+      maps += times.maps
       answers += times.answers
       keys += times.keys
-      let median = times.answers.sorted()[times.answers.count / 2]
+      let median = times.maps.sorted()[times.maps.count / 2]
       if median > slowest.median { slowest = (type.card.id, median) }
     }
-    guard !answers.isEmpty, !keys.isEmpty else { return [] }
+    guard !maps.isEmpty, !answers.isEmpty, !keys.isEmpty else { return [] }
+    maps.sort()
     answers.sort()
     keys.sort()
     func figure(_ metric: String, _ values: [Double]) -> BenchFigure {
@@ -52,8 +55,10 @@ struct KnobBench {
     return [
       BenchFigure(
         suite: "ui", name: Self.title, metric: "methods", values: [Double(chosen.count)], unit: ""),
-      figure("knob to map, median", [answers[answers.count / 2]]),
-      figure("knob to map, p95", [answers[answers.count * 95 / 100]]),
+      figure("knob to map, median", [maps[maps.count / 2]]),
+      figure("knob to map, p95", [maps[maps.count * 95 / 100]]),
+      figure("knob to all numbers, median", [answers[answers.count / 2]]),
+      figure("knob to all numbers, p95", [answers[answers.count * 95 / 100]]),
       figure("slowest, \(slowest.id)", [slowest.median]),
       figure("key to frame meanwhile, p95", [keys[keys.count * 95 / 100]]),
     ]
@@ -63,6 +68,7 @@ struct KnobBench {
   private static func isMoved(_ type: any AttentionMethod.Type) -> Bool {
     let card = type.card
     guard type is any MapMethod.Type, card.wholeMap >= 2048 else { return false }
+    if case .surrogate(.U2, _) = card.fidelity { return false }
     guard card.needs.isSubset(of: [.queryKey, .values]) else { return false }
     return card.mainKnob.map { if case .number = $0.standard { true } else { false } } ?? false
   }
@@ -80,11 +86,28 @@ struct KnobBench {
     return (start, steps)
   }
 
-  /// Seconds from each move to the frame that is exact again, and to the frames that the move and a
-  /// cursor key after it bring.
-  private func run(_ path: String, _ card: MethodCard) async throws -> (
-    answers: [Double], keys: [Double]
-  ) {
+  /// Seconds of each move.
+  private struct Times {
+    /// To the first frame whose map is the new one.
+    var maps: [Double] = []
+    /// To the frame that is exact again: every number is there.
+    var answers: [Double] = []
+    /// To the frames that the move and a cursor key after it bring.
+    var keys: [Double] = []
+  }
+
+  /// Cells of a frame that the map alone fills: its upper left, which the cursor, in the last row,
+  /// does not touch.
+  private static func map(_ grid: Grid) -> [Cell] {
+    var cells: [Cell] = []
+    for y in 5..<grid.height / 2 {
+      for x in 8..<grid.width / 2 { cells.append(grid[x, y]) }
+    }
+    return cells
+  }
+
+  /// Moves the knob of one method; throws what opening the file throws.
+  private func run(_ path: String, _ card: MethodCard) async throws -> Times {
     let terminal = VirtualTerminal(width: 120, height: 40)
     let dump = try Dump.open(path), about = FileBackend(dump).describe()
     let knob = card.mainKnob!, (begin, steps) = Self.way(knob)
@@ -101,23 +124,35 @@ struct KnobBench {
       }
     }
     try await wait(isExact)
-    var answers: [Double] = [], keys: [Double] = []
+    var times = Times()
     for step in 0..<steps {
       let start = ContinuousClock.now
+      var seen: [(seconds: Double, map: [Cell])] = [], count = terminal.frameCount
+      func look() {
+        guard terminal.frameCount > count, let grid = terminal.lastGrid else { return }
+        count = terminal.frameCount
+        seen.append(((ContinuousClock.now - start).seconds, Self.map(grid)))
+      }
       var before = terminal.frameCount
       terminal.press(.character("]"))
       try await wait { terminal.frameCount > before }
-      keys.append((ContinuousClock.now - start).seconds)
+      times.keys.append((ContinuousClock.now - start).seconds)
       let second = ContinuousClock.now
       before = terminal.frameCount
       terminal.press(step % 2 == 0 ? .left : .right)
       try await wait { terminal.frameCount > before }
-      keys.append((ContinuousClock.now - second).seconds)
-      try await wait(isExact)
-      answers.append((ContinuousClock.now - start).seconds)
+      times.keys.append((ContinuousClock.now - second).seconds)
+      try await wait {
+        look()
+        return isExact()
+      }
+      look()
+      times.answers.append((ContinuousClock.now - start).seconds)
+      let last = seen.lastIndex { $0.map != seen.last!.map } ?? -1
+      if seen.indices.contains(last + 1) { times.maps.append(seen[last + 1].seconds) }
     }
     terminal.send(.hangup)
     await running.value
-    return (answers, keys)
+    return times
   }
 }
