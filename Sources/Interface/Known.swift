@@ -18,6 +18,9 @@ public struct Known: Sendable {
   private var tops: [WholeMap: Float] = [:]
   /// Steps of each branch, from its first token on, as far as they have been asked for.
   public private(set) var timelines: [Int: [Step]] = [:]
+  /// The last sketch of each field that a method found, by the method's id and the field's name:
+  /// under another setting of its knobs it is looked at in the same way.
+  private var sketches: [String: Finding] = [:]
   /// What takes long right now.
   var working: (question: Question, state: Working)?
 
@@ -39,6 +42,11 @@ public struct Known: Sendable {
     if case .steps(let branch, let steps) = answer { return append(steps, to: branch) }
     answers[question] = (answer, frame)
     if working?.question == question { working = nil }
+    if case .findings(let findings) = answer, case .findings(_, let setting, _) = question {
+      for finding in findings.all {
+        if case .field = finding.content { sketches["\(setting.id)/\(finding.name)"] = finding }
+      }
+    }
     guard case .picture(let map) = answer, case .picture(let field, let request) = question
     else { return }
     if field == shown { lastMap = (field, map) }
@@ -122,6 +130,9 @@ public struct Known: Sendable {
   func findings(_ question: Question) -> Findings? {
     if case .findings(let findings) = answers[question]?.answer { findings } else { nil }
   }
+
+  /// A field as the method last found it, under whatever setting and on whatever head.
+  func sketch(_ method: String, _ name: String) -> Finding? { sketches["\(method)/\(name)"] }
 
   /// What the last pass that was asked about did.
   var detail: StepDetail? {

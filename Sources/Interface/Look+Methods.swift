@@ -60,16 +60,25 @@ extension Look {
     return FieldID(viewpoint.head, method: setting, name: name)
   }
 
-  /// How the field on the map is to be looked at; weights until it is known.
-  var mapLook: FieldLook {
-    guard let name = viewpoint.field else { return .weights }
-    return findings(viewpoint.head)?.field(name)?.look ?? .weights
+  /// How the field on the map is to be looked at: as under the last setting until this one's
+  /// findings are known, and weights before any are.
+  var mapLook: FieldLook { mapSketch?.look ?? .weights }
+
+  /// The field on the map as its method found it; under another setting, until this one's findings
+  /// are known.
+  private var mapSketch: (field: any RowField, look: FieldLook)? {
+    guard let name = viewpoint.field else { return nil }
+    if let findings = findings(viewpoint.head) { return findings.field(name) }
+    guard let id = methodInForce?.id,
+      case .field(let field, let look)? = known.sketch(id, name)?.content
+    else { return nil }
+    return (field, look)
   }
 
   /// The field whose row a query reads: that on the map, or the pattern where that has no row a
   /// query.
   var rowField: FieldID {
-    let sketch = viewpoint.field.flatMap { findings(viewpoint.head)?.field($0)?.field }
+    let sketch = mapSketch?.field
     let isByToken = sketch.map { $0.rows.kind == .query && $0.columns.kind == .key } ?? false
     return isByToken ? mapField : .pattern(viewpoint.head)
   }

@@ -38,6 +38,26 @@ import Testing
       try await Still.complete(&model) { try await backend(tokens: tokens).answer($0) }
     }
 
+    /// While a knob moves, the map comes before the numbers; then both are wanted.
+    @Test func theMapComesBeforeItsNumbers() async throws {
+      var model = try await Self.model("lucid") { $0.field = "map" }
+      _ = update(&model, .event(.key(.character("]"))))
+      let isNumbers = { (question: Question) in
+        if case .findings = question { true } else { false }
+      }
+      let first = Needs(model).foreground
+      guard case .picture(let field, _)? = first.first else {
+        Issue.record("\(first) begins with no picture")
+        return
+      }
+      #expect(field == model.look.mapField && !first.contains(where: isNumbers))
+      // It is signed as under the setting before, and its own row is read.
+      #expect(model.look.mapLook == .signed && model.look.rowField == field)
+      let answer = try await Self.backend().answer(first[0])
+      _ = update(&model, .answered(first[0], model.frame, answer))
+      #expect(Needs(model).foreground.contains(where: isNumbers))
+    }
+
     // MARK: Sentences
 
     @Test(arguments: ["vertical-slash", "a-shape", "top-k"]) func sentencesNameOneMethod(

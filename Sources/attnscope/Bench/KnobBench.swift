@@ -112,8 +112,9 @@ struct KnobBench {
     let dump = try Dump.open(path), about = FileBackend(dump).describe()
     let knob = card.mainKnob!, (begin, steps) = Self.way(knob)
     let app = App(FileBackend(dump), terminal: terminal) { viewpoint in
-      try? ViewSetting.take(
-        "method", "\(card.id):\(knob.name)=\(begin)", into: &viewpoint, [about])
+      let setting = "\(card.id):\(knob.name)=\(begin)"
+      try? ViewSetting.take("method", setting, into: &viewpoint, [about])
+      try? ViewSetting.take("field", "map", into: &viewpoint, [about])
     }
     let running = Task { await app.run() }
     func isExact() -> Bool { terminal.lastGrid?.lines.first?.contains("exact") == true }
