@@ -40,8 +40,8 @@ import Testing
 
     /// While a knob moves, the map comes before the numbers; then both are wanted.
     @Test func theMapComesBeforeItsNumbers() async throws {
-      var model = try await Self.model("lucid") { $0.field = "map" }
-      _ = update(&model, .event(.key(.character("]"))))
+      var model = try await Self.model("top-k") { $0.field = "kept" }
+      _ = update(&model, .event(.key(.character("["))))
       let isNumbers = { (question: Question) in
         if case .findings = question { true } else { false }
       }
@@ -51,8 +51,8 @@ import Testing
         return
       }
       #expect(field == model.look.mapField && !first.contains(where: isNumbers))
-      // It is signed as under the setting before, and its own row is read.
-      #expect(model.look.mapLook == .signed && model.look.rowField == field)
+      // It is coloured as under the setting before, and its own row is read.
+      #expect(model.look.mapLook == .kept && model.look.rowField == field)
       let answer = try await Self.backend().answer(first[0])
       _ = update(&model, .answered(first[0], model.frame, answer))
       #expect(Needs(model).foreground.contains(where: isNumbers))
