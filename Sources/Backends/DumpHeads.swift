@@ -7,14 +7,20 @@ import Tensors
 /// Example: `DumpHeads(dump).head(0, 3)` is head 3 of the first layer in the file. Nothing is
 /// copied: heads are views of the mapped file.
 public struct DumpHeads: Sendable {
-  /// The file.
+  /// The file; of its biases those that are added, by the layer's number.
   public let dump: Dump
+  /// What became of each attention bias of the file, in sentences.
+  let biasRemarks: [String]
 
   /// Of heads with rules beside scale and causality.
   private let ruled = RuledScores()
 
   /// Looks at nothing yet; heads are made when they are asked for.
-  public init(_ dump: Dump) { self.dump = dump }
+  public init(_ dump: Dump) {
+    var own = dump
+    (own.rules.biases, biasRemarks) = dump.addedBiases()
+    self.dump = own
+  }
 
   /// Numbers of the layers, as the file calls them; all other functions here take an index into
   /// these.
@@ -82,11 +88,7 @@ public struct DumpHeads: Sendable {
     let rules = dump.rules, queries = query.shape[0], keys = key.shape[0]
     guard !rules.areNone, followsRules(layer) else { return nil }
     let offset = dump.queryOffset ?? keys - queries
-    let bias = (rules.biases[dump.layers[layer.value].layer] ?? rules.biases[-1]).flatMap { bias in
-      let own = bias[bias.shape[0] > head ? head : 0]
-      let fits = own.shape[1] == keys && (own.shape[0] == 1 || own.shape[0] == queries)
-      return fits ? own : nil
-    }
+    let bias = rules.biases[dump.layers[layer.value].layer].map { $0[$0.shape[0] > 1 ? head : 0] }
     let scores = ruled.scores(layer.value << 20 + head) {
       RuledScores.make(
         query: query, key: key,

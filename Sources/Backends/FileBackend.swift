@@ -41,9 +41,9 @@ public final class FileBackend: Backend {
     storedTile =
       dump.kind == .mask
       ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
-    var about = Self.describe(dump, heads, storedTile, tileIsGuess: dump.tile == nil)
+    var about = Self.describe(heads, storedTile, tileIsGuess: dump.tile == nil)
     (about.methods, about.families) = (registry.cards, registry.families)
-    about.holds = Self.holds(dump, facts)
+    about.holds = Self.holds(heads.dump, facts)
     if reader != nil { about.holds.formUnion([.model, .probabilities, .weights]) }
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
@@ -53,8 +53,9 @@ public final class FileBackend: Backend {
   /// What the screen needs to lay itself out. Sides of a mask are in blocks and become tokens by
   /// the tile.
   private static func describe(
-    _ dump: Dump, _ heads: DumpHeads, _ tile: TileSpec?, tileIsGuess: Bool
+    _ heads: DumpHeads, _ tile: TileSpec?, tileIsGuess: Bool
   ) -> SourceDescription {
+    let dump = heads.dump
     var (queries, keys, _) = dump.layers[0].positions
     var guesses = dump.guesses.map(\.description)
     if let tile {
@@ -64,7 +65,9 @@ public final class FileBackend: Backend {
         guesses.append("mask blocks taken as \(tile.rows)x\(tile.keys) (--mask-tile overrides)")
       }
     }
-    if !dump.rules.areNone, !heads.followsRules(0) {
+    if heads.followsRules(0) {
+      guesses += heads.biasRemarks
+    } else if !dump.rules.areNone {
       guesses.append(
         """
         \(queries) x \(keys) is too large a map for windows, softcaps, packed sequences, biases \

@@ -25,14 +25,10 @@ extension DumpReader {
     }
     for entry in archive.entries {
       let words = nameParts(entry.name).filter { Int($0) == nil }
-      let layer = NameNumbers(nameParts(entry.name)).layer
       if rules.segments == nil { rules.segments = try segments(words, entry, archive) }
-      if Self.isBias(words), entry.dtype.isFloat, (2...4).contains(entry.shape.rank),
-        entry.shape.count > 0,
-        let bias = Self.threeAxes(try archive.tensor(entry.name))
-      {
-        rules.biases[layer ?? -1] = bias
-        remarks.append("\(entry.name) is added to the scores")
+      // Whether it fits, `Dump.addedBiases` says: heads and positions are not known yet.
+      if Self.isBias(entry), rules.biases[biasLayer(entry.name)] == nil {
+        rules.biases[biasLayer(entry.name)] = Self.threeAxes(try archive.tensor(entry.name))
       }
       let end = Array(words.suffix(2))
       if words.last == "sinks" || end == ["s", "aux"] || end == ["sink", "logits"] {
@@ -51,10 +47,15 @@ extension DumpReader {
     return rules
   }
 
-  private static func isBias(_ words: [String]) -> Bool {
-    words.last == "alibi"
+  /// Whether an array is added to scores, by its name: `alibi`, `layers.3.attention_bias`.
+  private static func isBias(_ entry: ArrayEntry) -> Bool {
+    let words = nameParts(entry.name).filter { Int($0) == nil }
+    let isNamed =
+      words.last == "alibi"
       || ["attention", "attn", "position", "score"].contains(words.dropLast().last ?? "")
         && words.last == "bias"
+    return isNamed && entry.dtype.isFloat && (2...4).contains(entry.shape.rank)
+      && entry.shape.count > 0
   }
 
   /// `[h, q, k]` of `[q, k]`, `[h, q, k]` or `[1, h, q, k]`; nil for others.
@@ -120,9 +121,14 @@ extension DumpReader {
     var scores = (0..<k.shape[1]).map { key in
       Float(scale) * (0..<dim).reduce(Float(0)) { $0 + query[$1] * keys[key * dim + $1] }
     }
+    let offset = k.shape[1] - q.shape[1]
+    let bias = (rules.biases[number] ?? rules.biases[-1]).flatMap {
+      BiasFit($0, queries: row + 1, keys: k.shape[1], heads: head + 1, offset: offset).tensor
+    }
     rules.apply(
-      to: &scores, position: row + k.shape[1] - q.shape[1],
-      causal: options.causal ?? metadata.causal ?? true)
+      to: &scores, position: row + offset,
+      causal: options.causal ?? metadata.causal ?? true,
+      bias: bias.map { $0[$0.shape[0] - 1][$0.shape[1] - 1].floats() })
     let top = scores.max() ?? 0
     let weights = scores.map { powerOfE(Double($0 - top)) }, sum = weights.reduce(0, +)
     let want = pattern[head][row].floats(), total = Double(want.reduce(0, +))
@@ -140,6 +146,9 @@ extension DumpReader {
     if dump.kind != .qkv { for map in maps { uses[map.entry.name] = dump.kind.rawValue } }
     for name in dump.extras.keys { uses[name] = name }
     if dump.tokenIDs != nil { uses["token_ids"] = "token numbers" }
+    for entry in archive.entries where dump.kind == .qkv && Self.isBias(entry) {
+      uses[entry.name] = Dump.biasUse
+    }
     return archive.entries.map {
       ArrayUse(name: $0.name, dtype: $0.dtype, shape: $0.shape, use: uses[$0.name])
     }

@@ -119,7 +119,7 @@ struct SliceCommand: ParsableCommand {
   /// The rules of the model as metadata. Throws `unsupported` for what metadata cannot say.
   private func rules(_ dump: Dump, _ keys: Range<Int>) throws -> [String: String] {
     let rules = dump.rules
-    guard rules.biases.isEmpty else {
+    guard dump.addedBiases().biases.isEmpty else {
       throw FormatError(
         .unsupported, "has biases beside its scores, which slice does not cut", file: dump.path)
     }
