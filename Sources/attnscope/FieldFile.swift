@@ -9,7 +9,10 @@ import Sessions
 ///
 /// Kept entries are u8 (1 kept); all else is f32, NaN where there is nothing to see. An array whose
 /// heads differ in shape gets a name a head, `layers.{l}.{method}.{name}.{head}`. The metadata hold
-/// the setting under each method's id, and under each array's name the heads in it.
+/// the setting under each method's name, and under each array's name the heads in it.
+///
+/// A method is named by its id; where several of its settings are in the file, by the whole
+/// setting: `layers.12.a-shape:initial=4.kept` beside `layers.12.a-shape:initial=16.kept`.
 ///
 /// Example, in Python: `load_file("out.safetensors")["layers.12.vertical-slash.columns"]`. The
 /// catch: everything is held until the end, because an array's heads lie together in the file.
@@ -18,15 +21,15 @@ struct FieldFile {
   let path: String
   /// What was taken in, by array.
   private var parts: [Key: [Part]] = [:]
-  /// Method ids with their whole settings, for the metadata.
-  private var settings: [String: String] = [:]
+  /// Every setting that was taken in.
+  private var settings: Set<MethodSetting> = []
 
   /// What the heads of an array have in common.
   private struct Key: Hashable {
     /// As the file calls it; nil for what is about several layers.
     let layer: LayerNumber?
-    /// Id of the method, without knobs.
-    let method: String
+    /// Those it is about: one, or several that were laid over one another.
+    let settings: [MethodSetting]
     /// Of the finding.
     let name: String
   }
@@ -48,10 +51,10 @@ struct FieldFile {
 
   /// Takes in what one head was said. Throws what the rows of a field throw.
   mutating func add(_ head: HeadReport, _ setting: MethodSetting) throws {
-    settings[setting.id] = setting.description
+    settings.insert(setting)
     for finding in head.findings.all {
       guard let part = try Self.part(finding, head.number) else { continue }
-      let key = Key(layer: head.layer, method: setting.id, name: finding.name)
+      let key = Key(layer: head.layer, settings: [setting], name: finding.name)
       parts[key, default: []].append(part)
     }
   }
@@ -59,11 +62,10 @@ struct FieldFile {
   /// Takes in what was said of several heads together: `overlap.{method}.{name}`, arrays without an
   /// axis of heads. Throws what the rows of a field throw.
   mutating func add(_ findings: Findings, _ settings: [MethodSetting]) throws {
-    for setting in settings { self.settings[setting.id] = setting.description }
-    let method = settings.map(\.id).joined(separator: "+")
+    self.settings.formUnion(settings)
     for finding in findings.all {
       guard let part = try Self.part(finding, 0) else { continue }
-      parts[Key(layer: nil, method: method, name: finding.name)] = [part]
+      parts[Key(layer: nil, settings: settings, name: finding.name)] = [part]
     }
   }
 
@@ -87,14 +89,16 @@ struct FieldFile {
   /// Writes all arrays, ascending by layer, method and name; the metadata say which heads an
   /// array holds. Throws what writing throws.
   func write(force: Bool) throws {
-    var arrays: [ArrayToWrite] = [], metadata = settings
-    for (key, list) in parts.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
+    var arrays: [ArrayToWrite] = [], metadata: [String: String] = [:]
+    for setting in settings { metadata[self.name(of: setting)] = setting.description }
+    for (key, list) in parts.sorted(by: { order($0.key) < order($1.key) }) {
+      let method = names(key)
       guard let layer = key.layer else {
-        let name = "overlap.\(key.method).\(key.name)"
+        let name = "overlap.\(method).\(key.name)"
         arrays.append(Self.array(name, list[0].values, list[0].shape, list[0].isKept))
         continue
       }
-      let name = "layers.\(layer).\(key.method).\(key.name)"
+      let name = "layers.\(layer).\(method).\(key.name)"
       metadata[name] = "heads \(list.map { "\($0.head)" }.joined(separator: ","))"
       if Set(list.map(\.shape)).count == 1 {
         arrays.append(
@@ -108,9 +112,19 @@ struct FieldFile {
     try writeSafetensors(arrays, metadata: metadata, to: path, force: force)
   }
 
+  /// The method's id, or the whole setting where the file has others of the same method.
+  private func name(of setting: MethodSetting) -> String {
+    settings.count { $0.id == setting.id } > 1 ? setting.description : setting.id
+  }
+
+  /// What an array is about, as its name says it.
+  private func names(_ key: Key) -> String {
+    key.settings.map(name(of:)).joined(separator: "+")
+  }
+
   /// The order of the file.
-  private static func order(_ key: Key) -> (LayerNumber, String, String) {
-    (key.layer ?? LayerNumber(-1), key.method, key.name)
+  private func order(_ key: Key) -> (LayerNumber, String, String) {
+    (key.layer ?? LayerNumber(-1), names(key), key.name)
   }
 
   /// Kept fields as bytes, everything else as float32.
