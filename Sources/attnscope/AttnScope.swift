@@ -37,7 +37,8 @@ enum Program {
   static func main() async {
     signal(SIGPIPE, SIG_IGN)
     do {
-      var command = try AttnScope.parseAsRoot()
+      let words = NegativeLambdas.joined(Array(CommandLine.arguments.dropFirst()))
+      var command = try AttnScope.parseAsRoot(words)
       checkVariables(before: command)
       if var async = command as? any AsyncParsableCommand {
         try await async.run()
