@@ -140,8 +140,16 @@ struct CompareScreen {
     Panel(
       "Numbers", right: readsLambda ? lambda : "", style: paint.dim, unicode: paint.unicode
     ).draw(in: rect, on: &grid)
-    let inner = rect.inset(2, 1)
+    var inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
+    if ScreenLayout(look).caption.isEmpty, comparison.warning != nil {
+      // Without a line for sentences below, a doubt stands before the numbers it is about.
+      let (line, rest) = inner.splitTop(1)
+      let texts = look.tokensDifferTexts.map { "! " + $0 }
+      grid.put(
+        Fitted.text(texts, line.width), line.x, line.y, paint.warning, limit: line.width)
+      inner = rest
+    }
     let rows = comparison.rows
     let columns = NumberColumns(rows, inner)
     // Where a handful fits, each row is worth more than the count of those that do not.

@@ -98,22 +98,31 @@ extension Look {
 
   /// A sentence where the two files have other tokens, so that the same cell is not the same word;
   /// nil where they are the same or not known.
-  var tokensDiffer: String? {
+  var tokensDiffer: String? { tokensDifferTexts.first }
+
+  /// The same from long to short, for places of a fixed width; empty where there is nothing to say.
+  var tokensDifferTexts: [String] {
     let other = sources[counterpart.head.source]
-    guard counterpart.head.source != viewpoint.head.source else { return nil }
+    guard counterpart.head.source != viewpoint.head.source else { return [] }
     let (a, b) = (source.tokens, other.tokens)
     let names = "\(source.name) and \(other.name)"
-    guard !a.isEmpty, !b.isEmpty else {
-      return source.keys == other.keys
-        ? nil
-        : "\(names) have \(source.keys) and \(other.keys) keys: only the first of them are compared"
+    func counted(_ what: String, _ left: Int, _ right: Int) -> [String] {
+      guard left != right else { return [] }
+      let counts = "\(left) and \(right) \(what)"
+      return [
+        "\(names) have \(counts): only the first of them are compared",
+        "\(counts): only the first are compared", counts,
+      ]
     }
+    guard !a.isEmpty, !b.isEmpty else { return counted("keys", source.keys, other.keys) }
     guard let first = zip(a, b).enumerated().first(where: { $1.0 != $1.1 })?.offset else {
-      return a.count == b.count
-        ? nil
-        : "\(names) have \(a.count) and \(b.count) tokens: only the first of them are compared"
+      return counted("tokens", a.count, b.count)
     }
-    return "\(names) have other tokens from \(first) on: the same place is another word there"
+    return [
+      "\(names) have other tokens from \(first) on: the same place is another word there",
+      "other tokens from \(first) on: the same place is another word there",
+      "other tokens from \(first) on: other words there", "other tokens from \(first) on",
+    ]
   }
 
   /// The blocks of the right side: of its method, or of BLASST.

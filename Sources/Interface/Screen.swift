@@ -143,13 +143,20 @@ struct Screen {
     }
   }
 
-  /// A message, or a doubt about the data, or one sentence about the view: the first that there is.
+  /// A message, or a doubt about a comparison or the data, or one sentence about the view: the
+  /// first that there is.
   private func drawCaption(_ grid: inout Grid) {
     guard !layout.caption.isEmpty else { return }
     if let message = model.message {
       grid.put(message, 1, layout.caption.y, paint.warning, limit: layout.caption.width - 2)
+    } else if model.viewpoint.view == .compare, look.tokensDiffer != nil {
+      let texts = look.tokensDifferTexts.map { "! " + $0 }
+      grid.put(
+        Fitted.text(texts, layout.caption.width - 2), 1, layout.caption.y, paint.warning,
+        limit: layout.caption.width - 2)
     } else if let badge = look.summary(model.viewpoint.head)?.quality.badges.first {
-      grid.put("! " + badge, 1, layout.caption.y, paint.warning)
+      grid.put(
+        "! " + badge, 1, layout.caption.y, paint.warning, limit: layout.caption.width - 2)
     } else {
       let caption = Fitted.text(look.hints, layout.caption.width - 2)
       let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption

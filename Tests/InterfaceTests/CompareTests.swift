@@ -274,6 +274,31 @@ import Testing
     try Snapshot.check(grid, "compare-files-160x48")
   }
 
+  /// Where the same cell is another word on the other side, the screen says so at every size; of
+  /// files with the same text it says nothing.
+  @Test(arguments: [(160, 48), (80, 24), (60, 20), (40, 12)])
+  func otherTokensAreSaidOnTheScreen(_ size: (Int, Int)) async throws {
+    let inner = SyntheticBackend(tokens: 64, name: "two.npz")
+    func screen(_ change: (inout SourceDescription) -> Void) async throws -> String {
+      var about = inner.describe()
+      change(&about)
+      let backend = SeveralBackends([
+        SyntheticBackend(tokens: 64, name: "one.npz"), Renamed(about: about, inner),
+      ])
+      let grid = try await Still.grid(backend, width: size.0, height: size.1) {
+        $0.view = .compare
+        $0.other = Counterpart(HeadID(layer: 0, head: 0, source: 1))
+      }
+      return grid.lines.joined(separator: "\n")
+    }
+    let same = try await screen { _ in }
+    #expect(!same.contains("! ") && !same.contains("other tokens"), "\(same)")
+    let other = try await screen { $0.tokens[12] = " another" }
+    #expect(other.contains("other tokens from 12 on"), "\(other)")
+    let shorter = try await screen { $0.tokens.removeLast(4) }
+    #expect(shorter.contains("64 and 60 tokens"), "\(shorter)")
+  }
+
   @Test(arguments: [(80, 24), (120, 40), (60, 20)]) func aLessonAsAPicture(_ size: (Int, Int))
     async throws
   {
