@@ -91,6 +91,8 @@ struct Paint {
   }
   /// Header, footer and what is chosen in a list.
   var bar: Style { Style(reverse: true) }
+  /// Behind what stands under the cursor where its own colours must stay; nil without ramps.
+  var behind: Color? { colors.hasRamps ? .index(light ? 252 : 238) : nil }
   /// The letter, or its name.
   var lambda: String { unicode ? "λ" : "lambda" }
   /// Marks what is skipped.

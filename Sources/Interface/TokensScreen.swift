@@ -346,13 +346,22 @@ struct TimelinePanel {
       grid.put(track.name, inner.x, y, paint.dim, limit: gutter - 1)
       Sparkline(track.values, style: track.style, unicode: paint.unicode).draw(
         in: Rect(x: inner.x + gutter, y: y, width: shown.count, height: 1), on: &grid)
-      let x = inner.x + gutter + cursor - first
-      if (0..<shown.count).contains(cursor - first) {
-        var cell = grid[x, y]
-        cell.style.reverse = true
-        grid[x, y] = cell
-      }
     }
+    guard (0..<shown.count).contains(cursor - first) else { return }
+    drawCursor(inner.x + gutter + cursor - first, in: rect, on: &grid)
+  }
+
+  /// A mark on the frame above and below the bars of the step under the cursor, and grey behind
+  /// them: reversed, an empty bar would read as a full one.
+  private func drawCursor(_ x: Int, in rect: Rect, on grid: inout Grid) {
+    let above: Unicode.Scalar = paint.unicode ? "▼" : "v"
+    let below: Unicode.Scalar = paint.unicode ? "▲" : "^"
+    if grid[x, rect.y].glyph == (paint.unicode ? "─" : "-") {
+      grid[x, rect.y] = Cell(above, paint.accent)
+    }
+    grid[x, rect.maxY - 1] = Cell(below, paint.accent)
+    guard let behind = paint.behind else { return }
+    for y in rect.y + 1..<rect.maxY - 1 { grid[x, y].style.background = behind }
   }
 
   /// One line each: pruned blocks, divergence where it is known, surprise, time.

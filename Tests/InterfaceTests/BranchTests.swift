@@ -11,7 +11,9 @@ import Testing
   @Suite struct BranchTests {
     /// A paused run: eight tokens of prompt, twelve decoded, and two branches that left it at 12; the
     /// first of them says another token from 14 on.
-    private static func run(replay: Bool = false, shadow: Bool = false) -> Model {
+    private static func run(
+      replay: Bool = false, shadow: Bool = false, _ change: (inout Step) -> Void = { _ in }
+    ) -> Model {
       let branches = [
         Branch(id: 0, parent: nil, fork: 0, attention: "lambda 0.01"),
         Branch(id: 1, parent: 0, fork: 12, attention: "dense"),
@@ -27,9 +29,11 @@ import Testing
       _ = update(&model, .moment(.live(status)))
       for branch in branches {
         let steps = (0..<20).map { at in
-          Step(
+          var step = Step(
             position: at, token: at >= 14 && branch.id == 1 ? 100 + at : at,
             text: at >= 14 && branch.id == 1 ? " b" : " a", isPrompt: at < 8)
+          change(&step)
+          return step
         }
         let frame = Frame(branch: branch.id, tokens: 20)
         _ = update(
@@ -55,6 +59,28 @@ import Testing
         view(model).lines.compactMap { $0.firstMatch(of: /Branch (\d) \(x goes there\)/) }.first)
       Self.press("x", &model)
       #expect(model.frame.branch == Int(label.1))
+    }
+
+    /// The cursor of the timeline stands on its frame and leaves its bars as they are: an empty one
+    /// stays empty, a full one full.
+    @Test(arguments: [Capabilities.Colors.palette, .direct, .basic, .mono])
+    func theTimelinesCursorLeavesItsBars(_ colors: Capabilities.Colors) throws {
+      var model = Self.run { step in
+        guard !step.isPrompt else { return }
+        (step.logProbability, step.visibleBlocks, step.skippedBlocks) = (0, 4, 4)
+      }
+      model.display.capabilities.colors = colors
+      let grid = view(model), lines = grid.lines
+      let top = try #require(lines.firstIndex { $0.contains("┌ Timeline") })
+      let x = try #require((0..<grid.width).first { grid[$0, top].glyph == "▼" })
+      let pruned = try #require(lines.indices.first { $0 > top && lines[$0].contains("pruned") })
+      let bottom = try #require(lines.indices.first { $0 > top && lines[$0].hasPrefix("└") })
+      #expect(grid[x, bottom].glyph == "▲")
+      #expect(grid[x, pruned].glyph == "█" && grid[x, pruned].glyph == grid[x - 1, pruned].glyph)
+      #expect(grid[x, pruned + 1].glyph == " ", "an empty bar: \(grid[x, pruned + 1])")
+      for y in top...bottom { #expect(!grid[x, y].style.reverse, "line \(y) is inverted") }
+      let isGrey = grid[x, pruned + 1].style.background != .standard
+      #expect(isGrey == (colors == .palette || colors == .direct))
     }
 
     /// Marks are of the branch that is looked at.
