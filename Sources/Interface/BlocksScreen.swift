@@ -71,8 +71,8 @@ struct BlocksScreen {
 
   // MARK: Margins
 
-  /// One cell a range of blocks, shaded by the highest margin under it, with the cursor's block
-  /// marked and a legend below.
+  /// One cell a range of blocks, coloured by the highest margin under it, with the margins as
+  /// numbers where blocks are large enough, the cursor's block marked, and a legend below.
   private func drawMargins(_ table: BlockTable, in rect: Rect, on grid: inout Grid) {
     Panel(
       "Margins" + look.doubt(look.viewpoint.head), right: look.viewpoint.spec.description,
@@ -80,41 +80,20 @@ struct BlocksScreen {
     ).draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     let plot = Rect(x: inner.x, y: inner.y, width: inner.width, height: inner.height - 1)
-    let threshold = look.lambda.threshold
+    let cells = MarginCells(table, look)
     for y in 0..<plot.height {
       let rows = share(y, plot.height, table.rowTiles)
       for x in 0..<plot.width {
         let keys = share(x, plot.width, table.keyTiles)
-        grid[plot.x + x, plot.y + y] = cell(table, rows, keys, threshold, isEven: (x + y) % 2 == 0)
+        grid[plot.x + x, plot.y + y] = cells.cell(rows, keys, isEven: (x + y) % 2 == 0)
       }
     }
+    cells.drawNumbers(in: plot, on: &grid)
     let i = look.viewpoint.query / table.spec.rows, j = look.viewpoint.key / table.spec.keys
     let x = plot.x + centre(j, plot.width, table.keyTiles),
       y = plot.y + centre(i, plot.height, table.rowTiles)
     grid[x, y] = paint.mark(paint.unicode ? "╋" : "+", over: grid[x, y], (231, 16))
-    drawLegend(table, inner, on: &grid)
-  }
-
-  /// The ends of the colours in nats, and the mark with the threshold that it stands for.
-  private func drawLegend(_ table: BlockTable, _ inner: Rect, on grid: inout Grid) {
-    let y = inner.maxY - 1
-    guard !table.isFixed else {
-      grid.put(
-        Fitted.text(["\(paint.cross) stored as skipped", "\(paint.cross) skipped"], inner.width),
-        inner.x, y, paint.pruned, limit: inner.width)
-      return
-    }
-    let at = Legend("-12", "0", " nats: raises", " nats").draw(
-      paint, inner.x, y, end: inner.maxX, on: &grid)
-    let limit = look.lambda.threshold
-    let marks =
-      limit.isFinite
-      ? [
-        "  \(paint.cross) under ln \(paint.lambda) \(Numbers.fixed(Double(limit), 2)): skipped",
-        "  \(paint.cross) under \(Numbers.fixed(Double(limit), 2))", "  \(paint.cross) skipped",
-      ] : ["  nothing skipped: dense", "  dense"]
-    guard let mark = marks.first(where: { at + Width.of($0) <= inner.maxX }) else { return }
-    grid.put(mark, at, y, paint.pruned)
+    cells.drawLegend(in: inner, on: &grid)
   }
 
   /// The tiles under a cell, at least one: a table with fewer tiles than cells is stretched.
@@ -126,30 +105,6 @@ struct BlocksScreen {
   /// The cell in the middle of a tile, where the cursor is drawn.
   private func centre(_ tile: Int, _ count: Int, _ total: Int) -> Int {
     min(max(count - 1, 0), (2 * tile + 1) * count / max(2 * total, 1))
-  }
-
-  /// The highest margin under a cell: what would have to fall below ln lambda for all of it to be
-  /// skipped.
-  private func cell(
-    _ table: BlockTable, _ rows: Range<Int>, _ keys: Range<Int>, _ threshold: Float, isEven: Bool
-  ) -> Cell {
-    var best = -Float.infinity, seen = false, some = false
-    for i in rows {
-      for j in keys {
-        let margin = table.margins[i * table.keyTiles + j]
-        if margin.isNaN { continue }
-        seen = true
-        best = max(best, margin)
-        some = some || margin < threshold
-      }
-    }
-    guard seen else { return .blank }
-    // 12 nats below is e^-12 of the row's weight: nothing left to tell apart.
-    let t = min(1, max(0, 1 + best / 12))
-    let heat = paint.shade(best == .infinity ? 1 : t)
-    let isSkipped = table.isFixed ? best < 0 : best < threshold
-    if isSkipped { return isEven ? paint.mark(paint.cross, over: heat) : heat }
-    return some && isEven ? paint.mark(paint.partialCross, over: heat) : heat
   }
 
   // MARK: Numbers

@@ -163,6 +163,12 @@ struct Paint {
     return a == b ? Cell(" ", Style(on: a)) : Cell("▀", Style(a, on: b))
   }
 
+  /// Neither little nor much: what has no value of its own.
+  var neutral: Cell {
+    guard colors.hasRamps else { return Cell(unicode ? "▒" : "%", dim) }
+    return Cell(" ", Style(on: .index(light ? 250 : 240)))
+  }
+
   /// One value a cell, where colours or half blocks are missing.
   func shade(_ t: Float) -> Cell {
     if t.isNaN { return .blank }

@@ -39,7 +39,7 @@ struct BlocksFigure {
       A block is skipped (×) when its margin, in nats, lies under ln λ = \
       \(Numbers.fixed(Double(look.lambda.threshold), 2)).
       """
-      + " " + caption + " " + figure.outcome
+      + " " + MarginScale(table, look.lambda).words + caption + " " + figure.outcome
     let y = sheet.paragraph(text, 66, end, width: figure.width - 90)
     return figure.page(sheet, height: y + 8, title: "Blocks: \(figure.title)", summary: text)
   }
@@ -50,9 +50,14 @@ struct BlocksFigure {
     var whole = look
     whole.viewpoint.window = MapWindow(queries: 0..<table.queries, keys: 0..<table.keys)
     if whole.viewpoint.overlay == .none { whole.viewpoint.overlay = .skipped }
+    let scale = MarginScale(table, look.lambda)
     let colors = table.margins.map { margin -> RGB? in
-      if margin.isNaN { return nil }
-      return look.viewpoint.colors.tone(Float((1 + Double(margin) / 12).clamped(0, 1)), ink)
+      switch scale.tone(margin) {
+      case .unseen: nil
+      case .first: ink.grid
+      case .signed(let t): DifferenceColors.tone(t, ink)
+      case .shade(let t): look.viewpoint.colors.tone(t, ink)
+      }
     }
     // Tiles at the edge may be cut short, so each block is drawn at its own size.
     let (sx, sy) = (area.width / Double(table.keys), area.height / Double(table.queries))
