@@ -59,6 +59,7 @@ struct MapScreen {
     Panel(left, right: right, style: paint.dim, unicode: paint.unicode)
       .draw(in: layout.panel, on: &grid)
     guard !layout.plot.isEmpty else { return }
+    if title == nil { Minimap(look)?.drawThumbs(layout, on: &grid) }
     drawHeat(&grid)
     if scale != nil, look.viewpoint.overlay != .none { drawSkipped(&grid) }
     MapAxes(look, layout).draw(on: &grid)

@@ -33,7 +33,7 @@ public struct Needs: Sendable {
     case .map:
       let others =
         [look.cellQuestion].compactMap { $0 } + look.shownTableQuestions(head) + [.summary(head)]
-        + [look.findingsQuestion(head)].compactMap { $0 }
+        + [look.findingsQuestion(head), Minimap(look)?.question].compactMap { $0 }
       now = Self.ofMap(look, others)
     case .heads where viewpoint.gallery != nil: now = GalleryLook(look).questions
     case .heads: now = Self.ofHeads(look)

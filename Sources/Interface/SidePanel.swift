@@ -18,8 +18,8 @@ struct SidePanel {
     paint = Paint(look)
   }
 
-  /// From the top: head, method, curve where there is room, the block under the cursor. Where the
-  /// curve stands; nil without one.
+  /// From the top: head, method, curve and minimap where there is room, the block under the cursor.
+  /// Where the curve stands; nil without one.
   @discardableResult
   func draw(in rect: Rect, on grid: inout Grid) -> Rect? {
     guard !rect.isEmpty else { return nil }
@@ -44,7 +44,10 @@ struct SidePanel {
       let room = max(4, lines.end - lines.y - reason.count - 2)
       MethodNumbers(look).draw(&lines, room: room, on: &grid)
     }
-    let spare = rect.maxY - 1 - lines.y - reason.count - 1
+    var spare = rect.maxY - 1 - lines.y - reason.count - 1
+    // Beside a curve of its least height.
+    let minimap = spare >= Minimap.lines + (look.isByTable ? 3 : 0) ? Minimap(look) : nil
+    if minimap != nil { spare -= Minimap.lines }
     if spare >= 3, look.isByTable {
       let height = min(spare, 14)
       let place = Rect(x: rect.x + 1, y: lines.y, width: rect.width - 2, height: height)
@@ -52,6 +55,7 @@ struct SidePanel {
       lines.y += height
       curve = place
     }
+    minimap?.draw(&lines, on: &grid)
     lines.rule("Under the cursor", on: &grid)
     for (text, style) in reason { lines.put(text, style, on: &grid) }
     return curve
