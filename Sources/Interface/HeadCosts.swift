@@ -78,18 +78,66 @@ struct HeadCosts {
 
   /// Of several heads: blocks skipped, and what that costs, as far as it is known.
   private func totals(_ heads: [HeadID]) -> (share: String, costs: String) {
-    let known = heads.compactMap(look.sparsity)
-    guard !known.isEmpty else { return ("…", "") }
-    let share = known.reduce(0, +) / Double(known.count)
-    let masses = heads.compactMap(dropped), errors = heads.compactMap(error)
+    let sum = sum(heads)
+    guard let share = sum.share else { return ("…", "") }
     var costs = ""
-    if masses.count == heads.count {
-      costs += ", dropped \(Numbers.short(masses.reduce(0, +) / Double(masses.count)))"
-    }
-    if errors.count == heads.count, let worst = errors.max() {
-      costs += ", error at most \(Numbers.short(worst))"
-    }
-    let part = known.count < heads.count ? " of \(known.count) heads" : ""
+    if let dropped = sum.dropped { costs += ", dropped \(Numbers.short(dropped))" }
+    if let worst = sum.error { costs += ", error at most \(Numbers.short(worst))" }
+    let part = sum.known < heads.count ? " of \(sum.known) heads" : ""
     return (Numbers.percent(share) + part, costs)
+  }
+
+  // MARK: Of several heads
+
+  /// What skipping saves and costs of several heads together.
+  struct Sum {
+    /// Mean share of the heads that are known, in 0...1; nil while none is.
+    let share: Double?
+    /// Mean of all; nil while one is unknown.
+    let dropped: Double?
+    /// Of the worst one; nil while one is unknown.
+    let error: Double?
+    /// Heads whose share is known.
+    let known: Int
+  }
+
+  /// Means of shares and of lost mass, the largest of errors.
+  func sum(_ heads: [HeadID]) -> Sum {
+    let shares = heads.compactMap(look.sparsity)
+    let masses = heads.compactMap(dropped), errors = heads.compactMap(error)
+    func mean(_ values: [Double]) -> Double? {
+      values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+    }
+    return Sum(
+      share: mean(shares), dropped: masses.count == heads.count ? mean(masses) : nil,
+      error: errors.count == heads.count ? errors.max() : nil, known: shares.count)
+  }
+
+  /// Whether the price is the error of the output; the mass that is lost where nothing has one.
+  var pricesErrors: Bool { look.source.hasValues }
+
+  /// What skipping costs in a head: its error, or its lost mass.
+  func price(_ head: HeadID) -> Double? { pricesErrors ? error(head) : dropped(head) }
+
+  /// Heads of which something is skipped, by price from the least on; then those whose price or
+  /// share is not known, and last those of which nothing is skipped. Equal ones keep the order of
+  /// the file.
+  var cheapestFirst: [HeadID] {
+    let heads = look.filteredHeads
+    let keys = heads.map { head -> (rank: Int, price: Double) in
+      guard let share = look.sparsity(head) else { return (2, 0) }
+      guard share > 0 else { return (3, 0) }
+      return price(head).map { (0, $0) } ?? (1, 0)
+    }
+    let order = heads.indices.sorted {
+      keys[$0] != keys[$1] ? keys[$0] < keys[$1] : heads[$0] < heads[$1]
+    }
+    return order.map { heads[$0] }
+  }
+
+  /// Behind a head's share, in a sentence.
+  func priceText(_ head: HeadID) -> String {
+    let mass = dropped(head).map { ", dropped \(Numbers.short($0))" } ?? ""
+    return mass + (error(head).map { ", output error \(Numbers.short($0))" } ?? "")
   }
 }

@@ -44,6 +44,11 @@ extension Look {
         "One head, many methods, each with its output error. Enter: its map, Esc: heads.",
         "One head, many methods. Enter: its map, Esc: heads.",
       ]
+    case .heads where viewpoint.costs != .off:
+      return [
+        "What is skipped and what it costs. C: list, map, pictures. \(moves(", "))Enter opens a head.",
+        "C: list, map, pictures. \(moves(", "))Enter opens.", "C: list, map, pictures.",
+      ]
     case .heads where !isByTable || !hasLambda:
       return [
         "Every head as a small map. Arrows choose, Enter opens, S sorts. \(moves("."))",

@@ -59,7 +59,8 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   /// Which head is looked at.
   case previousHead, nextHead, previousLayer, nextLayer
   /// How the picture looks and what blocks are counted in.
-  case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort, open
+  case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort
+  case costs, open
   /// Which view is shown.
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   /// The program, and a live run.
@@ -182,6 +183,9 @@ public enum KeyTable {
       .sort, char("S"), "sort heads: layer, sparsity, sink, entropy, pattern, number", "sort",
       "Head",
       [.heads]),
+    row(
+      .costs, char("C"), "what is skipped and its price: list, map, off", "costs", "Head",
+      [.heads]),
     row(.viewMap, view(1), "view 1: Map (a digit alone; before a move it counts)", "", "Views"),
     row(.viewHeads, view(2), "view 2: Heads", "", "Views"),
     row(.viewBlocks, view(3), "view 3: Method: what it found; of BLASST the blocks", "", "Views"),
@@ -242,6 +246,7 @@ public enum KeyTable {
     ("break off", "live: forget all breakpoints; break lists them, break off 2 takes one"),
     ("save FILE", "live: write the recording; attnscope open FILE replays"),
     ("sort error", "view 2 by any number, the largest first; layer goes back"),
+    ("costs list", "view 2: what lambda skips, the cheapest first; map, off"),
     ("score error", "heads by any number a method reports; none goes back"),
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),

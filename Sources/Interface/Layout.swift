@@ -250,11 +250,20 @@ struct HeadsLayout {
 
   /// Scrolls by lines so that the chosen head is in sight.
   init(_ look: Look) {
-    let inner = ScreenLayout(look).main.inset()
+    let main = ScreenLayout(look).main, inner = main.inset()
     let (area, below) = inner.splitTop(inner.height - (inner.height >= 15 ? 2 : 0))
     strip = below
-    order = HeadsLayout.sorted(look)
+    let isList = look.viewpoint.costs == .list
+    order = isList ? HeadCosts(look).cheapestFirst : HeadsLayout.sorted(look)
     let chosen = order.firstIndex(of: look.viewpoint.head) ?? 0
+    guard !isList else {
+      let list = CostScreen.parts(main).list
+      let first = max(0, min(chosen - list.height / 2, order.count - list.height))
+      grid = ThumbGrid(
+        order.count, thumbWidth: list.width, thumbHeight: 0, columns: 1,
+        rows: max(1, list.height), first: first, in: list)
+      return
+    }
     // A line of pictures a layer, where they are wide enough: heads of one number then stand under
     // each other.
     let heads = look.source.heads
@@ -270,11 +279,7 @@ struct HeadsLayout {
   /// By the number in force, largest first (entropy: smallest); what is not known yet comes last,
   /// and equal ones keep the order of the file.
   private static func sorted(_ look: Look) -> [HeadID] {
-    let all = look.source.allHeads
-    var heads = all
-    if let filter = look.viewpoint.filter {
-      heads = all.filter { look.passes(filter, $0) }
-    }
+    let heads = look.filteredHeads
     func key(_ head: HeadID) -> Double {
       switch look.viewpoint.sort {
       case .layer: 0

@@ -142,6 +142,8 @@ extension Look {
     guard
       scoreName != nil || viewpoint.filter != nil || sort == .number
         || (sort == .sparsity && !isByTable)
+        || (viewpoint.view == .heads && viewpoint.costs != .off
+          && (source.hasValues || !isByTable))
     else { return [] }
     return source.allHeads.compactMap { findingsQuestion($0) }
   }

@@ -38,6 +38,12 @@ extension Look {
       || (Self.ownNumbers.contains(filter.name) && isOpen(.summary(head)))
   }
 
+  /// Heads that the filter in force lets through, in the order of the file.
+  var filteredHeads: [HeadID] {
+    guard let filter = viewpoint.filter else { return source.allHeads }
+    return source.allHeads.filter { passes(filter, $0) }
+  }
+
   /// Numbers that every head has, whatever the method.
   private static let ownNumbers: Set<String> = [
     "entropy", "effective_tokens", "sink_mass", "recall",

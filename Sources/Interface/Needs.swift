@@ -71,6 +71,7 @@ public struct Needs: Sendable {
   /// values; of long heads the pictures first.
   private static func ofHeads(_ look: Look) -> [Question] {
     let layout = HeadsLayout(look), head = look.viewpoint.head
+    guard look.viewpoint.costs == .off else { return ofCosts(look, layout) }
     var now: [Question] = []
     for item in layout.visible {
       now.append(thumbnail(item, look, layout))
@@ -83,6 +84,19 @@ public struct Needs: Sendable {
       now += inTurn(layout.visible.map { look.tableQuestion($0) }, look)
     }
     return now
+  }
+
+  /// Blocks and findings of the heads in view, the chosen one first; of all others later. Of long
+  /// heads one after the other.
+  private static func ofCosts(_ look: Look, _ layout: HeadsLayout) -> [Question] {
+    let chosen = look.viewpoint.head
+    let seen = look.viewpoint.costs == .list ? Array(layout.visible) : look.source.allHeads
+    let heads = [chosen] + seen.filter { $0 != chosen }
+    let needsFindings = !look.isByTable || (look.source.hasValues && look.live == nil)
+    let now =
+      (look.isByTable ? heads.map { look.tableQuestion($0) } : [])
+      + (needsFindings ? heads.compactMap { look.findingsQuestion($0) } : [])
+    return look.isLong ? inTurn(now, look) : now
   }
 
   /// The picture and the row under the cursor first; of a long head, and of a method's map, the rest

@@ -238,10 +238,12 @@ public struct PlainText {
       look.isByTable
       ? "lambda \(MapScreen.lambdaText(look.viewpoint.lambda))"
       : "method \(look.methodInForce?.description ?? "")"
+    let order =
+      look.viewpoint.costs == .list
+      ? "the cheapest to skip first" : "by \(look.viewpoint.sort.rawValue)"
     var lines = [
       """
-      \(layout.order.count) heads of \(look.source.name), by \(look.viewpoint.sort.rawValue), \
-      \(decided).
+      \(layout.order.count) heads of \(look.source.name), \(order), \(decided).
       """
     ]
     if layout.order.isEmpty { lines.append(look.noHeads) }
@@ -249,6 +251,7 @@ public struct PlainText {
       var text = "Layer \(look.source.layers[head.layer]) head \(look.source.headNumber(head.head))"
       if head == look.viewpoint.head { text += " (chosen)" }
       if let share = look.sparsity(head) { text += ": \(Numbers.percent(share)) skipped" }
+      if look.viewpoint.costs != .off { text += HeadCosts(look).priceText(head) }
       if let name = look.scoreName, name != "sparsity", let number = look.headNumber(name, head) {
         text += ", \(look.numberTitle(name)) \(FindingText.measured(number.value, number.unit))"
       }

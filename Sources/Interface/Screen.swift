@@ -51,6 +51,8 @@ struct Screen {
       RowPanel(look).draw(in: layout.row, on: &grid)
     case .heads where look.viewpoint.gallery != nil:
       GalleryScreen(look).draw(in: layout.main, on: &grid)
+    case .heads where look.viewpoint.costs != .off:
+      CostScreen(look).draw(in: layout.main, on: &grid)
     case .heads: HeadsScreen(look).draw(in: layout.main, on: &grid)
     case .blocks where look.isByTable: BlocksScreen(look).draw(in: layout.main, on: &grid)
     case .blocks: MethodScreen(look).draw(in: layout.main, on: &grid)

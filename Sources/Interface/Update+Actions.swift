@@ -125,6 +125,8 @@ extension Model {
   mutating func move(_ action: Action, _ count: Int) {
     switch viewpoint.view {
     case .heads where viewpoint.gallery != nil: moveInGallery(action, count)
+    case .heads where viewpoint.costs == .map:
+      mention(viewpoint.moveInMatrix(action, count, in: source))
     case .heads: moveInHeads(action, count)
     case .sinks: mention(viewpoint.moveInMatrix(action, count, in: source))
     case .map, .blocks, .tokens, .compare: moveCursor(action, count)

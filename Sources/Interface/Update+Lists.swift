@@ -125,6 +125,13 @@ extension Model {
       take(fromGallery: index)
       return []
     }
+    if viewpoint.costs == .map {
+      let area = ScreenLayout(look).main
+      guard let head = CostScreen(look).head(x: mouse.x, y: mouse.y, in: area) else { return [] }
+      if head == viewpoint.head { return perform(.open) }
+      viewpoint.head = head
+      return []
+    }
     let layout = HeadsLayout(look)
     let index = layout.visible.indices.first { layout.grid.rect($0).contains(mouse.x, mouse.y) }
     guard let index else { return [] }

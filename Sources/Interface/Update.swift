@@ -139,7 +139,7 @@ extension Model {
   }
 
   /// Forgets digits that wait, and then nothing else; without them what was sought, leaves the
-  /// gallery in view 2, and closes the budget.
+  /// gallery and the costs in view 2, and closes the budget.
   private mutating func takeEscape() -> [Effect] {
     guard prompt.digits == nil else {
       prompt.digits = nil
@@ -148,7 +148,7 @@ extension Model {
     prompt.search = nil
     return performing { model in
       if model.viewpoint.budget == nil, model.viewpoint.view == .heads {
-        model.viewpoint.gallery = nil
+        (model.viewpoint.gallery, model.viewpoint.costs) = (nil, .off)
       }
       model.viewpoint.budget = nil
     }

@@ -269,6 +269,7 @@ public struct ViewSetting: Sendable {
       view.gallery = try MethodGallery(text, about(view, sources)).text
     },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
+    choice("costs", \.costs, Viewpoint.Costs.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(
       name: "budget", values: "off, or a share of 64x64 tiles that all methods are tuned to, 0.1"
     ) { view, _ in

@@ -202,6 +202,13 @@ extension Viewpoint {
     case .sort:
       sort = sort.following
       return "Heads by \(sort.rawValue)."
+    case .costs:
+      (costs, gallery) = (costs.following, nil)
+      switch costs {
+      case .off: return "Heads as pictures."
+      case .list: return "What is skipped in each head, the cheapest first."
+      case .map: return "What is skipped and what it costs, layers down, heads across."
+      }
     default: if let kind = ViewKind.turned(to: action, from: view) { view = kind }
     }
     return nil

@@ -19,6 +19,10 @@ public struct Viewpoint: Sendable, Hashable {
     case layer, sparsity, sink, entropy, pattern, number
   }
 
+  /// How view 2 shows what is skipped and what that costs: not, as a list of heads, or as maps of
+  /// layers by heads.
+  public enum Costs: String, Sendable, CaseIterable { case off, list, map }
+
   /// Which of the six.
   public var view = ViewKind.map
   /// The head that is looked at.
@@ -58,6 +62,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var score: String?
   /// Heads that the Heads view shows; nil: all.
   public var filter: NumberFilter?
+  /// What view 2 shows in place of pictures.
+  public var costs = Costs.off
   /// Methods that view 2 shows side by side on the head, as `MethodGallery` reads them; nil: heads.
   public var gallery: String?
   /// What view 6 shows on the right; nil is the next head.

@@ -146,6 +146,7 @@ extension Figure {
 
   /// A row a head, in the order of the view.
   private var heads: FigureData {
+    let costs = HeadCosts(look)
     let rows = HeadsLayout(look).order.map { head -> [String] in
       let table = look.isByTable ? look.table(head) : nil, summary = look.summary(head)
       let dropped = look.droppedMass(head)
@@ -158,12 +159,14 @@ extension Figure {
         dropped.map { "\($0.max)" } ?? "", summary.map { "\($0.entropy)" } ?? "",
         summary.map { "\($0.sink.position)" } ?? "", summary.map { "\($0.sink.mass)" } ?? "",
         summary?.label.name.rawValue ?? "", summary?.sampledRows.map { "\($0)" } ?? "",
+        costs.error(head).map { "\($0)" } ?? "",
       ]
     }
     return FigureData(
       columns: [
         "layer", "head", "visible_blocks", "skipped_blocks", "sparsity", "dropped_mean",
         "dropped_max", "entropy", "sink_key", "sink_mass", "pattern", "sampled_rows",
+        "output_error",
       ], rows: rows, matrix: nil)
   }
 
