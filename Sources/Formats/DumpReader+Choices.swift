@@ -204,7 +204,7 @@ extension DumpReader {
     for items in groups.values where try isLikely(items[0]) { likely.append(items) }
     guard !likely.isEmpty else { return }
     for items in likely { maps += items.map { $0.taken(for: nil) } }
-    maps.sort { naturalOrder($0.entry.name, $1.entry.name) }
+    maps = sortedNaturally(maps, by: \.entry.name)
     guard likely.count == 1 else { return }
     let name = Self.title(likely[0])
     let layers = Set(likely[0].compactMap(\.layer)).count

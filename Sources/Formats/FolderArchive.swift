@@ -20,7 +20,7 @@ struct FolderArchive: TensorArchive {
   private let allTexts: [String: [String]]
 
   var format: String { "folder" }
-  var textNames: [String] { allTexts.keys.sorted(by: naturalOrder) }
+  var textNames: [String] { sortedNaturally(Array(allTexts.keys)) { $0 } }
 
   /// A folder of more files is none of attention.
   private static let mostFiles = 1 << 16
@@ -63,7 +63,7 @@ struct FolderArchive: TensorArchive {
         file: folder)
     }
     try self.init(
-      files.sorted(by: naturalOrder).map { folder + "/" + $0 }, path: folder, options: options)
+      sortedNaturally(files) { $0 }.map { folder + "/" + $0 }, path: folder, options: options)
     guard let texts = ["tokens.json", "tokens.txt"].first(where: names.contains) else { return }
     do throws(FormatError) {
       self = FolderArchive(self, texts: ["tokens": try readTexts(folder + "/" + texts)])
@@ -119,7 +119,7 @@ struct FolderArchive: TensorArchive {
     (self.metadata, self.notes, self.leftOut) = (metadata, notes, leftOut)
     self.remarks = ["\(files.count) files are read as one dump"] + remarks
     (self.places, allTexts) = (places, texts)
-    self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
+    self.entries = sortedNaturally(entries, by: \.name)
   }
 
   /// The arguments of one call that FlashInfer recorded, `inputs.safetensors` or `inputs.pt` in a

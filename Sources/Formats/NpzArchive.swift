@@ -82,8 +82,9 @@ final class NpzArchive: TensorArchive {
         \(Self.mostChecked >> 20) are read through at most
         """
       ]
-    entries = members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
-      .sorted { naturalOrder($0.name, $1.name) }
+    entries = sortedNaturally(
+      members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) },
+      by: \.name)
   }
 
   /// What macOS puts beside every file of a zip: `__MACOSX/._attention.npy`.
@@ -117,7 +118,7 @@ final class NpzArchive: TensorArchive {
   }
 
   /// Names of the members that hold texts.
-  var textNames: [String] { textMembers.keys.sorted(by: naturalOrder) }
+  var textNames: [String] { sortedNaturally(Array(textMembers.keys)) { $0 } }
 
   /// The longest list of texts that is read, in bytes: 131072 tokens of 32 characters take 16 MiB.
   private static let mostText = 64 << 20

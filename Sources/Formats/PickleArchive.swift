@@ -17,7 +17,7 @@ final class PickleArchive: TensorArchive {
   private let allTexts: [String: [String]]
 
   var metadata: [String: String] { [:] }
-  var textNames: [String] { allTexts.keys.sorted(by: naturalOrder) }
+  var textNames: [String] { sortedNaturally(Array(allTexts.keys)) { $0 } }
 
   /// What a storage of torch is: bytes, and how many of them.
   typealias Storages = [String: (storage: Storage, range: Range<Int>)]
@@ -56,8 +56,9 @@ final class PickleArchive: TensorArchive {
         file: path)
     }
     (self.tensors, allTexts, self.leftOut) = (tensors, texts, leftOut)
-    entries = tensors.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) }
-      .sorted { naturalOrder($0.name, $1.name) }
+    entries = sortedNaturally(
+      tensors.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) },
+      by: \.name)
   }
 
   func tensor(_ name: String) throws(FormatError) -> Tensor {

@@ -1,22 +1,22 @@
-import FoundationEssentials
 import Tensors
 
 /// A `.safetensors` file: eight bytes of header length, a JSON header, and the data.
 ///
-/// Checked before anything is used: the header lies inside the file, every tensor's range is
-/// as long as its shape says, ends inside the file, and overlaps no other. The catch: offsets
-/// need not be aligned to the element, so nothing may be loaded through a typed pointer. The
-/// layout is that of the safetensors format (Hugging Face, 2022).
+/// Checked before anything is used: the header lies inside the file, every name stands once,
+/// every tensor's range is as long as its shape says and ends inside the file, and the ranges
+/// follow one another from the first byte of the data to the last, as the format demands. The
+/// catch: offsets need not be aligned to the element, so nothing may be loaded through a typed
+/// pointer. The layout is that of the safetensors format (Hugging Face, 2022).
 struct SafetensorsFile: TensorArchive {
   let file: MappedFile
-  /// By name, numbers by value; the header's own order is not kept by JSON.
+  /// By name, numbers by value.
   let entries: [ArrayEntry]
   /// Tensors of element types that are not read.
   let leftOut: [LeftOut]
   /// The header's `__metadata__`.
   let metadata: [String: String]
-  /// Bytes from the start of the mapping to each tensor's data.
-  private let offsets: [String: Int]
+  /// Each tensor, and the bytes from the start of the mapping to its data.
+  private let places: [String: (entry: ArrayEntry, offset: Int)]
 
   var path: String { file.path }
   var format: String { "safetensors" }
@@ -27,51 +27,94 @@ struct SafetensorsFile: TensorArchive {
   /// Where this file ends, when others follow it in the same mapping.
   let end: Int
 
+  /// A tensor's bytes, counted from the start of the data.
+  private typealias Span = (range: Range<Int>, name: String)
+
   /// `start` is where the file begins in the mapping, in bytes: recordings are files one
-  /// after another. Throws `truncated` when header or data run past the end, `tooLarge` for a
-  /// header over 32 MiB, `malformed` when it is not JSON or its ranges lie, `unsupported` for
-  /// an unknown element type.
-  init(_ file: MappedFile, at start: Int = 0) throws(FormatError) {
+  /// after another, and others follow a part of one. Throws `truncated` when header or data run
+  /// past the end, `tooLarge` for a header over 32 MiB, `malformed` when it is not JSON, a name
+  /// stands twice or ranges lie, overlap or leave bytes out, `unsupported` when no element type is
+  /// known.
+  init(_ file: MappedFile, at start: Int = 0, isPart: Bool = false) throws(FormatError) {
     self.file = file
     let path = file.path
     let (header, dataStart) = try Self.header(file, at: start)
     metadata = header.metadata
-    var offsets: [String: Int] = [:]
+    let dataBytes = file.bytes.count - dataStart
+    var places: [String: (entry: ArrayEntry, offset: Int)] = [:]
     var entries: [ArrayEntry] = []
-    var ranges: [(Range<Int>, String)] = []
+    var spans: [Span] = []
     var refusal: FormatError?, leftOut: [LeftOut] = []
-    for (name, item) in header.tensors {
-      let entry: ArrayEntry, range: Range<Int>
+    for item in header.tensors {
+      let range = try Self.range(item, dataBytes: dataBytes, path: path)
+      spans.append((range, item.name))
       do throws(FormatError) {
-        (entry, range) = try Self.check(
-          name, item, dataBytes: file.bytes.count - dataStart, path: path)
+        let entry = try Self.check(item, range, path: path)
+        entries.append(entry)
+        places[item.name] = (entry, dataStart + range.lowerBound)
       } catch {
         guard error.code == .unsupported else { throw error }
         refusal = refusal ?? error
-        leftOut.append(LeftOut(name: name, why: error.message))
-        continue
+        leftOut.append(LeftOut(name: item.name, why: error.message))
       }
-      entries.append(entry)
-      offsets[name] = dataStart + range.lowerBound
-      if !range.isEmpty { ranges.append((range, name)) }
+    }
+    let used = try Self.used(spans, path: path)
+    // Others follow a part, and the first part of a recording that is opened as a file.
+    guard isPart || used == dataBytes || metadata["kind"] == "prefill" else {
+      throw FormatError(
+        .malformed,
+        """
+        \(dataBytes - used) bytes behind the last tensor belong to none, which the format forbids; \
+        save the file again
+        """,
+        file: path, place: "byte \(dataStart + used)")
     }
     if entries.isEmpty, let refusal { throw refusal }
-    self.leftOut = leftOut.sorted { naturalOrder($0.name, $1.name) }
-    ranges.sort { $0.0.lowerBound < $1.0.lowerBound }
-    for (a, b) in zip(ranges, ranges.dropFirst()) where a.0.upperBound > b.0.lowerBound {
-      throw FormatError(
-        .malformed, "its bytes overlap those of \"\(b.1)\"; the header lies, save the file again",
-        file: path,
-        place: "tensor \"\(a.1)\"")
+    self.leftOut = sortedNaturally(leftOut, by: \.name)
+    self.places = places
+    end = dataStart + used
+    self.entries = sortedNaturally(entries, by: \.name)
+  }
+
+  /// How many bytes the tensors take, one after another. Throws `malformed` where two overlap or
+  /// bytes between them belong to none.
+  private static func used(_ spans: [Span], path: String) throws(FormatError) -> Int {
+    let order = spans.sorted {
+      ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
     }
-    self.offsets = offsets
-    end = dataStart + (ranges.map(\.0.upperBound).max() ?? 0)
-    self.entries = entries.sorted { naturalOrder($0.name, $1.name) }
+    var at = 0, last = ""
+    for (range, name) in order {
+      let place = "tensor \"\(name)\""
+      guard range.lowerBound >= at else {
+        throw FormatError(
+          .malformed,
+          "its bytes overlap those of \"\(last)\"; the header lies, save the file again",
+          file: path, place: place)
+      }
+      guard range.lowerBound == at else {
+        throw FormatError(
+          .malformed,
+          """
+          \(range.lowerBound - at) bytes before it belong to no tensor, which the format forbids; \
+          save the file again
+          """,
+          file: path, place: place)
+      }
+      (at, last) = (range.upperBound, name)
+    }
+    return at
+  }
+
+  /// The metadata of a file's first header, without a look at its tensors' ranges. Throws as `init`
+  /// does.
+  static func metadata(_ file: MappedFile) throws(FormatError) -> [String: String] {
+    try header(file, at: 0).0.metadata
   }
 
   /// The header, and where the data begins in the mapping, in bytes. Throws as `init` does.
-  private static func header(_ file: MappedFile, at start: Int) throws(FormatError) -> (Header, Int)
-  {
+  private static func header(
+    _ file: MappedFile, at start: Int
+  ) throws(FormatError) -> (SafetensorsHeader, Int) {
     guard let length = file.bytes.integer(UInt64.self, at: start),
       length <= UInt64(file.bytes.count - start - 8)
     else {
@@ -85,22 +128,44 @@ struct SafetensorsFile: TensorArchive {
         file: file.path)
     }
     let data = start + 8 + Int(length)
-    do {
-      return (
-        try JSONDecoder().decode(Header.self, from: Data(file.bytes[start + 8..<data])), data
-      )
+    do throws(JSONFault) {
+      let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[start + 8..<data])
+      return (try SafetensorsHeader(bytes), data)
     } catch {
+      if let name = error.duplicate {
+        throw FormatError(
+          .malformed, "stands twice in the header, which the format forbids; save the file again",
+          file: file.path, place: "\"\(name)\"")
+      }
       throw FormatError(
         .malformed, "the header is not the JSON of a safetensors file; save it again",
-        file: file.path, cause: shortReason(error))
+        file: file.path, cause: error.what)
     }
   }
 
-  /// One tensor's claims against its type, its shape and the bytes there are.
+  /// Where a tensor says that it lies. Throws where that is no range of the data.
+  private static func range(
+    _ item: SafetensorsHeader.Item, dataBytes: Int, path: String
+  ) throws(FormatError) -> Range<Int> {
+    let place = "tensor \"\(item.name)\"", offsets = item.offsets
+    guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1] else {
+      throw FormatError(
+        .malformed, "its data_offsets are not a range; the header lies", file: path, place: place)
+    }
+    guard offsets[1] <= dataBytes else {
+      throw FormatError(
+        .truncated,
+        "ends at byte \(offsets[1]) of \(dataBytes): the file is truncated; copy it again",
+        file: path, place: place)
+    }
+    return offsets[0]..<offsets[1]
+  }
+
+  /// One tensor's claims against its type and its shape.
   private static func check(
-    _ name: String, _ item: Header.Item, dataBytes: Int, path: String
-  ) throws(FormatError) -> (ArrayEntry, Range<Int>) {
-    let place = "tensor \"\(name)\""
+    _ item: SafetensorsHeader.Item, _ range: Range<Int>, path: String
+  ) throws(FormatError) -> ArrayEntry {
+    let place = "tensor \"\(item.name)\""
     guard let dtype = DType(rawValue: item.dtype) else {
       throw FormatError(
         .unsupported,
@@ -113,19 +178,6 @@ struct SafetensorsFile: TensorArchive {
         .malformed, "the shape \(item.shape.prefix(9)) is absurd; the header lies", file: path,
         place: place)
     }
-    guard item.data_offsets.count == 2, item.data_offsets[0] >= 0,
-      item.data_offsets[0] <= item.data_offsets[1]
-    else {
-      throw FormatError(
-        .malformed, "its data_offsets are not a range; the header lies", file: path, place: place)
-    }
-    let range = item.data_offsets[0]..<item.data_offsets[1]
-    guard range.upperBound <= dataBytes else {
-      throw FormatError(
-        .truncated,
-        "ends at byte \(range.upperBound) of \(dataBytes): the file is truncated; copy it again",
-        file: path, place: place)
-    }
     guard range.count == shape.count * dtype.byteWidth else {
       throw FormatError(
         .malformed,
@@ -135,23 +187,15 @@ struct SafetensorsFile: TensorArchive {
         """,
         file: path, place: place)
     }
-    return (ArrayEntry(name: name, dtype: dtype, shape: shape), range)
+    return ArrayEntry(name: item.name, dtype: dtype, shape: shape)
   }
 
-  /// Where in the JSON decoding stopped; the decoder's own description is a page long.
-  private static func shortReason(_ error: any Error) -> String? {
-    switch error as? DecodingError {
-    case .dataCorrupted(let context), .keyNotFound(_, let context), .typeMismatch(_, let context),
-      .valueNotFound(_, let context):
-      let at = context.codingPath.map(\.stringValue).joined(separator: ".")
-      return at.isEmpty ? nil : "at \(at)"
-    default: return nil
-    }
-  }
+  /// Nil when there is none.
+  func entry(_ name: String) -> ArrayEntry? { places[name]?.entry }
 
   /// The tensor of a name, in place. Throws `missing` when there is none.
   func tensor(_ name: String) throws(FormatError) -> Tensor {
-    guard let entry = entry(name), let offset = offsets[name] else {
+    guard let (entry, offset) = places[name] else {
       throw FormatError(
         .missing, "there is no tensor of this name in the file", file: path, place: name)
     }
@@ -161,38 +205,5 @@ struct SafetensorsFile: TensorArchive {
   /// The first rows, which cost nothing more than any other. Throws as `tensor` does.
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
     firstElements(of: try tensor(name), elements)
-  }
-}
-
-/// The JSON header: tensors by name, and `__metadata__`, a map of strings.
-private struct Header: Decodable {
-  /// One tensor as the header describes it; `data_offsets` are first and last byte, counted
-  /// from the data.
-  struct Item: Decodable {
-    let dtype: String
-    let shape: [Int]
-    let data_offsets: [Int]
-  }
-
-  /// Keys are the tensors' own names, so any string is one.
-  struct Name: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
-    init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-  }
-
-  var tensors: [String: Item] = [:]
-  var metadata: [String: String] = [:]
-
-  init(from decoder: any Decoder) throws {
-    let container = try decoder.container(keyedBy: Name.self)
-    for key in container.allKeys {
-      if key.stringValue == "__metadata__" {
-        metadata = try container.decode([String: String].self, forKey: key)
-      } else {
-        tensors[key.stringValue] = try container.decode(Item.self, forKey: key)
-      }
-    }
   }
 }

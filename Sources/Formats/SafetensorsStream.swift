@@ -22,7 +22,7 @@ public struct SafetensorsStream: Sendable {
     var at = 0, note: String?
     while at < file.bytes.count {
       do throws(FormatError) {
-        let part = try SafetensorsFile(file, at: at)
+        let part = try SafetensorsFile(file, at: at, isPart: true)
         parts.append(part)
         at = part.end
       } catch {
@@ -38,8 +38,8 @@ public struct SafetensorsStream: Sendable {
   /// cannot be read is none.
   public static func isRecording(_ path: String) -> Bool {
     guard let file = try? MappedFile(path), file.bytes.count > 9, file.bytes[8] == 123,
-      let first = try? SafetensorsFile(file)
+      let metadata = try? SafetensorsFile.metadata(file)
     else { return false }
-    return first.metadata["kind"] == "prefill"
+    return metadata["kind"] == "prefill"
   }
 }

@@ -35,6 +35,8 @@ public protocol TensorArchive: Sendable {
   var format: String { get }
   /// In order of name, numbers by value.
   var entries: [ArrayEntry] { get }
+  /// The entry of a name; nil when there is none.
+  func entry(_ name: String) -> ArrayEntry?
   /// Texts by key; empty for formats that have none.
   var metadata: [String: String] { get }
   /// Sentences about what was guessed while reading (bfloat16 without a name, say).
@@ -63,7 +65,7 @@ extension TensorArchive {
   public var textNames: [String] { [] }
   public func texts(_ name: String) -> [String]? { nil }
 
-  /// The entry of a name; nil when there is none. Looks through the list: names are few.
+  /// Looks through the list: names are few.
   public func entry(_ name: String) -> ArrayEntry? { entries.first { $0.name == name } }
 }
 
@@ -78,13 +80,29 @@ public struct ArchiveOptions: Sendable {
 
 /// Orders names so that `layers.9` stands before `layers.12`: runs of digits compare as
 /// numbers.
-func naturalOrder(_ a: String, _ b: String) -> Bool {
-  let x = nameParts(a), y = nameParts(b)
-  for (p, q) in zip(x, y) where p != q {
-    if let m = Int(p), let n = Int(q) { return m < n }
-    return p < q
+func naturalOrder(_ a: String, _ b: String) -> Bool { naturalKey(a) < naturalKey(b) }
+
+/// Many things in the natural order of their names, each of which is taken apart once.
+func sortedNaturally<T>(_ items: [T], by name: (T) -> String) -> [T] {
+  items.map { (naturalKey(name($0)), $0) }.sorted { $0.0 < $1.0 }.map(\.1)
+}
+
+/// A text whose plain order is the natural order of the name: the runs of letters and digits of
+/// `nameParts`, each with a mark at its end, and before a number's digits how many they are.
+private func naturalKey(_ name: String) -> String {
+  var key: [UInt8] = []
+  for part in nameParts(name) {
+    let text = part.utf8
+    if text.first! <= UInt8(ascii: "9") {
+      let digits = text.drop { $0 == UInt8(ascii: "0") }
+      let count = min(digits.count, 96 * 96 - 1)
+      key += [UInt8(ascii: "0"), 32 + UInt8(count / 96), 32 + UInt8(count % 96)] + digits
+    } else {
+      key += text
+    }
+    key.append(1)
   }
-  return x.count < y.count
+  return String(decoding: key, as: UTF8.self)
 }
 
 /// The runs of letters and the runs of digits of a name, lower-cased; all else separates
