@@ -40,6 +40,7 @@ except ImportError as error:
 
 NAME = "attnscope_capture"  # of the attention implementation registered with transformers
 ROWS_CHECKED = 16  # of every call
+HIDDEN = 9e3  # below the largest score of a row
 EXACT, CLOSE = 1e-3, 5e-4  # most that a weight may be off: of a dump at all, and of one in half precision
 PARTS = ("decoder", "self", "encoder", "vision", "cross")  # the likeliest to be meant first
 sdpa = functional.scaled_dot_product_attention
@@ -161,9 +162,14 @@ def weights(call, rows):
     return scores.softmax(-1).nan_to_num()  # rows that see nothing
 
 
+def is_hidden(scores):
+    """What no softmax gives anything: the least number there is, or one far below the row's largest (-1e4, -1e9)."""
+    return (scores <= torch.finfo(scores.dtype).min / 2) | (scores.amax(-1, keepdim=True) - scores >= HIDDEN)
+
+
 def split_mask(mask, queries, keys):
     """What an additive mask [heads, queries, keys] hides, and what it adds where it does not (None: nothing)."""
-    hidden = mask <= torch.finfo(mask.dtype).min / 2
+    hidden = is_hidden(mask)
     mask, seen = mask.float(), ~hidden.all(0).expand(queries, keys)
     added = mask.masked_fill(hidden, 0)
     if not torch.equal(hidden.any(0), hidden.all(0)):  # heads that do not hide the same
@@ -293,7 +299,8 @@ class record(TorchFunctionMode):
             model, layers = None, model
         self.model, self.layers, self.sequence, self.patterns = model, layers, sequence, patterns
         self.period, self.count, self.inside, self.tracks, self.numbers = layers_per_pass, 0, False, {}, set()
-        self.stack, self.product, self.pending = [], None, None
+        self.stack, self.products, self.pending = [], [], None
+        self.entries, self.attended, self.doubles = {}, set(), set()
 
     def __enter__(self):
         self.closing = contextlib.ExitStack()
@@ -322,7 +329,18 @@ class record(TorchFunctionMode):
                 self.closing.callback(hook.remove)
 
     def enter(self, name):
+        if not self.stack:  # another pass
+            self.entries, self.attended = {}, set()
         self.stack.append(name)
+        self.entries[name] = self.entries.get(name, 0) + 1
+
+    def turn(self, name):
+        """The module's name; layers that share one run it again in a pass, and are layers after the first."""
+        turn = max(self.entries.get(name, 1) - 1, 0)
+        if (name, turn) in self.attended:
+            self.doubles.add(name)
+        self.attended.add((name, turn))
+        return f"{name}@{turn}" if turn else name
 
     def leave(self):
         if self.stack:
@@ -346,9 +364,8 @@ class record(TorchFunctionMode):
             return sdpa(*args, **kwargs)
         self.inside = True
         try:
-            name = self.stack[-1] if self.stack else None
-            if name is None:
-                name = f"layers.{self.count % self.period if self.period else self.count}"
+            at = self.count % self.period if self.period else self.count
+            name = self.turn(self.stack[-1]) if self.stack else f"layers.{at}"
             self.count += 1
             if self.is_wanted(name):
                 self.keep(name, self.of_sdpa(*args, **kwargs))
@@ -391,22 +408,25 @@ class record(TorchFunctionMode):
             if held and held[0] == module and a.shape[-1] == held[2].shape[-1] and a.numel() == held[2].numel():
                 self.flush(b)
             elif isinstance(b, torch.Tensor) and a.ndim >= 3 and b.ndim >= 3:
-                self.product = (module, a, b, float(kwargs.get("alpha", 1)))
+                self.products = [made for made in self.products if made[0] == module]
+                self.products.append((module, a, b, float(kwargs.get("alpha", 1))))
             return result
-        scores, made = args[0], self.product
+        scores, made = args[0], self.products
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        if made and made[0] == module and scores.shape[-1] == made[2].shape[-1] and dim in (-1, scores.ndim - 1):
-            numbers = made[1].shape[:-1].numel() * made[2].shape[-1]
-            if numbers == scores.numel() and self.is_wanted(module):
-                self.pending = (module, made, result.detach(), scores.detach())
-            self.product = None
+        if dim in (-1, scores.ndim - 1):
+            # The first that fits is Q K^T; what came after it was added.
+            made = [one for one in made if one[0] == module and scores.shape[-1] == one[2].shape[-1]
+                    and one[1].shape[:-1].numel() * one[2].shape[-1] == scores.numel()]
+            if made and self.is_wanted(turn := self.turn(module)):
+                self.pending = (module, made[0], result.detach(), scores.detach(), turn)
+            self.products = []
         return result
 
     def flush(self, value=None):
         """Keeps the softmax that was followed last; `value` is what its result was multiplied with."""
         if not self.pending:
             return
-        (name, (_, a, b, alpha), result, scores), self.pending = self.pending, None
+        (_, (_, a, b, alpha), result, scores, name), self.pending = self.pending, None
         self.inside = True
         try:
             self.count += 1
@@ -419,10 +439,11 @@ class record(TorchFunctionMode):
 
         def heads(tensor):
             return self.one(tensor if tensor.ndim == 4 else tensor.reshape(batch, -1, *tensor.shape[-2:]))
-        q, k, low = heads(a), heads(b.transpose(-1, -2)), torch.finfo(scores.dtype).min / 2
-        given, own = heads(scores), heads(result)
+        q, k = heads(a), heads(b.transpose(-1, -2))
+        own, given = heads(result), scores if scores.ndim == 4 else scores.reshape(batch, -1, *scores.shape[-2:])
+        given, hidden = heads(given), is_hidden(given[self.sequence if batch > 1 else 0].detach()).cpu()
         v = None if value is None else heads(value)
-        hidden, product = given <= low, q @ k.transpose(1, 2)
+        product = q @ k.transpose(1, 2)
         # The scale with which the least is left over to be a bias; any of them gives the same pattern.
         left = {scale: (given - scale * product).masked_fill(hidden, 0)
                 for scale in dict.fromkeys((alpha, q.shape[-1] ** -0.5, 1.0))}
@@ -448,7 +469,8 @@ class record(TorchFunctionMode):
     def found(self, part=None, layers=None):
         """{layer: its track} of a part of the model: decoder, encoder, cross, vision, or a piece of names."""
         if not self.tracks:
-            say = "it may use kernels of its own: load it with attn_implementation='eager'"
+            say = ("it may use kernels of its own: load it with attn_implementation='eager', or save what it returns, "
+                   "save(model(..., output_attentions=True), path)")
             if self.numbers and self.layers:
                 say = f"of layers {spoken(self.numbers)} none is among {spoken(self.layers)}"
             raise Refusal(f"no attention was recorded: {say}")
@@ -461,6 +483,10 @@ class record(TorchFunctionMode):
         out = {}
         for name in names:
             number = number_of(name)
+            if name.partition("@")[0] in self.doubles:
+                raise Refusal(f"{name} attends more than once for one output (differential attention?), and a dump has "
+                              "one pattern for a head; save(model(..., output_attentions=True), path) stores what the "
+                              "model returns")
             if number in out:
                 raise Refusal(f"several modules are layer {number} ({name} is one); part='{name.rsplit('.', 1)[0]}' "
                               "chooses by a piece of the name")
@@ -527,7 +553,7 @@ class capture(record):
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if eager is None:
             raise Refusal(f"{type(module).__name__} has no eager attention to compare with; try record(model)")
-        name = self.names.get(id(module), "")
+        name = self.turn(self.names.get(id(module), ""))
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         was, self.inside = self.inside, True
         try:
@@ -590,7 +616,8 @@ def in_rows(eager, module, query, key, value, mask, scaling, options, is_weights
 
 def number_of(name):
     """The layer's number in a module's name: model.layers.12.self_attn; 0 where there is none."""
-    return next((int(piece) for piece in name.split(".") if piece.isdecimal()), 0)
+    name, _, turn = name.partition("@")
+    return next((int(piece) for piece in name.split(".") if piece.isdecimal()), 0) + int(turn or 0)
 
 
 def part_of(name):
@@ -772,7 +799,8 @@ def write(path, ready, tokens, dtype, metadata):
                     raise Refusal(f"layer {number}: {name} has numbers too large for f16; use --dtype f32")
                 stored = array.float().contiguous()
             arrays[f"layers.{number}.{name}"] = stored
-    if (rules.low, rules.high) != (0, first.keys):
+    # Of patterns it is always said: sequences side by side (chunks) look like padding, too.
+    if (rules.low, rules.high) != (0, first.keys) or "pattern" in first.arrays:
         mask = torch.zeros(first.keys, dtype=torch.int32)
         mask[rules.low:rules.high] = 1
         arrays["attention_mask"] = mask
@@ -1086,13 +1114,18 @@ def export(options):
     layers = chosen(options.layers, model.config.get_text_config().num_hidden_layers)
     with torch.no_grad(), capture(model, layers, patterns=options.attentions) as seen:
         made = run(model, ids, options.max_new_tokens)
+    name = os.path.basename(os.path.abspath(options.model)) if os.path.isdir(options.model) else options.model
+    facts = dict(part=options.part, dtype=options.dtype, split=options.split, model=name)
+    if not seen.tracks and options.attentions and not made:  # what it returns is all there is
+        with torch.no_grad():
+            files = save(model(input_ids=ids, output_attentions=True), options.out, texts, layers=layers, **facts)
+        return print(f"{', '.join(files)}: patterns of {len(texts)} tokens, as the model returned them")
     answer = [tokenizer.decode([token]) for token in made]
     if model.config.is_encoder_decoder:
         texts = texts if options.part in ("encoder", "cross") else answer
     else:
         texts = texts + answer
-    name = os.path.basename(os.path.abspath(options.model)) if os.path.isdir(options.model) else options.model
-    files = seen.save(options.out, texts, options.part, None, options.dtype, options.split, model=name)
+    files = seen.save(options.out, texts, **facts)
     what = "patterns" if options.attentions else "Q, K, V"
     print(f"{', '.join(files)}: {what} of {len(texts)} tokens, layers {spoken(seen.found(options.part))}")
 
