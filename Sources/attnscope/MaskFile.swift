@@ -8,7 +8,8 @@ import Sessions
 ///
 /// In `blocks` 1 is skipped, 0 kept and 255 not visible. A unit is a head, or a group of heads when
 /// groups vote: its heads have one mask, which is written once. `Dump.open` reads the file back,
-/// without a guess, as the metadata hold tile, vote, order, criterion, splits and offset.
+/// without a guess, as the metadata hold tile, vote, order, criterion, splits and offset, and what
+/// the model calls the heads.
 ///
 /// The catch: everything is held until the end; `--layers` and `--heads` bound it.
 struct MaskFile {
@@ -31,6 +32,8 @@ struct MaskFile {
     var units = 0, heads = 0, rowTiles = 0, keyTiles = 0, valueDim = 0
     /// The group that was written last.
     var lastGroup = -1
+    /// `[units]`, what the model calls each: a head, or the KV head of a group.
+    var numbers: [Int] = []
   }
 
   /// Writes nothing before `write`.
@@ -51,6 +54,7 @@ struct MaskFile {
       if let (margins, _) = head.findings.field("margins") { layer.margins += try margins.values() }
       layer.units += 1
       layer.lastGroup = unit
+      layer.numbers.append(vote == .group ? head.number / max(groupSize, 1) : head.number)
     }
     (layer.rowTiles, layer.keyTiles) = (blocks.rows.count, blocks.columns.count)
     if let (output, _) = head.findings.field("output") {
@@ -88,6 +92,11 @@ struct MaskFile {
       "query_offset": "\(report.about.visibility.offset)",
     ]
     if let lambda = report.lambda { metadata["lambda"] = "\(lambda)" }
+    // Of a slice, or of some heads alone: the same in all layers, or the file has no word for it.
+    let numbers = Set(layers.values.map(\.numbers))
+    if let own = numbers.first, numbers.count == 1, own != Array(own.indices) {
+      metadata["head_numbers"] = "\(own)"
+    }
     guard let spec = report.spec ?? report.heads.first?.tile else { return metadata }
     metadata["tile"] = "\(spec.rows)x\(spec.keys)"
     (metadata["vote"], metadata["order"]) = (spec.vote.rawValue, spec.order.rawValue)
