@@ -1,5 +1,6 @@
 public import Attention
 public import Formats
+import Sessions
 import Tensors
 
 /// The heads of a dump: arrays become `Head`s, and masks that were stored alone become tables.
@@ -9,17 +10,50 @@ import Tensors
 public struct DumpHeads: Sendable {
   /// The file; of its biases those that are added, by the layer's number.
   public let dump: Dump
-  /// What became of each attention bias of the file, in sentences.
-  let biasRemarks: [String]
+  /// What differs from layer to layer.
+  private let byLayer: LayerRules
+  /// What became of each attention bias of the file, and what layers differ in, in sentences.
+  let ruleRemarks: [String]
 
   /// Of heads with rules beside scale and causality.
   private let ruled = RuledScores()
 
-  /// Looks at nothing yet; heads are made when they are asked for.
+  /// How much learned sinks take, as far as it was asked for.
+  private let sinkMasses = SinkMasses()
+
+  /// Looks at the rules of the file alone; heads are made when they are asked for.
   public init(_ dump: Dump) {
     var own = dump
-    (own.rules.biases, biasRemarks) = dump.addedBiases()
+    let said: [String]
+    (own.rules.biases, said) = dump.addedBiases()
+    byLayer = dump.layerRules()
+    ruleRemarks = said + byLayer.sentences(of: dump)
     self.dump = own
+  }
+
+  /// What lies between Q, K and the pattern of a layer, beside scale and causality.
+  public func rules(_ layer: LayerIndex) -> AttentionRules {
+    let number = dump.layers[layer.value].layer
+    var own = byLayer.rules(dump.rules, layer: number)
+    own.biases = dump.rules.biases.filter { $0.key == number }
+    return own
+  }
+
+  /// Whether some layer has rules.
+  var hasRules: Bool { layers.layerIndices.contains { !rules($0).areNone } }
+
+  /// The logits of a layer's learned sink `[heads]`; nil where it has none.
+  public func sinks(_ layer: LayerIndex) -> [Float]? {
+    byLayer.sinks(layer: dump.layers[layer.value].layer, heads: heads(layer))
+  }
+
+  /// The share of a head's rows that its learned sink takes, the mean over the rows; nil without a
+  /// sink. Of long heads a sample of rows is looked at.
+  public func sinkMass(_ layer: LayerIndex, _ head: Int) -> Double? {
+    guard let logit = sinks(layer)?[head] else { return nil }
+    return sinkMasses.mass(HeadID(layer: layer, head: head)) {
+      self.head(layer, head).flatMap { SinkMasses.mean($0, logit: logit) }
+    }
   }
 
   /// Numbers of the layers, as the file calls them; all other functions here take an index into
@@ -75,9 +109,19 @@ public struct DumpHeads: Sendable {
   func firsts(_ layer: LayerIndex) -> [Int]? {
     guard followsRules(layer) else { return nil }
     let (queries, keys, _) = dump.layers[layer.value].positions
-    return dump.rules.firsts(
+    return rules(layer).firsts(
       queries: queries, keys: keys, offset: dump.queryOffset ?? keys - queries,
       causal: dump.causal)
+  }
+
+  /// The first key that each row sees in some layer `[queries]`; nil where all see key 0 in one.
+  func firstsOfAll() -> [Int]? {
+    var least: [Int]?
+    for layer in layers.layerIndices {
+      guard let own = firsts(layer) else { return nil }
+      least = least.map { zip($0, own).map(min) } ?? own
+    }
+    return least
   }
 
   /// A head whose scores are more than scaled products, as one of stored scores; nil where they are
@@ -85,7 +129,7 @@ public struct DumpHeads: Sendable {
   private func ruledHead(
     _ layer: LayerIndex, _ head: Int, _ query: Tensor, _ key: Tensor, _ value: Tensor?
   ) -> Head? {
-    let rules = dump.rules, queries = query.shape[0], keys = key.shape[0]
+    let rules = rules(layer), queries = query.shape[0], keys = key.shape[0]
     guard !rules.areNone, followsRules(layer) else { return nil }
     let offset = dump.queryOffset ?? keys - queries
     let bias = rules.biases[dump.layers[layer.value].layer].map { $0[$0.shape[0] > 1 ? head : 0] }

@@ -23,16 +23,19 @@ public final class FileBackend: Backend {
   public let moments: AsyncStream<Moment>
   /// The model that the dump was taken from, where it still runs.
   private let reader: (any ModelReader)?
+  /// What its heads were assigned elsewhere, where that was told.
+  let patterns: AssignedPatterns?
   /// What methods worked out once for every head: a file does not change.
   private let memo = Memo()
 
   /// Tables of long heads are kept in `tables`; `facts` are what is known of the tokens beside the
-  /// file's own texts, and `reader` reads them again.
+  /// file's own texts, and `reader` reads them again; `patterns` is laid beside what heads show.
   public init(
     _ dump: Dump, tables: TableStore? = nil, facts: TokenFacts = TokenFacts(),
-    reader: (any ModelReader)? = nil, registry: Registry = .standard
+    reader: (any ModelReader)? = nil, patterns: AssignedPatterns? = nil,
+    registry: Registry = .standard
   ) {
-    self.reader = reader
+    (self.reader, self.patterns) = (reader, patterns)
     let (moments, told) = AsyncStream.makeStream(
       of: Moment.self, bufferingPolicy: .bufferingNewest(16))
     self.moments = moments
@@ -43,7 +46,7 @@ public final class FileBackend: Backend {
       ? TileSpec(rows: dump.tile?.rows ?? 128, keys: dump.tile?.keys ?? 128) : nil
     var about = Self.describe(heads, storedTile, tileIsGuess: dump.tile == nil)
     (about.methods, about.families) = (registry.cards, registry.families)
-    about.holds = Self.holds(heads.dump, facts)
+    about.holds = Self.holds(heads, facts)
     if reader != nil { about.holds.formUnion([.model, .probabilities, .weights]) }
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
@@ -66,8 +69,8 @@ public final class FileBackend: Backend {
       }
     }
     if heads.followsRules(0) {
-      guesses += heads.biasRemarks
-    } else if !dump.rules.areNone {
+      guesses += heads.ruleRemarks
+    } else if heads.hasRules {
       guesses.append(
         """
         \(queries) x \(keys) is too large a map for windows, softcaps, packed sequences, biases \
@@ -84,7 +87,7 @@ public final class FileBackend: Backend {
       visibility: tile.map { heads.storedVisibility(0, tile: ($0.rows, $0.keys)) }
         ?? Visibility(
           causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset,
-          firsts: heads.firsts(0)),
+          firsts: heads.firstsOfAll()),
       tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
       storedTile: tile,
       guesses: guesses)
@@ -94,11 +97,12 @@ public final class FileBackend: Backend {
   }
 
   /// What methods may ask of the file: by its kind, its arrays and what was told beside it.
-  private static func holds(_ dump: Dump, _ facts: TokenFacts) -> Set<Need> {
+  private static func holds(_ heads: DumpHeads, _ facts: TokenFacts) -> Set<Need> {
+    let dump = heads.dump
     var holds: Set<Need> = [.layer]
     // Where more than a scale lies between Q K and the scores, methods that take Q and K apart
     // would show another model's attention.
-    if dump.kind == .qkv { holds.formUnion(dump.rules.areNone ? [.queryKey, .logits] : [.logits]) }
+    if dump.kind == .qkv { holds.formUnion(!heads.hasRules ? [.queryKey, .logits] : [.logits]) }
     if dump.kind == .scores { holds.insert(.logits) }
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
     holds.formUnion(Need.allCases.filter { $0.array.map { dump.extras[$0] != nil } ?? false })
@@ -143,7 +147,10 @@ public final class FileBackend: Backend {
       return .unavailable("layer \(heads.layers[id.layer]) has no head \(id.head)")
     }
     guard let place = place(id, at: .whole) else { return try computeFromMask(question, id) }
-    return try store.answer(question, place)
+    let answer = try store.answer(question, place)
+    guard case .findings(var findings) = answer else { return answer }
+    addKnown(to: &findings, id)
+    return .findings(findings)
   }
 
   /// A head and the way to its surroundings, for the store. Nil for a head that the file has not

@@ -149,6 +149,7 @@ extension FileBackend {
     var findings = try store.findings(
       setting, place, isWhole: request.wantsFields && place.head.isLong, shared: shared)
     try store.addMass(of: &findings, request.beside, place)
+    addKnown(to: &findings, place.id)
     let card = store.registry.method(setting.id)!.card
     return HeadReport(
       layer: heads.layers[place.id.layer], head: place.id.head,

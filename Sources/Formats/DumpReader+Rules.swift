@@ -17,10 +17,12 @@ extension DumpReader {
     // No wider than there are positions, so that a sum with one is no overflow.
     rules.window = (options.window ?? metadata.window).map { min($0, 1 << 30) }
     rules.softcap = options.softcap ?? metadata.softcap
-    if let window = rules.window {
+    // What differs from layer to layer is said where the layers are known: `LayerRules`.
+    let isByLayer = LayerRules.speak(archive.metadata)
+    if let window = rules.window, !isByLayer {
       remarks.append("keys outside of a window of \(window) are hidden (--window)")
     }
-    if let softcap = rules.softcap {
+    if let softcap = rules.softcap, !isByLayer {
       remarks.append("scores are bent by a softcap of \(softcap) (--softcap)")
     }
     for entry in archive.entries {
@@ -30,12 +32,12 @@ extension DumpReader {
       if Self.isBias(entry), rules.biases[biasLayer(entry.name)] == nil {
         rules.biases[biasLayer(entry.name)] = Self.threeAxes(try archive.tensor(entry.name))
       }
-      let end = Array(words.suffix(2))
-      if words.last == "sinks" || end == ["s", "aux"] || end == ["sink", "logits"] {
+      if LayerRules.isSinks(entry.name) {
         remarks.append(
           """
-          \(entry.name): a learned sink takes a share of every row in the model; rows here are \
-          shares of what goes to keys, and margins, in which no sink takes part, are the same
+          \(entry.name): a learned sink takes a share of every row in the model (the number \
+          learned_sink); rows here are shares of what goes to keys, and margins, in which no sink \
+          takes part, are the same
           """)
       }
     }
@@ -125,7 +127,10 @@ extension DumpReader {
     let bias = (rules.biases[number] ?? rules.biases[-1]).flatMap {
       BiasFit($0, queries: row + 1, keys: k.shape[1], heads: head + 1, offset: offset).tensor
     }
-    rules.apply(
+    let own = found[.query]?.first.map {
+      LayerRules($0.archive, rules, layers: layers.keys.sorted()).rules(rules, layer: number)
+    }
+    (own ?? rules).apply(
       to: &scores, position: row + offset,
       causal: options.causal ?? metadata.causal ?? true,
       bias: bias.map { $0[$0.shape[0] - 1][$0.shape[1] - 1].floats() })
@@ -146,8 +151,9 @@ extension DumpReader {
     if dump.kind != .qkv { for map in maps { uses[map.entry.name] = dump.kind.rawValue } }
     for name in dump.extras.keys { uses[name] = name }
     if dump.tokenIDs != nil { uses["token_ids"] = "token numbers" }
-    for entry in archive.entries where dump.kind == .qkv && Self.isBias(entry) {
-      uses[entry.name] = Dump.biasUse
+    for entry in archive.entries where dump.kind == .qkv {
+      if Self.isBias(entry) { uses[entry.name] = Dump.biasUse }
+      if LayerRules.isSinks(entry.name) { uses[entry.name] = "learned sink" }
     }
     return archive.entries.map {
       ArrayUse(name: $0.name, dtype: $0.dtype, shape: $0.shape, use: uses[$0.name])

@@ -56,6 +56,8 @@ struct InfoCommand: ParsableCommand {
       ("selected", .array(selections(dump).map(JSON.string))),
       ("head_numbers", .optional(dump.headNumbers) { .array($0.map(JSON.integer)) }),
       ("left_padding", .integer(dump.rules.padding)),
+      ("windows", windows(backend)), ("learned_sinks", sinks(backend)),
+      ("assigned", assignedJSON(backend)),
       ("arrays", .array(dump.arrays.map(array))),
       ("choices", .array(dump.choices.map(choice))),
       ("guesses", .array(about.guesses.map(JSON.string))),
@@ -183,6 +185,8 @@ struct InfoCommand: ParsableCommand {
     }
     rows += Self.listing(dump)
     rows += Self.selections(dump).map { ["chosen keys", $0] }
+    rows += Self.learnedSinks(backend).map { ["learned sink", words($0)] }
+    rows += Self.assignedWords(backend).map { ["assigned", $0] }
     rows += doubts(dump, backend).map { ["doubt", $0] }
     rows += about.guesses.isEmpty ? [["guesses", "none"]] : about.guesses.map { ["guess", $0] }
     rows += dump.remarks.map { ["note", $0] }

@@ -109,8 +109,9 @@ struct OpenCommand: AsyncParsableCommand {
   /// to be opened next, nil when the user left. Throws what opening throws.
   private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
     if let file = files.first, files.count == 1, SafetensorsStream.isRecording(file) {
-      guard !isFirst || (texts.grid == nil && texts.roles == nil && texts.tokens == nil) else {
-        throw ValidationError("--tokens, --grid and --roles are of dumps; this is a recording.")
+      guard !isFirst || texts.areNone else {
+        throw ValidationError(
+          "--tokens, --grid, --roles and --patterns are of dumps; this is a recording.")
       }
       return try await replay(file, saved)
     }

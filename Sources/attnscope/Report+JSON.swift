@@ -62,6 +62,7 @@ extension Report {
       guard case .number(let value, _) = finding.content else { return nil }
       return (finding.name, .optional(value.flatMap { $0.isFinite ? $0 : nil }, JSON.number))
     }
+    let told = JSON.optional(assigned?(head), Self.assignedJSON)
     return .object([
       ("layer", .integer(head.layer.value)), ("head", .integer(head.number)),
       ("phase", .string(phase)),
@@ -76,7 +77,7 @@ extension Report {
       ("effective_tokens", .optional(head.summary?.effectiveTokens, JSON.number)),
       ("sink", .optional(head.summary, json)),
       ("pattern", .optional(head.summary?.label, Self.json)),
-      ("reach", .optional(head.summary?.reach, Self.json)),
+      ("reach", .optional(head.summary?.reach, Self.json)), ("assigned", told),
       ("badges", .array((head.summary?.quality.badges ?? []).map(JSON.string))),
       ("numbers", .object(numbers)), ("notes", .array(head.findings.notes.map(JSON.string))),
     ])
@@ -131,6 +132,16 @@ extension Report {
       ("densities", .object(label.candidates.map { ($0.name.rawValue, .number($0.density)) })),
       ("budget", .number(label.budget)),
       ("sampled_rows", .optional(label.sampledRows, JSON.integer)),
+    ])
+  }
+
+  /// What a head was assigned elsewhere: under the name of measured patterns, and as the table has
+  /// it.
+  static func assignedJSON(_ pattern: AssignedPatterns.Pattern) -> JSON {
+    .object([
+      ("label", .string(pattern.label)), ("pattern", .string(pattern.name)),
+      ("numbers", .array(pattern.numbers.map(JSON.number))),
+      ("score", .optional(pattern.score, JSON.number)),
     ])
   }
 

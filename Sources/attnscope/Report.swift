@@ -26,6 +26,8 @@ struct Report {
   let setting: MethodSetting
   /// One row for each head, in the order they were computed.
   var heads: [HeadReport] = []
+  /// What heads were assigned elsewhere, where that was told.
+  var assigned: ((HeadReport) -> AssignedPatterns.Pattern?)?
   /// Which of them are shown, and what is expected.
   var choice = ReportChoice()
   /// Heads that were computed, shown or not.
@@ -129,7 +131,7 @@ extension Report {
   /// leaves out those that nobody asked for: --json has them.
   private var extras: [(name: String, unit: Unit)] {
     let isShort = card?.blockTables != nil
-    let asked = Set(choice.names.map(HeadReport.fullName))
+    let asked = Set(choice.names.map(HeadReport.fullName)).union([Findings.sinkNumber])
     var seen: Set<String> = Set(Self.known.map(\.name)), list: [(String, Unit)] = []
     for head in heads {
       for finding in head.findings.all {
@@ -158,11 +160,13 @@ extension Report {
     let (shown, extras) = (shown, extras)
     let columns =
       shown.map { cells($0.name, $0.unit) } + extras.map { cells($0.name, $0.unit) }
+    let headings =
+      ["layer", "head"] + shown.map(\.column) + extras.map(\.name) + Self.summaryColumns
     return Table(
-      ["layer", "head"] + shown.map(\.column) + extras.map(\.name) + Self.summaryColumns,
-      leftAligned: ["on", "pattern"],
+      headings + assignedColumns, leftAligned: ["on", "pattern", "assigned"],
       rows: heads.indices.map { row in
         place(heads[row]) + columns.map { $0[row] } + summaryCells(heads[row])
+          + assignedCells(heads[row], \.words)
       })
   }
 
@@ -192,6 +196,17 @@ extension Report {
       summary.label.name.rawValue,
       summary.label.winner.map { $0.recall.isFinite ? Numbers.percent($0.recall) : "-" } ?? "-",
     ] + reachCells(summary)
+  }
+
+  /// The column of what heads were assigned; none where nothing was told.
+  private var assignedColumns: [String] { assigned == nil ? [] : ["assigned"] }
+
+  /// Its cell, in some words.
+  private func assignedCells(
+    _ head: HeadReport, _ words: KeyPath<AssignedPatterns.Pattern, String>
+  ) -> [String] {
+    guard let assigned else { return [] }
+    return [assigned(head)?[keyPath: words] ?? "-"]
   }
 
   /// How far the head looks, and how much goes to the token before and to what followed a copy.
@@ -277,7 +292,8 @@ extension Report {
   private var full: Table {
     let extras = extras
     return Table(
-      Self.csvColumns + extras.map(\.name), rows: heads.map { csvCells($0, extras.map(\.name)) })
+      Self.csvColumns + assignedColumns + extras.map(\.name),
+      rows: heads.map { csvCells($0, extras.map(\.name)) })
   }
 
   /// All rows as CSV, without the heading.
@@ -316,6 +332,7 @@ extension Report {
       summary?.sampledRows.map(String.init) ?? "", number(summary?.reach?.meanDistance),
       number(summary?.reach?.previousToken), number(summary?.reach?.induction),
     ]
+    cells += assignedCells(head, \.label).map { $0 == "-" ? "" : $0 }
     return cells + extras.map { number(head.number($0)) }
   }
 }

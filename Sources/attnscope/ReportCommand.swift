@@ -254,6 +254,9 @@ struct ReportCommand: ParsableCommand {
     // Of several methods those that lack something are named, and the others go on.
     request.leavesOut = request.settings.count > 1 || method.contains(where: MethodWord.isWord)
     var all = request.settings.map { Report(dump: dump, about: about, setting: $0) }
+    if backend.patternTable != nil {
+      for index in all.indices { all[index].assigned = backend.assigned }
+    }
     let choice = ReportChoice(order: sort, conditions: conditions, expectations: expectations)
     var writer = masks.map { MaskFile(path: $0, report: all[0]) }
     let out: [(setting: MethodSetting, reason: String)]

@@ -73,7 +73,7 @@ struct SliceCommand: ParsableCommand {
         dump.layers[index.value], queries: queries, keys: keys, heads: heads, file: dump.path)
       arrays += try cut.arrays(half: half)
     }
-    arrays += facts(dump, keys)
+    arrays += facts(dump, keys) + sinks(dump, chosen, heads: heads)
     if keys.lowerBound > 0 {
       say(
         """
@@ -114,25 +114,6 @@ struct SliceCommand: ParsableCommand {
       arrays.append(ArrayToWrite("attention_mask", int32: mask, shape: [keys.count]))
     }
     return arrays
-  }
-
-  /// The rules of the model as metadata. Throws `unsupported` for what metadata cannot say.
-  private func rules(_ dump: Dump, _ keys: Range<Int>) throws -> [String: String] {
-    let rules = dump.rules
-    guard dump.addedBiases().biases.isEmpty else {
-      throw FormatError(
-        .unsupported, "has biases beside its scores, which slice does not cut", file: dump.path)
-    }
-    var metadata: [String: String] = [:]
-    metadata["sliding_window"] = rules.window.map { "\($0)" }
-    metadata["softcap"] = rules.softcap.map { "\($0)" }
-    if let segments = rules.segments, segments.count >= keys.upperBound {
-      let part = segments[keys]
-      let starts = part.indices.filter { $0 == keys.lowerBound || segments[$0] != segments[$0 - 1] }
-      metadata["cu_seqlens"] =
-        "\((starts + [keys.upperBound]).map { $0 - keys.lowerBound })"
-    }
-    return metadata
   }
 
   /// The tokens to keep: one unbroken range. Throws `mismatch` otherwise.

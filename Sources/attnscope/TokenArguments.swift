@@ -6,7 +6,7 @@ import Formats
 import Sessions
 
 /// What is known of the tokens, for files that do not say it: texts, roles, and which of them are
-/// the patches of an image.
+/// the patches of an image; and of the heads, which patterns they were assigned.
 ///
 /// Example: `--tokens words.txt --grid 24x24@5 --roles roles.json`. Apart from `DumpArguments`,
 /// because some commands never look at a token.
@@ -32,6 +32,16 @@ struct TokenArguments: ParsableArguments {
       valueName: "file"))
   var roles: String?
 
+  /// A path; nil: no table.
+  @Option(
+    help: ArgumentHelp(
+      "Patterns that heads were assigned, MInference's JSON, beside what they show.",
+      valueName: "file"))
+  var patterns: String?
+
+  /// None was given.
+  var areNone: Bool { grid == nil && roles == nil && tokens == nil && patterns == nil }
+
   /// Grid and roles; the texts are the dump's own matter. Throws what reading the file of roles
   /// throws, `malformed` for a word that is none and `mismatch` for a grid without visual tokens.
   func facts() throws -> TokenFacts {
@@ -50,17 +60,35 @@ struct TokenArguments: ParsableArguments {
   /// tokens. Throws `mismatch` where that does not fit the number of its tokens, and what `facts`
   /// throws.
   func backend(_ dump: Dump) throws -> FileBackend {
-    let backend = FileBackend(dump, tables: .standard, facts: try facts())
+    let backend = FileBackend(
+      dump, tables: .standard, facts: try facts(),
+      patterns: try patterns.map(AssignedPatterns.init))
     try check(backend.describe(), dump.path)
+    try checkPatterns(backend, dump.path)
     return backend
   }
 
   /// The same of what a model has read just now, and can read again; nothing is kept on disk.
   /// Throws what `backend` throws.
   func backend(_ dump: Dump, reader: any ModelReader) throws -> FileBackend {
-    let backend = FileBackend(dump, facts: try facts(), reader: reader)
+    let backend = FileBackend(
+      dump, facts: try facts(), reader: reader, patterns: try patterns.map(AssignedPatterns.init))
     try check(backend.describe(), dump.path)
+    try checkPatterns(backend, dump.path)
     return backend
+  }
+
+  /// A table of another model speaks of none of the heads, and is refused. Throws `mismatch`.
+  private func checkPatterns(_ backend: FileBackend, _ path: String) throws(FormatError) {
+    guard let patterns, let table = backend.patternTable, !backend.hasAssigned else { return }
+    let about = backend.describe()
+    throw FormatError(
+      .mismatch,
+      """
+      is of \(table.count) layers and speaks of no head of \(path), which has layers \
+      \(about.layerNames) and heads \(about.headNames); give the table of its model
+      """,
+      file: patterns)
   }
 
   /// Says what does not fit, in a sentence.
