@@ -525,6 +525,7 @@ class capture(record):
         super().prepare()
         try:
             from transformers import AttentionInterface, AttentionMaskInterface
+            from transformers.integrations.sdpa_attention import sdpa_attention_forward
             from transformers.masking_utils import eager_mask
         except ImportError:
             return
@@ -535,6 +536,8 @@ class capture(record):
         AttentionInterface.register(NAME, self.called)
         AttentionMaskInterface.register(NAME, eager_mask)
         self.names = {id(module): name for name, module in self.model.named_modules()}
+        # Layers that nobody asks for, where there is nothing beside scale and mask.
+        self.fast = sdpa_attention_forward if getattr(self.model, "_supports_sdpa", False) else None
         configs = {id(config): config for module in self.model.modules()
                    if (config := getattr(module, "config", None)) is not None}
         for config in list(configs.values()):
@@ -560,6 +563,9 @@ class capture(record):
             if self.is_wanted(name):
                 self.count += 1
                 self.keep(name, self.of_eager(eager, module, query, key, value, attention_mask, scaling, options))
+            elif self.fast and not hasattr(module, "sinks") and not any(
+                    options.get(more) is not None for more in ("softcap", "s_aux", "position_bias")):
+                return self.fast(module, query, key, value, attention_mask, scaling=scaling, is_causal=False)
             return in_rows(eager, module, query, key, value, attention_mask, scaling, options, False), None
         finally:
             self.inside = was
