@@ -40,6 +40,7 @@ except ImportError as error:
 
 NAME = "attnscope_capture"  # of the attention implementation registered with transformers
 ROWS_CHECKED = 16  # of every call
+LARGEST = 1 << 26  # queries times keys of a map whose rules attnscope follows
 HIDDEN = 9e3  # below the largest score of a row
 EXACT, CLOSE = 1e-3, 5e-4  # most that a weight may be off: of a dump at all, and of one in half precision
 PARTS = ("decoder", "self", "encoder", "vision", "cross")  # the likeliest to be meant first
@@ -448,7 +449,10 @@ class record(TorchFunctionMode):
         left = {scale: (given - scale * product).masked_fill(hidden, 0)
                 for scale in dict.fromkeys((alpha, q.shape[-1] ** -0.5, 1.0))}
         scale = min(left, key=lambda scale: float(left[scale].abs().mean()))
-        noise = 64 * torch.finfo(scores.dtype).eps * max(float(given.masked_fill(hidden, 0).abs().max()), 1)
+        exact = scores.dtype in (torch.float32, torch.float64)
+        own = own if exact else given.softmax(-1)  # as it was before it was rounded
+        # Scores of less precision are kept as they were rounded.
+        noise = exact * 64 * torch.finfo(torch.float32).eps * max(float(given.masked_fill(hidden, 0).abs().max()), 1)
         bias = left[scale] if float(left[scale].abs().max()) > noise else torch.zeros(1, 1, 1)
         seen, bias = split_mask(bias.masked_fill(hidden, -torch.inf), q.shape[1], k.shape[1])
         rows = torch.arange(q.shape[1]) if self.patterns else rows_to_check(q.shape[1])
@@ -769,16 +773,23 @@ def write_groups(path, ready, tokens, split, dtype, metadata):
 
 
 def differences(groups):
-    """What no file of all these layers can say."""
-    def words(facts):
-        heads, queries, keys, rules, scale, softcap = facts
-        sees = f"see {rules.window} keys at most" if rules.window else "see parts" if rules.starts else "see all keys"
-        return (f"{sees}{'' if rules.causal else ' of both sides'} ({heads} heads, {queries} x {keys}, "
-                f"scale {scale}, softcap {softcap})")
-    kinds = "; ".join(f"layers {spoken(numbers)} {words(facts)}" for facts, numbers in groups.items())
-    each = " and ".join(f"--layers {','.join(map(str, numbers))}" for numbers in groups.values())
-    return (f"these layers do not fit one file, which has one of each fact: {kinds}. Write one for each ({each}, or "
+    """What no file of all these layers can say, in a sentence."""
+    told = [words(facts) for facts in groups]
+    differing = [index for index in range(len(told[0])) if len({one[index] for one in told}) > 1]
+    kinds = "; ".join(f"layers {spoken(numbers)} {', '.join(one[index] for index in differing if one[index])}"
+                      for one, numbers in zip(told, groups.values()))
+    each = " and ".join(f"--layers {','.join(map(str, sorted(numbers)))}" for numbers in groups.values())
+    return (f"these layers do not fit one file, which has one of each fact: {kinds}. Write a file for each ({each}, or "
             "--split), or their patterns (--attentions)")
+
+
+def words(facts):
+    """The facts of a file, each as words that may follow 'layers 0, 2'."""
+    heads, queries, keys, rules, scale, softcap = facts
+    sees = (f"see {rules.window} keys at most" if rules.window else "see one of several sequences" if rules.starts
+            else "see all keys")
+    return (sees, "" if rules.causal else "see later tokens too", f"have {heads} heads", f"are {queries} x {keys}",
+            f"have positions {rules.low} to {rules.high - 1}", f"have the scale {scale}", f"have the softcap {softcap}")
 
 
 def write(path, ready, tokens, dtype, metadata):
@@ -810,6 +821,10 @@ def write(path, ready, tokens, dtype, metadata):
         mask = torch.zeros(first.keys, dtype=torch.int32)
         mask[rules.low:rules.high] = 1
         arrays["attention_mask"] = mask
+    more = rules.window or rules.starts or rules.low or first.softcap or any("bias" in one for one in arrays)
+    if more and "pattern" not in first.arrays and first.queries * first.keys > LARGEST:
+        print(f"note: attnscope follows windows, softcaps, biases and padding up to 8192 x 8192 tokens, and says so of "
+              f"these {first.queries} x {first.keys}; a shorter prompt shows them (--max-tokens)", file=sys.stderr)
     name = os.fspath(path)
     try:
         with open(name + ".part", "wb") as file:
