@@ -298,6 +298,10 @@ def both(kind):
         with export.capture(model, sequence=1) as seen:
             model(**given, decoder_input_ids=target)
         loose = model(**given, decoder_input_ids=target, output_attentions=True, return_dict=False)
+        other = tiny(kind)
+        other.set_attn_implementation("sdpa")
+        with export.record(other, sequence=1) as hook:
+            other(**given, decoder_input_ids=target)
     for part, truth in (("encoder", out.encoder_attentions), ("decoder", out.decoder_attentions),
                         ("cross", out.cross_attentions)):
         truth, own = attentions(truth, 1), mask if part != "decoder" else None
@@ -308,18 +312,21 @@ def both(kind):
             truth = {layer: one[:, tokens, tokens] for layer, one in truth.items()}
         files = seen.save(path(kind), part=part, dtype="f32") + export.save(
             out, path(kind + " map"), part=part, sequence=1, attention_mask=own)
+        files += hook.save(path(kind + " hook"), part=part, dtype="f32")
         files += export.save(loose, path(kind + " tuple"), part=part, sequence=1, attention_mask=own)
         worst = max([worst] + [compare(file, truth) for file in files])
-    return max(worst, answered(kind, model, given))
+    return max(worst, answered(kind, model, other, given))
 
 
-def answered(kind, model, given):
+def answered(kind, model, other, given):
     """generate of an encoder-decoder model: its decoder's rows grow, those of cross attention do not."""
     words = dict(max_new_tokens=6, min_new_tokens=6, do_sample=False, num_beams=1)
     with torch.no_grad():
         out = model.generate(**given, **words, output_attentions=True, return_dict_in_generate=True)
         with export.capture(model, sequence=1) as seen:
             model.generate(**given, **words)
+        with export.record(other, sequence=1) as hook:
+            other.generate(**given, **words)
         again = model(**given, decoder_input_ids=out.sequences[:, :-1], output_attentions=True)
     worst = 0
     for part, truth in (("decoder", again.decoder_attentions), ("cross", again.cross_attentions)):
@@ -327,7 +334,7 @@ def answered(kind, model, given):
         if part == "cross" and "attention_mask" in given:
             truth = {layer: one[:, :, :int(given["attention_mask"][1].sum())] for layer, one in truth.items()}
         mask = given.get("attention_mask") if part == "cross" else None
-        for file in (seen.save(path(kind), part=part, dtype="f32")
+        for file in (seen.save(path(kind), part=part, dtype="f32") + hook.save(path(kind + " hook"), part=part)
                      + export.save(out, path(kind), part=part, sequence=1, attention_mask=mask)):
             worst = max(worst, compare(file, truth))
     return worst
