@@ -20,7 +20,7 @@ As a module:
 is done to scores: scale, softcap, windows, packed sequences, padding, additive bias, sink logits. A dump says each of
 them; what one file cannot say (windows that differ from layer to layer) is refused with a sentence. Before anything
 is written, rows of every layer are computed from the dump as attnscope will, and compared with the model's own.
-Needs `pip install torch safetensors`, and transformers 4.56 or later for models of Hugging Face.
+Needs `pip install torch safetensors`, and transformers 4.57 or later for models of Hugging Face.
 """
 import argparse
 import contextlib
@@ -499,7 +499,8 @@ class record(TorchFunctionMode):
             raise Refusal(f"layers {spoken(set(layers) - set(out))} were not recorded; layers {spoken(out)} were")
         return {number: out[number] for number in sorted(out) if layers is None or number in layers}
 
-    def save(self, path, tokens=None, part=None, layers=None, dtype="auto", split=False, **metadata):
+    def save(self, path, tokens=None, part=None, layers=None, dtype="auto", split=False, overwrite=True,
+             **metadata):
         """Writes a dump, or with `split` one for each kind of layer; returns the names of what was written.
 
         `tokens` are the texts of the keys. Patterns are written if the recording was made with patterns=True.
@@ -508,7 +509,7 @@ class record(TorchFunctionMode):
         metadata.setdefault("model", type(self.model).__name__ if self.model is not None else "PyTorch model")
         make = ready_pattern if self.patterns else ready_qkv
         ready = {number: make(f"layer {number}", track.joined(), track.cross) for number, track in found.items()}
-        return write_groups(path, ready, tokens, split, dtype, metadata)
+        return write_groups(path, ready, tokens, split, dtype, overwrite, metadata)
 
 
 class capture(record):
@@ -758,18 +759,21 @@ def of_pattern(pattern, rules, real, cut):
     return Ready({"pattern": pattern[None]}, rules, *pattern.shape, cut, off=1)
 
 
-def write_groups(path, ready, tokens, split, dtype, metadata):
+def write_groups(path, ready, tokens, split, dtype, overwrite, metadata):
     """A file of all layers if it can say their facts, or one for each kind of them; returns the names."""
     groups = {}
     for number, layer in ready.items():
         groups.setdefault(layer.facts(), []).append(number)
-    if len(groups) == 1:
-        return [write(path, ready, tokens, dtype, metadata)]
-    if not split:
+    if len(groups) > 1 and not split:
         raise Refusal(differences(groups))
     stem, ending = os.path.splitext(os.fspath(path))
-    return [write(f"{stem}.layers-{'-'.join(map(str, numbers))}{ending}", {n: ready[n] for n in numbers}, tokens, dtype,
-                  metadata) for numbers in groups.values()]
+    files = {os.fspath(path): list(ready)} if len(groups) == 1 else {
+        f"{stem}.layers-{'-'.join(map(str, numbers))}{ending}": numbers for numbers in groups.values()}
+    there = next((name for name in files if os.path.exists(name)), None)
+    if there and not overwrite:
+        raise Refusal(f"{there} exists; --overwrite replaces it")
+    return [write(name, {number: ready[number] for number in numbers}, tokens, dtype, metadata)
+            for name, numbers in files.items()]
 
 
 def differences(groups):
@@ -853,7 +857,7 @@ def fitting(tokens, layer):
 
 
 def save(outputs, path, tokens=None, attention_mask=None, part=None, sequence=0, layers=None, dtype="auto", split=False,
-         **metadata):
+         overwrite=True, **metadata):
     """Writes the attentions that a Hugging Face model returned; returns the names of the files.
 
     `outputs` is what forward or generate gave (with output_attentions=True), as an object, a dict or a tuple, or its
@@ -881,7 +885,8 @@ def save(outputs, path, tokens=None, attention_mask=None, part=None, sequence=0,
         ready[number] = returned(number, rows, part == "cross", mask_row(attention_mask, sequence, beams))
     if not ready:
         raise Refusal(NO_ATTENTIONS)
-    return write_groups(path, ready, tokens, split, "f32" if dtype == "auto" else dtype, {"part": part} | metadata)
+    dtype = "f32" if dtype == "auto" else dtype
+    return write_groups(path, ready, tokens, split, dtype, overwrite, {"part": part} | metadata)
 
 
 NO_ATTENTIONS = ("the model returned no attentions: load it with attn_implementation='eager', call it with "
@@ -1136,7 +1141,7 @@ def export(options):
     with torch.no_grad(), capture(model, layers, patterns=options.attentions) as seen:
         made = run(model, ids, options.max_new_tokens)
     name = os.path.basename(os.path.abspath(options.model)) if os.path.isdir(options.model) else options.model
-    facts = dict(part=options.part, dtype=options.dtype, split=options.split, model=name)
+    facts = dict(part=options.part, dtype=options.dtype, split=options.split, overwrite=options.overwrite, model=name)
     if not seen.tracks and options.attentions and not made:  # what it returns is all there is
         with torch.no_grad():
             files = save(model(input_ids=ids, output_attentions=True), options.out, texts, layers=layers, **facts)

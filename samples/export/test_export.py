@@ -248,6 +248,7 @@ def special(kind, model, whole, truth, seen):
         full = next(layer for layer, name in enumerate(model.config.layer_types) if name == "full_attention")
         check(facts["sliding_window"] == str(WINDOW) and "sliding_window" not in whole[full][1], "windows of layers")
         refuses("--layers", seen.save, path("windows"))
+        refuses("exists", seen.save, path(kind), split=True, overwrite=False)
     if kind == "gemma2":
         check(facts["softcap"] == "3.0" and float(facts["scale"]) == 8 ** -0.5, f"{facts}")
     if kind == "gpt_oss":  # what the sinks of the file take is what is missing in the model's rows
