@@ -139,8 +139,38 @@ static const char *base;
 
 const char *direct_base(void) { return base; }
 
+/// What stands behind TERMINFO= in the environment, where the user's own is a description: room for
+/// either, and both of them.
+static char *slot, *ours, *theirs;
+
+void direct_show(int shows_ours) {
+  if (slot) strcpy(slot, shows_ours ? ours : theirs);
+}
+
+/// Makes the room, with the user's own in it. Before main, since the environment changes.
+static void share(const char *own, char *entry) {
+  static const char name[] = "TERMINFO=";
+  const size_t longest = strlen(own) > strlen(entry) ? strlen(own) : strlen(entry);
+  char *text = malloc(sizeof name + longest);
+  theirs = strdup(own);
+  if (!text || !theirs) {
+    base = NULL;
+    return;
+  }
+  ours = entry;
+  slot = text + sizeof name - 1;
+  strcpy(text, name);
+  direct_show(0);
+  putenv(text);
+}
+
+/// A description, as ncurses writes it itself, and no folder.
+static int is_description(const char *own) {
+  return !strncmp(own, "hex:", 4) || !strncmp(own, "b64:", 4);
+}
+
 /// Before main, on a terminal: puts the description where ncurses looks first. A folder that the
-/// user has named is looked through next.
+/// user has named is looked through next; a description of the user's own stays where it is.
 __attribute__((constructor)) static void prepare(void) {
   const char *term = getenv("TERM"), *own = getenv("TERMINFO"), *more = getenv("TERMINFO_DIRS");
   if (!term || !*term || !isatty(0) || !isatty(1)) return;
@@ -152,6 +182,10 @@ __attribute__((constructor)) static void prepare(void) {
   }
   if (!entry) {
     base = NULL;
+    return;
+  }
+  if (own && is_description(own)) {
+    share(own, entry);
     return;
   }
   if (own && *own) {

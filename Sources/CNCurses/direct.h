@@ -11,3 +11,6 @@
 /// The terminal whose description it was made of: the one that TERM names, or xterm-256color where
 /// that one is not known. NULL when it was not made.
 const char *direct_base(void);
+/// Where the user's own TERMINFO is a description and no folder, the environment holds that one:
+/// with 1 it holds ours, until 0. For one call of newterm.
+void direct_show(int ours);

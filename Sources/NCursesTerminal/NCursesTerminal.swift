@@ -67,12 +67,12 @@ public final class NCursesTerminal: Terminal {
         description: "standard input and output must be a terminal for the screen")
     }
     let found = try TerminalFacts.usable()
+    if let tooLarge = TerminalFacts.tooLarge { throw tooLarge }
     note = found.note
     let unicode = cn_locale_is_utf8(TerminalFacts.mayTryUTF8 ? 1 : 0) != 0
     let wanted = options.colors ?? TerminalFacts.colors(Int(cn_probe(found.name).colors))
-    guard cn_start(found.name, options.mouse ? 1 : 0, wanted == .direct ? 1 : 0) == 0 else {
-      throw TerminalError(description: "TERM=\(found.name) cannot be used; try TERM=xterm-256color")
-    }
+    let status = cn_start(found.name, options.mouse ? 1 : 0, wanted == .direct ? 1 : 0)
+    guard status == 0 else { throw TerminalFacts.refusal(status, found.name) }
     // A description that ncurses does not take leaves the terminal's own, with its palette.
     let isDirect = wanted == .direct && cn_colors() > 256
     capabilities = Capabilities(
@@ -105,6 +105,7 @@ public final class NCursesTerminal: Terminal {
   /// It blocks until the thread has drawn what it was drawing.
   public func close() {
     mailbox.withLock { $0.mustClose = true }
+    cn_leave()
     cn_wake()
     while !mailbox.withLock({ $0.isClosed }) { usleep(500) }
   }
@@ -137,6 +138,7 @@ public final class NCursesTerminal: Terminal {
   /// Waits, reads, draws: everything that touches ncurses, until it is told to close. A grid waits
   /// for its turn in the mailbox, not here, so that a newer one can take its place.
   private func run() {
+    cn_own_thread()
     var shown: Grid?
     let before = Self.bytesWritten()
     var last = ContinuousClock.now - .seconds(1)
@@ -150,15 +152,11 @@ public final class NCursesTerminal: Terminal {
         shown = nil
         resized()
       }
-      if happened & CN_SUSPEND != 0 { suspend(&shown) }
+      if happened & CN_CONTINUED != 0 { retake(cn_continue(), &shown) }
+      if happened & CN_SUSPEND != 0 { retake(cn_suspend(), &shown) }
       if happened & CN_INTERRUPTED != 0 { input.yield(.interrupt) }
       if happened & CN_INTERRUPTED_AGAIN != 0 { input.yield(.interrupt) }
-      if happened & CN_INPUT != 0, !readKeys(&shown, &paste) {
-        input.yield(.hangup)
-        // The terminal is gone: wait to be closed, without spinning on a descriptor that is always
-        // ready.
-        while !mailbox.withLock({ $0.mustClose }) { usleep(2000) }
-      }
+      if happened & CN_INPUT != 0, !readKeys(&shown, &paste) { hangUp() }
       let since = (ContinuousClock.now - last).components
       let passed = Double(since.seconds) * 1e3 + Double(since.attoseconds) * 1e-15
       let (grid, mustClose, isWaiting) = mailbox.withLock { box -> (Grid?, Bool, Bool) in
@@ -199,11 +197,19 @@ public final class NCursesTerminal: Terminal {
     input.yield(.resize(width: size.width, height: size.height))
   }
 
-  /// Ctrl-Z: returns when the shell continues the program, on a screen that must be drawn anew.
-  private func suspend(_ shown: inout Grid?) {
-    cn_suspend()
+  /// After a stop: the screen is another's work by now and must be drawn anew, unless it did not
+  /// come back (`status`).
+  private func retake(_ status: Int32, _ shown: inout Grid?) {
+    guard status == 0 else { return hangUp() }
     shown = nil
     resized()
+  }
+
+  /// The terminal is gone: waits to be closed, without spinning on a descriptor that is always
+  /// ready.
+  private func hangUp() {
+    input.yield(.hangup)
+    while !mailbox.withLock({ $0.mustClose }) { usleep(2000) }
   }
 
   /// False when the terminal has gone away.
@@ -222,7 +228,7 @@ public final class NCursesTerminal: Terminal {
       if case .whole(let text) = part { input.yield(.paste(text)) }
       guard part == .key else { continue }
       if key == 26 {
-        suspend(&shown)
+        retake(cn_suspend(), &shown)
       } else if key == 12 {  // Ctrl-L: somebody else has written on the screen
         cn_touch()
         shown = nil
@@ -249,7 +255,10 @@ public final class NCursesTerminal: Terminal {
       }
       cn_row(Int32(y), row, Int32(row.count))
     }
-    cn_show()
     shown = grid
+    // Nobody has read it, and a key waits: the key first, then a whole screen.
+    guard cn_show() != 0 else { return }
+    shown = nil
+    resized()
   }
 }

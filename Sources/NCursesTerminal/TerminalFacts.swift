@@ -47,10 +47,46 @@ public enum TerminalFacts {
   /// (no-color.org).
   static func colors(_ count: Int) -> Capabilities.Colors {
     if let value = variable("NO_COLOR"), !value.isEmpty { return .mono }
-    // COLORTERM is inherited: a description of fewer colours, as that of screen, is believed first.
+    // COLORTERM is inherited: a description of fewer colours is believed first, and so is GNU
+    // screen, which hands it on and takes all but 256 colours for blinking and underlines.
     let claims = variable("COLORTERM").map { $0 == "truecolor" || $0 == "24bit" } ?? false
-    if count > 256 || (claims && count == 256) { return .direct }
+    if count > 256 || (claims && count == 256 && !isScreen) { return .direct }
     return count == 256 ? .palette : (count >= 8 ? .basic : .mono)
+  }
+
+  /// Inside GNU screen, whose name tmux often bears.
+  static var isScreen: Bool {
+    guard variable("TMUX") == nil else { return false }
+    return variable("STY") != nil || (variable("TERM") ?? "").hasPrefix("screen")
+  }
+
+  /// Why the screen could not be taken, by what `cn_start` said.
+  static func refusal(_ status: Int32, _ name: String) -> TerminalError {
+    if Int(status) == Int(CN_IN_BACKGROUND) {
+      return TerminalError(
+        description: "another program has the terminal; fg brings this one to the front")
+    }
+    let advice =
+      name == "xterm-256color" ? "read the summary with | cat" : "try TERM=xterm-256color"
+    return TerminalError(description: "TERM=\(Printable.text(name)) cannot be used; \(advice)")
+  }
+
+  /// Refuses a size that no screen has, whoever says it: ncurses would make room for all of it.
+  static var tooLarge: TerminalError? {
+    var size = winsize()
+    _ = ioctl(1, UInt(TIOCGWINSZ), &size)
+    let width = variable("COLUMNS").flatMap { Int($0) } ?? Int(size.ws_col)
+    let height = variable("LINES").flatMap { Int($0) } ?? Int(size.ws_row)
+    guard max(width, height) >= 10_000 || max(width, 1) * max(height, 1) > 1 << 22 else {
+      return nil
+    }
+    return TerminalError(
+      description:
+        """
+        the terminal says that it has \(width) columns and \(height) lines, which no screen has; \
+        set its size with stty cols 100 rows 30, and unset COLUMNS and LINES
+        """
+    )
   }
 
   /// False of terminals that print a question about their colours instead of answering it.

@@ -26,8 +26,11 @@ enum { CN_BOLD = 1, CN_DIM = 2, CN_REVERSE = 4, CN_UNDERLINE = 8 };
 /// too.
 enum {
   CN_INPUT = 1, CN_WOKEN = 2, CN_RESIZED = 4, CN_SUSPEND = 8,
-  CN_INTERRUPTED = 16, CN_INTERRUPTED_AGAIN = 32
+  CN_INTERRUPTED = 16, CN_INTERRUPTED_AGAIN = 32, CN_CONTINUED = 64
 };
+
+/// Another program has the terminal, and nobody will give it to this one.
+enum { CN_IN_BACKGROUND = -2 };
 
 /// Keys that are no scalar; from 2^24 on, so that no scalar can be mistaken for one.
 enum {
@@ -63,8 +66,12 @@ int cn_locale_is_utf8(int try_utf8);
 
 /// Takes the screen. 0 when it worked; then the terminal comes back on every way out.
 /// `mouse` is 1 to have the mouse reported; `direct` 1 to take colours as CN_RGB, whatever the
-/// description says of colours. -1 leaves the terminal as it was.
+/// description says of colours. -1 leaves the terminal as it was, and so does CN_IN_BACKGROUND.
+/// Started in the background it stops there until it is brought to the front.
 int cn_start(const char *term, int mouse, int direct);
+/// Says that all calls from now on come from this thread: signals are handled there, and it is
+/// woken when it waits too long for a terminal that nobody reads.
+void cn_own_thread(void);
 /// Asks the terminal for the colour of its page; CN_KEY_LIGHT or CN_KEY_DARK may come as a key.
 void cn_ask_background(void);
 /// Gives the screen back. Does nothing when there is none.
@@ -76,14 +83,19 @@ void cn_size(int *width, int *height);
 /// Reads the size anew from the terminal and tells ncurses.
 void cn_resize(void);
 /// Leaves the screen, stops the process group, and takes the screen again when it continues.
-void cn_suspend(void);
+/// CN_IN_BACKGROUND when the terminal does not come back.
+int cn_suspend(void);
+/// Takes the screen again after a stop that nobody announced. In the background it stops until it
+/// is brought to the front; CN_IN_BACKGROUND when the terminal does not come back.
+int cn_continue(void);
 
 /// Writes one row of cells. Nothing is shown before cn_show.
 /// From column 0, at most 1024 cells. A glyph whose width the C library disputes becomes `?` or a
 /// blank, so that the row keeps its columns.
 void cn_row(int y, const cn_cell *cells, int count);
-/// Sends what has changed since the last one.
-void cn_show(void);
+/// Sends what has changed since the last one. Nobody reads, and a key waits: then what was on its
+/// way is thrown away, 1 comes back, and the next one repaints everything.
+int cn_show(void);
 /// Makes the next cn_show repaint everything.
 void cn_touch(void);
 
@@ -92,6 +104,8 @@ void cn_touch(void);
 int cn_wait(int milliseconds);
 /// Ends a cn_wait; from any thread.
 void cn_wake(void);
+/// Says that cn_stop is next: what nobody reads holds it up no longer. From any thread.
+void cn_leave(void);
 /// The next key: a scalar, a CN_KEY, or -1 when there is none.
 /// A mouse report fills `mouse` and gives CN_KEY_MOUSE; sequences that nobody knows give
 /// CN_KEY_OTHER. What stands between CN_KEY_PASTE and CN_KEY_PASTED was pasted. Esc with a digit
