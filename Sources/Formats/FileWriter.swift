@@ -1,20 +1,20 @@
 import Glibc
 
-/// Writes a file under a temporary name and renames it when all is there: a full disk or a
-/// crash leaves no half file.
+/// Writes a file that has no name until all is there: a full disk, a crash or a signal leaves
+/// nothing behind. Where the file system has no such files it has a temporary name, and is renamed.
 ///
 /// Example: `let w = try FileWriter(path, force: false); try w.write(text); try w.finish()`.
 /// The temporary name cannot be foreseen and is opened only as a new file, so that nobody can
 /// plant a link there. What `Destination` says is written through is opened as it is, and gets
-/// the bytes as they come. The catch: dropping it without `finish` leaves the `.partial` file
-/// and its descriptor behind.
+/// the bytes as they come. The catch: dropping it without `finish` leaves its descriptor behind,
+/// and the `.partial` file where it has a name.
 struct FileWriter {
   private let path: String
   private let destination: Destination
-  /// Nil when bytes go through to a device or a pipe; else beside the target, since a rename
-  /// works only within one file system.
-  private let temporary: String?
-  private let descriptor: Int32
+  /// What the bytes are written to: beside the target, since a file is renamed only within one
+  /// file system.
+  private let opened: Destination.Opened
+  private var descriptor: Int32 { opened.descriptor }
 
   /// Begins a file. Throws `exists` when the path is taken and `force` is false, `notAFile`
   /// for folders and sockets, `unreadable` when the folder cannot be written or a link leads
@@ -22,8 +22,8 @@ struct FileWriter {
   init(_ path: String, force: Bool) throws(FormatError) {
     self.path = path
     destination = try Destination(path, force: force)
-    (descriptor, temporary) = destination.open()
-    guard descriptor >= 0 else {
+    opened = destination.open()
+    guard opened.descriptor >= 0 else {
       throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)
     }
   }
@@ -49,23 +49,27 @@ struct FileWriter {
   /// `unreadable` when they do not get there. Some file systems have no fsync (EINVAL), which
   /// is no reason to fail.
   func finish() throws(FormatError) {
-    if let temporary {
-      guard fsync(descriptor) == 0 || errno == EINVAL, rename(temporary, destination.target) == 0
-      else { throw failed() }
+    if opened.kind != .stream {
+      guard fsync(descriptor) == 0 || errno == EINVAL, destination.takeName(opened) else {
+        throw failed()
+      }
     }
     close(descriptor)
   }
 
   /// Cleans up and says why. The system's reason is read first, before closing changes it.
   private func failed() -> FormatError {
-    let reason = MappedFile.reason(errno)
+    let why = errno
     close(descriptor)
-    guard let temporary else {
-      return FormatError(.unreadable, "writing stopped: \(reason)", file: path)
+    if case .named(let temporary) = opened.kind { unlink(temporary) }
+    guard why != EEXIST else {
+      return FormatError(
+        .exists, "somebody has made this file meanwhile; choose another name, or add --force",
+        file: path)
     }
-    unlink(temporary)
+    let end = opened.kind == .stream ? "" : "; nothing was left behind"
     return FormatError(
-      .unreadable, "writing stopped: \(reason); nothing was left behind", file: path)
+      .unreadable, "writing stopped: \(MappedFile.reason(why))\(end)", file: path)
   }
 }
 
@@ -78,9 +82,12 @@ private struct Destination {
   let isStream: Bool
   /// The permissions of the file that is replaced.
   let mode: mode_t?
+  /// What was made meanwhile is replaced as well.
+  let force: Bool
 
   /// Refuses what exists, unless `force`, and what can only be damaged.
   init(_ path: String, force: Bool) throws(FormatError) {
+    self.force = force
     var status = stat()
     guard stat(path, &status) == 0 else {
       let why = errno
@@ -155,25 +162,85 @@ private struct Destination {
     path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
   }
 
-  /// A descriptor, negative with `errno` when there is none; and the name to rename from.
-  func open() -> (Int32, String?) {
-    if isStream { return (Glibc.open(target, O_WRONLY | O_NOCTTY | O_CLOEXEC), nil) }
+  /// What bytes are written to until the file is whole.
+  struct Opened {
+    enum Kind: Equatable {
+      /// A device or a pipe: the bytes have arrived.
+      case stream
+      /// A file without a name, which is gone when the program is.
+      case nameless
+      /// A file under a name to rename from.
+      case named(String)
+    }
+
+    /// Negative, with `errno`, when there is none.
+    let descriptor: Int32
+    let kind: Kind
+  }
+
+  /// Opens what the bytes go to.
+  func open() -> Opened {
+    if isStream {
+      let descriptor = Glibc.open(target, O_WRONLY | O_NOCTTY | O_CLOEXEC)
+      return Opened(descriptor: descriptor, kind: .stream)
+    }
+    let permissions: mode_t = mode == nil ? 0o644 : 0o600
+    let folder = Self.folder(target)
+    // O_TMPFILE, a macro that Swift does not see.
+    let nameless = Glibc.open(
+      folder.isEmpty ? "." : folder, 0o20_000_000 | O_DIRECTORY | O_WRONLY | O_CLOEXEC, permissions)
+    if nameless >= 0 {
+      if access(Self.link(nameless), F_OK) == 0 {
+        if let mode { fchmod(nameless, mode) }
+        return Opened(descriptor: nameless, kind: .nameless)
+      }
+      close(nameless)
+    }
+    return begin { temporary in
+      let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+      let descriptor = Glibc.open(temporary, flags, permissions)
+      if let mode, descriptor >= 0 { fchmod(descriptor, mode) }
+      return descriptor
+    }
+  }
+
+  /// Tries names beside the target that cannot be foreseen until one is free.
+  private func begin(_ make: (String) -> Int32) -> Opened {
     let folder = Self.folder(target)
     let name = target.dropFirst(folder.count)
     // A name may have 255 bytes.
     let stem = name.utf8.count > 200 ? name.prefix(40) : name
-    var temporary = "", descriptor: Int32 = -1
+    var temporary = "", result: Int32 = -1
     for _ in 0..<8 {
       let word = String(UInt64.random(in: .min ... .max), radix: 36)
       temporary = "\(folder)\(stem).\(word).partial"
-      descriptor = Glibc.open(
-        temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode == nil ? 0o644 : 0o600
-      )
-      if descriptor >= 0 || errno != EEXIST { break }
+      result = make(temporary)
+      if result >= 0 || errno != EEXIST { break }
     }
-    if let mode, descriptor >= 0 { fchmod(descriptor, mode) }
-    return (descriptor, temporary)
+    return Opened(descriptor: result, kind: .named(temporary))
   }
+
+  /// The file appears under its name; false with `errno` when it does not. A file without a name
+  /// can take one that is free, and takes another one first to replace what is there.
+  func takeName(_ opened: Opened) -> Bool {
+    if case .named(let temporary) = opened.kind { return rename(temporary, target) == 0 }
+    let file = Self.link(opened.descriptor)
+    func link(to name: String) -> Int32 {
+      linkat(AT_FDCWD, file, AT_FDCWD, name, Int32(AT_SYMLINK_FOLLOW))
+    }
+    if link(to: target) == 0 { return true }
+    guard errno == EEXIST, force else { return false }
+    let between = begin(link)
+    guard between.descriptor == 0, case .named(let temporary) = between.kind else { return false }
+    guard rename(temporary, target) != 0 else { return true }
+    let why = errno
+    unlink(temporary)
+    errno = why
+    return false
+  }
+
+  /// How the system names a file that has no name.
+  private static func link(_ descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
 
   /// Whether `open` will succeed, as far as permissions tell.
   var isWritable: Bool {
