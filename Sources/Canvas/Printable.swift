@@ -54,6 +54,20 @@ public enum Printable {
     return String(out)
   }
 
+  /// For one field of a table that programs read: as `text`, but combining marks stay.
+  public static func field(_ text: String) -> String {
+    var out = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\n": out.append("⏎")
+      case "\t": out.append("⇥")
+      case "\r": out.append("␍")
+      default: out.append(isSafe(scalar) ? scalar : "\u{fffd}")
+      }
+    }
+    return String(out)
+  }
+
   /// For running text: newlines and tabs act, combining marks combine, everything else that is
   /// unsafe becomes U+FFFD.
   public static func lines(_ text: String) -> String {

@@ -66,12 +66,19 @@ public struct Table: Sendable {
   /// A table of GitHub Flavored Markdown, with its heading.
   public var markdown: String {
     func line(_ cells: [String]) -> String {
-      "| " + cells.map { Printable.text($0).replacing("|", with: "\\|") }.joined(separator: " | ")
-        + " |"
+      "| " + cells.map(Self.cell).joined(separator: " | ") + " |"
     }
     return ([line(columns), line(columns.map { _ in "---" })] + rows.map(line))
       .joined(separator: "\n")
   }
+
+  /// A cell of Markdown: it neither ends early nor begins a tag.
+  private static func cell(_ text: String) -> String {
+    untagged(Printable.text(text).replacing("\\", with: "\\\\").replacing("|", with: "\\|"))
+  }
+
+  /// Text around a table of Markdown, in which nothing begins a tag.
+  public static func untagged(_ text: String) -> String { text.replacing("<", with: "&lt;") }
 
   /// Rows alone, as RFC 4180 has them; the heading is `csvHeading`.
   public var csv: String {
@@ -81,9 +88,13 @@ public struct Table: Sendable {
   /// The first line of a CSV file.
   public var csvHeading: String { columns.map(Self.field).joined(separator: ",") }
 
-  /// A field, in quotes where it must be.
+  /// A field, in quotes where it must be. A text that a spreadsheet would take for a formula has a
+  /// `'` before it, as one types it there; numbers have none.
   private static func field(_ text: String) -> String {
-    let safe = Printable.text(text)
+    var safe = Printable.field(text)
+    if let first = safe.first, "=+-@".contains(first), safe.count > 1, Double(safe) == nil {
+      safe = "'" + safe
+    }
     return safe.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline })
       ? "\"" + safe.replacing("\"", with: "\"\"") + "\"" : safe
   }

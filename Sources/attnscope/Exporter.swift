@@ -52,7 +52,11 @@ struct FigureFile {
         force: force)
     case .pdf: try writeBytes(try figure.picture.pdf(), to: path, force: force)
     case .html: try writeText(Page.html(figure, table: try table()), to: path, force: force)
-    case .csv: try writeText(try data(figure).csv, to: path, force: force)
+    case .csv:
+      let data = try data(figure)
+      let table = Table(data.columns, rows: data.rows)
+      let lines = table.rows.isEmpty ? [table.csvHeading] : [table.csvHeading, table.csv]
+      try writeText(lines.map { $0 + "\n" }.joined(), to: path, force: force)
     case .npy:
       guard let matrix = try data(figure).matrix else {
         throw FormatError(

@@ -283,7 +283,10 @@ extension Report {
   }
 
   /// For a page or an issue; wide tables stay tables.
-  var markdown: String { [heading, "", table.markdown, "", footer].joined(separator: "\n") }
+  var markdown: String {
+    [Table.untagged(heading), "", table.markdown, "", Table.untagged(footer)]
+      .joined(separator: "\n")
+  }
 
   // MARK: CSV
 
