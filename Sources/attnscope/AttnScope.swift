@@ -82,6 +82,11 @@ enum Program {
     exit(1)
   }
 
+  /// A line that a person reads: what quotes a name of 70 KB shows its two ends.
+  private static func shortened(_ line: Substring) -> String {
+    line.utf8.count <= 4000 ? String(line) : "\(line.prefix(1500)) … \(line.suffix(500))"
+  }
+
   /// Help and version are errors to the parser and successes to the user. Everything else
   /// goes to standard error, made printable, since messages quote names from files.
   private static func leave(_ error: any Error) -> Never {
@@ -95,7 +100,7 @@ enum Program {
     let text = isUsage ? AttnScope.fullMessage(for: error) : "attnscope: \(error)"
     say(
       text.split(separator: "\n", omittingEmptySubsequences: false).map {
-        Printable.text(String($0))
+        Printable.text(shortened($0))
       }.joined(separator: "\n"))
     exit(isUsage ? 2 : 1)
   }

@@ -64,7 +64,7 @@ struct PerplexityCommand: ParsableCommand {
   func run() throws {
     engine.apply()
     let model = try engine.open(try self.model.path())
-    let text = try readWhole(file)
+    let text = try readWhole(file, most: PromptArguments.mostBytes)
     var tokens = model.tokenizer.encode(text)
     if maxTokens > 0 { tokens = Array(tokens.prefix(maxTokens)) }
     guard tokens.count >= 2 else {

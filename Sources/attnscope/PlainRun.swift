@@ -56,7 +56,11 @@ struct PlainRun {
       } else if !tokenizer.ends(choice.token) {
         print(text.add(tokenizer.bytes(choice.token)), terminator: "")
       }
-      fflush(nil)
+      // Nobody can read any more: what is decoded from here on would be lost.
+      guard fflush(nil) == 0 else {
+        summary.end = "standard output takes no more"
+        break
+      }
       if tokenizer.ends(choice.token) {
         summary.end = "the model ended its text"
         break

@@ -55,10 +55,17 @@ struct PlainSession {
     print(changes.next(model, all: all).joined(separator: "\n"))
   }
 
+  /// Longer than every command, and short enough to be looked up at once.
+  private static let mostBytes = 2000
+
   /// Does what a line says and tells what came of it; true when the session is over.
   private mutating func take(_ text: String) async throws -> Bool {
     guard !text.isEmpty else {
       try await say(all: true)
+      return false
+    }
+    guard text.utf8.count <= Self.mostBytes else {
+      print("A line of more than \(Self.mostBytes) bytes is no command; help lists them.")
       return false
     }
     guard let effects = model.obey(text) else {

@@ -29,6 +29,9 @@ struct PromptArguments: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Read special tokens, such as <|im_start|>, in the prompt.")
   var special = true
 
+  /// More than any context holds, and little enough to be held while it is read.
+  static let mostBytes = 1 << 26
+
   /// Throws `ValidationError` when two flags say opposite things.
   func validate() throws {
     if prompt != nil, promptFile != nil {
@@ -42,7 +45,7 @@ struct PromptArguments: ParsableArguments {
   func bytes() throws -> [UInt8]? {
     if let prompt { return Array(prompt.utf8) }
     guard let promptFile else { return nil }
-    return try readWhole(promptFile)
+    return try readWhole(promptFile, most: Self.mostBytes)
   }
 
   /// Token numbers of the prompt, wrapped in the chat template on request; `standard` is said

@@ -19,7 +19,7 @@ struct FactorTable {
   /// Reads a table. Throws `mismatch` with the line that is none.
   init(_ path: String) throws {
     name = path.split(separator: "/").last.map(String.init) ?? path
-    var text = Substring(String(decoding: try readWhole(path), as: UTF8.self))
+    var text = Substring(String(decoding: try readWhole(path, most: 1 << 24), as: UTF8.self))
     // Spreadsheets mark their UTF-8.
     if text.first == "\u{FEFF}" { text = text.dropFirst() }
     if text.first(where: { !$0.isWhitespace }) == "{" {
