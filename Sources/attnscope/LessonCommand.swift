@@ -234,20 +234,22 @@ struct LessonRun {
     surroundings.keymap = Keymap()
     let notes = present ? NotesServer() : nil
     if let notes { surroundings.tell(to: notes) }
+    let said = notes?.problem
     defer { notes?.close() }
-    if lesson.needs == .model { return try await live(surroundings) }
+    if lesson.needs == .model { return try await live(surroundings, said) }
     let parts = try LessonFiles.dumps(lesson).map { FileBackend($0, tables: .standard) }
     let backend = SeveralBackends(parts)
     _ = try await Screen.run(
       backend, terminal, surroundings,
       begin: { selection in
         if lesson.files.isEmpty { selection.head.head = Sample.head }
-      })
+      }, note: said)
   }
 
   /// Reads the sample's text and waits: every token is the learner's. The most likely one is taken
   /// each time, so that every learner sees the same.
-  private func live(_ surroundings: Surroundings) async throws {
+  /// `said` is shown first.
+  private func live(_ surroundings: Surroundings, _ said: String?) async throws {
     let model = try LanguageModel(try self.model.path(), precision: .int8)
     let tokens = model.tokenizer.encode(try readWhole(try Sample.path(Sample.text)), special: true)
     let spec = { TileSpec.standard(queries: $0) }
@@ -265,7 +267,7 @@ struct LessonRun {
         selection.lambda = choice.lambda
         selection.spec = choice.prefill
         selection.head.layer = backend.describe().middleLayer
-      }, whenReady: { backend.start() })
+      }, whenReady: { backend.start() }, note: said)
     await backend.finish()
   }
 
