@@ -47,7 +47,11 @@ struct ConfigCommand: ParsableCommand {
     /// A sentence a line that was not understood. Throws exit code 1 when there is one.
     func run() throws {
       let path = Printable.text(Desk.configPath)
-      guard access(Desk.configPath, R_OK) == 0 else {
+      if let problem = Desk.configProblem {
+        print("\(path): \(Printable.text(problem))")
+        throw ExitCode(1)
+      }
+      guard access(Desk.configPath, F_OK) == 0 else {
         print("there is no settings file; attnscope config init writes \(path)")
         return
       }

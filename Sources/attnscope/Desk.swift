@@ -12,9 +12,8 @@ import Lessons
 ///     bookmarks   [name] path, then the lines of the view, as a state file has them
 ///     lessons     name step done,done,..
 ///
-/// All files are short texts, a line an entry, so that people can read and mend them. Each is
-/// written whole under a temporary name and renamed. The catch: two programs that write at once
-/// keep what the later one knew.
+/// All files are short texts, a line an entry, so that people can read and mend them. Each is read,
+/// changed and written whole while others wait (`changing`): two windows keep what both have added.
 enum Desk {
   /// The program's folder below one of the XDG variables, or below its standard place in the
   /// home folder.
@@ -23,7 +22,20 @@ enum Desk {
     if let value = getenv(variable).map({ String(cString: $0) }), value.hasPrefix("/") {
       return value + "/attnscope"
     }
-    return (getenv("HOME").map { String(cString: $0) } ?? ".") + "/" + standard + "/attnscope"
+    return home + "/" + standard + "/attnscope"
+  }
+
+  /// HOME, else what the system knows of this user: never the folder that one happens to be in.
+  static var home: String {
+    if let value = getenv("HOME").map({ String(cString: $0) }), value.hasPrefix("/"), value != "/" {
+      return value
+    }
+    var entry = passwd(), found: UnsafeMutablePointer<passwd>?
+    var buffer = [CChar](repeating: 0, count: 1 << 14)
+    guard getpwuid_r(getuid(), &entry, &buffer, buffer.count, &found) == 0, found != nil,
+      let folder = entry.pw_dir.map({ String(cString: $0) }), folder.hasPrefix("/"), folder != "/"
+    else { return "/nonexistent" }
+    return folder
   }
 
   /// ATTNSCOPE_CONFIG, or the usual place.
@@ -46,10 +58,38 @@ enum Desk {
     return statePath("notes.socket")
   }
 
-  /// Nil when there is no such file; at most `most` bytes of it.
-  static func text(_ path: String, most: Int = 1 << 20) -> String? {
-    guard access(path, R_OK) == 0, let bytes = try? readWhole(path, most: most) else { return nil }
-    return String(decoding: bytes, as: UTF8.self)
+  /// A short file that people write, whole. Throws `notAFile` for folders and for pipes, which
+  /// could be waited for without end, and what reading throws.
+  static func whole(_ path: String) throws(FormatError) -> [UInt8] {
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG, path != "/dev/null" {
+      let what = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "no file but a pipe or a device"
+      throw FormatError(.notAFile, "is \(what); it should be a short text", file: path)
+    }
+    return try readWhole(path, most: 1 << 20)
+  }
+
+  /// Nil when there is no such file, or none that can be read.
+  static func text(_ path: String) -> String? {
+    (try? whole(path)).map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  /// Reads, changes and writes a file of the program's memory while nobody else does. Whoever
+  /// waits for longer than two seconds waits for somebody who hangs, and goes on.
+  private static func changing<R>(_ path: String, _ body: () -> R) -> R {
+    makeFolders(path)
+    let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+    let lock = open(path + ".lock", flags, 0o600)
+    defer { if lock >= 0 { close(lock) } }
+    if lock >= 0 {
+      for _ in 0..<200 {
+        guard flock(lock, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR else {
+          break
+        }
+        usleep(10_000)
+      }
+    }
+    return body()
   }
 
   /// Writes a file, and the folders it needs; nil, or a sentence that says what went wrong.
@@ -78,9 +118,21 @@ enum Desk {
   static func config() -> Config { loaded }
   private static let loaded = Config(text(configPath) ?? "")
 
+  /// Why nothing of the settings file could be read; nil when it could, and when there is none.
+  static var configProblem: String? {
+    guard access(configPath, F_OK) == 0 else { return nil }
+    do throws(FormatError) {
+      _ = try whole(configPath)
+      return nil
+    } catch {
+      return error.message
+    }
+  }
+
   /// For `doctor`.
   static var configNote: String {
-    guard access(configPath, R_OK) == 0 else {
+    if let problem = configProblem { return "\(configPath): \(problem)" }
+    guard access(configPath, F_OK) == 0 else {
       return "none; attnscope config init writes \(configPath)"
     }
     let problems = config().problems.count
@@ -107,8 +159,10 @@ enum Desk {
     let full = String(
       decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     guard !full.contains("\n") else { return }
-    let all = [full] + recent.filter { $0 != full }
-    _ = write(all.prefix(mostRecent).map { $0 + "\n" }.joined(), to: statePath("recent"))
+    changing(statePath("recent")) {
+      let all = [full] + recent.filter { $0 != full }
+      _ = write(all.prefix(mostRecent).map { $0 + "\n" }.joined(), to: statePath("recent"))
+    }
   }
 
   // MARK: Bookmarks
@@ -146,18 +200,36 @@ enum Desk {
     rename(file, file + ".damaged")
   }
 
-  /// Replaces the bookmarks of a source and leaves the others; nil, or a sentence that says
-  /// they hold for this session only.
-  static func keep(_ marks: [Bookmark], of path: String) -> String? {
-    if allMarks().isEmpty { setAside(statePath("bookmarks")) }
-    let others = allMarks().filter { $0.path != path }
-    let all = others + marks.map { (path, $0) }
-    return write(
-      all.map { entry in
-        let name = entry.mark.name.filter { $0 != "]" && $0 != "\n" }
-        return "[\(name)] \(entry.path)\n\(entry.mark.state)"
-      }.joined(), to: statePath("bookmarks")
-    ).map { "Bookmarked for this session only: \($0)" }
+  /// What a window has changed of the bookmarks of a source, where `old` is what it knew: what
+  /// others have added meanwhile stays. Nil, or a sentence that says they hold for this session
+  /// only.
+  static func keep(_ new: [Bookmark], instead old: [Bookmark], of path: String) -> String? {
+    let only = "Bookmarked for this session only: "
+    guard !path.contains(where: \.isNewline) else {
+      return only + "the name of the file has more than one line"
+    }
+    let file = statePath("bookmarks")
+    let why = changing(file) {
+      let there = allMarks()
+      if there.isEmpty { setAside(file) }
+      let lost = Set(old.map(\.name)).subtracting(new.map(\.name))
+      var mine = there.filter { $0.path == path && !lost.contains($0.mark.name) }.map(\.mark)
+      for mark in new where !old.contains(mark) {
+        if let place = mine.firstIndex(where: { $0.name == mark.name }) {
+          mine[place] = mark
+        } else {
+          mine.append(mark)
+        }
+      }
+      let all = there.filter { $0.path != path } + mine.map { (path, $0) }
+      return write(all.map { text(of: $0.mark, $0.path) }.joined(), to: file)
+    }
+    return why.map { only + $0 }
+  }
+
+  /// A bookmark as the file has it.
+  private static func text(of mark: Bookmark, _ path: String) -> String {
+    "[\(mark.name.filter { $0 != "]" && !$0.isNewline })] \(path)\n\(mark.state)"
   }
 
   // MARK: Lessons
@@ -179,14 +251,16 @@ enum Desk {
 
   /// Replaces one lesson's line; nil, or a sentence that says why not.
   static func keep(lesson: String, step: Int, done: [Int]) -> String? {
-    var all = progress()
-    if all.isEmpty { setAside(statePath("lessons")) }
-    all[lesson] = (step, Set(done))
-    let lines = all.sorted { $0.key < $1.key }.map { name, value in
-      "\(name) \(value.step) \(value.done.sorted().map(String.init).joined(separator: ","))\n"
+    let file = statePath("lessons")
+    let why = changing(file) {
+      var all = progress()
+      if all.isEmpty { setAside(file) }
+      all[lesson] = (step, Set(done))
+      let lines = all.sorted { $0.key < $1.key }.map { name, value in
+        "\(name) \(value.step) \(value.done.sorted().map(String.init).joined(separator: ","))\n"
+      }
+      return write(lines.joined(), to: file)
     }
-    return write(lines.joined(), to: statePath("lessons")).map {
-      "Progress is not kept: \($0)"
-    }
+    return why.map { "Progress is not kept: \($0)" }
   }
 }

@@ -30,7 +30,7 @@ enum LessonFiles {
   /// Reads a lesson file and remembers where it lies. Throws `malformed` for what is no
   /// UTF-8, and what reading throws; faults of the lesson itself are the reader's `problems`.
   static func read(_ path: String) throws -> LessonReader {
-    let bytes = try readWhole(path, most: 1 << 20)
+    let bytes = try Desk.whole(path)
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw FormatError(.malformed, "is not a text in UTF-8", file: path)
     }

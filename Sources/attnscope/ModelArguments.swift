@@ -29,7 +29,7 @@ struct ModelArguments: ParsableArguments {
   static var bundled: String {
     let cache =
       getenv("XDG_CACHE_HOME").map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
-      ?? (getenv("HOME").map { String(cString: $0) } ?? ".") + "/.cache"
+      ?? Desk.home + "/.cache"
     return cache + "/attnscope/SmolLM2-135M-Instruct.Q4_1.gguf"
   }
 }
@@ -49,7 +49,7 @@ struct TokenizeCommand: ParsableCommand {
   /// tokens drops them in silence.
   func run() throws {
     let tokenizer = try Tokenizer(try GGUFFile(try model.path()))
-    let text = try readWhole("-")
+    let text = try readWhole("-", most: PromptArguments.mostBytes)
     let ids = tokenizer.encode(text, special: special)
     if tokenizer.isByteLevel, ids.reduce(0, { $0 + tokenizer.bytes($1).count }) < text.count {
       say("some bytes have no token in this vocabulary and are left out")

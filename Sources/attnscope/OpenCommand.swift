@@ -36,6 +36,9 @@ struct TerminalArguments: ParsableArguments {
   /// Throws `ValidationError` for frame rates that no screen has.
   func validate() throws {
     if let fps, !(1...240).contains(fps) { throw ValidationError("--fps is 1 to 240.") }
+    if let log, let why = Log.refusal(log) {
+      throw ValidationError("--log \(log): cannot be written: \(why).")
+    }
   }
 
   /// Flags first, then the config file.
@@ -233,13 +236,15 @@ enum Screen {
     begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {},
     note: String? = nil
   ) async throws -> String? {
-    let config = Desk.config()
+    let config = Desk.config(), settings = Desk.configProblem
     let terminal = try NCursesTerminal(options: arguments.options(config))
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
     let app = App(backend, terminal: terminal, surroundings: all, viewpoint: begin)
-    let wrong = config.problems.first.map { "The config file, \($0)" }
+    let wrong =
+      settings.map { "The config file \($0)" }
+      ?? config.problems.first.map { "The config file, \($0)" }
     if let note = note ?? wrong ?? terminal.note { await app.say(note) }
     whenReady()
     await app.run()
@@ -297,7 +302,7 @@ struct SavedState: Sendable {
   /// Reads a state file of at most 1 MiB. Throws `malformed` for what is no UTF-8, and what
   /// reading throws.
   init(_ path: String) throws {
-    let bytes = try readWhole(path, most: 1 << 20)
+    let bytes = try Desk.whole(path)
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw FormatError(.malformed, "is no state file: a short text in UTF-8", file: path)
     }

@@ -17,6 +17,7 @@ extension Surroundings {
     let config = Desk.config()
     (all.keymap, all.theme) = (Keymap(config.keys), config.theme)
     all.marks = Desk.marks(of: source)
+    let known = KnownMarks(all.marks)
     all.recent = Desk.recent
     all.presents = terminal.present
     all.export = Exporter.write
@@ -26,7 +27,7 @@ extension Surroundings {
         switch effect {
         case .progress(let lesson, let step, let done):
           Desk.keep(lesson: lesson, step: step, done: done)
-        case .keepMarks(let marks): Desk.keep(marks, of: source)
+        case .keepMarks(let marks): known.keep(marks, of: source)
         case .saveState(let path, let text): Self.save(text, path)
         case .reopen(let path): Self.cannotOpen(path)
         default: nil
@@ -69,6 +70,25 @@ extension Surroundings {
   }
 }
 
+/// The bookmarks of a source as this window has them: what it changes is changed in the file, and
+/// what another window has added stays there.
+private final class KnownMarks: Sendable {
+  /// As they were read, or last kept.
+  private let marks: Mutex<[Bookmark]>
+
+  /// As they were read.
+  init(_ marks: [Bookmark]) { self.marks = Mutex(marks) }
+
+  /// Nil, or a sentence that says that they hold for this session only.
+  func keep(_ new: [Bookmark], of source: String) -> String? {
+    let old = marks.withLock { marks in
+      defer { marks = new }
+      return marks
+    }
+    return Desk.keep(new, instead: old, of: source)
+  }
+}
+
 /// The thread that touches files while a screen is open: neither the screen nor Swift's pool of
 /// threads, which may have a single one, waits for a disk.
 enum Disk {
@@ -84,17 +104,30 @@ enum Disk {
   }
 }
 
-/// `--log FILE`: a line an event, with the seconds since the start. A file that cannot be
-/// opened logs nothing: whoever asked sees that it is empty.
-private final class Log: Sendable {
+/// `--log FILE`: a line an event, with the seconds since the start. What cannot be opened is said
+/// before the screen is taken (`refusal`), and logs nothing.
+final class Log: Sendable {
   /// -1 where it could not be opened.
   private let file: Mutex<Int32>
   /// Seconds are counted from here.
   private let start = ContinuousClock.now
 
   /// Appends to what is there; made for this user alone.
-  init(_ path: String) {
-    file = Mutex(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600))
+  init(_ path: String) { file = Mutex(Self.opened(path)) }
+
+  /// Without waiting for a reader of a pipe.
+  private static func opened(_ path: String) -> Int32 {
+    open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o600)
+  }
+
+  /// Why nothing could be written there, nil when it can. Makes the file.
+  static func refusal(_ path: String) -> String? {
+    let file = opened(path)
+    guard file < 0 else {
+      close(file)
+      return nil
+    }
+    return errno == ENXIO ? "nobody reads this pipe" : String(cString: strerror(errno)).lowercased()
   }
 
   /// One write a line, so lines of several threads never mix.
