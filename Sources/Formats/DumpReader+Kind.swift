@@ -51,7 +51,7 @@ extension DumpReader {
     if parts.contains(where: { $0.last == "weight" }) {
       return none(
         """
-        these are the weights of a model; samples/export/transformers_qkv.py --model FOLDER makes \
+        these are the weights of a model; samples/export/attnscope_export.py --model FOLDER makes \
         a dump of what it computes, attnscope capture one of a GGUF model
         """)
     }
