@@ -96,8 +96,11 @@ static void give_back(void) {
   if (have_saved) tcsetattr(0, TCSANOW, &saved);
 }
 
-/// The timer of `guard_watch`: nobody reads what the owner writes. Safe in a handler.
+/// The timer of `guard_watch`: nobody reads what the owner writes. Safe in a handler. Once the
+/// screen is given back, what is on its way is what gives it back: a tick that waited until then
+/// comes before a signal of a higher number.
 static void stuck(void) {
+  if (!armed) return;
   struct pollfd input = {0, POLLIN, 0};
   if (!hurries && poll(&input, 1, 0) <= 0) return;
   lost = 1;
