@@ -15,10 +15,17 @@ extension SliceCommand {
     }
     var metadata: [String: String] = [:]
     let byLayer = dump.layerRules()
-    for layer in dump.layers where byLayer.isByLayer {
-      let own = byLayer.rules(rules, layer: layer.layer)
-      metadata["layers.\(layer.layer).sliding_window"] = own.window.map { "\($0)" } ?? "none"
-      metadata["layers.\(layer.layer).softcap"] = own.softcap.map { "\($0)" } ?? "none"
+    let layers = byLayer.isByLayer ? dump.layers.map(\.layer) : []
+    let own = layers.map { byLayer.rules(rules, layer: $0) }
+    // A rule that no layer has is not spoken of.
+    let (hasWindows, hasCaps) = (
+      own.contains { $0.window != nil }, own.contains { $0.softcap != nil }
+    )
+    for (layer, rules) in zip(layers, own) {
+      if hasWindows {
+        metadata["layers.\(layer).sliding_window"] = rules.window.map { "\($0)" } ?? "none"
+      }
+      if hasCaps { metadata["layers.\(layer).softcap"] = rules.softcap.map { "\($0)" } ?? "none" }
     }
     if !byLayer.isByLayer {
       metadata["sliding_window"] = rules.window.map { "\($0)" }
