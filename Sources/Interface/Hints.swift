@@ -46,7 +46,8 @@ extension Look {
       ]
     case .heads where viewpoint.costs != .off:
       return [
-        "What is skipped and what it costs. C: list, map, pictures. \(moves(", "))Enter opens a head.",
+        "What is skipped and what it costs. C: list, map, pictures. \(moves(", "))"
+          + "Enter opens a head.",
         "C: list, map, pictures. \(moves(", "))Enter opens.", "C: list, map, pictures.",
       ]
     case .heads where !isByTable || !hasLambda:
