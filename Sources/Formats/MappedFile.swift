@@ -1,4 +1,6 @@
 import Glibc
+import Kernels
+import Synchronization
 public import Tensors
 
 /// A regular file mapped into memory, read-only. Opening one costs the same for a kilobyte
@@ -7,11 +9,14 @@ public import Tensors
 /// Example: `let file = try MappedFile("qk.npz"); file.bytes.count`. Pages come from disk
 /// when they are read and leave when memory is short.
 ///
-/// `@unchecked Sendable`: the mapping is never written. The catch: a file that another
-/// program truncates while it is mapped ends this one with SIGBUS, as every mapping does.
+/// `@unchecked Sendable`: the mapping is never written. The catch: of a file that another
+/// program truncates while it is mapped, what is read from there on is zero, and `takeCut` has
+/// its name.
 public final class MappedFile: Storage, @unchecked Sendable {
   /// The file as it was named, for messages.
   public let path: String
+  /// Its number among the mappings that may be cut short; -1 when there are too many.
+  private let number: Int32
 
   /// Maps a file. Throws `missing` when there is none, `unreadable` without permission or
   /// when mapping fails, `notAFile` for folders, pipes and devices, `empty` for no bytes.
@@ -41,10 +46,21 @@ public final class MappedFile: Storage, @unchecked Sendable {
       throw FormatError(
         .unreadable, "cannot be mapped into memory: \(Self.reason(errno))", file: path)
     }
+    as_mapping_watch()
+    number = as_mapping_add(base, length)
     super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
+    Self.watched.withLock { $0.open[number] = path }
   }
 
-  deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress!), bytes.count) }
+  deinit {
+    let (number, path) = (self.number, self.path)
+    Self.watched.withLock { watched in
+      if as_mapping_is_cut(number) != 0 { watched.cut.insert(path) }
+      watched.open[number] = nil
+      as_mapping_remove(number)
+    }
+    munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress!), bytes.count)
+  }
 
   /// The two reasons that people can mend get a hint; the others get the system's words.
   fileprivate static func openError(_ path: String, _ code: Int32) -> FormatError {
@@ -58,6 +74,45 @@ public final class MappedFile: Storage, @unchecked Sendable {
 
   /// The system's words for an error number.
   static func reason(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
+}
+
+/// What became of files while they were open.
+extension MappedFile {
+  /// Files by their numbers, and those that were found cut and are closed.
+  fileprivate struct Watched {
+    var open: [Int32: String] = [:]
+    var cut: Set<String> = []
+    var told: Set<String> = []
+
+    var allCut: Set<String> {
+      cut.union(open.filter { as_mapping_is_cut($0.key) != 0 }.values)
+    }
+  }
+  fileprivate static let watched = Mutex(Watched())
+
+  /// Sentences about all files that were found cut short while they were read, since the program
+  /// began.
+  public static var cut: [String] { watched.withLock { sentences($0.allCut) } }
+
+  /// Those of them that were not taken yet.
+  ///
+  /// Example: `for sentence in MappedFile.takeCut() { say(sentence) }`. From any thread.
+  public static func takeCut() -> [String] {
+    watched.withLock { watched in
+      let new = watched.allCut.subtracting(watched.told)
+      watched.told.formUnion(new)
+      return sentences(new)
+    }
+  }
+
+  private static func sentences(_ paths: Set<String>) -> [String] {
+    paths.sorted().map {
+      "\($0) was cut short while it was open: what is read from there on is zero; open it again"
+    }
+  }
+
+  /// To be called when somebody else has begun to handle SIGBUS, as a screen does.
+  public static func watchAgain() { as_mapping_watch() }
 }
 
 extension OwnedStorage {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Canvas
+import Formats
 @preconcurrency import Glibc
 import Tensors
 
@@ -46,9 +47,19 @@ enum Program {
         try command.run()
       }
       flush()
+      if sayCut() { exit(1) }
     } catch {
+      _ = sayCut()
       leave(error)
     }
+  }
+
+  /// Names the files that were cut short while they were read: numbers of them are wrong, whatever
+  /// else was said.
+  private static func sayCut() -> Bool {
+    let cut = MappedFile.cut
+    for sentence in cut { say("attnscope: \(sentence)") }
+    return !cut.isEmpty
   }
 
   /// A variable that says nothing sensible ends every command; help, which is none of ours,

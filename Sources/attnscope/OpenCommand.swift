@@ -238,6 +238,7 @@ enum Screen {
   ) async throws -> String? {
     let config = Desk.config(), settings = Desk.configProblem
     let terminal = try NCursesTerminal(options: arguments.options(config))
+    MappedFile.watchAgain()
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
@@ -247,6 +248,13 @@ enum Screen {
       ?? config.problems.first.map { "The config file, \($0)" }
     if let note = note ?? wrong ?? terminal.note { await app.say(note) }
     whenReady()
+    let watch = Task {
+      while !Task.isCancelled {
+        for sentence in MappedFile.takeCut() { await app.say(sentence) }
+        try? await Task.sleep(for: .milliseconds(250))
+      }
+    }
+    defer { watch.cancel() }
     await app.run()
     terminal.close()
     return await app.next

@@ -1,5 +1,5 @@
 // The hot loops of attnscope. Every function takes a plan: which instruction set and which
-// precision.
+// precision. (What happens when a mapped file is cut short is in mapped.h.)
 //
 // Layouts
 //     rows      [rows][dim] of REAL, row-major (REAL is float or double, by the plan)
