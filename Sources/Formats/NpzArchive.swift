@@ -7,8 +7,9 @@ import Tensors
 /// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny
 /// arrays, so sizes are taken from the central directory and its zip64 fields. Every range is
 /// checked against the file before it is used, and the CRC-32 of a member when its array is
-/// first asked for; of stored ones only in files that are soon read through. The catch: an
-/// inflated member is kept in memory until the archive goes, since tensors may point at it.
+/// first asked for; of stored ones only in files that are soon read through. An inflated member
+/// is kept as long as a tensor points at it. The catch: asked for again after that, it is inflated
+/// again.
 final class NpzArchive: TensorArchive {
   let file: MappedFile
   let entries: [ArrayEntry]
@@ -17,12 +18,14 @@ final class NpzArchive: TensorArchive {
   private let members: [String: Member]
   private let textMembers: [String: Member]
   let remarks: [String]
-  /// Deflated members that were asked for, whole with their npy header, by array name.
-  private let inflated = Mutex<[String: OwnedStorage]>([:])
-  private let checked: Mutex<Set<String>>
+  /// Deflated members that somebody uses, whole with their npy header, by array name.
+  private let inflated = Mutex<[String: Inflated]>([:])
+  private let sums: StoredSums
 
-  /// Bytes of stored members that are read through for their checksums: a fraction of a second.
-  private static let mostChecked = 256 << 20
+  /// A member that goes when no tensor points at it any more.
+  private struct Inflated {
+    weak var storage: OwnedStorage?
+  }
 
   /// An array whose header has been read.
   struct Member: Sendable {
@@ -49,11 +52,22 @@ final class NpzArchive: TensorArchive {
     self.file = file
     var members: [String: Member] = [:], textMembers: [String: Member] = [:]
     var notes: [String] = [], leftOut: [LeftOut] = [], refusal: FormatError?
+    var textBytes = 0, textCount = 0
     for zip in directory.entries where zip.name.hasSuffix(".npy") && !Self.isFork(zip.name) {
       let name = String(zip.name.dropLast(4))
       do throws(FormatError) {
         let (member, note) = try Self.member(zip, file, options)
-        if member.text != nil { textMembers[name] = member } else { members[name] = member }
+        if member.text == nil {
+          members[name] = member
+        } else if zip.size <= Self.mostTextBytes - textBytes,
+          member.shape.count <= Self.mostTexts - textCount
+        {
+          textMembers[name] = member
+          textBytes += zip.size
+          textCount += member.shape.count
+        } else {
+          leftOut.append(LeftOut(name: name, why: "its texts are more than any dump has"))
+        }
         if let note, !notes.contains(note) { notes.append(note) }
       } catch {
         // What is damaged stops the file; what is only unknown here may be what nobody needs.
@@ -69,19 +83,8 @@ final class NpzArchive: TensorArchive {
     }
     (self.members, self.textMembers) = (members, textMembers)
     (self.notes, self.leftOut) = (notes, leftOut)
-    let stored = members.filter(\.value.zip.isStored)
-    let bytes = stored.reduce(0) { $0 + $1.value.zip.size }
-    let areChecked = bytes <= Self.mostChecked
-    checked = Mutex(areChecked ? [] : Set(stored.keys))
-    remarks =
-      areChecked
-      ? []
-      : [
-        """
-        the CRC-32 of stored arrays is not checked: they have \(bytes >> 20) MiB, and \
-        \(Self.mostChecked >> 20) are read through at most
-        """
-      ]
+    sums = StoredSums(members.mapValues(\.zip).filter(\.value.isStored), file)
+    remarks = [sums.remark].compactMap { $0 }
     entries = sortedNaturally(
       members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) },
       by: \.name)
@@ -120,18 +123,18 @@ final class NpzArchive: TensorArchive {
   /// Names of the members that hold texts.
   var textNames: [String] { sortedNaturally(Array(textMembers.keys)) { $0 } }
 
-  /// The longest list of texts that is read, in bytes: 131072 tokens of 32 characters take 16 MiB.
-  private static let mostText = 64 << 20
+  /// The most that the texts of a file may be together, in bytes and in texts: 131072 tokens of 32
+  /// characters take 16 MiB.
+  private static let mostTextBytes = 64 << 20, mostTexts = 1 << 20
 
-  /// The texts of a member, row-major; nil where there are none, or far too many, and where they
-  /// do not inflate.
+  /// The texts of a member, row-major; nil where there are none, and where they are damaged.
   func texts(_ name: String) -> [String]? {
     guard let member = textMembers[name], let text = member.text, !member.fortran,
-      member.zip.size <= Self.mostText,
       let bytes = try? member.zip.read(from: file, limit: member.zip.size)
     else { return nil }
     return bytes.withUnsafeBytes {
-      text.read(
+      guard (try? member.zip.check($0, file: path)) != nil else { return nil }
+      return text.read(
         UnsafeRawBufferPointer(rebasing: $0.dropFirst(member.headerLength)),
         count: member.shape.count)
     }
@@ -146,7 +149,7 @@ final class NpzArchive: TensorArchive {
     }
     let strides = member.shape.strides(fortran: member.fortran)
     if member.zip.isStored {
-      try checkStored(name, member.zip)
+      try sums.check(name)
       return Tensor(
         storage: file, dtype: member.dtype, shape: member.shape, strides: strides,
         byteOffset: member.zip.dataOffset + member.headerLength)
@@ -157,31 +160,12 @@ final class NpzArchive: TensorArchive {
       byteOffset: member.headerLength)
   }
 
-  /// Reads the member through where it lies, once.
-  private func checkStored(_ name: String, _ zip: ZipDirectory.Entry) throws(FormatError) {
-    guard !checked.withLock({ $0.contains(name) }) else { return }
-    let bytes = UnsafeRawBufferPointer(
-      rebasing: file.bytes[zip.dataOffset..<zip.dataOffset + zip.size])
-    try zip.check(bytes, file: path)
-    checked.withLock { _ = $0.insert(name) }
-  }
-
   /// Two threads that ask at once both inflate and the later result stays; both are right,
   /// and no lock is held for seconds.
   private func storage(of name: String, _ member: Member) throws(FormatError) -> OwnedStorage {
-    if let ready = inflated.withLock({ $0[name] }) { return ready }
-    let whole = try member.zip.read(from: file, limit: member.zip.size)
-    guard whole.count == member.zip.size else {
-      throw FormatError(
-        .truncated, "inflates to \(whole.count) bytes instead of \(member.zip.size); save it again",
-        file: path,
-        place: "member \"\(name)\"")
-    }
-    try whole.withBytes { (bytes) throws(FormatError) in
-      try member.zip.check(bytes, file: path)
-    }
-    let storage = OwnedStorage(whole)
-    inflated.withLock { $0[name] = storage }
+    if let ready = inflated.withLock({ $0[name]?.storage }) { return ready }
+    let storage = try member.zip.whole(from: file)
+    inflated.withLock { $0[name] = Inflated(storage: storage) }
     return storage
   }
 

@@ -15,7 +15,12 @@ final class PickleArchive: TensorArchive {
   let leftOut: [LeftOut]
   private let tensors: [String: Tensor]
   private let allTexts: [String: [String]]
+  /// The storage of each array that lies in a member of its own.
+  private let keys: [String: String]
+  /// By the key of a storage; nil where there is no zip.
+  private let sums: StoredSums?
 
+  var remarks: [String] { [sums?.remark].compactMap { $0 } }
   var metadata: [String: String] { [:] }
   var textNames: [String] { sortedNaturally(Array(allTexts.keys)) { $0 } }
 
@@ -25,14 +30,16 @@ final class PickleArchive: TensorArchive {
   /// Takes what `root` holds. Throws what is wrong with the first array where none can be read,
   /// and `unsupported` where there is no array at all.
   private init(
-    _ machine: PickleMachine, root: PickleRef, storages: Storages, path: String, format: String
+    _ machine: PickleMachine, root: PickleRef, storages: Storages, sums: StoredSums? = nil,
+    path: String, format: String
   ) throws(FormatError) {
-    (self.path, self.format) = (path, format)
+    (self.path, self.format, self.sums) = (path, format, sums)
     let tree = PickleTree(machine.heap, root)
     var reader = PickledTensors(storage: machine.storage, storages: storages, file: path)
     var tensors: [String: Tensor] = [:], texts = tree.texts, leftOut = tree.leftOut
-    var first: FormatError?
+    var first: FormatError?, keys: [String: String] = [:]
     for (name, array) in tree.arrays {
+      if case .storage(let key) = array.source { keys[name] = key }
       do throws(FormatError) {
         switch try reader.read(array, name) {
         case .numbers(let tensor): tensors[name] = tensor
@@ -55,7 +62,7 @@ final class PickleArchive: TensorArchive {
         """,
         file: path)
     }
-    (self.tensors, allTexts, self.leftOut) = (tensors, texts, leftOut)
+    (self.tensors, allTexts, self.leftOut, self.keys) = (tensors, texts, leftOut, keys)
     entries = sortedNaturally(
       tensors.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) },
       by: \.name)
@@ -66,6 +73,7 @@ final class PickleArchive: TensorArchive {
       throw FormatError(
         .missing, "there is no array of this name in the file", file: path, place: name)
     }
+    if let key = keys[name] { try sums?.check(key) }
     return tensor
   }
 
@@ -92,7 +100,7 @@ extension PickleArchive {
       throw FormatError(.unsupported, "a zip without data.pkl", file: file.path)
     }
     let root = pickle.name.dropLast("data.pkl".count)
-    var storages: Storages = [:]
+    var storages: Storages = [:], stored: [String: ZipDirectory.Entry] = [:]
     let inflated = directory.entries.reduce(0) { $0 + ($1.isStored ? 0 : $1.size) }
     guard inflated <= max(mostInflated, 20 * file.bytes.count) else {
       throw FormatError(
@@ -106,22 +114,28 @@ extension PickleArchive {
           .unsupported, "its numbers are big-endian; save it on another machine", file: file.path)
       }
       guard rest.hasPrefix("data/") else { continue }
-      storages[String(rest.dropFirst(5))] = try place(entry, file)
+      let key = String(rest.dropFirst(5))
+      storages[key] = try place(entry, file)
+      if entry.isStored { stored[key] = entry }
     }
     let (storage, range) = try place(pickle, file)
+    // torch leaves sums out when it is told to (set_crc32_options).
+    if pickle.crc != 0 {
+      try pickle.check(UnsafeRawBufferPointer(rebasing: storage.bytes[range]), file: file.path)
+    }
     var machine = PickleMachine(
       storage, at: range.lowerBound, end: range.upperBound, file: file.path)
     let top = try machine.read()
     return try PickleArchive(
-      machine, root: top, storages: storages, path: file.path, format: "pt")
+      machine, root: top, storages: storages,
+      sums: StoredSums(stored, file, mayBeAbsent: true), path: file.path, format: "pt")
   }
 
   private static func place(_ entry: ZipDirectory.Entry, _ file: MappedFile) throws(FormatError)
     -> (storage: Storage, range: Range<Int>)
   {
     if entry.isStored { return (file, entry.dataOffset..<entry.dataOffset + entry.size) }
-    let bytes = try entry.read(from: file, limit: entry.size)
-    return (OwnedStorage(bytes), 0..<bytes.count)
+    return (try entry.whole(from: file), 0..<entry.size)
   }
 
   /// The number that the old form of torch begins with, 0x1950a86a20f9469cfc6c, as a pickle.

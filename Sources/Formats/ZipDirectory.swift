@@ -1,12 +1,13 @@
 import CZlib
 import Tensors
 
-/// The central directory of a zip file, checked: every member lies inside the file and no two
-/// overlap.
+/// The central directory of a zip file, checked: every member lies inside the file, no two
+/// overlap or share a name, and each is what its local header says too.
 ///
-/// The directory stands at the end of the file and is the only truth: local headers may hold
-/// placeholders. Zip64 is read, encryption and methods other than stored (0) and deflated (8)
-/// are refused. The layout is that of PKWARE's APPNOTE.
+/// The directory stands at the end of the file; local headers may hold placeholders, and nothing
+/// that contradicts it: another reader would see another file. Zip64 is read, encryption and
+/// methods other than stored (0) and deflated (8) are refused. The layout is that of PKWARE's
+/// APPNOTE.
 struct ZipDirectory {
   /// One member, with its data located and its sizes checked.
   struct Entry: Sendable {
@@ -30,13 +31,14 @@ struct ZipDirectory {
   /// A deflated member may claim at most this many bytes per compressed byte once it is
   /// large. Deflate can reach 1032; real attention reaches about 20, and half of a causal map
   /// of zeros twice that.
-  private static let largestHonestRatio = 200
+  static let largestHonestRatio = 200
   /// Bytes below which no ratio is suspicious: a few megabytes of zeros harm nobody.
   private static let smallMember = 16 << 20
 
   /// Reads the whole directory. Throws `truncated` when a record or a member runs past the
-  /// file, `malformed` when members overlap, `unsupported` for encryption and unknown
-  /// methods, `tooLarge` for what looks like a zip bomb.
+  /// file, `malformed` when members overlap, share a name or differ from their local headers,
+  /// `unsupported` for encryption and unknown methods, `tooLarge` for what looks like a zip bomb:
+  /// one member, or all of them together.
   init(_ file: MappedFile) throws(FormatError) {
     let bytes = file.bytes
     func damaged(_ what: String) -> FormatError {
@@ -48,13 +50,19 @@ struct ZipDirectory {
     guard size <= bytes.count, start <= bytes.count - size, count <= size / 46 else {
       throw damaged("the zip directory lies outside the file")
     }
-    var entries: [Entry] = []
+    var entries: [Entry] = [], names: Set<String> = []
     var at = start
     for _ in 0..<count {
       let (entry, next) = try Self.entry(file, at: at, limit: start + size, damaged: damaged)
       entries.append(entry)
       at = next
+      guard names.insert(entry.name).inserted else {
+        throw FormatError(
+          .malformed, "stands twice in the zip; no writer does that, so the file is not trusted",
+          file: file.path, place: "member \"\(entry.name)\"")
+      }
     }
+    try Self.checkTogether(entries, file)
     let order = entries.sorted { $0.dataOffset < $1.dataOffset }
     for (a, b) in zip(order, order.dropFirst()) where a.dataOffset + a.compressedSize > b.dataOffset
     {
@@ -145,12 +153,17 @@ struct ZipDirectory {
     let entry = Entry(
       name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data,
       crc: crc)
+    if let fault = localFault(entry, file, at: local, name: at + 46..<at + 46 + nameLength) {
+      throw FormatError(
+        .malformed, "its local header \(fault); the file is not trusted, save it again",
+        file: file.path, place: place)
+    }
     return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
   /// Field 1 of the extra data holds, in this order, those of the three values that were all
   /// ones. A missing value becomes -1, which the caller's range checks refuse.
-  private static func readZip64(
+  static func readZip64(
     _ bytes: UnsafeRawBufferPointer, _ extra: Range<Int>, _ size: inout Int, _ packed: inout Int,
     _ local: inout Int,
     _ damaged: (String) -> FormatError
@@ -206,33 +219,66 @@ extension ZipDirectory.Entry {
     let source = UnsafeRawBufferPointer(
       rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
     if isStored { return Array(source.prefix(wanted)) }
-    var stream = z_stream()
-    guard inflateInit2_(&stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK
-    else {
-      throw FormatError(.unreadable, "zlib does not start", file: file.path)
-    }
-    defer { inflateEnd(&stream) }
     var status = Z_OK
     let result = [UInt8](unsafeUninitializedCapacity: wanted) { out, filled in
-      let input = source.bindMemory(to: UInt8.self)
-      var read = 0
-      while filled < wanted, status == Z_OK {
-        let give = min(input.count - read, 1 << 30)
-        let room = min(wanted - filled, 1 << 30)
-        stream.next_in = UnsafeMutablePointer(mutating: input.baseAddress! + read)
-        stream.avail_in = UInt32(give)
-        stream.next_out = out.baseAddress! + filled
-        stream.avail_out = UInt32(room)
-        status = inflate(&stream, Z_NO_FLUSH)
-        read += give - Int(stream.avail_in)
-        filled += room - Int(stream.avail_out)
-      }
+      (status, filled) = Self.inflated(source, into: out)
     }
+    try check(status, file.path)
+    return result
+  }
+
+  /// All of a member that is deflated, in memory of its own. Throws `malformed` when the stream is
+  /// damaged or its checksum wrong, `truncated` when it ends early.
+  func whole(from file: MappedFile) throws(FormatError) -> OwnedStorage {
+    let source = UnsafeRawBufferPointer(
+      rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
+    var status = Z_OK, filled = 0
+    let storage = OwnedStorage(byteCount: size) { out in
+      (status, filled) = Self.inflated(source, into: out.bindMemory(to: UInt8.self))
+    }
+    try check(status, file.path)
+    guard filled == size else {
+      throw FormatError(
+        .truncated, "inflates to \(filled) bytes instead of \(size); save it again",
+        file: file.path, place: "member \"\(name)\"")
+    }
+    try check(storage.bytes, file: file.path)
+    return storage
+  }
+
+  /// Throws for what zlib says when it does not go on.
+  private func check(_ status: Int32, _ path: String) throws(FormatError) {
     guard status == Z_OK || status == Z_STREAM_END else {
       throw FormatError(
-        .malformed, "the deflated data is damaged; save it again", file: file.path,
+        .malformed, "the deflated data is damaged; save it again", file: path,
         place: "member \"\(name)\"")
     }
-    return result
+  }
+
+  /// Fills `out` as far as the stream reaches; what zlib said last, and how far it came.
+  private static func inflated(
+    _ source: UnsafeRawBufferPointer, into out: UnsafeMutableBufferPointer<UInt8>
+  ) -> (status: Int32, filled: Int) {
+    var stream = z_stream()
+    var status = inflateInit2_(&stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+    guard status == Z_OK else { return (status, 0) }
+    defer { inflateEnd(&stream) }
+    let input = source.bindMemory(to: UInt8.self)
+    var read = 0, filled = 0
+    while filled < out.count, status == Z_OK {
+      let give = min(input.count - read, 1 << 30)
+      let room = min(out.count - filled, 1 << 30)
+      stream.next_in = input.baseAddress.map { UnsafeMutablePointer(mutating: $0 + read) }
+      stream.avail_in = UInt32(give)
+      stream.next_out = out.baseAddress! + filled
+      stream.avail_out = UInt32(room)
+      status = inflate(&stream, Z_NO_FLUSH)
+      let took = give - Int(stream.avail_in), made = room - Int(stream.avail_out)
+      read += took
+      filled += made
+      if took == 0, made == 0 { break }
+    }
+    // Nothing more to read is what a stream that ends early says: the caller counts.
+    return (status == Z_BUF_ERROR ? Z_OK : status, filled)
   }
 }
