@@ -4,9 +4,10 @@ import Tensors
 ///
 /// Example: `let file = try GGUFFile("model.gguf"); file.tensors["token_embd.weight"]`.
 /// Checked before anything is used: every count and length against what is left of the file,
-/// every name once, every tensor's shape against its type's blocks, its offset against the
-/// alignment and its end against the file. The catch: overlap between tensors is not refused,
-/// since the data is only read. The layout is that of the GGUF specification (ggml, 2023).
+/// every name once and not empty, every tensor's shape against its type's blocks, its offset
+/// against the alignment, its end against the file and its bytes against the other tensors'. The
+/// catch: what a key's value means is not known here. The layout is that of the GGUF specification
+/// (ggml, 2023).
 public struct GGUFFile: Sendable {
   /// The mapping that all tensors point into.
   public let file: MappedFile
@@ -22,8 +23,8 @@ public struct GGUFFile: Sendable {
 
   /// Opens and checks a model; costs its head, not its weights. Throws `missing`, `notAFile`
   /// or `unreadable` from the mapping, `unsupported` for another format, version or weight
-  /// type, `truncated` when something runs past the end, `malformed` when a name stands twice
-  /// or a shape cannot be.
+  /// type, `truncated` when something runs past the end, `malformed` when a name stands twice or
+  /// is empty, a shape cannot be or two tensors overlap.
   public init(_ path: String) throws(FormatError) {
     let file = try MappedFile(path)
     var cursor = Cursor(file)
@@ -39,7 +40,7 @@ public struct GGUFFile: Sendable {
     var metadata: [String: GGUFValue] = [:]
     metadata.reserveCapacity(pairCount)
     for _ in 0..<pairCount {
-      let key = try cursor.text("a metadata key", most: 65_535)
+      let key = try cursor.name("a metadata key", most: 65_535)
       let value = try cursor.value(key)
       guard metadata.updateValue(value, forKey: key) == nil else {
         throw FormatError(
@@ -62,6 +63,7 @@ public struct GGUFFile: Sendable {
     for (name, tensor) in tensors {
       tensors[name] = try Self.placed(tensor, dataStart, alignment, file)
     }
+    try Self.checkOverlap(tensors.values.sorted { $0.offset < $1.offset }, path)
     self.tensors = tensors
     self.file = file
   }
@@ -99,7 +101,7 @@ public struct GGUFFile: Sendable {
   /// A directory entry; its offset is still counted from the start of the data.
   private static func entry(_ cursor: inout Cursor) throws(FormatError) -> GGUFTensor {
     let path = cursor.file.path
-    let name = try cursor.text("a tensor's name", most: 1024)
+    let name = try cursor.name("a tensor's name", most: 1024)
     let rank = try cursor.integer(UInt32.self, "the rank of \(name)")
     guard (1...4).contains(rank) else {
       throw FormatError(
@@ -162,6 +164,15 @@ public struct GGUFFile: Sendable {
       offset: dataStart + tensor.offset)
   }
 
+  /// In the order of their places. Throws `malformed` where two have bytes in common.
+  private static func checkOverlap(_ tensors: [GGUFTensor], _ path: String) throws(FormatError) {
+    for (a, b) in zip(tensors, tensors.dropFirst()) where a.offset + a.byteCount > b.offset {
+      throw FormatError(
+        .malformed, "its bytes overlap those of \(b.name); the file is damaged, download it again",
+        file: path, place: a.name)
+    }
+  }
+
   /// The tensor's bytes in the mapped file, valid as long as the file is held.
   public func bytes(_ tensor: GGUFTensor) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(
@@ -211,6 +222,18 @@ private struct Cursor {
     guard length <= UInt64(min(most, file.bytes.count - at)) else { throw truncated(what) }
     defer { at += Int(length) }
     return file.bytes.text(at..<at + Int(length))
+  }
+
+  /// The next string, which names something. Throws as `text` does, and `malformed` when it is
+  /// empty.
+  mutating func name(_ what: String, most: Int) throws(FormatError) -> String {
+    let start = at, name = try text(what, most: most)
+    guard !name.isEmpty else {
+      throw FormatError(
+        .malformed, "\(what) is empty; the file is damaged, download it again", file: file.path,
+        place: "byte \(start)")
+    }
+    return name
   }
 
   /// The next metadata value, its type in front. Throws `truncated`, `malformed` for an

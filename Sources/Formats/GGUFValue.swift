@@ -25,6 +25,9 @@ public struct GGUFArray: Sendable {
   /// Bytes of the elements, counted from the start of the file.
   let range: Range<Int>
 
+  /// What its elements are, by the format's own name: `INT32`, `FLOAT32`, `STRING`.
+  public var typeName: String { type == .text ? "STRING" : "\(type)".uppercased() }
+
   /// Its elements are strings, so `strings` gives them and `numbers` is empty.
   public var isText: Bool { type == .text }
 

@@ -46,8 +46,7 @@ public struct RopeConfig: Sendable {
   /// other scalings.
   init(_ facts: Facts, _ prefix: String, headDim: Int, isInterleaved: Bool) throws(ModelError) {
     self.isInterleaved = isInterleaved
-    base = facts.number("\(prefix).rope.freq_base") ?? 10_000
-    guard base > 1, base <= 1e12 else { throw facts.wrong("\(prefix).rope.freq_base", "is absurd") }
+    base = try facts.number("\(prefix).rope.freq_base", in: 1.000001...1e12) ?? 10_000
     dimensions = try facts.size(
       "\(prefix).rope.dimension_count", most: headDim, least: 2, standard: headDim)
     guard dimensions % 2 == 0 else {
@@ -60,9 +59,9 @@ public struct RopeConfig: Sendable {
   /// one.
   private static func scaling(_ facts: Facts, _ prefix: String) throws(ModelError) -> Scaling {
     let key = "\(prefix).rope.scaling"
-    let factor =
-      facts.number("\(key).factor") ?? facts.number("\(prefix).rope.scale_linear") ?? 1
-    guard factor > 0, factor <= 1e6 else { throw facts.wrong("\(key).factor", "is absurd") }
+    let own = try facts.number("\(key).factor", in: 1e-6...1e6)
+    let older = try facts.number("\(prefix).rope.scale_linear", in: 1e-6...1e6)
+    let factor = own ?? older ?? 1
     let original = try facts.size(
       "\(key).original_context_length", most: 1 << 24,
       standard: try facts.size("\(prefix).context_length", most: 1 << 24))
@@ -74,9 +73,10 @@ public struct RopeConfig: Sendable {
     case "yarn":
       return .yarn(try yarn(facts, key, factor: factor, original: original))
     case "llama3":
+      let turns = 1e-6...1e6
       return .llama3(
-        factor: factor, low: facts.number("\(key).low_freq_factor") ?? 1,
-        high: facts.number("\(key).high_freq_factor") ?? 4, original: original)
+        factor: factor, low: try facts.number("\(key).low_freq_factor", in: turns) ?? 1,
+        high: try facts.number("\(key).high_freq_factor", in: turns) ?? 4, original: original)
     default:
       throw ModelError(
         .unsupported, "is '\(kind)'; none, linear, yarn and llama3 are computed",

@@ -163,12 +163,19 @@ private struct WeightReader {
       type: tensor.type, rows: rows, columns: columns, base: gguf.bytes(tensor).baseAddress!)
   }
 
-  /// A vector converted to floats `[count]`; throws as `take` does.
+  /// A vector converted to floats `[count]`; throws as `take` does, and `malformed` for NaN and
+  /// infinity, which would be in every number that comes out.
   mutating func vector(_ name: String, _ count: Int) throws(ModelError) -> [Float] {
     let tensor = try take(name, 1, count)
-    return Matrix(
+    let values = Matrix(
       type: tensor.type, rows: 1, columns: count, base: gguf.bytes(tensor).baseAddress!
     ).floats(row: 0)
+    guard values.allSatisfy(\.isFinite) else {
+      throw ModelError(
+        .malformed, "has elements that are no numbers; the file is damaged, download it again",
+        place: "\(gguf.path): \(name)")
+    }
+    return values
   }
 
   /// Empty when the file has none.

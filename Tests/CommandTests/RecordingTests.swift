@@ -19,7 +19,7 @@ extension ProgramTests {
     /// A random model that never says its end token.
     private static func tiny(in folder: String) throws -> String {
       var tiny = TinyModel("llama", .q8_0, seed: 4)
-      tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(1 << 30))
+      tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(.max))
       tiny.gguf.set(
         "tokenizer.ggml.token_type", .i32s([Int32](repeating: 1, count: tiny.vocabulary)))
       try Data(tiny.bytes).write(to: URL(filePath: folder + "/tiny.gguf"))

@@ -26,7 +26,7 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     // A random model would soon say its end token: this one has none.
     var tiny = TinyModel("llama", .q8_0, seed: 4)
-    tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(1 << 30))
+    tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(.max))
     tiny.gguf.set(
       "tokenizer.ggml.token_type", .i32s([Int32](repeating: 1, count: tiny.vocabulary)))
     try Data(tiny.bytes).write(to: URL(filePath: path))

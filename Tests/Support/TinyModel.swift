@@ -11,6 +11,8 @@ public struct TinyGGUF: Sendable {
     case texts([[UInt8]])
     case i32s([Int32])
     case f32s([Float])
+    /// An array of elements of any type, by the format's number of it.
+    case elements(UInt32, count: Int, [UInt8])
   }
 
   public var version: UInt32 = 3
@@ -66,6 +68,11 @@ public struct TinyGGUF: Sendable {
         put(UInt32(6))
         put(UInt64(all.count))
         for x in all { put(x.bitPattern) }
+      case .elements(let type, let count, let bytes):
+        put(UInt32(9))
+        put(type)
+        put(UInt64(count))
+        out += bytes
       }
     }
     var offset = 0

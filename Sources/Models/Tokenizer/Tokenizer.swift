@@ -12,8 +12,14 @@ import Synchronization
 public final class Tokenizer: Sendable {
   /// What the two kinds need: ranked pairs and the tokens of single bytes, or scores.
   private enum Scheme: Sendable {
-    case byteLevel(PreTokenizer, merges: [UInt64: (rank: Int32, token: Int32)], bytes: [Int32])
+    case byteLevel(Splitting, merges: [UInt64: (rank: Int32, token: Int32)], bytes: [Int32])
     case sentencePiece(bytes: [Int32], addsSpace: Bool)
+  }
+
+  /// How words are cut, and whether one that is a token needs no merging (llama 3's).
+  private struct Splitting {
+    let rules: PreTokenizer
+    let takesWholePieces: Bool
   }
 
   let vocabulary: Vocabulary
@@ -45,18 +51,33 @@ public final class Tokenizer: Sendable {
     if case .truth(let adds) = gguf.metadata["tokenizer.ggml.add_bos_token"] {
       addsBeginning = adds && vocabulary.beginning != nil
     } else if case .byteLevel(let pre, _, _) = scheme {
-      addsBeginning = pre == .llama && vocabulary.beginning != nil
+      addsBeginning = pre.takesWholePieces && vocabulary.beginning != nil
     } else {
       addsBeginning = vocabulary.beginning != nil
     }
   }
 
   /// Names that converters give to the same splitting: a family's own, though nothing differs.
-  private static let aliases = [
-    "llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2", "phi-2": "gpt-2",
-    "mellum": "gpt-2", "a.x-4.0": "gpt-2", "deepseek-r1-qwen": "qwen2", "kormo": "qwen2",
-    "f2llmv2": "qwen2", "megrez": "qwen2",
-  ]
+  private static let aliases: [String: PreTokenizer] = {
+    let names: [PreTokenizer: String] = [
+      .llama: "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 smaug-bpe dbrx",
+      .qwen2: "deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan grok-2",
+      .smollm: "starcoder refact command-r codeshell exaone minerva-7b",
+      .gpt2: """
+      gpt2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum exaone4 mpt olmo \
+      jais trillion granite-docling
+      """,
+    ]
+    var table: [String: PreTokenizer] = [:]
+    for (pre, list) in names {
+      for name in list.split(separator: " ") { table[String(name)] = pre }
+    }
+    return table
+  }()
+
+  /// Of those that split as llama does: pieces that are tokens are merged all the same, and no text
+  /// begins with a token of its own.
+  private static let merging: Set = ["smaug-bpe", "dbrx"]
 
   /// Ranks of all pairs, by the numbers of their halves: two lookups of text become one of an
   /// integer.
@@ -65,7 +86,7 @@ public final class Tokenizer: Sendable {
   {
     var name = "default"
     if case .text(let pre) = gguf.metadata["tokenizer.ggml.pre"] { name = pre }
-    guard let pre = PreTokenizer(rawValue: aliases[name] ?? name) else {
+    guard let pre = aliases[name] ?? PreTokenizer(rawValue: name) else {
       let known = PreTokenizer.allCases.map(\.rawValue).joined(separator: ", ")
       throw ModelError(
         .unsupported, "is '\(name)'; \(known) are known", place: "\(gguf.path): tokenizer.ggml.pre")
@@ -91,7 +112,9 @@ public final class Tokenizer: Sendable {
       if merges[key] == nil { merges[key] = (Int32(rank), whole) }
     }
     let bytes = (0...255).map { vocabulary.id(ByteAlphabet.text(UInt8($0))) ?? -1 }
-    return .byteLevel(pre, merges: merges, bytes: bytes)
+    let whole = pre.takesWholePieces && !merging.contains(name)
+    return .byteLevel(
+      Splitting(rules: pre, takesWholePieces: whole), merges: merges, bytes: bytes)
   }
 
   /// Scores decide instead of ranks, and bytes without a character's token are spelled
@@ -152,7 +175,7 @@ public final class Tokenizer: Sendable {
   private func encodePlain(_ text: [UInt8], isFirst: Bool) -> [Int32] {
     switch scheme {
     case .byteLevel(let pre, let merges, let bytes):
-      return pre.pieces(text).flatMap { range in
+      return pre.rules.pieces(text).flatMap { range in
         word(Array(text[range]), pre, merges, bytes)
       }
     case .sentencePiece(let bytes, let addsSpace):
@@ -164,7 +187,7 @@ public final class Tokenizer: Sendable {
   /// Tokens of one word, from the cache or by merging. Short words are remembered; the cache
   /// starts anew when it is full.
   private func word(
-    _ text: [UInt8], _ pre: PreTokenizer, _ merges: [UInt64: (rank: Int32, token: Int32)],
+    _ text: [UInt8], _ pre: Splitting, _ merges: [UInt64: (rank: Int32, token: Int32)],
     _ bytes: [Int32]
   ) -> [Int32] {
     if let known = cache.withLock({ $0[text] }) { return known }

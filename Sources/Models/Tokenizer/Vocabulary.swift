@@ -38,7 +38,7 @@ struct Vocabulary: Sendable {
     let texts = tokens.strings()
     self.texts = texts
     kinds = try Self.kinds(gguf, texts.count)
-    scores = try Self.numbers(gguf, "tokenizer.ggml.scores", texts.count)?.map { Float($0) } ?? []
+    scores = try Self.scores(gguf, texts.count)
     let kinds = kinds
     bytes = texts.indices.map { Self.decoded(texts[$0], kinds[$0], isByteLevel: isByteLevel) }
     var byText: [[UInt8]: Int32] = [:]
@@ -50,30 +50,70 @@ struct Vocabulary: Sendable {
       if let first = text.first { special[first, default: []].append(Int32(id)) }
     }
     self.special = special.mapValues { $0.sorted { texts[Int($0)].count > texts[Int($1)].count } }
-    func id(_ name: String) -> Int32? {
-      guard case .integer(let id) = gguf.metadata["tokenizer.ggml.\(name)_token_id"],
-        texts.indices.contains(id)
-      else { return nil }
-      return Int32(id)
-    }
     // An unknown token that is a control token (an end of text, say) must not slip into a text.
-    unknown = id("unknown").flatMap { kinds[Int($0)] == .control ? nil : $0 }
-    beginning = id("bos")
+    unknown = try Self.id(gguf, "unknown", texts.count).flatMap {
+      kinds[Int($0)] == .control ? nil : $0
+    }
+    beginning = try Self.id(gguf, "bos", texts.count)
     let turns = ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "</s>"]
-    var endings = Set([id("eos"), id("eot"), id("eom")].compactMap { $0 })
+    var endings: Set<Int32> = []
+    for name in ["eos", "eot", "eom"] {
+      if let id = try Self.id(gguf, name, texts.count) { endings.insert(id) }
+    }
     for turn in turns {
       if let id = byText[Array(turn.utf8)], kinds[Int(id)] == .control { endings.insert(id) }
     }
     self.endings = endings
   }
 
-  /// One number a token; nil when the file has no such array. Throws `malformed` for another
-  /// length or for texts.
-  private static func numbers(_ gguf: GGUFFile, _ key: String, _ count: Int) throws(ModelError)
-    -> [Double]?
+  /// A special token by its role; nil when the file has none, which some write as -1, of 32 bits
+  /// or of 64. Throws `malformed` for a number that is no token.
+  private static func id(_ gguf: GGUFFile, _ role: String, _ count: Int) throws(ModelError)
+    -> Int32?
   {
-    guard case .array(let array) = gguf.metadata[key] else { return nil }
-    guard array.count == count, !array.isText else {
+    let key = "tokenizer.ggml.\(role)_token_id"
+    guard let value = gguf.metadata[key] else { return nil }
+    if case .integer(let id) = value {
+      if [-1, Int(UInt32.max), Int.max].contains(id) { return nil }
+      if (0..<count).contains(id) { return Int32(id) }
+    }
+    throw ModelError(
+      .malformed,
+      "must be a token, 0 to \(count - 1), or -1 for none; convert the model again",
+      place: "\(gguf.path): \(key)")
+  }
+
+  /// Empty when the file has none. Throws `malformed` for a score that is no number, by which
+  /// nothing could be put in order.
+  private static func scores(_ gguf: GGUFFile, _ count: Int) throws(ModelError) -> [Float] {
+    let key = "tokenizer.ggml.scores"
+    let scores = try numbers(gguf, key, count, of: ["FLOAT32"]) ?? []
+    if let token = scores.firstIndex(where: \.isNaN) {
+      throw ModelError(
+        .malformed, "the score of token \(token) is no number; the file is damaged",
+        place: "\(gguf.path): \(key)")
+    }
+    return scores.map { Float($0) }
+  }
+
+  /// One number a token; nil when the file has no such array. Throws `malformed` for another
+  /// length or other elements than `types`: other readers take the bytes for those.
+  private static func numbers(
+    _ gguf: GGUFFile, _ key: String, _ count: Int, of types: [String]
+  ) throws(ModelError) -> [Double]? {
+    guard let value = gguf.metadata[key] else { return nil }
+    guard case .array(let array) = value, types.contains(array.typeName) else {
+      var what = "no array"
+      if case .array(let array) = value { what = "an array of \(array.typeName)" }
+      throw ModelError(
+        .malformed,
+        """
+        is \(what), and must be one of \(types.joined(separator: " or ")); convert the model \
+        again
+        """,
+        place: "\(gguf.path): \(key)")
+    }
+    guard array.count == count else {
       throw ModelError(
         .malformed, "has \(array.count) entries for \(count) tokens; the file is damaged",
         place: "\(gguf.path): \(key)")
@@ -84,7 +124,7 @@ struct Vocabulary: Sendable {
   /// All are normal when the file does not say; so is a kind that is not known here.
   private static func kinds(_ gguf: GGUFFile, _ count: Int) throws(ModelError) -> [Kind] {
     let key = "tokenizer.ggml.token_type"
-    guard let numbers = try numbers(gguf, key, count) else {
+    guard let numbers = try numbers(gguf, key, count, of: ["INT32", "UINT32"]) else {
       return [Kind](repeating: .normal, count: count)
     }
     var kinds: [Kind] = []
