@@ -128,9 +128,8 @@ struct ArrayName {
 
   /// Masks of blocks, and masks that are none of ours: those of padding and causality.
   private static func mask(_ words: [String], _ set: Set<String>) -> Family? {
-    guard !set.isDisjoint(with: ["mask", "masks"]) else {
-      return isBlockMask(words) ? Family.none : nil
-    }
+    if isBlockMask(words) { return Family.none }
+    guard !set.isDisjoint(with: ["mask", "masks"]) else { return nil }
     let foreign: Set = [
       "attention", "attn", "padding", "pad", "causal", "loss", "key", "input", "special", "token",
       "tokens", "label", "position", "ids",
@@ -140,8 +139,7 @@ struct ArrayName {
 
   /// The arrays of FlexAttention's BlockMask: numbers of blocks, and which.
   private static func isBlockMask(_ words: [String]) -> Bool {
-    words.suffix(2) == ["kv", "indices"] || words.suffix(3) == ["kv", "num", "blocks"]
-      || words.suffix(2) == ["q", "indices"] || words.suffix(3) == ["q", "num", "blocks"]
+    [["kv", "indices"], ["q", "indices"], ["num", "blocks"]].contains(Array(words.suffix(2)))
   }
 
   /// Projections as TransformerLens names them: `layers.3.w_q`, `blocks.3.attn.W_Q`.

@@ -37,6 +37,31 @@ extension DumpReader {
     }
   }
 
+  /// How many elements of masks are looked at.
+  private static let mostLooked = 1 << 18
+
+  /// A mask has 0 and 1, and 255 for what nobody sees. Counts of blocks, or their numbers, would be
+  /// drawn as well, and mean nothing. Rows from all over each layer are looked at. Throws
+  /// `mismatch` with the first number that is none of the three.
+  func checkMasks(_ layers: [LayerArrays]) throws(FormatError) {
+    for layer in layers {
+      guard let mask = layer.arrays[.blocks], mask.count > 0 else { continue }
+      let rows = mask.shape[1], all = mask.shape[0] * rows
+      let looked = max(1, Self.mostLooked / layers.count / mask.shape[2])
+      for row in stride(from: 0, to: all, by: max(1, all / looked)) {
+        let values = mask[row / rows][row % rows].floats()
+        guard let other = values.first(where: { $0 != 0 && $0 != 1 && $0 != 255 }) else { continue }
+        throw FormatError(
+          .mismatch,
+          """
+          holds the number \(other) where a mask has 0 and 1 (255: not visible); --kind pattern or \
+          scores says what else it is
+          """,
+          file: path, place: "layer \(layer.layer)")
+      }
+    }
+  }
+
   /// Heads must divide, head dims and positions must match, and all layers must be of one
   /// size: every view indexes them together. Throws `mismatch` with the layer and both sizes.
   func checkAgreement(_ layers: [LayerArrays]) throws(FormatError) {

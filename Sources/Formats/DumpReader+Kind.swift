@@ -55,7 +55,9 @@ extension DumpReader {
         a dump of what it computes, attnscope capture one of a GGUF model
         """)
     }
-    if entries.contains(where: { $0.name.hasSuffix("kv_indices") }) {
+    if entries.contains(where: {
+      $0.name.hasSuffix("kv_indices") || $0.name.hasSuffix("num_blocks")
+    }) {
       return none(
         """
         it is a BlockMask of FlexAttention without its kv_num_blocks or kv_indices; save \

@@ -208,6 +208,7 @@ struct DumpReader {
     try checkAgreement(ordered)
     let tile = options.maskTile ?? metadata.tile
     try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
+    if kind == .mask { try checkMasks(ordered) }
     rules.padding = try trim(&ordered, kind: kind, archive)
     let causal = try chooseCausal(ordered, kind: kind, metadata, padding: rules.padding)
     let shape = ordered[0].positions

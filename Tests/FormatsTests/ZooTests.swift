@@ -28,7 +28,7 @@ struct Wrong: Sendable, CustomTestStringConvertible {
 /// seconds, and without memory beyond its own size and a little. What lies here is not in
 /// `HostileTests`.
 @Suite struct ZooTests {
-  static let all = Wrong.safetensors
+  static let all = Wrong.safetensors + Wrong.zips + Wrong.masks + Wrong.npy + Wrong.others
 
   @Test(arguments: all) func isRefused(_ wrong: Wrong) throws {
     try Fixture.with(wrong.bytes(), name: wrong.file) { path in
@@ -52,7 +52,7 @@ struct Wrong: Sendable, CustomTestStringConvertible {
 
   /// In a process of its own, since others allocate meanwhile. What the file itself takes counts
   /// thrice: as it was made, as it was written, as it was read.
-  @Test func memoryStaysInProportion() async {
+  @Test(.disabled(if: Peak.isMoved)) func memoryStaysInProportion() async {
     await #expect(processExitsWith: .success) {
       for wrong in ZooTests.all {
         let bytes = wrong.bytes()
@@ -72,6 +72,9 @@ struct Wrong: Sendable, CustomTestStringConvertible {
 
 /// The most memory that this process has had, as Linux counts it.
 enum Peak {
+  /// Sanitizers keep shadows, and what was freed.
+  static let isMoved = dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
+
   /// Begins to count anew; returns what there is now, in bytes.
   static func start() -> Int {
     let file = open("/proc/self/clear_refs", O_WRONLY)
