@@ -99,8 +99,9 @@ public struct Needs: Sendable {
     return look.isLong ? inTurn(now, look) : now
   }
 
-  /// The picture and the row under the cursor first; of a long head, and of a method's map, the rest
-  /// after them: while a knob is moved the map is what is looked at, and its numbers take longer.
+  /// The picture and the row under the cursor first; of a long head, and of a method's map, the
+  /// rest after them: while a knob is moved the map is what is looked at, and its numbers take
+  /// longer.
   private static func ofMap(_ look: Look, _ others: [Question]) -> [Question] {
     let pictures = map(look).map(look.stages) ?? []
     var now = inTurn(pictures, look) + [look.rowOfMap(look.viewpoint.query)]

@@ -13,8 +13,8 @@ import Tensors
 /// of its numbers, on a terminal in memory; and what another key waits for meanwhile.
 ///
 /// Every method that mixes values by another whole matrix, has a number as its main knob and needs
-/// no more than Q, K and V; a synthetic head of 512 tokens of 64 channels. Solvers, whose whole maps
-/// end below 2048 tokens, and fits on the head are left out.
+/// no more than Q, K and V; a synthetic head of 512 tokens of 64 channels. Solvers, whose whole
+/// maps end below 2048 tokens, and fits on the head are left out.
 struct KnobBench {
   /// Length of the head, and moves of each knob.
   private static let tokens = 512, moves = 8
