@@ -10,8 +10,6 @@ import Tensors
 public struct DumpHeads: Sendable {
   /// The file; of its biases those that are added, by the layer's number.
   public let dump: Dump
-  /// What differs from layer to layer.
-  private let byLayer: LayerRules
   /// What became of each attention bias of the file, and what layers differ in, in sentences.
   let ruleRemarks: [String]
 
@@ -26,15 +24,14 @@ public struct DumpHeads: Sendable {
     var own = dump
     let said: [String]
     (own.rules.biases, said) = dump.addedBiases()
-    byLayer = dump.layerRules()
-    ruleRemarks = said + byLayer.sentences(of: dump)
+    ruleRemarks = said + dump.layerRules.sentences(of: dump)
     self.dump = own
   }
 
   /// What lies between Q, K and the pattern of a layer, beside scale and causality.
   public func rules(_ layer: LayerIndex) -> AttentionRules {
     let number = dump.layers[layer.value].layer
-    var own = byLayer.rules(dump.rules, layer: number)
+    var own = dump.layerRules.rules(dump.rules, layer: number)
     own.biases = dump.rules.biases.filter { $0.key == number }
     return own
   }
@@ -44,7 +41,7 @@ public struct DumpHeads: Sendable {
 
   /// The logits of a layer's learned sink `[heads]`; nil where it has none.
   public func sinks(_ layer: LayerIndex) -> [Float]? {
-    byLayer.sinks(layer: dump.layers[layer.value].layer, heads: heads(layer))
+    dump.layerRules.sinks(layer: dump.layers[layer.value].layer, heads: heads(layer))
   }
 
   /// The share of a head's rows that its learned sink takes, the mean over the rows; nil without a

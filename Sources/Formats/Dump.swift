@@ -148,6 +148,8 @@ public struct Dump: Sendable {
   public var remarks: [String] = []
   /// What lies between Q, K and their pattern, beside scale and causality.
   public var rules = AttentionRules()
+  /// What of it differs from layer to layer; nothing where Q and K are not what is shown.
+  public internal(set) var layerRules = LayerRules()
   /// What the model calls the heads `[heads]`, where a slice has some of them alone.
   public var headNumbers: [Int]?
   /// What could be shown, the likeliest first; one or two of them are.

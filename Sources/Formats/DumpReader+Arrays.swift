@@ -53,6 +53,7 @@ extension DumpReader {
     guard
       let (order, guess) = options.layout.map({ (AxisOrder($0), nil) })
         ?? otherOrder(first, kind: kind, isNamed: isNamed)
+        ?? ownMapOrder(first.entry)
         ?? AxisOrder.guessMap(first.entry.shape, named: isNamed)
     else { throw rank(first, "2 to 5") }
     if let guess { guesses.append(guess) }
@@ -147,6 +148,12 @@ extension DumpReader {
   /// Our own layout needs no guess, however few the positions.
   private func ownOrder(_ entry: ArrayEntry) -> (AxisOrder, Guess?)? {
     isOwnName(entry.name) && entry.shape.rank == 3 ? (AxisOrder("hnd"), nil) : nil
+  }
+
+  /// The same of maps, which our own layout calls by these two names alone.
+  private func ownMapOrder(_ entry: ArrayEntry) -> (AxisOrder, Guess?)? {
+    let isOwn = entry.name.wholeMatch(of: /layers\.\d+\.(pattern|scores)/) != nil
+    return isOwn && entry.shape.rank == 3 ? (AxisOrder("hqk"), nil) : nil
   }
 
   /// The prefix that this program writes itself.

@@ -13,6 +13,7 @@ extension DumpReader {
     guard kind != .mask, options.padding else { return 0 }
     let (queries, keys, _) = layers[0].positions
     let told = try maskedEnds(archive, keys: keys)
+    usesMask = told != nil
     var (before, after) = told ?? (0, 0)
     if told == nil, kind != .qkv {
       let ends = Self.emptyEnds(layers, kind == .pattern ? .pattern : .scores)
@@ -75,7 +76,8 @@ extension DumpReader {
   /// Columns at both ends that no row uses, in a few heads of the first and the last layer.
   ///
   /// At the end: every row reaches as far as a causal one, or as all others, and none further. At
-  /// the start: the first row of a token sees itself alone. A window or a sink looks like neither.
+  /// the start: the first row of a token sees itself alone. A window or a sink looks like neither,
+  /// and rows before it that are causal among themselves are a sequence of their own.
   private static func emptyEnds(_ layers: [LayerArrays], _ role: ArrayRole)
     -> (before: Int, after: Int)
   {
@@ -101,6 +103,7 @@ extension DumpReader {
       before > 0 && before < keys && queries == keys
       && heads.allSatisfy { isFirstToken(before, $0, role) }
       && looks.allSatisfy { $0.allSatisfy { $0.row < before || $0.start >= before } }
+      && !(before > 1 && looks.allSatisfy { isCausal($0.filter { $0.row < before }) })
     return (isPadded ? before : 0, after)
   }
 
@@ -124,6 +127,11 @@ extension DumpReader {
     let causal = tokens.count { $0.end == min($0.row + 1, reach) }
     let full = tokens.count { $0.end == reach }
     return max(causal, full) * 5 >= tokens.count * 4
+  }
+
+  /// Whether each row ends at its own position, as those of tokens do.
+  private static func isCausal(_ rows: [RowLook]) -> Bool {
+    rows.allSatisfy { $0.end == $0.row + 1 }
   }
 
   /// Whether the row at `at` of a square map sees itself alone.

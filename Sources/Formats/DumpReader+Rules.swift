@@ -104,7 +104,7 @@ extension DumpReader {
   /// throws.
   mutating func disagreement(
     _ kind: DumpKind, _ layers: [Int: LayerArrays], _ rules: AttentionRules,
-    _ metadata: DumpMetadata
+    _ byLayer: LayerRules, _ metadata: DumpMetadata
   ) throws(FormatError) -> String? {
     guard kind == .qkv, options.kind == nil, options.array == nil, let map = maps.first,
       map.hint == .pattern || (try? MapContent(map.archive, map.entry))?.kind == .pattern
@@ -127,10 +127,7 @@ extension DumpReader {
     let bias = (rules.biases[number] ?? rules.biases[-1]).flatMap {
       BiasFit($0, queries: row + 1, keys: k.shape[1], heads: head + 1, offset: offset).tensor
     }
-    let own = found[.query]?.first.map {
-      LayerRules($0.archive, rules, layers: layers.keys.sorted()).rules(rules, layer: number)
-    }
-    (own ?? rules).apply(
+    byLayer.rules(rules, layer: number).apply(
       to: &scores, position: row + offset,
       causal: options.causal ?? metadata.causal ?? true,
       bias: bias.map { $0[$0.shape[0] - 1][$0.shape[1] - 1].floats() })
@@ -151,6 +148,7 @@ extension DumpReader {
     if dump.kind != .qkv { for map in maps { uses[map.entry.name] = dump.kind.rawValue } }
     for name in dump.extras.keys { uses[name] = name }
     if dump.tokenIDs != nil { uses["token_ids"] = "token numbers" }
+    if usesMask { uses["attention_mask"] = "padding" }
     for entry in archive.entries where dump.kind == .qkv {
       if Self.isBias(entry) { uses[entry.name] = Dump.biasUse }
       if LayerRules.isSinks(entry.name) { uses[entry.name] = "learned sink" }

@@ -128,6 +128,8 @@ struct DumpReader {
   var halves: [[Found]] = []
   /// How many keys there were before padding at the end was cut away; nil: none was.
   var trimmed: Int?
+  /// An `attention_mask` told where padding is.
+  var usesMask = false
   /// What could be shown, once it is chosen among.
   var choices: [ArrayChoice] = []
 
@@ -195,7 +197,8 @@ struct DumpReader {
     var rules = try rules(archive, metadata)
     var kind = try chooseKind(archive)
     var layers = try layers(of: kind)
-    if let gap = try disagreement(kind, layers, rules, metadata) {
+    let byLayer = LayerRules(archive, rules, layers: layers.keys.sorted())
+    if let gap = try disagreement(kind, layers, rules, byLayer, metadata) {
       kind = .pattern
       layers = try self.layers(of: kind)
       guesses.append(
@@ -221,6 +224,7 @@ struct DumpReader {
       scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
       guesses: guesses, remarks: remarks + DumpMetadata.ignored(archive.metadata))
     dump.rules = rules
+    if kind == .qkv || rules.window != nil { dump.layerRules = byLayer }
     if metadata.headNumbers?.count == shape.heads { dump.headNumbers = metadata.headNumbers }
     (dump.choices, dump.arrays) = (choices, arrays(of: archive, dump))
     dump.extras = try extras(archive)

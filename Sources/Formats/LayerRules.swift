@@ -221,14 +221,3 @@ extension LayerRules {
     return out + remarks
   }
 }
-
-extension Dump {
-  /// What differs from layer to layer, read from the dump's own file; none where the file is no
-  /// longer there, where Q and K did not come from a file, and where they are not what is shown.
-  public func layerRules() -> LayerRules {
-    guard kind == .qkv || rules.window != nil, format != "model",
-      let archive = try? openArchive(path)
-    else { return LayerRules() }
-    return LayerRules(archive, rules, layers: layers.map(\.layer))
-  }
-}

@@ -14,7 +14,7 @@ extension SliceCommand {
         .unsupported, "has biases beside its scores, which slice does not cut", file: dump.path)
     }
     var metadata: [String: String] = [:]
-    let byLayer = dump.layerRules()
+    let byLayer = dump.layerRules
     let layers = byLayer.isByLayer ? dump.layers.map(\.layer) : []
     let own = layers.map { byLayer.rules(rules, layer: $0) }
     // A rule that no layer has is not spoken of.

@@ -228,6 +228,28 @@ import Testing
     }
   }
 
+  /// Two packed sequences, in every row of which something is seen, are no padding either.
+  @Test func packedSequencesAreNoPadding() throws {
+    var values = [Float](repeating: 0, count: 64)
+    for row in 0..<8 {
+      for key in row / 4 * 4...row { values[row * 8 + key] = 1 / Float(row % 4 + 1) }
+    }
+    try open([("layers.0.pattern", Tensor(values, shape: [1, 8, 8]))]) { dump in
+      #expect(dump.rules.padding == 0 && dump.guesses.count == 1, "\(Self.said(dump))")
+      #expect(Self.said(dump).contains("causal"))
+    }
+  }
+
+  /// As many heads as keys: our own layout is head, query, key by its name.
+  @Test func ourOwnLayoutNeedsNoGuess() throws {
+    let steps = Made.pattern([4, 2, 4])
+    try open([("layers.0.pattern", steps)]) { dump in
+      // Of its two positions only causality is guessed.
+      #expect(Self.size(dump) == "0: 4 of 2x4" && dump.guesses.count == 1, "\(Self.said(dump))")
+      #expect(dump.layers[0].arrays[.pattern]?[3].floats() == steps[3].floats())
+    }
+  }
+
   /// What the model does between the products and the softmax, from metadata and arrays.
   @Test func rulesOfTheModel() throws {
     let pair = [("layers.0.q", Made.numbers([2, 6, 4])), ("layers.0.k", Made.numbers([2, 6, 4]))]
@@ -267,6 +289,7 @@ import Testing
     try open(arrays) { dump in
       #expect(Self.size(dump) == "0: 2 of 4x4")
       #expect(dump.layers[0].arrays[.beta]?.shape.axes == [2, 4])
+      #expect(dump.arrays.first { $0.name == "attention_mask" }?.use == "padding")
     }
     let step = [
       ("attention", Made.pattern([1, 2, 3, 9])),
