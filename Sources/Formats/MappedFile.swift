@@ -83,6 +83,8 @@ extension MappedFile {
     var open: [Int32: String] = [:]
     var cut: Set<String> = []
     var told: Set<String> = []
+    /// `as_mapping_cuts` when that was last looked at.
+    var seen: Int32 = 0
 
     var allCut: Set<String> {
       cut.union(open.filter { as_mapping_is_cut($0.key) != 0 }.values)
@@ -99,6 +101,9 @@ extension MappedFile {
   /// Example: `for sentence in MappedFile.takeCut() { say(sentence) }`. From any thread.
   public static func takeCut() -> [String] {
     watched.withLock { watched in
+      let now = as_mapping_cuts()
+      guard now != watched.seen else { return [] }
+      watched.seen = now
       let new = watched.allCut.subtracting(watched.told)
       watched.told.formUnion(new)
       return sentences(new)

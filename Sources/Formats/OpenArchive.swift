@@ -99,7 +99,7 @@ enum KnownFormat {
       return
         """
         this is MInference's table of patterns: which pattern each head was assigned, and no \
-        attention; attnscope report DUMP --method minference-search searches a dump for its own
+        attention; attnscope report DUMP --patterns FILE lays it beside what a dump shows
         """
     }
     // Before a header that begins with the same byte: `{` and `[` stand first in JSON alone.

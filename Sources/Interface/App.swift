@@ -73,6 +73,7 @@ public actor App {
         surroundings.log?(message.logLine)
         handle(update(&model, message))
       }
+      for doubt in surroundings.doubts() { handle(update(&model, .said(doubt))) }
       if model.isQuitting { break }
       schedule()
       terminal.present(view(model))

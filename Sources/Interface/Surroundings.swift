@@ -33,6 +33,9 @@ public struct Surroundings: Sendable {
   /// the file be read?); returns a sentence when there is something to say. One at a time, and
   /// never on the screen's actor: it may take as long as a disk takes.
   public var carry: @Sendable (Effect) async -> String? = { _ in nil }
+  /// What has become doubtful since it was last asked, in sentences: files that were cut short
+  /// while they were read. Asked after every message, so it answers at once.
+  public var doubts: @Sendable () -> [String] = { [] }
   /// Gets a line for every message and answer; nil logs nothing.
   public var log: (@Sendable (String) -> Void)?
   /// How many bytes the terminal has been sent.

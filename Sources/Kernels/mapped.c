@@ -18,8 +18,9 @@ typedef struct {
   _Atomic int cut;
 } mapping;
 static mapping mappings[SLOTS];
-/// Slots from here on were never used.
-static _Atomic int used;
+/// Slots from here on were never used; where a free one may be looked for first; how often a
+/// mapping was cut.
+static _Atomic int used, free_hint, cuts;
 
 /// Who handled SIGBUS before us at first, and before the last call of as_mapping_watch.
 static struct sigaction first, before;
@@ -28,9 +29,12 @@ static int is_watching;
 static volatile sig_atomic_t handed_on;
 
 int32_t as_mapping_add(const void *base, size_t bytes) {
-  for (int i = 0; i < SLOTS; i++) {
+  const int first = atomic_load(&free_hint);
+  for (int n = 0; n < SLOTS; n++) {
+    const int i = (first + n) % SLOTS;
     uintptr_t none = 0;
     if (!atomic_compare_exchange_strong(&mappings[i].base, &none, 1)) continue;
+    atomic_store(&free_hint, (i + 1) % SLOTS);
     mappings[i].bytes = bytes;
     atomic_store(&mappings[i].cut, 0);
     atomic_store(&mappings[i].base, (uintptr_t)base);
@@ -42,12 +46,16 @@ int32_t as_mapping_add(const void *base, size_t bytes) {
 }
 
 void as_mapping_remove(int32_t number) {
-  if (number >= 0) atomic_store(&mappings[number].base, 0);
+  if (number < 0) return;
+  atomic_store(&mappings[number].base, 0);
+  atomic_store(&free_hint, number);
 }
 
 int32_t as_mapping_is_cut(int32_t number) {
   return number >= 0 && atomic_load(&mappings[number].cut);
 }
+
+int32_t as_mapping_cuts(void) { return atomic_load(&cuts); }
 
 /// Puts zeros in the place of everything from the page of `address` to the end of its mapping; 0
 /// when it lies in none. Whatever the file has before that page stays.
@@ -60,6 +68,7 @@ static int mend(uintptr_t address) {
     if (mmap((void *)page, base + mappings[i].bytes - page, PROT_READ, flags, -1, 0) == MAP_FAILED)
       return 0;
     atomic_store(&mappings[i].cut, 1);
+    atomic_fetch_add(&cuts, 1);
     return 1;
   }
   return 0;

@@ -27,6 +27,14 @@ struct AttnScope: AsyncParsableCommand {
       ConfigCommand.self, CompletionsCommand.self, ManCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: OpenCommand.self)
+
+  /// The command that a word is two letters from at most; nil when there is none of four letters
+  /// or more: shorter ones are near to everything.
+  static func command(near word: String) -> String? {
+    configuration.subcommands.compactMap { $0.configuration.commandName }.first {
+      $0.count > 3 && $0.difference(from: word).count <= 2
+    }
+  }
 }
 
 /// The entry point. Not `AttnScope.main`: that would print errors its own way, with its own

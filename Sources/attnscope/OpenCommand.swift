@@ -86,8 +86,14 @@ struct OpenCommand: AsyncParsableCommand {
   var plain = false
   @Flag(help: "Play the first lesson that is not done yet.") var tutor = false
 
-  /// Throws `ValidationError` for a view that does not exist.
+  /// Throws `ValidationError` for a view that does not exist, and for a command that was mistyped:
+  /// it is read as a file.
   func validate() throws {
+    if let word = dump.files.first, access(word, F_OK) != 0,
+      let name = AttnScope.command(near: word)
+    {
+      throw ValidationError("There is no file and no command \(word). Did you mean \(name)?")
+    }
     if let view, ViewKind(word: view) == nil {
       throw ValidationError("--view is map, heads, blocks, sinks, tokens or compare.")
     }
@@ -242,19 +248,13 @@ enum Screen {
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
+    all.doubts = { MappedFile.takeCut() }
     let app = App(backend, terminal: terminal, surroundings: all, viewpoint: begin)
     let wrong =
       settings.map { "The config file \($0)" }
       ?? config.problems.first.map { "The config file, \($0)" }
     if let note = note ?? wrong ?? terminal.note { await app.say(note) }
     whenReady()
-    let watch = Task {
-      while !Task.isCancelled {
-        for sentence in MappedFile.takeCut() { await app.say(sentence) }
-        try? await Task.sleep(for: .milliseconds(250))
-      }
-    }
-    defer { watch.cancel() }
     await app.run()
     terminal.close()
     return await app.next

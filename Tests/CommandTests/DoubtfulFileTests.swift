@@ -17,6 +17,15 @@ extension ProgramTests {
       }
     }
 
+    /// A mistyped command is read as a file; what no command is near to is a file that is missing.
+    @Test(arguments: [("opne", "open"), ("reprot", "report"), ("lesons", "lesson")])
+    func aMistypedCommandIsNamed(_ word: String, _ meant: String) throws {
+      let result = try Program.run(word, Program.sample)
+      #expect(result.status == 2 && result.error.contains("Did you mean \(meant)?"), "\(result)")
+      let missing = try Program.run("nofile")
+      #expect(missing.status == 1 && missing.error.contains("there is no such file"))
+    }
+
     /// Whole numbers are a mask only when they are those of a mask.
     @Test func countsAreNoMask() throws {
       try Program.scratch { folder in

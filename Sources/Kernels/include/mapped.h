@@ -12,6 +12,8 @@ int32_t as_mapping_add(const void *base, size_t bytes);
 void as_mapping_remove(int32_t number);
 /// Whether part of it was missing when it was read: 1 or 0.
 int32_t as_mapping_is_cut(int32_t number);
+/// How often something was missing so far, in all mappings: the same number, nothing new.
+int32_t as_mapping_cuts(void);
 /// Handles SIGBUS from now on, before whoever handled it until now: what lies in no mapping is
 /// theirs. To be called again when somebody else has installed a handler of his own.
 void as_mapping_watch(void);
