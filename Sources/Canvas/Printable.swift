@@ -38,20 +38,14 @@ public enum Printable {
   /// The text with everything unsafe made visible: newline as ⏎, tab as ⇥, others as �, combining
   /// marks left out.
   public static func text(_ text: String) -> String {
-    var out = String.UnicodeScalarView()
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\n": out.append("⏎")
-      case "\t": out.append("⇥")
-      case "\r": out.append("␍")
-      default:
-        switch scalar.properties.generalCategory {
-        case .nonspacingMark, .enclosingMark, .spacingMark: continue
-        default: out.append(isSafe(scalar) ? scalar : "\u{fffd}")
-        }
+    var bare = text.unicodeScalars
+    bare.removeAll { scalar in
+      switch scalar.properties.generalCategory {
+      case .nonspacingMark, .enclosingMark, .spacingMark: true
+      default: false
       }
     }
-    return String(out)
+    return field(String(bare))
   }
 
   /// For one field of a table that programs read: as `text`, but combining marks stay.

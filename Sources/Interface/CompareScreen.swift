@@ -142,10 +142,10 @@ struct CompareScreen {
     ).draw(in: rect, on: &grid)
     var inner = rect.inset(2, 1)
     guard inner.width > 12 else { return }
-    if ScreenLayout(look).caption.isEmpty, comparison.warning != nil {
+    if ScreenLayout(look).caption.isEmpty, !comparison.warnings.isEmpty {
       // Without a line for sentences below, a doubt stands before the numbers it is about.
       let (line, rest) = inner.splitTop(1)
-      let texts = look.tokensDifferTexts.map { "! " + $0 }
+      let texts = comparison.warnings.map { "! " + $0 }
       grid.put(
         Fitted.text(texts, line.width), line.x, line.y, paint.warning, limit: line.width)
       inner = rest

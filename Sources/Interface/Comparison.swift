@@ -35,8 +35,8 @@ struct Comparison {
   let moved: MovedMass?
   /// Where the masks agree; nil without two of them.
   let agreement: MaskAgreement?
-  /// What makes the comparison doubtful, as a sentence; nil where nothing does.
-  let warning: String?
+  /// What makes the comparison doubtful, a sentence from long to short; empty where nothing does.
+  let warnings: [String]
   /// Why there is no difference yet, or none at all.
   let waiting: String
 
@@ -80,7 +80,7 @@ struct Comparison {
     }
     let extra = Self.others(one, other)
     others = extra.map { ($0.name, $0.left.value, $0.right.value) }
-    warning = look.tokensDiffer
+    warnings = look.tokensDiffer
     rows = Self.rows(one, other, extra, agreement, moved)
   }
 

@@ -32,7 +32,7 @@ public struct ComparisonNumbers {
     let look = model.look
     let comparison = Comparison(look)
     (left, right) = (comparison.left, comparison.right)
-    warning = comparison.warning
+    warning = comparison.warnings.first
     let sides = [look.leftSide, look.rightSide]
     let tables = [sides[0].shownTable(sides[0].viewpoint.head), look.otherTable]
     let lost = sides.map { $0.droppedMass($0.viewpoint.head) }

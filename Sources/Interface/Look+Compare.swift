@@ -96,12 +96,9 @@ extension Look {
     return moved
   }
 
-  /// A sentence where the two files have other tokens, so that the same cell is not the same word;
-  /// nil where they are the same or not known.
-  var tokensDiffer: String? { tokensDifferTexts.first }
-
-  /// The same from long to short, for places of a fixed width; empty where there is nothing to say.
-  var tokensDifferTexts: [String] {
+  /// A sentence where the two files have other tokens, so that the same cell is not the same word:
+  /// from long to short, for places of a fixed width. Empty where they are the same or not known.
+  var tokensDiffer: [String] {
     let other = sources[counterpart.head.source]
     guard counterpart.head.source != viewpoint.head.source else { return [] }
     let (a, b) = (source.tokens, other.tokens)

@@ -346,7 +346,7 @@ public struct PlainText {
   private var compare: [String] {
     let comparison = Comparison(look)
     var names = ["Left is \(comparison.left), right is \(comparison.right)."]
-    if let warning = comparison.warning { names.append("Note that \(warning).") }
+    if let warning = comparison.warnings.first { names.append("Note that \(warning).") }
     return names
       + comparison.rows.map { row in
         guard let right = row.right else { return Self.aboutBoth(row.name, row.left) }

@@ -149,18 +149,19 @@ struct Screen {
   /// first that there is.
   private func drawCaption(_ grid: inout Grid) {
     guard !layout.caption.isEmpty else { return }
+    let width = layout.caption.width - 2
+    func doubt(_ text: String) {
+      grid.put(text, 1, layout.caption.y, paint.warning, limit: width)
+    }
+    let differ = model.viewpoint.view == .compare ? look.tokensDiffer : []
     if let message = model.message {
-      grid.put(message, 1, layout.caption.y, paint.warning, limit: layout.caption.width - 2)
-    } else if model.viewpoint.view == .compare, look.tokensDiffer != nil {
-      let texts = look.tokensDifferTexts.map { "! " + $0 }
-      grid.put(
-        Fitted.text(texts, layout.caption.width - 2), 1, layout.caption.y, paint.warning,
-        limit: layout.caption.width - 2)
+      doubt(message)
+    } else if !differ.isEmpty {
+      doubt(Fitted.text(differ.map { "! " + $0 }, width))
     } else if let badge = look.summary(model.viewpoint.head)?.quality.badges.first {
-      grid.put(
-        "! " + badge, 1, layout.caption.y, paint.warning, limit: layout.caption.width - 2)
+      doubt("! " + badge)
     } else {
-      let caption = Fitted.text(look.hints, layout.caption.width - 2)
+      let caption = Fitted.text(look.hints, width)
       let tone = paint.light ? caption.replacing("Bright:", with: "Dark:") : caption
       grid.put(tone, 1, layout.caption.y, paint.dim)
     }

@@ -89,6 +89,15 @@ final class PseudoTerminal {
       sourceLocation: sourceLocation)
   }
 
+  /// `q` brings the prompt "ready> " back, and the shell ends without an error.
+  func leavesToTheShell(sourceLocation: SourceLocation = #_sourceLocation) {
+    let before = mark
+    send("q")
+    sees("ready> ", after: before, sourceLocation: sourceLocation)
+    send("exit\n")
+    #expect(end() == 0, sourceLocation: sourceLocation)
+  }
+
   var mark: Int { output.utf8.count }
 
   private var pending: [UInt8] = []

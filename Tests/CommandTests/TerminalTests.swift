@@ -104,11 +104,7 @@ extension ProgramTests {
       #expect(!terminal.screenIsRestored)
       terminal.send("]")
       terminal.redraws("0.0178")
-      let end = terminal.mark
-      terminal.send("q")
-      terminal.sees("ready> ", after: end)
-      terminal.send("exit\n")
-      #expect(terminal.end() == 0)
+      terminal.leavesToTheShell()
       #expect(terminal.screenIsRestored)
     }
 

@@ -194,11 +194,7 @@ extension ProgramTests {
       comesBack(terminal)
       terminal.send("[")
       terminal.redraws("λ=0.01")
-      let end = terminal.mark
-      terminal.send("q")
-      terminal.sees("ready> ", after: end)
-      terminal.send("exit\n")
-      #expect(terminal.end() == 0)
+      terminal.leavesToTheShell()
       Self.expectWhole(terminal, "job control")
     }
 
@@ -218,11 +214,7 @@ extension ProgramTests {
       comesBack(terminal)
       terminal.send("]")
       terminal.redraws("0.0178")
-      let end = terminal.mark
-      terminal.send("q")
-      terminal.sees("ready> ", after: end)
-      terminal.send("exit\n")
-      #expect(terminal.end() == 0)
+      terminal.leavesToTheShell()
       Self.expectWhole(terminal, "a stop from elsewhere")
     }
   }
