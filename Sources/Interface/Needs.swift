@@ -101,11 +101,13 @@ public struct Needs: Sendable {
 
   /// The picture and the row under the cursor first; of a long head, and of a method's map, the
   /// rest after them: while a knob is moved the map is what is looked at, and its numbers take
-  /// longer.
+  /// longer. Not of a run, whose every token makes another picture: numbers would never come.
   private static func ofMap(_ look: Look, _ others: [Question]) -> [Question] {
     let pictures = map(look).map(look.stages) ?? []
     var now = inTurn(pictures, look) + [look.rowOfMap(look.viewpoint.query)]
-    if look.viewpoint.field != nil, !pictures.allSatisfy(look.isKnown) { return now }
+    if look.viewpoint.field != nil, look.live == nil, !pictures.allSatisfy(look.isKnown) {
+      return now
+    }
     if !look.isLong { now += others } else { now.append(look.keptQuestion(look.viewpoint.head)) }
     if look.isLong, pictures.allSatisfy(look.isKnown) { now += inTurn(others, look) }
     return now
