@@ -31,7 +31,9 @@ struct AttnScope: AsyncParsableCommand {
   /// The command that a word is two letters from at most; nil when there is none of four letters
   /// or more: shorter ones are near to everything.
   static func command(near word: String) -> String? {
-    configuration.subcommands.compactMap { $0.configuration.commandName }.first {
+    // A difference costs the product of the lengths.
+    guard word.utf8.count < 20 else { return nil }
+    return configuration.subcommands.compactMap { $0.configuration.commandName }.first {
       $0.count > 3 && $0.difference(from: word).count <= 2
     }
   }
