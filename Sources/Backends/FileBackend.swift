@@ -218,7 +218,7 @@ public final class FileBackend: Backend {
     case .table(_, let request):
       if case .row = request.extent { break }
       return .table(table)
-    case .picture(let field, let request) where field.method == nil:
+    case .picture(let field, let request) where field.isOwn:
       return .picture(
         StoredMask.map(
           table, window: request.window, rows: request.rows, columns: request.columns))

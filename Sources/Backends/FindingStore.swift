@@ -138,7 +138,7 @@ final class FindingStore: Sendable {
   private func picture(
     _ question: Question, _ id: FieldID, _ request: PictureRequest, _ place: Place
   ) throws -> PooledMap {
-    if id.method == nil {
+    if id.isOwn {
       guard
         let map = PooledMap.of(
           place.head, pass: pass(place), window: request.window, rows: request.rows,
@@ -158,6 +158,7 @@ final class FindingStore: Sendable {
       guard query >= 0, query < place.head.queries else {
         return .unavailable("there is no query \(query)")
       }
+      guard id.isOwn else { return try pooledRow(id.pool, query, place) }
       var values: [Float] = []
       (pass(place)?.rows ?? PatternRows(place.head)).withRows(query..<query + 1) { _, p, _ in
         values = Array(p)
@@ -175,7 +176,7 @@ final class FindingStore: Sendable {
   /// A field that a method found, among those that come without numbers or else among all.
   /// Throws `Missing`, `KnobError`, `CancellationError`.
   func field(_ id: FieldID, _ place: Place) throws -> any RowField {
-    guard let setting = id.method else { return PatternRows(place.head) }
+    guard let setting = id.method else { return try pattern(id.pool, place) }
     let light = try findings(setting, place, needsNumbers: false).field(id.name)
     guard let found = try light ?? findings(setting, place).field(id.name) else {
       throw KnobError("\(setting.id) has no field '\(id.name)' here")

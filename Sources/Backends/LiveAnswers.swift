@@ -136,11 +136,11 @@ struct LiveAnswers: Sendable {
       : "the prompt is being read"
     let head = store.head(id.layer, id.head, tokens: known.upperBound)
     switch question {
-    case .picture(let field, let request) where field.method == nil:
+    case .picture(let field, let request) where field.isOwn:
       return .picture(
         try map(head, known, request.window, request.rows, request.columns, request.muted))
     case .row(let field, let query)
-    where isRead && known.contains(query) && field.method == nil:
+    where isRead && known.contains(query) && field.isOwn:
       guard let head else { return .unavailable(why) }
       return try findings.answer(
         .row(field, query - known.lowerBound), place(id, frame, head, store))

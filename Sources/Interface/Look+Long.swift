@@ -50,11 +50,13 @@ extension Look {
     let first = Self.looks.filter {
       $0 * 4 < request.window.queries.count / max(request.rows, 1)
     }
-    return first.map { rows in
+    let sampled = first.map { rows -> Question in
       var sketch = request
       sketch.perCell = rows
       return .picture(field, sketch)
-    } + [map]
+    }
+    // All rows of all heads would take as often as long: of several heads the sample stays.
+    return field.pool == .one || first.isEmpty ? sampled + [map] : sampled
   }
 
   /// The same table if it is there already, without computing it.

@@ -54,9 +54,7 @@ extension Look {
 
   /// The field on the map.
   var mapField: FieldID {
-    guard let name = viewpoint.field, let setting = methodInForce else {
-      return .pattern(viewpoint.head)
-    }
+    guard let name = viewpoint.field, let setting = methodInForce else { return patternOnMap }
     return FieldID(viewpoint.head, method: setting, name: name)
   }
 
@@ -78,6 +76,7 @@ extension Look {
   /// The field whose row a query reads: that on the map, or the pattern where that has no row a
   /// query.
   var rowField: FieldID {
+    guard viewpoint.field != nil else { return patternOnMap }
     let sketch = mapSketch?.field
     let isByToken = sketch.map { $0.rows.kind == .query && $0.columns.kind == .key } ?? false
     return isByToken ? mapField : .pattern(viewpoint.head)

@@ -52,6 +52,7 @@ extension Look {
   /// Why a name that a setting was given is none: no number of a head, no map of the method. Nil
   /// while that cannot be told.
   func complaint(about setting: String) -> String? {
+    if setting == "heads" { return viewpoint.heads == .one ? nil : whyOneHead }
     guard let id = methodInForce?.id, findings(viewpoint.head) != nil else { return nil }
     switch setting {
     case "where", "score":

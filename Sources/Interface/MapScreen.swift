@@ -26,7 +26,7 @@ struct MapScreen {
   /// View 1.
   init(_ look: Look) {
     self.init(
-      look, MapLayout(look), Needs.map(look), table: look.shownTable(look.viewpoint.head))
+      look, MapLayout(look), Needs.map(look), table: look.mapTable)
   }
 
   init(
@@ -70,7 +70,10 @@ struct MapScreen {
 
   /// What is on the map: the pattern, or a field of the method in force.
   private var mapTitle: String {
-    guard let name = look.viewpoint.field, let setting = look.methodInForce else { return "Map" }
+    guard let name = look.viewpoint.field, let setting = look.methodInForce else {
+      let names = look.poolNames.map { "Map: \($0)" } + ["Map"]
+      return names.first { Width.of($0) <= layout.panel.width - 8 } ?? "Map"
+    }
     let title = look.findings(look.viewpoint.head)?[name]?.title ?? name
     return "\(setting.id): \(title)"
   }
@@ -78,6 +81,9 @@ struct MapScreen {
   /// What decides the blocks on the map, from long to short: lambda and tile, or the method in
   /// force with its knobs and the tile of its blocks.
   private var decided: [String] {
+    guard title != nil || look.hasBlocksOnMap else {
+      return ["blocks are drawn of one head", "no blocks"]
+    }
     guard !look.isByTable, let setting = look.methodInForce else {
       let spec = look.viewpoint.spec
       let name = layout.panel.width >= 70 ? spec.presetName.map { "\($0) " } ?? "" : ""
@@ -228,7 +234,7 @@ struct MapScreen {
       put("  \(sign)", paint.pruned)
       put(meaning, paint.dim)
     }
-    if viewpoint.overlay != .none {
+    if viewpoint.overlay != .none, title != nil || look.hasBlocksOnMap {
       put(paint.cross, " pruned")
       put(paint.partialCross, " in part")
     }

@@ -54,7 +54,7 @@ struct Minimap {
     guard look.live == nil, ScreenLayout(look).side.height >= 20 else { return nil }
     let whole = MapWindow(queries: 0..<look.source.queries, keys: 0..<look.source.keys)
     return .picture(
-      .pattern(look.viewpoint.head),
+      look.patternOnMap,
       PictureRequest(
         whole, rows: 2 * Self.size.height, columns: Self.size.width,
         perCell: look.isLong ? 4 : nil))

@@ -185,10 +185,10 @@ public struct PlainText {
       return text + ", which comes later and is not visible."
     }
     if look.rowField.method == nil, let row = look.row(viewpoint.query), viewpoint.key < row.count {
-      text += ": probability \(Numbers.short(Double(row[viewpoint.key])))"
+      text += ": \(look.poolWord)probability \(Numbers.short(Double(row[viewpoint.key])))"
     }
     if let (title, value) = look.cell { text += "; \(title): \(value)" }
-    guard look.isByTable else { return text + "." }
+    guard look.isByTable, look.hasBlocksOnMap else { return text + "." }
     let reason = Reason(look).lines.map(\.text).joined(separator: ", ")
     return text + "." + (reason.isEmpty ? "" : " The \(reason).")
   }
@@ -198,7 +198,8 @@ public struct PlainText {
     guard let row = look.row(look.viewpoint.query) else { return "" }
     let best = row.indices.filter { row[$0] > 0 }.sorted { row[$0] > row[$1] }.prefix(6)
     let items = best.map { "\(named($0)) \(Numbers.short(Double(row[$0])))" }
-    return "Query \(look.viewpoint.query) attends most to \(items.joined(separator: ", "))."
+    let who = look.poolNames.first.map { ", in the \($0)," } ?? ""
+    return "Query \(look.viewpoint.query)\(who) attends most to \(items.joined(separator: ", "))."
   }
 
   // MARK: Views
@@ -209,7 +210,7 @@ public struct PlainText {
     let shown =
       "Queries \(window.queries.lowerBound) to \(window.queries.upperBound - 1) by keys "
       + "\(window.keys.lowerBound) to \(window.keys.upperBound - 1) are looked at."
-    return [shown, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
+    return [shown, look.poolSentence, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
   }
 
   /// A sentence a method of the gallery.

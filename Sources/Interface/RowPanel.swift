@@ -23,8 +23,12 @@ struct RowPanel {
     guard rect.height >= 3 else { return }
     let query = look.viewpoint.query
     let name = look.queryToken(query).map { " \"\($0)\"" } ?? ""
-    Panel("Row", right: "query \(query)\(name) reads", style: paint.dim, unicode: paint.unicode)
-      .draw(in: rect, on: &grid)
+    let whose = look.poolNames.last.map { ", \($0)" } ?? ""
+    Panel(
+      "Row", right: "query \(query)\(name) reads\(whose)", style: paint.dim,
+      unicode: paint.unicode
+    )
+    .draw(in: rect, on: &grid)
     let inner = rect.inset(2, 1)
     guard let row = look.row(query) else {
       let why =

@@ -144,11 +144,11 @@ struct SidePanel {
     if look.rowField.method != nil, visible {
       if look.cell == nil { lines.append(("\(look.mapField.name) …", paint.dim)) }
     } else if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
-      lines.append(("p \(Numbers.short(Double(row[viewpoint.key])))", .plain))
+      lines.append(("\(look.poolWord)p \(Numbers.short(Double(row[viewpoint.key])))", .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }
-    if look.isByTable {
+    if look.isByTable, look.hasBlocksOnMap {
       lines += Reason(look).lines.map { line in
         // The verdict is what is asked for: it stays, whatever the width.
         let texts = [line.text, line.text.replacing(" ln λ", with: "")]

@@ -86,6 +86,7 @@ extension Model {
   private mutating func changePicture(_ action: Action) {
     switch action {
     case .mute: toggleMute()
+    case .poolHeads: mention(look.whyOneHead ?? viewpoint.turnHeads(in: source))
     case .tile, .vote, .order:
       mention(viewpoint.turnTile(action, in: source, isLive: live != nil))
     default: mention(viewpoint.turn(action))

@@ -166,6 +166,8 @@ extension Model {
       "criterion": "lse", "splits": "4", "budget": "0.1", "overlap": "layers", "recall": "0.95",
     ]
     if let example = examples[name] { return "Give it a value: \(name) \(example)." }
+    // `heads` alone is a view.
+    guard ViewKind(word: name) == nil else { return nil }
     return setting(named: name).map { "\($0.name) takes a value: \($0.values)." }
   }
 

@@ -237,6 +237,7 @@ public struct ViewSetting: Sendable {
     } set: { (view, text, _) throws(SettingError) in
       view.field = text == "pattern" ? nil : try Self.name(text, "a field")
     },
+    choice("heads", \.heads, HeadPool.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(
       name: "score", values: "the number that heads are shown by, like error or entropy; none"
     ) { view, _ in

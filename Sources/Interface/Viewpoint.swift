@@ -58,6 +58,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var method: MethodSetting?
   /// The field on the map; nil: the source's own pattern.
   public var field: String?
+  /// Whose pattern is on the map: the head's, or several heads pooled.
+  public var heads = HeadPool.one
   /// The number that heads are shown, sorted and ranked by; nil: what the view is for.
   public var score: String?
   /// Heads that the Heads view shows; nil: all.

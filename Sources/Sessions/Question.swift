@@ -11,14 +11,23 @@ public struct FieldID: Sendable, Hashable {
   public var method: MethodSetting?
   /// Name of the finding, `pattern` for the source's own.
   public var name: String
+  /// Of the source's own pattern: of the head alone, or of several pooled.
+  public var pool = HeadPool.one
 
   /// `name` is that of a finding.
   public init(_ head: HeadID, method: MethodSetting? = nil, name: String) {
     (self.head, self.method, self.name) = (head, method, name)
   }
 
-  /// The dense pattern of a head.
-  public static func pattern(_ head: HeadID) -> FieldID { FieldID(head, name: "pattern") }
+  /// The dense pattern of a head, or of several heads of its layer.
+  public static func pattern(_ head: HeadID, pool: HeadPool = .one) -> FieldID {
+    var id = FieldID(head, name: "pattern")
+    id.pool = pool
+    return id
+  }
+
+  /// It is what the source itself holds of this one head.
+  public var isOwn: Bool { method == nil && pool == .one }
 }
 
 /// How a picture of a field is wanted.

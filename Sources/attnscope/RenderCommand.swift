@@ -64,6 +64,8 @@ struct RenderCommand: AsyncParsableCommand {
   @Option(help: "Of figures: light or dark.") var theme: Theme = .light
   @Option(name: .customLong("map-scale"), help: "log, linear or rank.") var scale: String?
   @Option(help: "max or mean.") var pool: String?
+  @Option(help: "Whose map: one, mean or max of the layer's heads, or group (mean of a KV group).")
+  var heads: String?
   @Option(help: "cividis, viridis, magma or gray.") var colors: String?
   @Option(help: ArgumentHelp("Any setting of a view; may be repeated.", valueName: "name=value"))
   var set: [String] = []
@@ -200,6 +202,7 @@ struct RenderCommand: AsyncParsableCommand {
     if let methods { settings.append(("gallery", methods)) }
     if let scale { settings.append(("scale", scale)) }
     if let pool { settings.append(("pooling", pool)) }
+    if let heads { settings.append(("heads", heads)) }
     if let colors { settings.append(("colormap", colors)) }
     for (name, value) in settings {
       do throws(SettingError) {

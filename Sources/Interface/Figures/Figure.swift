@@ -148,7 +148,7 @@ public struct Figure: Sendable {
       side.mapField,
       PictureRequest(
         window, rows: min(window.queries.count, most), columns: min(window.keys.count, most),
-        muted: side.mutedKey))
+        muted: side.mutedKey, perCell: side.isLong && side.pool != .one ? 16 : nil))
   }
 
   /// A head's whole pattern, 96 cells on a side at most.
@@ -205,7 +205,10 @@ public struct Figure: Sendable {
   var ink: Ink { Ink(isDark: isDark) }
 
   /// The head in words.
-  var headName: String { "layer \(look.layerNumber) head \(look.chosenHeadNumber)" }
+  var headName: String {
+    look.poolNames.first.map { "layer \(look.layerNumber), \($0)" }
+      ?? "layer \(look.layerNumber) head \(look.chosenHeadNumber)"
+  }
 
   /// File and head.
   var title: String { "\(look.source.name), \(headName)" }
@@ -243,11 +246,12 @@ public struct Figure: Sendable {
       """
     if viewpoint.normaliseRows { text += ", each row by its own maximum" }
     if let muted = look.mutedKey { text += ", key \(muted) left out" }
+    if kind == .map, look.isLong, look.pool != .one { text += ", 16 rows of each cell looked at" }
     return text
   }
 
   /// What BLASST does to the chosen head, in a sentence.
-  public var outcome: String { PlainText(look).outcome }
+  public var outcome: String { look.hasBlocksOnMap ? PlainText(look).outcome : look.poolSentence }
 
   /// The sheet as a picture of this figure's width; heights are in points.
   func page(_ sheet: Sheet, height: Double, title: String, summary: String) -> Picture {

@@ -178,7 +178,7 @@ struct MapFigure {
     let colors = scale.values.map { $0.isNaN ? nil : viewpoint.colors.tone($0, ink) }
     HeatPlate(
       look: look, area: area, rows: scale.rows, columns: scale.columns, colors: colors,
-      table: look.shownTable(viewpoint.head)
+      table: look.mapTable
     ).draw(on: &sheet)
     sheet.colorBar(
       Area(x: area.maxX + 14, y: area.y, width: 12, height: min(area.height, 260)),
@@ -224,7 +224,7 @@ struct MapFigure {
   private func legend(_ sheet: inout Sheet, _ x: Double, _ y: Double) -> Double {
     var x = x
     let ink = figure.ink
-    if figure.look.viewpoint.overlay != .none {
+    if figure.look.viewpoint.overlay != .none, figure.look.hasBlocksOnMap {
       sheet.add(
         .crosses(
           [Mark(row: 0, column: 0, x: x, y: y - 10, width: 12, height: 12)], color: ink.pruned,
