@@ -44,6 +44,12 @@ public struct DumpHeads: Sendable {
     dump.layerRules.sinks(layer: dump.layers[layer.value].layer, heads: heads(layer))
   }
 
+  /// The same where rows are computed here, and the sink's part can be taken off: rows of a stored
+  /// pattern are what the file says.
+  func sinksOnRows(_ layer: LayerIndex) -> [Float]? {
+    [.qkv, .scores].contains(dump.kind) ? sinks(layer) : nil
+  }
+
   /// The share of a head's rows that its learned sink takes, the mean over the rows; nil without a
   /// sink. Of long heads a sample of rows is looked at.
   public func sinkMass(_ layer: LayerIndex, _ head: Int) -> Double? {

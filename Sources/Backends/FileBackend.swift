@@ -93,6 +93,7 @@ public final class FileBackend: Backend {
       guesses: guesses)
     about.path = dump.path
     about.headNumbers = dump.headNumbers ?? []
+    about.sunkLayers = Set(heads.layers.layerIndices.filter { heads.sinksOnRows($0) != nil })
     return about
   }
 
@@ -160,7 +161,7 @@ public final class FileBackend: Backend {
     var place = FindingStore.Place(id: id, frame: frame, head: head) { [self] scope in
       try subject(id, scope)
     }
-    (place.reader, place.memo) = (reader, memo)
+    (place.reader, place.memo, place.sinks) = (reader, memo, heads.sinksOnRows(id.layer))
     return place
   }
 
@@ -226,7 +227,8 @@ public final class FileBackend: Backend {
       do {
         return .findings(try storedFindings(table, setting).sketched)
       } catch let missing as Missing { return .unavailable(missing.description) }
-    case .picture, .row, .summary, .budget, .overlap, .moved, .steps, .detail: break
+    case .picture, .row, .summary, .budget, .overlap, .moved, .selected, .steps, .detail:
+      break
     }
     return .unavailable("needs Q and K, or a stored pattern: this file holds block masks alone")
   }

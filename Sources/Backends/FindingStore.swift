@@ -66,6 +66,8 @@ final class FindingStore: Sendable {
     let head: Head
     /// The head in so much of its surroundings as a scope asks for. Throws `Missing`.
     let subject: @Sendable (Subject.Scope) throws -> Subject
+    /// `[heads]` of the layer, logits of learned sinks; nil: there are none.
+    var sinks: [Float]?
     /// The model behind the source, where one can be read again.
     var reader: (any ModelReader)?
     /// What holds for every head of the source at this frame.
@@ -111,6 +113,7 @@ final class FindingStore: Sendable {
       case .summary:
         return .summary(try summary(place))
       case .budget, .overlap: return .unavailable("this is not about one mask")
+      case .selected(_, let keys): return try selected(keys, place)
       case .moved: return .unavailable("this is about two fields")
       case .steps, .detail: return .unavailable("this is not about one head")
       }
@@ -138,7 +141,7 @@ final class FindingStore: Sendable {
   private func picture(
     _ question: Question, _ id: FieldID, _ request: PictureRequest, _ place: Place
   ) throws -> PooledMap {
-    if id.isOwn {
+    if id.isOwn, place.sink == nil {
       guard
         let map = PooledMap.of(
           place.head, pass: pass(place), window: request.window, rows: request.rows,
@@ -158,7 +161,7 @@ final class FindingStore: Sendable {
       guard query >= 0, query < place.head.queries else {
         return .unavailable("there is no query \(query)")
       }
-      guard id.isOwn else { return try pooledRow(id.pool, query, place) }
+      guard id.isOwn, place.sink == nil else { return try ownRow(id, query, place) }
       var values: [Float] = []
       (pass(place)?.rows ?? PatternRows(place.head)).withRows(query..<query + 1) { _, p, _ in
         values = Array(p)
@@ -176,7 +179,7 @@ final class FindingStore: Sendable {
   /// A field that a method found, among those that come without numbers or else among all.
   /// Throws `Missing`, `KnobError`, `CancellationError`.
   func field(_ id: FieldID, _ place: Place) throws -> any RowField {
-    guard let setting = id.method else { return try pattern(id.pool, place) }
+    guard let setting = id.method else { return try own(id, place) }
     let light = try findings(setting, place, needsNumbers: false).field(id.name)
     guard let found = try light ?? findings(setting, place).field(id.name) else {
       throw KnobError("\(setting.id) has no field '\(id.name)' here")

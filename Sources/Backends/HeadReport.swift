@@ -56,6 +56,8 @@ public struct ReportRequest: Sendable {
   public var wantsSummary = true
   /// The method of block tables that maps are looked at beside.
   public var beside: MethodSetting?
+  /// Keys whose mass is a number of each head; nil: none.
+  public var selection: KeySelection?
   /// Masks, margins, outputs and other fields of every head, of long heads whole.
   public var wantsFields = false
 
@@ -150,6 +152,11 @@ extension FileBackend {
       setting, place, isWhole: request.wantsFields && place.head.isLong, shared: shared)
     try store.addMass(of: &findings, request.beside, place)
     addKnown(to: &findings, place.id)
+    if let keys = request.selection {
+      findings.addSelected(
+        SelectedMass.of(
+          place.head, store.pass(place)?.rows, keys, sink: place.sink))
+    }
     let card = store.registry.method(setting.id)!.card
     return HeadReport(
       layer: heads.layers[place.id.layer], head: place.id.head,

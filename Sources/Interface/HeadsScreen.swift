@@ -26,8 +26,11 @@ struct HeadsScreen {
       \(paint.lambda)=\(MapScreen.lambdaText(look.viewpoint.lambda))
       """
     if !look.isByTable || look.scoreName != nil {
-      let number = shownNumber.map { look.numberTitle($0) + " of " } ?? ""
-      shown = "by \(look.viewpoint.sort.rawValue), \(number)\(look.methodInForce?.id ?? "")"
+      let name = shownNumber
+      let number = name.map { look.numberTitle($0) } ?? ""
+      let isOwn = name.map(Look.ownNumbers.contains) ?? false
+      let whose = isOwn ? "" : (name == nil ? "" : " of ") + (look.methodInForce?.id ?? "")
+      shown = "by \(look.viewpoint.sort.rawValue), \(number)\(whose)"
     }
     let all = look.source.allHeads.count
     let count =

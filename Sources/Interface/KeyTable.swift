@@ -52,6 +52,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case up, down, left, right, pageUp, pageDown, home, end
   /// The window of the map, and places in it.
   case zoomIn, zoomOut, fit, goTo, goToQuery, nextHeavy, find, findNext, findPrevious
+  case select, selectTo
   /// The threshold, or the main knob of another method; a decade is four steps.
   case lambdaDown, lambdaUp, lambdaDecadeDown, lambdaDecadeUp
   /// What is on the map, and the method in force.
@@ -135,6 +136,12 @@ public enum KeyTable {
       "Move"),
     row(.findNext, char("n"), "next match; without a search: normalise", "", "Move"),
     row(.findPrevious, char("N"), "previous match", "", "Move"),
+    row(
+      .select, char("i"), "select the key under the cursor, or let it go", "", "Move",
+      [.map, .tokens]),
+    row(
+      .selectTo, char("I"), "select all from the nearest selected key to the cursor", "", "Move",
+      [.map, .tokens]),
     row(.zoomIn, char("+="), "zoom in at the cursor", "", "Zoom", [.map, .compare]),
     row(.zoomOut, char("-"), "zoom out", "", "Zoom", [.map, .compare]),
     row(.fit, char("0"), "show everything", "", "Zoom", [.map, .compare]),
@@ -243,6 +250,8 @@ public enum KeyTable {
     ("splits 4", "split-K: so many runs, each with its own maximum"),
     ("layer 12, head 3", "show a layer, a head; L12H3 says both"),
     ("query 100, key 5", "move the cursor"),
+    ("select 3-9,14", "mark keys and add up what falls on them; \"lamp\" by text; off"),
+    ("where selected>0.3", "heads by the mass on selected keys; sort selected, score selected"),
     ("branch 0.1", "live: decode anew from here; also dense, a-shape, ..."),
     ("method lucid:strength=0.5", "a method with its knobs; live: attend so from the next token"),
     ("break sparsity<0.3", "live: stop there; also divergence, kl>0.5, token \"x\""),

@@ -94,6 +94,7 @@ extension Question {
     case .budget: "budget"
     case .overlap: "overlap"
     case .moved: "moved"
+    case .selected: "selected keys"
     case .steps, .detail: "tokens"
     }
   }

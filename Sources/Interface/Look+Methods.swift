@@ -116,6 +116,9 @@ extension Look {
 
   /// A number of a head by its name: of the method in force, or of the head itself.
   func headNumber(_ name: String, _ head: HeadID) -> (value: Double?, unit: Unit)? {
+    if name == Self.selectedNumber, viewpoint.selection != nil {
+      return selectedMass(head).map { ($0.mean, .share) }
+    }
     if case .number(let value, let unit) = findings(head)?[name]?.content { return (value, unit) }
     guard let summary = summary(head) else { return nil }
     switch name {
@@ -132,19 +135,22 @@ extension Look {
     let found = (findings(viewpoint.head)?.all ?? []).compactMap { finding -> String? in
       if case .number = finding.content { finding.name } else { nil }
     }
-    return found + ["entropy", "effective_tokens", "sink_mass"].filter { !found.contains($0) }
+    let selected = viewpoint.selection == nil ? [] : [Self.selectedNumber]
+    return found
+      + (selected + ["entropy", "effective_tokens", "sink_mass"]).filter { !found.contains($0) }
   }
 
   /// What is asked of every head for sorting, filtering and showing by a number.
   var scoreQuestions: [Question] {
     let sort = viewpoint.sort
+    let selected = wantsSelected ? source.allHeads.compactMap { selectionQuestion($0) } : []
     guard
       scoreName != nil || viewpoint.filter != nil || sort == .number
         || (sort == .sparsity && !isByTable)
         || (viewpoint.view == .heads && viewpoint.costs != .off
           && (source.hasValues || !isByTable))
-    else { return [] }
-    return source.allHeads.compactMap { findingsQuestion($0) }
+    else { return selected }
+    return selected + source.allHeads.compactMap { findingsQuestion($0) }
   }
 
   // MARK: Blocks of any method

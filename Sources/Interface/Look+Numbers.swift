@@ -21,6 +21,7 @@ extension Look {
     let own = [
       "effective_tokens": "tokens a row reads", "sink_mass": "mass on the sink",
       "recall": "recall of the head's best shape",
+      Self.selectedNumber: "mass on the selected keys",
     ]
     return own[name] ?? name.split(separator: "_").joined(separator: " ")
   }
@@ -34,6 +35,7 @@ extension Look {
     func isOpen(_ question: Question?) -> Bool {
       question.map { known.answer($0) == nil && refusal($0) == nil } ?? false
     }
+    if filter.name == Self.selectedNumber { return isOpen(selectionQuestion(head)) }
     return isOpen(findingsQuestion(head))
       || (Self.ownNumbers.contains(filter.name) && isOpen(.summary(head)))
   }
@@ -45,13 +47,17 @@ extension Look {
   }
 
   /// Numbers that every head has, whatever the method.
-  private static let ownNumbers: Set<String> = [
-    "entropy", "effective_tokens", "sink_mass", "recall",
+  static let ownNumbers: Set<String> = [
+    selectedNumber, "entropy", "effective_tokens", "sink_mass", "recall",
   ]
 
   /// Why a name that a setting was given is none: no number of a head, no map of the method. Nil
   /// while that cannot be told.
   func complaint(about setting: String) -> String? {
+    let name = setting == "where" ? viewpoint.filter?.name : viewpoint.score
+    if ["where", "score"].contains(setting), name == Self.selectedNumber {
+      return viewpoint.selection == nil ? "No key is selected: :select 3-9 selects some." : nil
+    }
     if setting == "heads" { return viewpoint.heads == .one ? nil : whyOneHead }
     guard let id = methodInForce?.id, findings(viewpoint.head) != nil else { return nil }
     switch setting {

@@ -25,6 +25,7 @@ struct MapAxes {
     drawKeyAxis(&grid)
     drawQueryAxis(&grid)
     drawFound(&grid)
+    drawSelected(&grid)
     drawCursor(&grid)
   }
 
@@ -94,6 +95,19 @@ struct MapAxes {
       }
       if let y = layout.line(of: token - offset, window), grid[plot.x - 1, y].glyph == " " {
         grid[plot.x - 1, y] = mark
+      }
+    }
+  }
+
+  /// A bar on the axis over the keys that are selected; numbers and tokens there are underlined.
+  private func drawSelected(_ grid: inout Grid) {
+    guard let selection = look.viewpoint.selection else { return }
+    let plot = layout.plot, window = look.viewpoint.window
+    for x in plot.x..<plot.maxX where selection.touches(layout.keys(x, window)) {
+      if grid[x, layout.axis].glyph == " " {
+        grid[x, layout.axis] = Cell(paint.unicode ? "═" : "=", paint.accent)
+      } else {
+        grid[x, layout.axis].style = paint.selected(grid[x, layout.axis].style)
       }
     }
   }

@@ -104,12 +104,14 @@ public struct Model: Sendable {
     let (spec, method, isLive, isLong) = (
       viewpoint.spec, look.methodInForce, live != nil, look.isLong
     )
+    let marked = viewpoint.selection
     let most = isLive ? 1024 : (isLong ? 24 : 4 * source.allHeads.count + 64)
     known.prune(above: most) { question in
       if wanted.contains(question) { return true }
       return switch question {
       case .table(_, let request): request.spec == spec && !isLive && !isLong
       case .summary: !isLive
+      case .selected(_, let keys): keys == marked && !isLive
       case .findings(_, let setting, _): setting == method && !isLive
       default: false
       }

@@ -34,6 +34,7 @@ public struct Needs: Sendable {
       let others =
         [look.cellQuestion].compactMap { $0 } + look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head), Minimap(look)?.question].compactMap { $0 }
+        + [look.selectionQuestion(head)].compactMap { $0 }
       now = Self.ofMap(look, others)
     case .heads where viewpoint.gallery != nil: now = GalleryLook(look).questions
     case .heads: now = Self.ofHeads(look)
@@ -53,6 +54,7 @@ public struct Needs: Sendable {
         look.live == nil
         ? [.row(.pattern(head), viewpoint.query), .summary(head), look.tableQuestion(head)]
           + (look.isByTable ? [] : [look.findingsQuestion(head)].compactMap { $0 })
+          + [look.selectionQuestion(head)].compactMap { $0 }
         : [.detail, look.rowQuestion]
     }
     if let lesson = look.lesson { now += Self.facts(lesson, look) }
@@ -80,7 +82,12 @@ public struct Needs: Sendable {
     if !look.isLong {
       let costed = look.source.hasValues && look.live == nil ? Array(layout.visible) : [head]
       now += ([head] + costed.filter { $0 != head }).compactMap { look.findingsQuestion($0) }
-    } else if now.allSatisfy(look.isKnown) {
+    }
+    if look.wantsSelected {
+      let marked = layout.visible.compactMap { look.selectionQuestion($0) }
+      now += look.isLong ? inTurn(marked, look) : marked
+    }
+    if look.isLong, now.allSatisfy(look.isKnown) {
       now += inTurn(layout.visible.map { look.tableQuestion($0) }, look)
     }
     return now

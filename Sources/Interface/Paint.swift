@@ -80,6 +80,15 @@ struct Paint {
     case .mono: Style(bold: true)
     }
   }
+  /// A style as that of a key that is selected: underlined, in the colour of the cursor.
+  func selected(_ style: Style) -> Style {
+    var style = style
+    style.underline = true
+    if colors != .mono, style.background == .standard, !style.reverse {
+      style.foreground = accent.foreground
+    }
+    return style
+  }
   /// A style as that of a token that was searched for: underlined, so that shades stay readable.
   func found(_ style: Style) -> Style {
     var style = style

@@ -210,7 +210,10 @@ public struct PlainText {
     let shown =
       "Queries \(window.queries.lowerBound) to \(window.queries.upperBound - 1) by keys "
       + "\(window.keys.lowerBound) to \(window.keys.upperBound - 1) are looked at."
-    return [shown, look.poolSentence, pattern, pruning, cursor, heaviest].filter { !$0.isEmpty }
+    return [
+      shown, look.poolSentence, pattern, pruning, cursor, heaviest, look.selectionSentence,
+    ]
+    .filter { !$0.isEmpty }
   }
 
   /// A sentence a method of the gallery.
@@ -321,8 +324,11 @@ public struct PlainText {
     let position = look.source.visibility.position(row: query)
     let around = max(0, position - 40)..<max(0, min(look.source.tokens.count, position + 1))
     let text = around.isEmpty ? "" : look.source.tokens[around].joined()
-    return ["Up to query \(query) the text reads: \(text)", step, heaviest, cursor]
-      .filter { !$0.isEmpty }
+    return [
+      "Up to query \(query) the text reads: \(text)", step, heaviest, cursor,
+      look.selectionSentence,
+    ]
+    .filter { !$0.isEmpty }
   }
 
   /// Of a live source: the token that is looked at, and what its pass did.

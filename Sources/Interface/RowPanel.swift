@@ -84,8 +84,9 @@ struct RowPanel {
     for place in places(row.count, in: rect) {
       let key = place.token
       let isPast = key < look.source.visibility.limit(row: look.viewpoint.query)
-      let shade = style(
+      var shade = style(
         row[key] / top, isPast: isPast, isCursor: key == look.viewpoint.key)
+      if look.isSelected(key) { shade = paint.selected(shade) }
       grid.put(
         place.text, place.x, place.y, look.isFound(key) ? paint.found(shade) : shade,
         limit: rect.maxX - place.x)

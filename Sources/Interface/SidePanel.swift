@@ -92,9 +92,22 @@ struct SidePanel {
     let entropy = "\(Numbers.fixed(summary.entropy, 2)) nats"
     let keys = "\(entropy) ~\(Numbers.short(summary.effectiveTokens))"
     lines.field("entropy", [keys + " keys", keys, entropy], on: &grid)
+    selected(&lines, &grid)
     if let rows = summary.sampledRows {
       lines.field("sampled", "\(rows) rows", paint.dim, on: &grid)
     }
+  }
+
+  /// What falls on selected keys; where there is room, run by run.
+  private func selected(_ lines: inout Lines, _ grid: inout Grid) {
+    guard look.viewpoint.selection != nil else { return }
+    lines.field("selected", look.selectedTexts.map { " " + $0 }, paint.accent, on: &grid)
+    guard lines.rect.height >= 26 else { return }
+    let runs = look.selectedRuns
+    for run in runs.prefix(3) where runs.count > 1 {
+      lines.field("", " k \(run.name): mean \(run.share)", paint.dim, on: &grid)
+    }
+    if runs.count > 3 { lines.field("", " and \(runs.count - 3) runs more", paint.dim, on: &grid) }
   }
 
   /// What the threshold does to this head: blocks, dropped mass, output error.

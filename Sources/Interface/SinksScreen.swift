@@ -36,8 +36,9 @@ struct SinksScreen {
 
   /// Layers down and heads across, the part that holds the chosen head.
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
-    let title = look.scoreName.map {
-      Fitted.name("\(look.methodInForce?.id ?? ""): \(look.numberTitle($0))", rect.width - 4)
+    let title = look.scoreName.map { name -> String in
+      let whose = Look.ownNumbers.contains(name) ? "" : "\(look.methodInForce?.id ?? ""): "
+      return Fitted.name(whose + look.numberTitle(name), rect.width - 4)
     }
     Panel(
       title ?? "Mass on the first token", right: "layer x head", style: paint.dim,

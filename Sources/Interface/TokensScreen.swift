@@ -144,10 +144,11 @@ struct TokensScreen {
     for place in flow.places {
       let isPast = place.token < look.source.visibility.limit(row: look.viewpoint.query)
       let weight = row.flatMap { $0.indices.contains(place.token) ? $0[place.token] / top : nil }
-      let style =
+      var style =
         place.token == cursor
         ? Style(bold: true, reverse: true)
         : rows.style(weight ?? 0, isPast: isPast, isCursor: false)
+      if look.isSelected(place.token) { style = paint.selected(style) }
       let shown = look.isFound(place.token) ? paint.found(style) : style
       grid.put(place.text, place.x, place.y, shown, limit: rect.maxX - 1 - place.x)
     }

@@ -23,6 +23,7 @@ extension Model {
     case .goToQuery:
       if let repeats { goTo(query: repeats) } else { prompt.mode = .ask(.goToQuery, text: "") }
     case .nextHeavy: stepToHeavy()
+    case .select, .selectTo: markKeys(run: action == .selectTo)
     case .find: prompt.mode = .ask(.find, text: "")
     case .findNext:
       // n is also normalise while nothing is searched for; Esc forgets a search.

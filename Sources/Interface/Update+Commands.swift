@@ -114,8 +114,8 @@ extension Model {
     let words = text.split(separator: " ").map(String.init)
     if let done = fileCommand(words) { return done }
     if words.count == 1, let wanting = wanting(words[0]) { return say(wanting) }
-    // A method's words may hold spaces.
-    if words.count > 2, words[0] == "method" {
+    // A method's words may hold spaces, and so may a text.
+    if words.count > 2, ["method", "select"].contains(words[0]) {
       return settingCommand(words[0], words.dropFirst().joined(separator: " "))
     }
     guard words.count == 2 else { return nil }
@@ -163,7 +163,8 @@ extension Model {
   private func wanting(_ name: String) -> String? {
     let examples = [
       "lambda": "0.01", "tile": "128x128", "layer": "12", "head": "3", "query": "100", "key": "100",
-      "criterion": "lse", "splits": "4", "budget": "0.1", "overlap": "layers", "recall": "0.95",
+      "select": "3-9,14", "criterion": "lse", "splits": "4", "budget": "0.1", "overlap": "layers",
+      "recall": "0.95",
     ]
     if let example = examples[name] { return "Give it a value: \(name) \(example)." }
     // `heads` alone is a view.
@@ -231,6 +232,7 @@ extension Model {
       do throws(SettingError) {
         try ViewSetting.take(name, value, into: &model.viewpoint, model.sources)
         model.viewpoint.clampCursor(in: model.source)
+        if name == "select" { model.message = model.selectedMessage }
         guard let complaint = model.look.complaint(about: name) else { return }
         (model.viewpoint, model.message) = (before, complaint)
       } catch {

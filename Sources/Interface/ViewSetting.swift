@@ -269,6 +269,13 @@ public struct ViewSetting: Sendable {
       }
       view.gallery = try MethodGallery(text, about(view, sources)).text
     },
+    ViewSetting(
+      name: "select", values: "keys to mark, like 3-9,14, or those of a text in quotes; off"
+    ) { view, _ in
+      view.selection?.description ?? "off"
+    } set: { (view, text, sources) throws(SettingError) in
+      view.selection = text == "off" ? nil : try KeySelection.read(text, about(view, sources))
+    },
     choice("sort", \.sort, Viewpoint.Sort.allCases.map { ($0.rawValue, $0) }),
     choice("costs", \.costs, Viewpoint.Costs.allCases.map { ($0.rawValue, $0) }),
     ViewSetting(
@@ -355,6 +362,7 @@ extension Viewpoint {
     head.layer = new.index(of: layer) ?? min(head.layer, LayerIndex(new.layers.count - 1))
     head.head = min(head.head, new.heads - 1)
     query = min(query, new.queries - 1)
+    selection = selection?.clamped(to: new.keys)
     key = min(key, new.keys - 1)
     func fitted(_ range: Range<Int>, _ limit: Int) -> Range<Int> {
       let size = min(range.count, limit), start = min(range.lowerBound, limit - size)

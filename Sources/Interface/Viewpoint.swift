@@ -68,6 +68,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var costs = Costs.off
   /// Methods that view 2 shows side by side on the head, as `MethodGallery` reads them; nil: heads.
   public var gallery: String?
+  /// Keys that are marked; nil: none.
+  public var selection: KeySelection?
   /// What view 6 shows on the right; nil is the next head.
   public var other: Counterpart?
   /// Which masks views 4 and 6 lay over one another; nil: none.

@@ -99,6 +99,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var path: String?
   /// `[heads]`, what the model calls the heads of a slice; empty: 0 and up.
   public var headNumbers: [Int] = []
+  /// Layers whose heads have learned sinks: rows of keys and the sink then sum to 1.
+  public var sunkLayers: Set<LayerIndex> = []
   /// Its place among files opened together, and in the first of them the others.
   public var index = 0
   public var others: [SourceDescription] = []
@@ -139,7 +141,7 @@ public struct SourceDescription: Sendable, Equatable {
       && a.tokens == b.tokens && a.hasValues == b.hasValues && a.storedTile == b.storedTile
       && a.guesses == b.guesses && a.live == b.live && a.facts == b.facts && a.path == b.path
       && a.methods.map(\.id) == b.methods.map(\.id) && a.index == b.index
-      && a.headNumbers == b.headNumbers && a.others == b.others
+      && a.headNumbers == b.headNumbers && a.sunkLayers == b.sunkLayers && a.others == b.others
   }
 
   /// What the file or model calls the layer at an index; traps when there is none.

@@ -26,8 +26,15 @@ public struct FieldID: Sendable, Hashable {
     return id
   }
 
-  /// It is what the source itself holds of this one head.
-  public var isOwn: Bool { method == nil && pool == .one }
+  /// It is the source's own pattern, of one head or of several.
+  public var isPattern: Bool { method == nil && name == "pattern" }
+  /// It is the dense pattern of this one head.
+  public var isOwn: Bool { isPattern && pool == .one }
+
+  /// A number of every row of a head, as a field of one column.
+  public static func fact(_ fact: RowFact, _ head: HeadID) -> FieldID {
+    FieldID(head, name: fact.rawValue)
+  }
 }
 
 /// How a picture of a field is wanted.
@@ -103,6 +110,8 @@ public enum Question: Sendable, Hashable {
   case overlap(HeadID, OverlapRequest)
   /// How much of the attention two fields differ by, over so many rows of both.
   case moved(FieldID, FieldID, rows: Int)
+  /// How much of a head's attention lies on keys that were marked.
+  case selected(HeadID, KeySelection)
   /// Tokens of a live source's branch.
   case steps(branch: Int, Range<Int>)
   /// What the pass that gave the newest token of the frame did.
@@ -119,6 +128,7 @@ public enum Answer: Sendable {
   case summary(HeadSummary)
   case budget(BudgetAnswer)
   case moved(MovedMass)
+  case selected(SelectedMass)
   case steps(branch: Int, [Step])
   case detail(StepDetail)
   /// Why the source cannot tell.
@@ -168,7 +178,7 @@ extension Question {
     switch self {
     case .picture(let field, _), .row(let field, _), .moved(let field, _, _): field.head
     case .findings(let id, _, _), .table(let id, _), .summary(let id), .budget(let id, _),
-      .overlap(let id, _):
+      .overlap(let id, _), .selected(let id, _):
       id
     case .steps, .detail: nil
     }
@@ -178,7 +188,8 @@ extension Question {
   public var isOfMasks: Bool {
     switch self {
     case .budget, .overlap: true
-    case .picture, .row, .findings, .table, .summary, .moved, .steps, .detail: false
+    case .picture, .row, .findings, .table, .summary, .moved, .selected, .steps, .detail:
+      false
     }
   }
 
@@ -186,7 +197,8 @@ extension Question {
   public var field: FieldID? {
     switch self {
     case .picture(let field, _), .row(let field, _): field
-    case .findings, .table, .summary, .budget, .overlap, .moved, .steps, .detail: nil
+    case .findings, .table, .summary, .budget, .overlap, .moved, .selected, .steps, .detail:
+      nil
     }
   }
 }

@@ -125,6 +125,7 @@ extension Answer {
     case .detail(let detail): 12 * detail.sink.count + 64
     case .budget(let answer): 512 * (answer.rows.count + answer.leftOut.count) + 64
     case .moved: 64
+    case .selected(let mass): 8 * mass.parts.count + 128
     case .unavailable: 512
     }
   }

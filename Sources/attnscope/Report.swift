@@ -131,7 +131,9 @@ extension Report {
   /// leaves out those that nobody asked for: --json has them.
   private var extras: [(name: String, unit: Unit)] {
     let isShort = card?.blockTables != nil
-    let asked = Set(choice.names.map(HeadReport.fullName)).union([Findings.sinkNumber])
+    let asked = Set(choice.names.map(HeadReport.fullName)).union([
+      Findings.sinkNumber, "selected", "selected_most",
+    ])
     var seen: Set<String> = Set(Self.known.map(\.name)), list: [(String, Unit)] = []
     for head in heads {
       for finding in head.findings.all {

@@ -1,4 +1,5 @@
 import Sessions
+import Analysis
 import ArgumentParser
 import Attention
 import Backends
@@ -80,6 +81,12 @@ struct ReportCommand: ParsableCommand {
       "Fail with code 1 unless it is so, e.g. 'sparsity>0.2'; may be repeated.",
       valueName: "number>value"))
   var expectations: [NumberTest] = []
+  /// Nil: no number about them.
+  @Option(
+    help: ArgumentHelp(
+      "How much attention lies on these keys, as the numbers selected and selected_most: 3-9,14.",
+      valueName: "keys"))
+  var select: String?
   /// Nil: the report.
   @Option(
     help: ArgumentHelp(
@@ -133,6 +140,24 @@ struct ReportCommand: ParsableCommand {
         "--masks and --fields write every head; choose them by --heads and not by --where.")
     }
     _ = try lambdas
+    if let select, KeySelection(select) == nil {
+      throw ValidationError("--select takes key positions like 3-9,14, not '\(select)'.")
+    }
+    if select != nil, overlap != nil {
+      throw ValidationError("--select is of the report; --overlap has no such number.")
+    }
+  }
+
+  /// The keys of `--select`. Throws `Refusal` for keys that a file has not got.
+  private func selection(_ about: SourceDescription, _ file: String) throws -> KeySelection? {
+    guard let keys = select.flatMap({ KeySelection($0) }) else { return nil }
+    guard about.storedTile == nil else {
+      throw Refusal("\(file): --select needs Q and K, or a stored pattern")
+    }
+    guard keys.last < about.keys else {
+      throw Refusal("\(file): its keys are 0 to \(about.keys - 1), not \(keys.last)")
+    }
+    return keys
   }
 
   /// The files that are named, those behind the numbers of `--lambda` included.
@@ -248,6 +273,7 @@ struct ReportCommand: ParsableCommand {
     request.heads = try heads.map {
       try $0.numbers.map { try about.headIndex($0, file: dump.path) }
     }
+    request.selection = try selection(about, dump.path)
     let table = Registry.standard.tableCard?.blockTables
     request.beside = table?.setting(blocks.spec(queries: about.queries), try lambdas[0])
     request.wantsFields = masks != nil || fields != nil
