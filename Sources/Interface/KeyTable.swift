@@ -61,7 +61,7 @@ public enum Action: String, Sendable, Hashable, CaseIterable {
   case previousHead, nextHead, previousLayer, nextLayer
   /// How the picture looks and what blocks are counted in.
   case overlay, scale, normalise, pooling, mute, tile, vote, order, colorMap, background, sort
-  case costs, open, poolHeads
+  case costs, open, poolHeads, strip
   /// Which view is shown.
   case viewMap, viewHeads, viewBlocks, viewSinks, viewTokens, viewCompare, nextView, previousView
   /// The program, and a live run.
@@ -184,6 +184,9 @@ public enum KeyTable {
       .poolHeads, char("P"), "pool heads: one, mean or max of the layer, mean of a KV group", "",
       "Picture", [.map]),
     row(
+      .strip, char("W"), "beside the map: keys a query reads, how far, what it keeps, off", "",
+      "Picture", [.map]),
+    row(
       .mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture",
       [.map]),
     row(.colorMap, char("c"), "next colour map", "colours", "Picture"),
@@ -263,6 +266,7 @@ public enum KeyTable {
     ("where error>0.1", "only heads of which this holds; where all"),
     ("field map", "the map of a field of the method; pattern goes back"),
     ("heads mean", "view 1: all heads of the layer as one map; max, group, one"),
+    ("strip keys", "view 1: a number of each query beside the map; distance, kept, off"),
     ("gallery family:NAME", "view 2: a head under many methods; variants:ID, ids, none"),
     ("budget 0.1", "every method at this share of 64x64 tiles, sorted by recall; off"),
     ("overlap layers", "views 4, 6: masks over one another; heads, steps, methods, off"),

@@ -114,6 +114,10 @@ struct MapLayout {
   let plot: Rect
   /// Columns left of the plot, for numbers or tokens of queries.
   let gutter: Int
+  /// Columns left of those, for a learned sink; 0 without one.
+  let sink: Int
+  /// Columns right of the plot, for a number of every query; 0 without.
+  let strip: Int
   /// The line above the plot, for keys.
   let axis: Int
   /// The line of the keys' masses; nil where there is none.
@@ -140,8 +144,10 @@ struct MapLayout {
     legend = inner.maxY - 1
     let hasSpark = inner.height >= 10 && !isPlain
     spark = hasSpark ? inner.maxY - 2 : nil
+    sink = !isPlain && look.hasSinkColumn && inner.width >= 24 ? 3 : 0
+    strip = !isPlain && look.viewpoint.strip != .off && inner.width >= 32 ? 5 : 0
     plot = Rect(
-      x: inner.x + gutter, y: inner.y + 1, width: inner.width - gutter,
+      x: inner.x + sink + gutter, y: inner.y + 1, width: inner.width - sink - gutter - strip,
       height: inner.height - (hasSpark ? 3 : 2))
     pixelsPerCell =
       look.display.capabilities.unicode && look.display.capabilities.colors.hasRamps ? 2 : 1

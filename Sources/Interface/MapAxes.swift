@@ -123,7 +123,8 @@ struct MapAxes {
     grid[x, layout.axis] = Cell(paint.unicode ? "▼" : "v", style)
     grid[layout.plot.x - 1, y] = Cell(paint.unicode ? "►" : ">", style)
     let query = "\(look.viewpoint.query)"
-    grid.fill(Rect(x: layout.panel.x + 1, y: y, width: layout.gutter - 1, height: 1), .blank)
+    let left = layout.plot.x - layout.gutter
+    grid.fill(Rect(x: left, y: y, width: layout.gutter - 1, height: 1), .blank)
     grid.put(endingAt: layout.plot.x - 1, query, y, style)
     let glyph: Unicode.Scalar = paint.unicode ? "╋" : "+"
     grid[x, y] =

@@ -63,6 +63,7 @@ struct MapScreen {
     drawHeat(&grid)
     if scale != nil, look.viewpoint.overlay != .none { drawSkipped(&grid) }
     MapAxes(look, layout).draw(on: &grid)
+    MapSides(look, layout).draw(scale, on: &grid)
     drawSpark(&grid)
     drawLegend(&grid)
     if isStale || map?.sampled != nil { drawWaiting(&grid) }

@@ -34,7 +34,7 @@ public struct Needs: Sendable {
       let others =
         [look.cellQuestion].compactMap { $0 } + look.shownTableQuestions(head) + [.summary(head)]
         + [look.findingsQuestion(head), Minimap(look)?.question].compactMap { $0 }
-        + [look.selectionQuestion(head)].compactMap { $0 }
+        + [look.selectionQuestion(head)].compactMap { $0 } + look.factQuestions
       now = Self.ofMap(look, others)
     case .heads where viewpoint.gallery != nil: now = GalleryLook(look).questions
     case .heads: now = Self.ofHeads(look)

@@ -211,7 +211,8 @@ public struct PlainText {
       "Queries \(window.queries.lowerBound) to \(window.queries.upperBound - 1) by keys "
       + "\(window.keys.lowerBound) to \(window.keys.upperBound - 1) are looked at."
     return [
-      shown, look.poolSentence, pattern, pruning, cursor, heaviest, look.selectionSentence,
+      shown, look.poolSentence, pattern, pruning, cursor, heaviest,
+      look.learnedSinkSentence, look.stripSentence, look.selectionSentence,
     ]
     .filter { !$0.isEmpty }
   }
@@ -326,7 +327,7 @@ public struct PlainText {
     let text = around.isEmpty ? "" : look.source.tokens[around].joined()
     return [
       "Up to query \(query) the text reads: \(text)", step, heaviest, cursor,
-      look.selectionSentence,
+      look.learnedSinkSentence, look.selectionSentence,
     ]
     .filter { !$0.isEmpty }
   }

@@ -129,7 +129,12 @@ struct RowPanel {
         if best.count > 12 { best.removeLast() }
       }
     }
-    var x = grid.put("most: ", rect.x, rect.y, paint.dim, limit: rect.width)
+    var start = "most: "
+    if let sink = look.learnedSinkOfRow {
+      let (a, b) = (Numbers.short(sink), Numbers.short(1 - sink))
+      start = "learned sink \(a) + keys \(b); most: "
+    }
+    var x = grid.put(start, rect.x, rect.y, paint.dim, limit: rect.width)
     for key in best {
       let token = look.token(key).map { " \"\($0)\"" } ?? ""
       let item = "\(Numbers.short(Double(row[key]))) k\(key)\(token)"

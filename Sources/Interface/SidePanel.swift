@@ -92,6 +92,8 @@ struct SidePanel {
     let entropy = "\(Numbers.fixed(summary.entropy, 2)) nats"
     let keys = "\(entropy) ~\(Numbers.short(summary.effectiveTokens))"
     lines.field("entropy", [keys + " keys", keys, entropy], on: &grid)
+    if let texts = look.learnedSinkTexts { lines.field("learned", texts, on: &grid) }
+    if !look.stripTexts.isEmpty { lines.field("row", look.stripTexts, on: &grid) }
     selected(&lines, &grid)
     if let rows = summary.sampledRows {
       lines.field("sampled", "\(rows) rows", paint.dim, on: &grid)

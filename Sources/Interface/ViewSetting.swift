@@ -226,6 +226,7 @@ public struct ViewSetting: Sendable {
     choice("pooling", \.pooling, Viewpoint.Pooling.allCases.map { ($0.rawValue, $0) }),
     choice("normalise", \.normaliseRows, [("global", false), ("row", true)]),
     choice("mute", \.mute, [("off", false), ("on", true)]),
+    choice("strip", \.strip, Viewpoint.Strip.allCases.map { ($0.rawValue, $0) }),
     choice("overlay", \.overlay, Viewpoint.Overlay.allCases.map { ($0.rawValue, $0) }),
     choice("colormap", \.colors, ColorMap.allCases.map { ($0.rawValue, $0) }),
     choice("background", \.light, [("dark", false), ("light", true)]),

@@ -199,6 +199,9 @@ extension Viewpoint {
       colors = colors.next
       return "Colours: \(colors.rawValue)."
     case .background: light.toggle()
+    case .strip:
+      strip = strip.following
+      return strip.words
     case .sort:
       sort = sort.following
       return "Heads by \(sort.rawValue)."

@@ -23,6 +23,10 @@ public struct Viewpoint: Sendable, Hashable {
   /// layers by heads.
   public enum Costs: String, Sendable, CaseIterable { case off, list, map }
 
+  /// The number of every query that stands beside the map: none, how many keys it reads, how far
+  /// away, or the share that its blocks keep.
+  public enum Strip: String, Sendable, CaseIterable { case off, keys, distance, kept }
+
   /// Which of the six.
   public var view = ViewKind.map
   /// The head that is looked at.
@@ -68,6 +72,8 @@ public struct Viewpoint: Sendable, Hashable {
   public var costs = Costs.off
   /// Methods that view 2 shows side by side on the head, as `MethodGallery` reads them; nil: heads.
   public var gallery: String?
+  /// What stands beside the map.
+  public var strip = Strip.off
   /// Keys that are marked; nil: none.
   public var selection: KeySelection?
   /// What view 6 shows on the right; nil is the next head.
