@@ -17,6 +17,20 @@ extension FileBackend {
     }
   }
 
+  /// Every head that a table speaks of, for the screen.
+  static func assigned(_ patterns: AssignedPatterns, _ about: SourceDescription)
+    -> [HeadID: AssignedShape]
+  {
+    var shapes: [HeadID: AssignedShape] = [:]
+    for id in about.allHeads {
+      guard let found = patterns[about.number(of: id.layer).value, about.headNumber(id.head)]
+      else { continue }
+      let key = HeadID(layer: id.layer, head: id.head)
+      shapes[key] = AssignedShape(label: found.label, words: found.words)
+    }
+    return shapes
+  }
+
   /// The table that was given.
   public var patternTable: AssignedPatterns? { patterns }
 

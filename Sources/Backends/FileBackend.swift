@@ -50,6 +50,7 @@ public final class FileBackend: Backend {
     if reader != nil { about.holds.formUnion([.model, .probabilities, .weights]) }
     about.facts = facts
     if about.facts.texts.isEmpty { about.facts.texts = about.tokens }
+    if let patterns { about.assigned = Self.assigned(patterns, about) }
     description = about
   }
 

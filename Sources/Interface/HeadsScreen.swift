@@ -35,8 +35,10 @@ struct HeadsScreen {
     let all = look.source.allHeads.count
     let count =
       look.viewpoint.filter.map { "\(layout.order.count) of \(all) with \($0)" } ?? "\(all)"
+    let agreed = look.agreement.map { ", \($0)" } ?? ""
+    let left = Fitted.text(["Heads \(count)\(agreed)", "Heads \(count)"], rect.width - 4)
     Panel(
-      "Heads \(count)", right: shown, style: paint.dim, unicode: paint.unicode
+      left, right: shown, style: paint.dim, unicode: paint.unicode
     )
     .draw(in: rect, on: &grid)
     for index in layout.visible.indices {
@@ -82,6 +84,7 @@ struct HeadsScreen {
     let number = look.source.headNumber(head.head)
     let name =
       "\(begins ? "L" : "")\(look.source.layers[head.layer]).\(number)\(look.doubt(head))"
+      + (look.agrees(head) == false ? (paint.unicode ? "≠" : "/") : "")
     let end = grid.put(
       name, rect.x, rect.y, begins && !isChosen ? paint.accent : style, limit: rect.width)
     let room = rect.maxX - end - 1
@@ -114,6 +117,7 @@ struct HeadsScreen {
   /// What the head saves and what it costs, from long to short: the number that heads are sorted
   /// by is the last to go.
   private func figures(_ head: HeadID) -> [String] {
+    if look.viewpoint.sort == .pattern { return look.patternTexts(head) }
     let main = figure(head)
     guard shownNumber == nil, [.layer, .sparsity].contains(look.viewpoint.sort),
       look.sparsity(head) ?? 0 > 0

@@ -120,8 +120,15 @@ extension Look {
       return selectedMass(head).map { ($0.mean, .share) }
     }
     if case .number(let value, let unit) = findings(head)?[name]?.content { return (value, unit) }
+    switch name {
+    case "layer": return (Double(source.number(of: head.layer).value), .none)
+    case "head": return (Double(source.headNumber(head.head)), .none)
+    default: break
+    }
     guard let summary = summary(head) else { return nil }
     switch name {
+    case Self.agreesNumber where !source.assigned.isEmpty:
+      return (agrees(head).map { $0 ? 1 : 0 }, .none)
     case "entropy": return (summary.entropy, .nats)
     case "effective_tokens": return (summary.effectiveTokens, .keys)
     case "sink_mass": return (summary.sink.mass, .share)
@@ -135,7 +142,9 @@ extension Look {
     let found = (findings(viewpoint.head)?.all ?? []).compactMap { finding -> String? in
       if case .number = finding.content { finding.name } else { nil }
     }
-    let selected = viewpoint.selection == nil ? [] : [Self.selectedNumber]
+    let selected =
+      (viewpoint.selection == nil ? [] : [Self.selectedNumber])
+      + (source.assigned.isEmpty ? [] : [Self.agreesNumber])
     return found
       + (selected + ["entropy", "effective_tokens", "sink_mass"]).filter { !found.contains($0) }
   }

@@ -22,6 +22,7 @@ extension Look {
       "effective_tokens": "tokens a row reads", "sink_mass": "mass on the sink",
       "recall": "recall of the head's best shape",
       Self.selectedNumber: "mass on the selected keys",
+      Self.agreesNumber: "the pattern is the one assigned",
     ]
     return own[name] ?? name.split(separator: "_").joined(separator: " ")
   }

@@ -248,7 +248,8 @@ public struct PlainText {
       ? "the cheapest to skip first" : "by \(look.viewpoint.sort.rawValue)"
     var lines = [
       """
-      \(layout.order.count) heads of \(look.source.name), \(order), \(decided).
+      \(layout.order.count) heads of \(look.source.name), \(order), \
+      \(decided)\(look.agreement.map { "; patterns: \($0)" } ?? "").
       """
     ]
     if layout.order.isEmpty { lines.append(look.noHeads) }
@@ -263,7 +264,7 @@ public struct PlainText {
       if let summary = look.summary(head) {
         text +=
           """
-          , \(summary.label.name.rawValue), \(summary.sign)\(Numbers.percent(summary.sink.mass)) \
+          , \(summary.label.name.rawValue)\(look.assignedWords(head)), \(summary.sign)\(Numbers.percent(summary.sink.mass)) \
           on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) \
           tokens a row
           """

@@ -73,6 +73,10 @@ struct SidePanel {
     let label = summary.label
     lines.field(
       "pattern", label.text { Numbers.fixed($0, 2) }, paint.strong, on: &grid)
+    if let shape = look.assigned(look.viewpoint.head) {
+      let verdict = look.agrees(look.viewpoint.head) == true ? "the same" : "another"
+      lines.field("assigned", [" \(shape.words): \(verdict)", " \(shape.label)"], on: &grid)
+    }
     let others = label.candidates.map {
       "\($0.name == .hybrid ? "∪" : $0.name.short) \(Numbers.fixed($0.recall, 2))"
     }.joined(

@@ -101,6 +101,8 @@ public struct SourceDescription: Sendable, Equatable {
   public var headNumbers: [Int] = []
   /// Layers whose heads have learned sinks: rows of keys and the sink then sum to 1.
   public var sunkLayers: Set<LayerIndex> = []
+  /// What heads were assigned elsewhere, by a table that was given beside the file.
+  public var assigned: [HeadID: AssignedShape] = [:]
   /// Its place among files opened together, and in the first of them the others.
   public var index = 0
   public var others: [SourceDescription] = []
@@ -141,7 +143,8 @@ public struct SourceDescription: Sendable, Equatable {
       && a.tokens == b.tokens && a.hasValues == b.hasValues && a.storedTile == b.storedTile
       && a.guesses == b.guesses && a.live == b.live && a.facts == b.facts && a.path == b.path
       && a.methods.map(\.id) == b.methods.map(\.id) && a.index == b.index
-      && a.headNumbers == b.headNumbers && a.sunkLayers == b.sunkLayers && a.others == b.others
+      && a.headNumbers == b.headNumbers && a.sunkLayers == b.sunkLayers
+      && a.assigned == b.assigned && a.others == b.others
   }
 
   /// What the file or model calls the layer at an index; traps when there is none.
@@ -179,6 +182,17 @@ public struct SourceDescription: Sendable, Equatable {
       (0..<heads).map { HeadID(layer: layer, head: $0, source: index) }
     }
   }
+}
+
+/// The pattern that a head was assigned elsewhere: by an offline search, say.
+public struct AssignedShape: Sendable, Hashable {
+  /// Under the name that measured patterns go by, where it has one: `vertical-slash`.
+  public let label: String
+  /// With its sizes: `vertical-slash 1000+6096`.
+  public let words: String
+
+  /// Nothing is checked.
+  public init(label: String, words: String) { (self.label, self.words) = (label, words) }
 }
 
 /// A small event from a backend.
