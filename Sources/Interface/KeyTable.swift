@@ -263,7 +263,7 @@ public enum KeyTable {
     ("sort error", "view 2 by any number, the largest first; layer goes back"),
     ("costs list", "view 2: what lambda skips, the cheapest first; map, off"),
     ("score error", "heads by any number a method reports; none goes back"),
-    ("where error>0.1", "only heads of which this holds; where all"),
+    ("where layer<8,pattern=a-shape", "only heads of which this holds, as error>0.1; all"),
     ("field map", "the map of a field of the method; pattern goes back"),
     ("heads mean", "view 1: all heads of the layer as one map; max, group, one"),
     ("strip keys", "view 1: a number of each query beside the map; distance, kept, off"),

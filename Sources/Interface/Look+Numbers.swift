@@ -27,18 +27,29 @@ extension Look {
     return own[name] ?? name.split(separator: "_").joined(separator: " ")
   }
 
-  /// Whether a head is shown under a filter. What may yet be known passes; a number that the head
-  /// has not got holds nothing.
+  /// Whether a head is shown under a filter: all its parts hold. What may yet be known passes; a
+  /// number that the head has not got holds nothing.
   func passes(_ filter: NumberFilter, _ head: HeadID) -> Bool {
-    if let (value, _) = headNumber(filter.name, head) {
-      return value.map { filter.holds($0) } ?? false
-    }
+    filter.parts.allSatisfy { passes($0, head) }
+  }
+
+  /// One condition of a head.
+  private func passes(_ part: NumberFilter.Part, _ head: HeadID) -> Bool {
     func isOpen(_ question: Question?) -> Bool {
       question.map { known.answer($0) == nil && refusal($0) == nil } ?? false
     }
-    if filter.name == Self.selectedNumber { return isOpen(selectionQuestion(head)) }
+    switch part.name {
+    case "pattern":
+      return summary(head).map { part.holds($0.label.name.rawValue) } ?? isOpen(.summary(head))
+    case "assigned": return assigned(head).map { part.holds($0.label) } ?? false
+    default: break
+    }
+    if let (value, _) = headNumber(part.name, head) {
+      return value.map { part.holds($0) } ?? false
+    }
+    if part.name == Self.selectedNumber { return isOpen(selectionQuestion(head)) }
     return isOpen(findingsQuestion(head))
-      || (Self.ownNumbers.contains(filter.name) && isOpen(.summary(head)))
+      || (Self.ownNumbers.contains(part.name) && isOpen(.summary(head)))
   }
 
   /// Heads that the filter in force lets through, in the order of the file.
@@ -49,25 +60,40 @@ extension Look {
 
   /// Numbers that every head has, whatever the method.
   static let ownNumbers: Set<String> = [
-    selectedNumber, "entropy", "effective_tokens", "sink_mass", "recall",
+    selectedNumber, agreesNumber, "layer", "head", "entropy", "effective_tokens", "sink_mass",
+    "recall",
   ]
+
+  /// Names of numbers that a setting asks for.
+  private static func named(by setting: String, _ viewpoint: Viewpoint) -> [String] {
+    switch setting {
+    case "where": viewpoint.filter?.parts.map(\.name) ?? []
+    case "score": viewpoint.score.map { [$0] } ?? []
+    default: []
+    }
+  }
 
   /// Why a name that a setting was given is none: no number of a head, no map of the method. Nil
   /// while that cannot be told.
   func complaint(about setting: String) -> String? {
-    let name = setting == "where" ? viewpoint.filter?.name : viewpoint.score
-    if ["where", "score"].contains(setting), name == Self.selectedNumber {
-      return viewpoint.selection == nil ? "No key is selected: :select 3-9 selects some." : nil
-    }
     if setting == "heads" { return viewpoint.heads == .one ? nil : whyOneHead }
+    let names = Self.named(by: setting, viewpoint)
+    if names.contains(Self.selectedNumber), viewpoint.selection == nil {
+      return "No key is selected: :select 3-9 selects some."
+    }
+    if names.contains(Self.agreesNumber) || names.contains("assigned"), source.assigned.isEmpty {
+      return "No pattern was assigned: attnscope FILE --patterns TABLE lays them beside."
+    }
     guard let id = methodInForce?.id, findings(viewpoint.head) != nil else { return nil }
     switch setting {
     case "where", "score":
-      guard let name = setting == "where" ? viewpoint.filter?.name : viewpoint.score,
-        !Self.ownNumbers.contains(name), !numberNames.contains(name),
-        !source.allHeads.contains(where: { findings($0)?[name] != nil })
-      else { return nil }
-      return "\(id) says no number \"\(name)\" of a head; \(setting) knows "
+      let wrong = names.first { name in
+        !Self.ownNumbers.contains(name) && !numberNames.contains(name)
+          && !NumberFilter.words.contains(name)
+          && !source.allHeads.contains { findings($0)?[name] != nil }
+      }
+      guard let wrong else { return nil }
+      return "\(id) says no number \"\(wrong)\" of a head; \(setting) knows "
         + numberNames.joined(separator: ", ") + "."
     case "field":
       let names = mapFields.map(\.name)

@@ -32,7 +32,8 @@ extension Look {
   /// Every head's number is wanted.
   var wantsSelected: Bool {
     viewpoint.selection != nil
-      && (viewpoint.score == Self.selectedNumber || viewpoint.filter?.name == Self.selectedNumber)
+      && (viewpoint.score == Self.selectedNumber
+        || viewpoint.filter?.asks(Self.selectedNumber) ?? false)
   }
 
   /// Whether a key is marked.

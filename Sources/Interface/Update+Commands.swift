@@ -115,7 +115,7 @@ extension Model {
     if let done = fileCommand(words) { return done }
     if words.count == 1, let wanting = wanting(words[0]) { return say(wanting) }
     // A method's words may hold spaces, and so may a text.
-    if words.count > 2, ["method", "select"].contains(words[0]) {
+    if words.count > 2, ["method", "select", "where"].contains(words[0]) {
       return settingCommand(words[0], words.dropFirst().joined(separator: " "))
     }
     guard words.count == 2 else { return nil }

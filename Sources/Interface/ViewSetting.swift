@@ -246,7 +246,9 @@ public struct ViewSetting: Sendable {
     } set: { (view, text, _) throws(SettingError) in
       view.score = text == "none" ? nil : try Self.name(text, "a number")
     },
-    ViewSetting(name: "where", values: "heads of which a number holds, like error>0.1; all") {
+    ViewSetting(
+      name: "where", values: "heads of which it holds, like error>0.1,layer<8,pattern=a-shape; all"
+    ) {
       view, _ in
       view.filter?.description ?? "all"
     } set: { (view, text, _) throws(SettingError) in
@@ -255,7 +257,10 @@ public struct ViewSetting: Sendable {
         return
       }
       guard let filter = NumberFilter(text) else {
-        throw SettingError("where is like error>0.1 or sparsity<0.5, or all, not '\(text)'")
+        let words = NumberFilter.patterns.joined(separator: ", ")
+        throw SettingError(
+          "where is like error>0.1, layer<8 or pattern=a-shape (or \(words)), or all, not '\(text)'"
+        )
       }
       view.filter = filter
     },
