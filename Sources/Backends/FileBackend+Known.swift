@@ -41,6 +41,7 @@ extension FileBackend {
   /// takes, and the pattern that it was assigned.
   func addKnown(to findings: inout Findings, _ id: HeadID) {
     findings.addSink(heads, id)
+    findings.nameHeads(description.headNumbers)
     guard let pattern = assigned(id) else { return }
     findings.number(
       Self.assignedScore, pattern.score, title: "score of the assigned pattern")

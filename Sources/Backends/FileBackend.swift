@@ -132,11 +132,12 @@ public final class FileBackend: Backend {
 
   /// The heads of this file, for questions about many masks.
   var masks: MaskSource {
-    MaskSource(store: store, layers: heads.layers, keys: description.keys) { [heads] in
-      heads.heads($0)
-    } place: { [self] in
-      place($0, at: .whole)
-    }
+    let about = description
+    var masks = MaskSource(
+      store: store, layers: heads.layers, keys: about.keys, heads: { [heads] in heads.heads($0) },
+      place: { [self] in place($0, at: .whole) })
+    masks.headNumber = { about.headNumber($0) }
+    return masks
   }
 
   /// Checks that the head is there; files have one frame, and no steps.
@@ -146,7 +147,8 @@ public final class FileBackend: Backend {
     }
     guard heads.layers.has(id.layer) else { return .unavailable("there is no such layer") }
     guard (0..<heads.heads(id.layer)).contains(id.head) else {
-      return .unavailable("layer \(heads.layers[id.layer]) has no head \(id.head)")
+      let number = description.headNumber(id.head)
+      return .unavailable("layer \(heads.layers[id.layer]) has no head \(number)")
     }
     guard let place = place(id, at: .whole) else { return try computeFromMask(question, id) }
     let answer = try store.answer(question, place)
@@ -181,7 +183,8 @@ public final class FileBackend: Backend {
       (layers, numbers, focus) = ([[head]], [heads.layers[id.layer]], (0, 0))
     case .group:
       guard let (group, slot) = heads.group(id.layer, containing: id.head) else {
-        throw Missing(.layer, hint: "the group of head \(id.head) is incomplete")
+        let number = description.headNumber(id.head)
+        throw Missing(.layer, hint: "the group of head \(number) is incomplete")
       }
       (layers, numbers, focus) = ([group.heads], [heads.layers[id.layer]], (0, slot))
     case .layer:

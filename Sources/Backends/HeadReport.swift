@@ -172,7 +172,8 @@ extension FileBackend {
   {
     let spec = describe().storedTile!
     guard let table = heads.storedTable(id.layer, id.head, tile: (spec.rows, spec.keys)) else {
-      throw KnobError("layer \(heads.layers[id.layer]) has no mask of head \(id.head)")
+      let number = describe().headNumber(id.head)
+      throw KnobError("layer \(heads.layers[id.layer]) has no mask of head \(number)")
     }
     return HeadReport(
       layer: heads.layers[id.layer], head: id.head, number: describe().headNumber(id.head),

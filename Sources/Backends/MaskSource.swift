@@ -19,6 +19,8 @@ struct MaskSource: Sendable {
   let heads: @Sendable (LayerIndex) -> Int
   /// A head with its surroundings; nil where there is none, or a mask alone.
   let place: @Sendable (HeadID) -> FindingStore.Place?
+  /// What the model calls the heads of a layer; a slice keeps the numbers of what it was cut from.
+  var headNumber: @Sendable (Int) -> Int = { $0 }
 
   /// Computes on `ComputeThreads`, and ends soon after the asker's task is cancelled, whichever
   /// thread it is on. Throws `CancellationError`, and what reading the source throws.

@@ -137,7 +137,7 @@ extension MaskSource {
       try each(done, request.layers.count)
       let chosen = request.heads.filter { $0 < heads(layer) }
       let masks = try chosen.map { try bits(HeadID(layer: layer, head: $0), request.settings[0]) }
-      let axis = Axis(.head, chosen.count, labels: chosen.map(String.init))
+      let axis = Axis(.head, chosen.count, labels: chosen.map { "\(headNumber($0))" })
       square(
         "overlap_\(layers[layer])", axis, Overlap.masks(masks), &findings,
         "overlap of heads, layer \(layers[layer])")

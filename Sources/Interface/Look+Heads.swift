@@ -25,6 +25,16 @@ extension Look {
   /// Query heads that share a KV head.
   private var headsOfGroup: Int { max(1, source.heads / max(1, source.kvHeads)) }
 
+  /// The KV head of the chosen head: its number, or of a slice, which does not know it, the heads
+  /// that share it: `of H6-8`.
+  var keyHeadName: String {
+    let group = viewpoint.head.head / headsOfGroup
+    guard !source.headNumbers.isEmpty else { return "\(group)" }
+    let heads = group * headsOfGroup..<min((group + 1) * headsOfGroup, source.heads)
+    let keys = KeySelection(keys: heads.map { source.headNumber($0) })
+    return "of H\(keys?.description ?? "")"
+  }
+
   /// What is pooled, for titles: `mean of 9 heads`, from long to short. Empty for one head.
   var poolNames: [String] {
     switch pool {

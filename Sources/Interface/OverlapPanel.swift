@@ -109,7 +109,7 @@ struct OverlapPanel {
   private func isHere(_ axis: Axis, _ place: Int) -> Bool {
     switch axis.kind {
     case .layer: axis.name(place) == "\(look.layerNumber)"
-    case .head: axis.name(place) == "\(look.viewpoint.head.head)"
+    case .head: axis.name(place) == "\(look.chosenHeadNumber)"
     default: false
     }
   }

@@ -80,7 +80,7 @@ struct Screen {
     grid.fill(layout.header, Cell(" ", paint.bar))
     var head = "L\(look.layerNumber) H\(look.chosenHeadNumber)/\(source.heads)"
     if source.kvHeads < source.heads {
-      head += " (kv \(viewpoint.head.head / max(1, source.heads / max(source.kvHeads, 1))))"
+      head += " (kv \(look.keyHeadName))"
     }
     let size = model.display.width >= 64 ? ["\(source.queries)x\(source.keys)"] : []
     if model.display.width < 64 { head = "L\(look.layerNumber) H\(look.chosenHeadNumber)" }

@@ -148,7 +148,7 @@ extension Viewpoint {
     let wanted = head.head + step
     head.head = min(max(wanted, 0), source.heads - 1)
     guard wanted != head.head else { return nil }
-    return "Heads are 0 to \(source.heads - 1); < > change the layer."
+    return "Heads are \(source.headNames); < > change the layer."
   }
 
   /// Another layer, the same head.
