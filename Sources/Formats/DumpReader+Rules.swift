@@ -36,8 +36,8 @@ extension DumpReader {
         remarks.append(
           """
           \(entry.name): a learned sink takes a share of every row in the model (the number \
-          learned_sink); rows here are shares of what goes to keys, and margins, in which no sink \
-          takes part, are the same
+          learned_sink); maps and rows of Q and K or scores are shown with its part taken off; \
+          margins, in which no sink takes part, dropped mass and entropy are of what goes to keys
           """)
       }
     }
