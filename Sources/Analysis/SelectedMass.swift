@@ -3,7 +3,8 @@ public import Tensors
 
 /// How much of a head's attention lies on keys that were marked.
 ///
-/// Shares of rows, in 0...1, a learned sink's part taken off; rows that see no key do not count, and rows with a NaN neither.
+/// Shares of rows, in 0...1, a learned sink's part taken off; rows that see no key do not count,
+/// and rows with a NaN neither.
 ///
 /// Example: `SelectedMass.of(head, keys)?.mean`. Cost a pass over the rows; of a long head 512 of
 /// them, evenly spread, stand for all.

@@ -3,7 +3,8 @@ public import Attention
 /// Rows of a dense pattern beside a learned sink: one more element of the softmax, of logit b, that
 /// belongs to no key.
 ///
-///     p_j = exp(s_j) / (exp(b) + Σ_i exp(s_i)) = (1 - s) softmax(scores)_j,   s = 1 / (1 + e^(l - b))
+///     p_j = exp(s_j) / (exp(b) + Σ_i exp(s_i)) = (1 - s) softmax(scores)_j
+///     s   = 1 / (1 + e^(l - b))
 ///
 /// with l the log-sum-exp of the row's scores. A row and its sink sum to 1. Without a sink, s is 0
 /// and rows are those of the pattern.

@@ -264,7 +264,8 @@ public struct PlainText {
       if let summary = look.summary(head) {
         text +=
           """
-          , \(summary.label.name.rawValue)\(look.assignedWords(head)), \(summary.sign)\(Numbers.percent(summary.sink.mass)) \
+          , \(summary.label.name.rawValue)\(look.assignedWords(head)), \
+          \(summary.sign)\(Numbers.percent(summary.sink.mass)) \
           on key \(summary.sink.position), about \(Numbers.fixed(summary.effectiveTokens, 1)) \
           tokens a row
           """

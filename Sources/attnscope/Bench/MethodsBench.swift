@@ -17,11 +17,11 @@ struct MethodsBench {
   /// Turns of each length at most; fewer where one takes long.
   let repeats: Int
   /// Tokens of the heads, ascending.
-  var lengths = [512, 1024, 2048, 4096, 8192]
+  var lengths = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
   /// Width of the heads.
   private static let dim = 64
   /// Seconds of one length after which no longer one is tried.
-  private static let patience = 2.0
+  private static let patience = 1.0
   /// Seconds that the turns of a length take together, about.
   private static let turns = 0.4
 
@@ -120,14 +120,15 @@ struct MethodGrowth {
   /// By how much an exponent may pass the card's and still count as it.
   private static let slack = 0.15
 
-  /// Points that are fitted: the longer ones, where there are enough; lengths at which the card
-  /// says that nothing is searched yet tell nothing of the search.
+  /// Points that are fitted: the four longest. Growth is what happens in the end: shortly behind
+  /// the length at which a search begins, or a cache is full, cost climbs faster than it will.
+  /// Lengths at which the card says that nothing is searched yet tell nothing of the search.
   private var fitted: [Point] {
     let points = points.filter { point in
       card.growth.map { !$0.isSearch || $0.cost(Double(point.tokens)) > 0 } ?? true
     }
     let long = points.filter { $0.seconds >= Self.least }
-    return long.count >= 3 ? long : points
+    return (long.count >= 3 ? long : points).suffix(4)
   }
 
   /// The power of n in the time.
