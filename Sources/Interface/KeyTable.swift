@@ -181,10 +181,10 @@ public enum KeyTable {
       [.map]),
     row(.pooling, char("p"), "pool a cell by maximum or mean", "pool", "Picture", [.map]),
     row(
-      .poolHeads, char("P"), "pool heads: one, mean or max of the layer, mean of a KV group", "",
+      .poolHeads, char("P"), "pool heads: one, mean, max, or the mean of a KV group", "",
       "Picture", [.map]),
     row(
-      .strip, char("W"), "beside the map: keys a query reads, how far, what it keeps, off", "",
+      .strip, char("W"), "a number of each query: keys, distance, kept mass, off", "",
       "Picture", [.map]),
     row(
       .mute, char("m"), "mute the sink: leave its column out and renormalise", "mute", "Picture",

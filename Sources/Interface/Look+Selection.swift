@@ -49,7 +49,8 @@ extension Look {
     let sign = mass.sampledRows == nil ? "" : "~"
     let (mean, most) = (sign + Numbers.percent(mass.mean), sign + Numbers.percent(mass.most))
     return [
-      "row \(row), mean \(mean), most \(most)", "row \(row) mean \(mean)", row,
+      "row \(row), mean \(mean), most \(most)", "row \(row) mean \(mean)",
+      "\(row) mean \(mean)", row,
     ]
   }
 

@@ -109,6 +109,10 @@ struct SidePanel {
     guard look.viewpoint.selection != nil else { return }
     lines.field("selected", look.selectedTexts.map { " " + $0 }, paint.accent, on: &grid)
     guard lines.rect.height >= 26 else { return }
+    if let mass = look.selectedMass(look.viewpoint.head) {
+      let most = "most \(Numbers.percent(mass.most)) of q \(mass.mostRow)"
+      lines.field("", " " + most, paint.dim, on: &grid)
+    }
     let runs = look.selectedRuns
     for run in runs.prefix(3) where runs.count > 1 {
       lines.field("", " k \(run.name): mean \(run.share)", paint.dim, on: &grid)

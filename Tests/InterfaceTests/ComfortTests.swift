@@ -411,7 +411,7 @@ import Testing
 
   @Test func eachIsInHelpInEveryView() async {
     for view in ViewKind.allCases {
-      let pilot = Pilot(width: 100, height: 150)
+      let pilot = Pilot(width: 100, height: 180)
       pilot.press("\(view.rawValue)?")
       await pilot.sees("Help")
       let screen = pilot.screen

@@ -145,7 +145,7 @@ import Testing
   }
 
   @Test func helpIsMadeFromTheKeyTable() async {
-    let pilot = Pilot(width: 100, height: 120)
+    let pilot = Pilot(width: 100, height: 140)
     pilot.press("?")
     await pilot.sees("This view")
     let screen = pilot.screen

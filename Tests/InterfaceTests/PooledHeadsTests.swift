@@ -66,13 +66,13 @@ import Testing
       let text = view(try await Self.still(pool, size)).lines.joined(separator: "\n")
       #expect(text.contains("Map: \(pool) of 3 heads"), "\(text)")
       // Each head has blocks of its own: none is drawn.
-      #expect(!text.contains("×") && !text.contains(" pruned  "), "\(text)")
+      #expect(!text.contains("×"), "\(text)")
     }
     let model = try await Self.still(pool)
     let said = PlainText(model).sentences.joined(separator: "\n")
     let sentence = "The map is the \(pool) of 3 heads of layer 4, entry by entry."
     #expect(said.contains(sentence), "\(said)")
-    #expect(said.contains("\(pool) probability 0."), "\(said)")
+    #expect(said.contains("\(pool) probability "), "\(said)")
   }
 
   /// The next head of the layer is in the same picture: nothing is asked again.

@@ -141,7 +141,7 @@ import Testing
       ($0.strip, $0.lambda) = (.kept, 0)
     }
     let said = PlainText(model).sentences.joined(separator: "\n")
-    #expect(said.contains("keeps 100 % of its mass"), "\(said)")
+    #expect(said.contains("keeps 100.0 % of its mass"), "\(said)")
   }
 
   @Test func theKeyTurnsTheStrip() async throws {
