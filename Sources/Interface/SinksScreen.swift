@@ -37,7 +37,8 @@ struct SinksScreen {
   /// Layers down and heads across, the part that holds the chosen head.
   private func drawMatrix(in rect: Rect, on grid: inout Grid) {
     let title = look.scoreName.map { name -> String in
-      let whose = Look.ownNumbers.contains(name) ? "" : "\(look.methodInForce?.id ?? ""): "
+      let isMarked = [Look.selectedNumber, Look.agreesNumber].contains(name)
+      let whose = isMarked ? "" : "\(look.methodInForce?.id ?? ""): "
       return Fitted.name(whose + look.numberTitle(name), rect.width - 4)
     }
     Panel(
