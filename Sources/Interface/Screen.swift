@@ -76,7 +76,7 @@ struct Screen {
 
   /// What is looked at on the left, and how far it is on the right, which is never cut.
   private func drawHeader(_ grid: inout Grid) {
-    let source = model.source, viewpoint = model.viewpoint
+    let source = model.source
     grid.fill(layout.header, Cell(" ", paint.bar))
     var head = "L\(look.layerNumber) H\(look.chosenHeadNumber)/\(source.heads)"
     if source.kvHeads < source.heads {

@@ -4,6 +4,7 @@ import Backends
 import Canvas
 import Formats
 import Interface
+import Pictures
 import Sessions
 import Support
 import Testing
@@ -93,7 +94,7 @@ import Testing
     #expect(model.viewpoint.heads == .one)
     _ = model.obey("heads max")
     #expect(model.viewpoint.heads == .max)
-    #expect(model.stateText.contains("heads max"))
+    #expect(ViewState.text(model.viewpoint, model.sources).contains("heads max"))
     _ = model.obey("heads")
     #expect(model.viewpoint.view == .heads, "the word alone is the view")
   }

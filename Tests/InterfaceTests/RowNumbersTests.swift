@@ -151,6 +151,7 @@ import Testing
       #expect(model.viewpoint.strip == strip)
     }
     _ = model.obey("strip distance")
-    #expect(model.viewpoint.strip == .distance && model.stateText.contains("strip distance"))
+    let state = ViewState.text(model.viewpoint, model.sources)
+    #expect(model.viewpoint.strip == .distance && state.contains("strip distance"))
   }
 }

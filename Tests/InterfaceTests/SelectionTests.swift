@@ -94,7 +94,7 @@ import Testing
     #expect(model.viewpoint.selection == KeySelection("40-43"))
     press("u")
     #expect(model.viewpoint.selection == KeySelection("40-44"))
-    #expect(model.stateText.contains("select 40-44\n"))
+    #expect(ViewState.text(model.viewpoint, model.sources).contains("select 40-44\n"))
     _ = model.obey("select 3-9, 14")
     #expect(model.viewpoint.selection == KeySelection("3-9,14"))
     _ = model.obey("select off")

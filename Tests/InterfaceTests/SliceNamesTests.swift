@@ -120,7 +120,7 @@ import Testing
     let text = view(model).lines.joined(separator: "\n")
     let typed = condition.filter { $0 != " " }
     #expect(text.contains("Heads \(count) of 9 with \(typed)"), "\(text)")
-    #expect(model.stateText.contains("where \(typed)\n"))
+    #expect(ViewState.text(model.viewpoint, model.sources).contains("where \(typed)\n"))
   }
 
   @Test func patternsAreWords() async throws {
