@@ -75,7 +75,7 @@ import Testing
     var surroundings = Pilot.surroundings
     // s goes to tile, so scale has none; help moves to F.
     surroundings.keymap = Keymap(Config("key.tile = s PgUp\nkey.help = F\nkey.quit = Z").keys)
-    let pilot = Pilot(width: 200, height: 110, surroundings: surroundings)
+    let pilot = Pilot(width: 200, height: 140, surroundings: surroundings)
     await pilot.sees("s tile")
     #expect(pilot.screen.contains("F help") && pilot.screen.contains("Z quit"))
     #expect(!pilot.screen.contains("s scale") && !pilot.screen.contains("t tile"))
@@ -159,6 +159,11 @@ import Testing
     view.colors = ColorMap.allCases.randomElement(using: &random)!
     (view.mute, view.light) = (Bool.random(using: &random), Bool.random(using: &random))
     view.normaliseRows = Bool.random(using: &random)
+    view.heads = HeadPool.allCases.randomElement(using: &random)!
+    view.strip = Viewpoint.Strip.allCases.randomElement(using: &random)!
+    view.selection = KeySelection([
+      range(&random, below: about.keys), range(&random, below: about.keys),
+    ])
     if Bool.random(using: &random) { view.other = counterpart(&random, beside: view) }
     return view
   }
