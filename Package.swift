@@ -16,9 +16,13 @@ let rooms: [(name: String, imports: [String])] = [
   ("Analysis", ["Tensors", "Attention", "Algebra"]),
   ("Methods", ["Tensors", "Attention", "Analysis", "Algebra", "HeapModule"]),
   ("Sessions", ["Tensors", "Attention", "Analysis"]),
+  ("Wire", ["Tensors", "Formats", "Attention", "Analysis", "Sessions"]),
   (
     "Backends",
-    ["Tensors", "Algebra", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions"]
+    [
+      "Tensors", "Algebra", "Formats", "Attention", "Methods", "Analysis", "Models", "Sessions",
+      "Wire",
+    ]
   ),
   ("CPng", []),
   ("Pictures", ["CPng"]),
@@ -31,7 +35,8 @@ let rooms: [(name: String, imports: [String])] = [
     "attnscope",
     [
       "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods", "Analysis", "Sessions",
-      "Backends", "Canvas", "Pictures", "Lessons", "Interface", "NCursesTerminal", "ArgumentParser",
+      "Wire", "Backends", "Canvas", "Pictures", "Lessons", "Interface", "NCursesTerminal",
+      "ArgumentParser",
     ]
   ),
 ]
@@ -58,7 +63,7 @@ let swift: [SwiftSetting] = [
 // The rooms that compute over every key of every query are optimised in debug builds too, or a
 // debug suite waits twenty times as long for the same numbers; assertions stay.
 let computing: Set = [
-  "Tensors", "Algebra", "Attention", "Models", "Analysis", "Methods", "Pictures",
+  "Tensors", "Algebra", "Attention", "Models", "Analysis", "Methods", "Pictures", "Wire",
 ]
 let optimised: [SwiftSetting] = [
   .unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug))
@@ -123,6 +128,7 @@ let tests: [(name: String, needs: [String])] = [
   ("AttentionTests", ["Support", "Kernels", "Tensors", "Attention"]),
   ("FormatsTests", ["Support", "Kernels", "Tensors", "Formats"]),
   ("ModelsTests", ["Support", "Kernels", "Tensors", "Formats", "Attention", "Models", "Methods"]),
+  ("WireTests", ["Support", "Tensors", "Formats", "Attention", "Analysis", "Sessions", "Wire"]),
   ("AnalysisTests", ["Support", "Tensors", "Attention", "Analysis"]),
   ("MethodsTests", ["Support", "Algebra", "Tensors", "Attention", "Analysis", "Methods"]),
   ("CanvasTests", ["Canvas"]),
@@ -139,13 +145,14 @@ let tests: [(name: String, needs: [String])] = [
     "BackendTests",
     [
       "Support", "Tensors", "Formats", "Attention", "Models", "Analysis", "Methods", "Sessions",
-      "Backends",
+      "Wire", "Backends",
     ]
   ),
   (
     "CommandTests",
     [
-      "Support", "Tensors", "Attention", "Formats", "Methods", "Sessions", "Backends", "Canvas",
+      "Support", "Tensors", "Attention", "Formats", "Methods", "Sessions", "Wire", "Backends",
+      "Canvas",
       "Lessons", "Interface", "attnscope",
     ]
   ),

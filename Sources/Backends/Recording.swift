@@ -4,6 +4,7 @@ import Formats
 import Models
 import Sessions
 import Tensors
+import Wire
 
 /// A run on disk: safetensors files one after another, each of which tells its own length.
 ///
@@ -91,111 +92,12 @@ struct Recording {
 
   /// Metadata of a step: where it belongs, and the rest as JSON.
   private func metadata(_ store: BranchStore, _ position: Int) throws -> [String: String] {
-    let step = store.steps(position..<position + 1)[0]
+    let step = store.steps(position..<position + 1)[0], counts = store.counts(position)
+    let facts = StepFacts(step, visible: counts?.visible ?? [], skipped: counts?.skipped ?? [])
     return [
       "kind": "step", "position": "\(position)", "token": "\(step.token)",
       "branch": "\(store.branch.id)",
-      "step": String(
-        decoding: try JSONEncoder().encode(StoredStep(step, store.counts(position))),
-        as: UTF8.self),
+      "step": String(decoding: try JSONEncoder().encode(facts), as: UTF8.self),
     ]
-  }
-}
-
-/// A branch as it stands in the metadata.
-///
-/// A type of its own, so that renaming a field of `Branch` does not change files.
-struct StoredBranch: Codable {
-  /// Its place in the list.
-  let id: Int
-  /// The branch it left; nil for the trunk.
-  let parent: Int?
-  /// Tokens that it shares with its parent.
-  let fork: Int
-  /// How it attended, as text.
-  let attention: String
-
-  /// As it is written.
-  init(_ branch: Branch) {
-    (id, parent, fork, attention) = (branch.id, branch.parent, branch.fork, branch.attention)
-  }
-
-  /// As it was read; nothing is checked here.
-  var branch: Branch { Branch(id: id, parent: parent, fork: fork, attention: attention) }
-}
-
-/// A step as it stands in the metadata.
-///
-/// What older versions did not write is optional; sides of a tile are checked, since a file may
-/// hold anything.
-struct StoredStep: Codable {
-  /// What the token completes; may be empty.
-  let text: String
-  /// ln of the probability that the token had, in nats.
-  let logprob: Double?
-  /// The likeliest tokens, best first.
-  let top: [Candidate]
-  /// `[layers * heads]` blocks that the pass could see; empty where they were not counted.
-  let visible: [Int32]
-  /// `[layers * heads]` of them that it skipped.
-  let skipped: [Int32]
-  /// Divergence from dense attention's next token, in nats; nil without a shadow.
-  let kl: Double?
-  /// Dense attention would have chosen the same token; nil without a shadow.
-  let agrees: Bool?
-  /// Milliseconds of the pass.
-  let ms: Double
-  /// How the pass attended, as text.
-  let attention: String
-  /// The threshold; nil for methods without one.
-  let lambda: Double?
-  /// Query rows of the tile whose blocks were counted; nil without blocks.
-  let rows: Int?
-  /// Keys of a block.
-  let keys: Int?
-  /// Who decided, as `Vote` writes it.
-  let vote: String?
-  /// How blocks were visited, as `Order` writes it.
-  let order: String?
-
-  /// A token that might have come instead.
-  struct Candidate: Codable {
-    /// Its number in the vocabulary.
-    let token: Int
-    /// Its text, escaped as the tokenizer shows it.
-    let piece: String
-    /// Before softmax.
-    let logit: Float
-  }
-
-  /// As it is written, with the counts of the pass that read the token.
-  init(_ step: Step, _ counts: BlockCounts?) {
-    (text, logprob, kl, agrees) = (step.text, step.logProbability, step.divergence, step.agrees)
-    (ms, attention, lambda) = (step.milliseconds, step.attention, step.lambda)
-    (rows, keys) = (step.tile?.rows, step.tile?.keys)
-    (vote, order) = (step.tile?.vote.rawValue, step.tile?.order.rawValue)
-    top = step.top.map { Candidate(token: $0.token, piece: $0.piece, logit: $0.logit) }
-    (visible, skipped) = (counts?.visible ?? [], counts?.skipped ?? [])
-  }
-
-  /// The tile whose blocks were counted; nil without one, or with sides beyond 2^20.
-  private var tile: TileSpec? {
-    guard let rows, let keys, (1...1 << 20).contains(rows), (1...1 << 20).contains(keys) else {
-      return nil
-    }
-    return TileSpec(
-      rows: rows, keys: keys, vote: vote.flatMap(Vote.init(rawValue:)) ?? .head,
-      order: order.flatMap(Order.init(rawValue:)) ?? .ascending)
-  }
-
-  /// The step as screens know it. Counts that do not fit are clamped, a lambda above 1 is dropped.
-  func step(position: Int, token: Int) -> Step {
-    Step(
-      position: position, token: token, text: text, isPrompt: false, logProbability: logprob,
-      top: top.map { Step.Candidate(token: $0.token, piece: $0.piece, logit: $0.logit) },
-      visibleBlocks: visible.reduce(0) { $0 + Int(clamping: $1) },
-      skippedBlocks: skipped.reduce(0) { $0 + Int(clamping: $1) }, divergence: kl, agrees: agrees,
-      milliseconds: ms, attention: attention, lambda: lambda.flatMap { $0 <= 1 ? $0 : nil },
-      tile: tile)
   }
 }

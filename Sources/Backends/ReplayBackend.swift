@@ -6,6 +6,7 @@ import Models
 public import Sessions
 import Synchronization
 import Tensors
+import Wire
 
 /// A recording, looked at as the run was: every step, branch and row, without the model.
 ///
@@ -198,7 +199,7 @@ struct RecordingReader {
       branches.indices.contains(id), let position = part.metadata["position"].flatMap({ Int($0) }),
       let token = part.metadata["token"].flatMap({ Int($0) }),
       let text = part.metadata["step"],
-      let stored = try? JSONDecoder().decode(StoredStep.self, from: Data(text.utf8))
+      let stored = try? JSONDecoder().decode(StepFacts.self, from: Data(text.utf8))
     else { throw wrong("it is no step of a known branch") }
     while writers.count <= id {
       let branch = branches[writers.count]
@@ -216,6 +217,8 @@ struct RecordingReader {
     let size = shape.layers * shape.heads
     guard stored.visible.isEmpty || (stored.visible.count == size && stored.skipped.count == size)
     else { throw wrong("its block counts are not \(size)") }
+    let step = stored.step(
+      position: position, token: token, visible: stored.visible, skipped: stored.skipped)
     try writer.append(part, 1, part: index, stream.path)
     let counts =
       stored.visible.isEmpty
@@ -223,7 +226,7 @@ struct RecordingReader {
       : BlockCounts(
         layers: shape.layers, heads: shape.heads, visible: stored.visible, skipped: stored.skipped)
     writer.store.append(
-      stored.step(position: position, token: token), bytes: Array(stored.text.utf8), counts: counts)
+      step, bytes: Array(step.text.utf8), counts: counts)
   }
 }
 

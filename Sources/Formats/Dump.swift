@@ -181,3 +181,17 @@ extension Dump {
       tokenIDs: ids, causal: true, onesAreKept: false, guesses: [])
   }
 }
+
+extension Dump {
+  /// Takes over what metadata and arrays of somebody else say of the model's attention: windows,
+  /// softcaps and learned sinks, of all layers and by layer, under the names of a file. Layers must
+  /// be there. Never fails: what cannot be read becomes a remark of the rules.
+  public mutating func takeRules(_ archive: any TensorArchive) {
+    func number(_ key: String) -> Double? {
+      archive.metadata[key].flatMap { Double($0) }.flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
+    }
+    rules.window = number("sliding_window").flatMap { Int(exactly: min($0.rounded(), 0x1p30)) }
+    rules.softcap = number("softcap")
+    layerRules = LayerRules(archive, rules, layers: layers.map(\.layer))
+  }
+}

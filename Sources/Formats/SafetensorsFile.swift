@@ -8,7 +8,9 @@ import Tensors
 /// catch: offsets need not be aligned to the element, so nothing may be loaded through a typed
 /// pointer. The layout is that of the safetensors format (Hugging Face, 2022).
 struct SafetensorsFile: TensorArchive {
-  let file: MappedFile
+  /// A mapped file, or bytes in memory.
+  let file: Storage
+  let path: String
   /// By name, numbers by value.
   let entries: [ArrayEntry]
   /// Tensors of element types that are not read.
@@ -18,11 +20,10 @@ struct SafetensorsFile: TensorArchive {
   /// Each tensor, and the bytes from the start of the mapping to its data.
   private let places: [String: (entry: ArrayEntry, offset: Int)]
 
-  var path: String { file.path }
   var format: String { "safetensors" }
 
   /// A larger header is not a dump's: 131072 tokens with their texts are under two megabytes.
-  private static let largestHeader = 32 << 20
+  static let largestHeader = 32 << 20
 
   /// Where this file ends, when others follow it in the same mapping.
   let end: Int
@@ -36,9 +37,15 @@ struct SafetensorsFile: TensorArchive {
   /// stands twice or ranges lie, overlap or leave bytes out, `unsupported` when no element type is
   /// known.
   init(_ file: MappedFile, at start: Int = 0, isPart: Bool = false) throws(FormatError) {
-    self.file = file
-    let path = file.path
-    let (header, dataStart) = try Self.header(file, at: start)
+    try self.init(file, path: file.path, at: start, isPart: isPart)
+  }
+
+  /// The same of any bytes; `path` is for messages.
+  init(
+    _ file: Storage, path: String, at start: Int = 0, isPart: Bool = false
+  ) throws(FormatError) {
+    (self.file, self.path) = (file, path)
+    let (header, dataStart) = try Self.header(file, path: path, at: start)
     metadata = header.metadata
     let dataBytes = file.bytes.count - dataStart
     var places: [String: (entry: ArrayEntry, offset: Int)] = [:]
@@ -108,39 +115,59 @@ struct SafetensorsFile: TensorArchive {
   /// The metadata of a file's first header, without a look at its tensors' ranges. Throws as `init`
   /// does.
   static func metadata(_ file: MappedFile) throws(FormatError) -> [String: String] {
-    try header(file, at: 0).0.metadata
+    try header(file, path: file.path, at: 0).0.metadata
   }
 
   /// The header, and where the data begins in the mapping, in bytes. Throws as `init` does.
   private static func header(
-    _ file: MappedFile, at start: Int
+    _ file: Storage, path: String, at start: Int
   ) throws(FormatError) -> (SafetensorsHeader, Int) {
     guard let length = file.bytes.integer(UInt64.self, at: start),
       length <= UInt64(file.bytes.count - start - 8)
     else {
       throw FormatError(
-        .truncated, "the header runs past the end of the file; copy the file again",
-        file: file.path)
+        .truncated, "the header runs past the end of the file; copy the file again", file: path)
     }
     guard length <= largestHeader else {
       throw FormatError(
         .tooLarge, "a header of \(length) bytes is absurd (32 MiB at most); the file is damaged",
-        file: file.path)
+        file: path)
     }
     let data = start + 8 + Int(length)
-    do throws(JSONFault) {
-      let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[start + 8..<data])
-      return (try SafetensorsHeader(bytes), data)
-    } catch {
+    let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[start + 8..<data])
+    return (try parsed(bytes, path: path), data)
+  }
+
+  /// The JSON of a header. Throws `malformed` where it is none, or names something twice.
+  private static func parsed(
+    _ bytes: UnsafeRawBufferPointer, path: String
+  ) throws(FormatError) -> SafetensorsHeader {
+    do throws(JSONFault) { return try SafetensorsHeader(bytes) } catch {
       if let name = error.duplicate {
         throw FormatError(
           .malformed, "stands twice in the header, which the format forbids; save the file again",
-          file: file.path, place: "\"\(name)\"")
+          file: path, place: "\"\(name)\"")
       }
       throw FormatError(
         .malformed, "the header is not the JSON of a safetensors file; save it again",
-        file: file.path, cause: error.what)
+        file: path, cause: error.what)
     }
+  }
+
+  /// Bytes of data that a header promises, its claims checked one against another before a byte of
+  /// them is there. Throws as `init` does.
+  static func dataBytes(
+    header: UnsafeRawBufferPointer, path: String
+  ) throws(FormatError) -> Int {
+    var spans: [Span] = []
+    for item in try parsed(header, path: path).tensors {
+      let range = try range(item, dataBytes: .max, path: path)
+      spans.append((range, item.name))
+      do throws(FormatError) { _ = try check(item, range, path: path) } catch {
+        guard error.code == .unsupported else { throw error }
+      }
+    }
+    return try used(spans, path: path)
   }
 
   /// Where a tensor says that it lies. Throws where that is no range of the data.

@@ -34,12 +34,29 @@ public struct SafetensorsStream: Sendable {
     (self.path, self.parts, self.note) = (path, parts, note)
   }
 
+  /// Whether a file is what somebody sent over the wire, `hello` first.
+  public static func isWire(_ path: String) -> Bool { firstKind(path) == "hello" }
+
   /// Whether a file is a recording: its first header says so. Never throws: a file that
   /// cannot be read is none.
-  public static func isRecording(_ path: String) -> Bool {
+  public static func isRecording(_ path: String) -> Bool { firstKind(path) == "prefill" }
+
+  /// The `kind` of the first header; nil where there is none.
+  private static func firstKind(_ path: String) -> String? {
     guard let file = try? MappedFile(path), file.bytes.count > 9, file.bytes[8] == 123,
       let metadata = try? SafetensorsFile.metadata(file)
-    else { return false }
-    return metadata["kind"] == "prefill"
+    else { return nil }
+    return metadata["kind"]
   }
+}
+
+/// Writes frames that are bytes already into one file, which appears when all are there. Returns
+/// the bytes written. Throws `exists` when the name is taken, `unreadable` when writing fails.
+public func writeFrames(_ frames: [[UInt8]], to path: String) throws(FormatError) -> Int {
+  let writer = try FileWriter(path, force: false)
+  for frame in frames {
+    try frame.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
+  }
+  try writer.finish()
+  return frames.reduce(0) { $0 + $1.count }
 }

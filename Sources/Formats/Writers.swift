@@ -118,23 +118,10 @@ public final class SafetensorsStreamWriter {
   /// Adds one whole safetensors file. `metadata` becomes `__metadata__`, keys sorted, so that
   /// the same content gives the same bytes. Throws `unreadable` when the disk refuses.
   public func append(_ arrays: [ArrayToWrite], metadata: [String: String]) throws(FormatError) {
-    var header = "{\"__metadata__\":" + jsonObject(metadata)
-    var offset = 0
-    for array in arrays {
-      let axes = array.shape.axes.map(String.init).joined(separator: ",")
-      header +=
-        ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
-        + "\"data_offsets\":[\(offset),\(offset + array.byteCount)]}"
-      offset += array.byteCount
-    }
-    header += "}"
-    header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
-    try [UInt64(header.utf8.count).littleEndian].withBytes { (bytes) throws(FormatError) in
-      try writer.write(bytes)
-    }
-    try writer.write(header)
+    let (header, dataBytes) = safetensorsHeader(arrays, metadata)
+    try header.withBytes { (bytes) throws(FormatError) in try writer.write(bytes) }
     for array in arrays { try array.write(writer) }
-    written += 8 + header.utf8.count + offset
+    written += header.count + dataBytes
   }
 
   /// Makes the file appear; returns the bytes written. Throws `unreadable` when they do not
@@ -143,6 +130,36 @@ public final class SafetensorsStreamWriter {
     try writer.finish()
     return written
   }
+}
+
+/// The bytes of a safetensors file, as the writers of files make them: for a stream.
+///
+/// Example: `safetensorsBytes([], metadata: ["kind": "bye"])`. Holds all of them at once.
+public func safetensorsBytes(_ arrays: [ArrayToWrite], metadata: [String: String]) -> [UInt8] {
+  let (header, dataBytes) = safetensorsHeader(arrays, metadata)
+  var out = header
+  out.reserveCapacity(header.count + dataBytes)
+  for array in arrays { for index in 0..<array.parts { out += array.part(index) } }
+  return out
+}
+
+/// Length and header, padded with spaces to 8 bytes, and how many bytes of data follow.
+private func safetensorsHeader(
+  _ arrays: [ArrayToWrite], _ metadata: [String: String]
+) -> (bytes: [UInt8], dataBytes: Int) {
+  var header = "{\"__metadata__\":" + jsonObject(metadata)
+  var offset = 0
+  for array in arrays {
+    let axes = array.shape.axes.map(String.init).joined(separator: ",")
+    header +=
+      ",\(jsonString(array.name)):{\"dtype\":\"\(array.dtype.rawValue)\",\"shape\":[\(axes)],"
+      + "\"data_offsets\":[\(offset),\(offset + array.byteCount)]}"
+    offset += array.byteCount
+  }
+  header += "}"
+  header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+  let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+  return (length + Array(header.utf8), offset)
 }
 
 /// Writes one array as npy version 1, its data on a 64-byte boundary as numpy likes it.
