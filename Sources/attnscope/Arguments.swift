@@ -143,6 +143,10 @@ struct DumpArguments: ParsableArguments {
     }
     if Dump.areParts(files) { return [try Dump.open(files: files, options: options)] }
     return try (files.isEmpty ? [try Sample.path()] : files).map { file in
+      if SafetensorsStream.isWire(file) {
+        throw FormatError(
+          .unsupported, "this is what a stream brought: attnscope open shows it", file: file)
+      }
       if SafetensorsStream.isRecording(file) {
         say(
           """

@@ -20,7 +20,8 @@ struct AttnScope: AsyncParsableCommand {
     version: "attnscope 0.1.0",
     subcommands: [
       OpenCommand.self, ReportCommand.self, InfoCommand.self, RenderCommand.self, SliceCommand.self,
-      RunCommand.self, CaptureCommand.self, SynthCommand.self, CalibrateCommand.self,
+      RunCommand.self, ServeCommand.self, CaptureCommand.self, SynthCommand.self,
+      CalibrateCommand.self,
       PerplexityCommand.self, BenchCommand.self,
       TokenizeCommand.self,
       MethodsCommand.self, CompareCommand.self, LessonCommand.self, NotesCommand.self,

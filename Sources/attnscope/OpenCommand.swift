@@ -74,6 +74,7 @@ struct OpenCommand: AsyncParsableCommand {
   @OptionGroup var texts: TokenArguments
   @OptionGroup var tiles: TileArguments
   @OptionGroup var terminal: TerminalArguments
+  @OptionGroup var streams: StreamArguments
   /// As the file calls it; nil: the middle one.
   @Option(help: "Layer number to begin with.") var layer: LayerNumber?
   /// Nil: 0, or the sample's own choice.
@@ -117,6 +118,11 @@ struct OpenCommand: AsyncParsableCommand {
   /// Opens files and shows them in the way the surroundings allow. Returns the file that is
   /// to be opened next, nil when the user left. Throws what opening throws.
   private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
+    let address = isFirst ? try streams.address(files) : nil
+    if isFirst, address != nil || streams.spawn != nil { return try await listen(address, saved) }
+    if let file = files.first, files.count == 1, SafetensorsStream.isWire(file) {
+      return try await reopen(file, saved)
+    }
     if let file = files.first, files.count == 1, SafetensorsStream.isRecording(file) {
       guard !isFirst || texts.areNone else {
         throw ValidationError(
@@ -197,7 +203,7 @@ struct OpenCommand: AsyncParsableCommand {
     guard !plain, isatty(0) == 1, isatty(1) == 1 else {
       for text in wrong { say(Printable.text(text)) }
       guard plain else {
-        print(ReplaySummary(backend).text)
+        print(ReplaySummary(about).text)
         return nil
       }
       try await PlainSession(backend, begin: begin).run()
@@ -210,7 +216,7 @@ struct OpenCommand: AsyncParsableCommand {
   }
 
   /// The first of what is wrong with a state file, for a line of the screen.
-  private static func note(_ wrong: [String]) -> String? {
+  static func note(_ wrong: [String]) -> String? {
     wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first
   }
 }

@@ -77,7 +77,7 @@ struct ReplaySummary {
   private let about: SourceDescription
 
   /// Computes nothing.
-  init(_ backend: ReplayBackend) { about = backend.describe() }
+  init(_ about: SourceDescription) { self.about = about }
 
   /// A line for the recording and one for each of its branches.
   var text: String {

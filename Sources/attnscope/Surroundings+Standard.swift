@@ -41,7 +41,7 @@ extension Surroundings {
   /// else why not.
   private static func cannotOpen(_ path: String) -> String? {
     do {
-      if SafetensorsStream.isRecording(path) { return nil }
+      if SafetensorsStream.isRecording(path) || SafetensorsStream.isWire(path) { return nil }
       _ = try Dump.open(path)
       return nil
     } catch {

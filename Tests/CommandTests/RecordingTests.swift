@@ -28,7 +28,7 @@ extension ProgramTests {
 
     /// 20 tokens of a prompt and four decoded with lambda 0.05; from the second of them on also
     /// with 0.5.
-    private static func record(to file: String, in folder: String) async throws {
+    static func record(to file: String, in folder: String) async throws {
       let backend = try LocalBackend(
         try LanguageModel(try tiny(in: folder)), prompt: (0..<20).map { 20 + $0 * 7 % 90 },
         LocalBackend.Options(attention: choice(0.05), maxTokens: 4))
