@@ -77,6 +77,11 @@ extension Look {
   /// By view, and by what kind of source it shows.
   private var viewHints: [String] {
     switch (viewpoint.view, sort) {
+    case (.map, .dump) where !hasBlocksOnMap:
+      [
+        "Row: a query token. Column: a key it may read. Bright: more attention. P: one head",
+        "Rows: queries. Columns: keys. Bright: more. P: one head",
+      ]
     case (.map, .dump):
       [
         "Row: a query token. Column: a key it may read. Bright: more attention. × pruned",

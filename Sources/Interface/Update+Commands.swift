@@ -113,6 +113,8 @@ extension Model {
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
     if let done = fileCommand(words) { return done }
+    // `heads` alone is the view, whatever else the palette finds; with a word it pools them.
+    if words == [ViewKind.heads.word] { return perform(.viewHeads) }
     if words.count == 1, let wanting = wanting(words[0]) { return say(wanting) }
     // A method's words may hold spaces, and so may a text.
     if words.count > 2, ["method", "select", "where"].contains(words[0]) {
@@ -167,8 +169,6 @@ extension Model {
       "recall": "0.95",
     ]
     if let example = examples[name] { return "Give it a value: \(name) \(example)." }
-    // `heads` alone is a view.
-    guard ViewKind(word: name) == nil else { return nil }
     return setting(named: name).map { "\($0.name) takes a value: \($0.values)." }
   }
 

@@ -222,6 +222,8 @@ import Testing
     @Test func settingsWithoutAValueSayWhatTheyTake() async throws {
       let names = KeyTable.bindings.map { $0.name.lowercased() }
       for setting in ViewSetting.all where !names.contains(where: { $0.hasPrefix(setting.name) }) {
+        // A view by its word; pooled heads want another.
+        if setting.name == "heads" { continue }
         var model = try await Self.model("none")
         let before = model.viewpoint
         try await Self.command(setting.name, &model)
