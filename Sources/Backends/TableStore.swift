@@ -8,8 +8,8 @@ import Tensors
 ///
 /// Lives in `$XDG_CACHE_HOME/attnscope/tables` and touches nothing else. A table is found by what
 /// is in its head: a hash of Q and K and of everything that changes the numbers. Files are written
-/// whole and renamed; one that is cut off, damaged or of another kind is taken for missing. The
-/// oldest go when all together pass `budget`.
+/// whole and renamed; one that is cut off, damaged, of another kind or of another head, whatever
+/// its name, is taken for missing. The oldest go when all together pass `budget`.
 ///
 /// Example: `FileBackend(dump, tables: .standard)`. The catch: finding a table reads all of Q and K
 /// once for the hash, which is much less than computing it. Two sessions may share the folder.
@@ -37,65 +37,89 @@ public struct TableStore: Sendable {
 
   /// The table of a head and tile, or nil; a found one counts as just used.
   package func table(_ head: Head, _ spec: TileSpec, lambda: Double) -> BlockTable? {
-    guard let name = name(head, spec, lambda), let file = try? MappedFile(name) else { return nil }
-    guard let payload = Self.payload(file.bytes),
+    guard let key = Key(head, spec, lambda), let file = try? MappedFile(name(key)) else {
+      return nil
+    }
+    guard let payload = Self.payload(file.bytes, key),
       let table = BlockTable(
         spec: spec, queries: head.queries, keys: head.keys, packed: payload)
     else {
-      // Damaged: out of the way, so that the next one can be kept.
-      unlink(name)
+      // Damaged, or another's: out of the way, so that the right one can be kept.
+      unlink(name(key))
       return nil
     }
-    utimes(name, nil)
+    utimes(name(key), nil)
     return table
   }
 
   /// What follows the magic number and the checksum; nil when either is wrong.
-  private static func payload(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+  private static func payload(_ bytes: UnsafeRawBufferPointer, _ key: Key)
+    -> UnsafeRawBufferPointer?
+  {
     guard bytes.count >= 16, bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self) == magic else {
       return nil
     }
     let payload = UnsafeRawBufferPointer(rebasing: bytes[16...])
     let sum = bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-    return sum == ContentHash.of(payload) ? payload : nil
+    return sum == key.sum(payload) ? payload : nil
   }
 
   /// Writes a table that is not there yet. Failing is silent: the next session computes it again.
   package func keep(_ table: BlockTable, _ head: Head, _ spec: TileSpec, lambda: Double) {
-    guard let name = name(head, spec, lambda), access(name, F_OK) != 0 else { return }
+    guard let key = Key(head, spec, lambda), access(name(key), F_OK) != 0 else { return }
     try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let payload = table.packed
-    var header = [Self.magic, payload.withUnsafeBytes { ContentHash.of($0) }]
-    let bytes =
-      withUnsafeBytes(of: &header[0]) { Array($0) }
-      + withUnsafeBytes(of: &header[1]) { Array($0) } + payload
+    let header = [Self.magic, payload.withUnsafeBytes { key.sum($0) }]
+    let bytes = header.withUnsafeBytes { Array($0) } + payload
     // A cache that cannot be written is no cache, and nothing is lost.
-    try? writeBytes(bytes, to: name, force: true)
+    try? writeBytes(bytes, to: name(key), force: true)
     removeOldest()
   }
 
   /// Eight letters in the order of the bytes; another number makes old files unreadable, and so
-  /// missing.
-  private static let magic: UInt64 = 0x3154_4b4c_4254_4e41
+  /// missing: those that end in 1 have a sum of the table alone, which any name would suit.
+  private static let magic: UInt64 = 0x3254_4b4c_4254_4e41
 
-  /// The file of a head and tile; nil for heads whose bytes do not lie in one piece. Reads all of Q
-  /// and K.
-  private func name(_ head: Head, _ spec: TileSpec, _ lambda: Double) -> String? {
-    guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
-    else {
-      return nil
+  /// All that the numbers of a table come from.
+  private struct Key {
+    /// Of Q and K, and of `facts`.
+    let hash: UInt64
+    /// Types, shapes, scale, visibility, tile, and lambda where it matters.
+    let facts: [UInt8]
+
+    /// Reads all of Q and K; nil for heads whose bytes do not lie in one piece.
+    init?(_ head: Head, _ spec: TileSpec, _ lambda: Double) {
+      guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
+      else {
+        return nil
+      }
+      let sight = head.visibility
+      let facts =
+        """
+        \(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \
+        \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1
+        """
+      var hash = ContentHash()
+      hash.add(q)
+      hash.add(k)
+      self.facts = Array(facts.utf8)
+      self.facts.withUnsafeBytes { hash.add($0) }
+      self.hash = hash.value
     }
-    var hash = ContentHash()
-    hash.add(q)
-    hash.add(k)
-    let sight = head.visibility
-    let facts =
-      """
-      \(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \
-      \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1
-      """
-    Array(facts.utf8).withUnsafeBytes { hash.add($0) }
-    let digits = String(hash.value, radix: 16)
+
+    /// The checksum of a table of this key: of what it is made from, and of its bytes.
+    func sum(_ payload: UnsafeRawBufferPointer) -> UInt64 {
+      var sum = ContentHash()
+      withUnsafeBytes(of: hash) { sum.add($0) }
+      facts.withUnsafeBytes { sum.add($0) }
+      sum.add(payload)
+      return sum.value
+    }
+  }
+
+  /// The file of a head and tile.
+  private func name(_ key: Key) -> String {
+    let digits = String(key.hash, radix: 16)
     return "\(folder)/\(String(repeating: "0", count: 16 - digits.count) + digits).table"
   }
 
@@ -126,12 +150,12 @@ public struct TableStore: Sendable {
 
 /// A fast hash of many bytes (four lanes of multiply and rotate). For finding and for noticing
 /// damage; no secret.
-struct ContentHash {
+package struct ContentHash {
   /// The hash so far; the digits of π at the start.
   private(set) var value: UInt64 = 0x243f_6a88_85a3_08d3
 
   /// The hash of bytes alone.
-  static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+  package static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     var hash = ContentHash()
     hash.add(bytes)
     return hash.value

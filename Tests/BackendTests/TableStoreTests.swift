@@ -76,6 +76,85 @@ import Backends
     }
   }
 
+  /// Another head's table of the same size is whole in itself, and still not this head's.
+  @Test func aTableIsOfItsNameAlone() throws {
+    try scratch { folder in
+      let store = TableStore(folder: folder)
+      let heads = [4, 5].map { one.group(seed: $0).heads[0] }
+      store.keep(try table(heads[0]), heads[0], one.spec, lambda: 0)
+      let first = try #require(files(folder).first)
+      store.keep(try table(heads[1]), heads[1], one.spec, lambda: 0)
+      let second = try #require(files(folder).first { $0 != first })
+      let (own, other) = (try bytes(first), try bytes(second))
+      #expect(own.count == other.count && own != other)
+      try other.write(to: URL(filePath: first))
+      #expect(store.table(heads[0], one.spec, lambda: 0) == nil)
+      #expect(store.table(heads[1], one.spec, lambda: 0) != nil)
+      store.keep(try table(heads[0]), heads[0], one.spec, lambda: 0)
+      #expect(try bytes(first) == own)
+    }
+  }
+
+  private func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(filePath: path)) }
+
+  /// A thousand damages of nine kinds: a table is found with its own numbers, or not at all.
+  @Test func noDamageChangesANumber() throws {
+    try scratch { folder in
+      let store = TableStore(folder: folder)
+      let head = one.group(seed: 4).heads[0], made = try table(head)
+      store.keep(made, head, one.spec, lambda: 0)
+      let path = try #require(files(folder).first), whole = [UInt8](try bytes(path))
+      let others = try (UInt64(5)...8).map { seed in
+        let other = one.group(seed: seed).heads[0]
+        store.keep(try table(other), other, one.spec, lambda: 0)
+        return [UInt8](try bytes(try #require(files(folder).first { $0 != path })))
+      }
+      var random = Seeded(22), found = 0
+      for number in 0..<1000 {
+        let damaged = Self.damage(whole, others, kind: number % 9, &random)
+        try Data(damaged).write(to: URL(filePath: path))
+        guard let table = store.table(head, one.spec, lambda: 0) else { continue }
+        found += 1
+        #expect(damaged == whole, "damage \(number)")
+        #expect(table.packed == made.packed, "damage \(number)")
+      }
+      #expect(found < 60, "almost every damage is one")
+    }
+  }
+
+  /// One damage: bits, bytes and runs changed, cut, added, moved, or of another table.
+  private static func damage(
+    _ whole: [UInt8], _ others: [[UInt8]], kind: Int, _ random: inout Seeded
+  ) -> [UInt8] {
+    var bytes = whole
+    func pick(_ count: Int, _ random: inout Seeded) -> Int {
+      .random(in: 0..<count, using: &random)
+    }
+    let at = pick(bytes.count, &random), other = others[pick(others.count, &random)]
+    switch kind {
+    case 0: bytes[at] ^= 1 << UInt8(pick(8, &random))
+    case 1: bytes[at] = UInt8(pick(256, &random))
+    case 2: bytes.removeLast(1 + pick(bytes.count - 1, &random))
+    case 3: bytes += (0...pick(64, &random)).map { _ in UInt8(pick(256, &random)) }
+    case 4: bytes.swapAt(at, pick(bytes.count, &random))
+    case 5: for index in at..<min(at + 1 + pick(64, &random), bytes.count) { bytes[index] = 0 }
+    case 6: bytes = other
+    case 7:  // The sum of one and the numbers of another, or the other way round.
+      bytes.replaceSubrange(16..., with: other[16...])
+      if at.isMultiple(of: 2) { bytes.replaceSubrange(0..<16, with: other[0..<16]) }
+    default: bytes = oldKind(at.isMultiple(of: 2) ? whole : other)
+    }
+    return bytes
+  }
+
+  /// The table as it was written before its sum covered the head: another magic number, and a sum
+  /// of the numbers alone.
+  private static func oldKind(_ bytes: [UInt8]) -> [UInt8] {
+    let magic: UInt64 = 0x3154_4b4c_4254_4e41
+    let sum = bytes[16...].withUnsafeBytes { ContentHash.of($0) }
+    return [magic, sum].withUnsafeBytes { Array($0) } + bytes[16...]
+  }
+
   @Test func theOldestGo() throws {
     try scratch { folder in
       let store = TableStore(folder: folder, budget: 3 * 800)
