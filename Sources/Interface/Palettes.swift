@@ -65,6 +65,8 @@ enum Palettes {
   /// letter must follow the one before it or begin a word: `nh` finds "next head", and `blah` finds
   /// nothing.
   private static func score(_ wanted: String, _ name: String) -> Int? {
+    // Every letter of it must be found: a text that was pasted is longer than any name.
+    guard wanted.count <= name.count else { return nil }
     let squeezed = name.filter { $0 != " " }
     if squeezed.hasPrefix(wanted) { return 0 }
     if squeezed.contains(wanted) { return 1 }

@@ -50,14 +50,23 @@ public struct Prompt: Sendable {
     var view: ViewKind? { text.count == 1 ? Int(text).flatMap(ViewKind.init) : nil }
   }
 
-  /// What a mode lists and scrolls through.
+  /// What a mode lists and scrolls through. Each is worked out when a key asks for it: to find what
+  /// is like a text takes longer than to type a letter of it, and most keys type.
   struct Offer {
     /// What the palette or the list shows for the text that is typed, best first.
-    var hits: [String] = []
+    let hits: () -> [String]
     /// Lines that a page of the help moves by.
-    var page = 1
+    let page: Int
     /// The last line that the help may begin with.
-    var lastScroll = 0
+    let lastScroll: () -> Int
+
+    /// Nothing is asked for here.
+    init(
+      hits: @escaping @autoclosure () -> [String] = [], page: Int = 1,
+      lastScroll: @escaping @autoclosure () -> Int = 0
+    ) {
+      (self.hits, self.page, self.lastScroll) = (hits, page, lastScroll)
+    }
   }
 
   /// What came of a key.
@@ -155,7 +164,7 @@ public struct Prompt: Sendable {
     case .help(let scroll, let find): mode = Self.help(key, scroll, find, offer)
     case .ask(let ask, let text): return take(key, ask, text)
     case .palette(let text, let choice):
-      if let next = Self.typed(key, text, choice, offer.hits.count) {
+      if let next = Self.typed(key, text, choice, offer) {
         mode = .palette(text: next.text, choice: next.choice)
       } else if key == .enter {
         close()
@@ -164,11 +173,12 @@ public struct Prompt: Sendable {
         mode = .normal
       }
     case .list(let list, let text, let choice):
-      if let next = Self.typed(key, text, choice, offer.hits.count) {
+      if let next = Self.typed(key, text, choice, offer) {
         mode = .list(list, text: next.text, choice: next.choice)
       } else if key == .enter {
         close()
-        return offer.hits.indices.contains(choice) ? .chosen(list, offer.hits[choice]) : .open
+        let hits = offer.hits()
+        return hits.indices.contains(choice) ? .chosen(list, hits[choice]) : .open
       } else if key == .escape || (key == .backspace && text.isEmpty) {
         mode = .normal
       }
@@ -211,7 +221,7 @@ public struct Prompt: Sendable {
     case (.pageUp, _): wanted = scroll - offer.page
     case (.pageDown, _), (.character(" "), nil): wanted = scroll + offer.page
     case (.home, _): wanted = 0
-    case (.end, _): wanted = offer.lastScroll
+    case (.end, _): wanted = offer.lastScroll()
     case (.character("/"), nil): return .help(scroll: 0, find: "")
     case (.character(let c), let text?) where text.count < 40:
       return .help(scroll: 0, find: text + String(c))
@@ -220,17 +230,17 @@ public struct Prompt: Sendable {
     case (.escape, _?): return .help(scroll: 0)
     default: return .normal
     }
-    return .help(scroll: min(max(0, wanted), offer.lastScroll), find: find)
+    return .help(scroll: min(max(0, wanted), offer.lastScroll()), find: find)
   }
 
   /// A text and a choice after a key that types or chooses; nil for other keys. 200 characters
   /// at most; a new text begins with its best hit.
-  private static func typed(_ key: Key, _ text: String, _ choice: Int, _ hits: Int) -> (
+  private static func typed(_ key: Key, _ text: String, _ choice: Int, _ offer: Offer) -> (
     text: String, choice: Int
   )? {
     switch key {
     case .up: (text, max(0, choice - 1))
-    case .down, .tab: (text, min(max(hits - 1, 0), choice + 1))
+    case .down, .tab: (text, min(max(offer.hits().count - 1, 0), choice + 1))
     case .backspace where !text.isEmpty: (String(text.dropLast()), 0)
     case .character(let c) where text.count < mostTyped: (text + String(c), 0)
     default: nil
