@@ -44,6 +44,14 @@ enum Help {
         """
       ),
       (
+        "Patterns",
+        """
+        find takes characters, . for any, [a-z] and [^a-z], \\w \\d \\s (word, digit, blank) and \
+        \\W \\D \\S, ( ) | * + ? {2,5}, ^ $ for the ends of a token and \\b for those of a word. \
+        Case is ignored; \\ takes a sign for itself. What is no pattern is plain text.
+        """
+      ),
+      (
         "Mouse",
         """
         a click moves the cursor, shows a view, sets lambda on the curve, chooses a token or a \

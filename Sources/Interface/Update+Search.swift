@@ -13,6 +13,10 @@ extension Model {
     guard !source.tokens.isEmpty else {
       return say("This file has no token texts; --tokens FILE gives them.")
     }
+    if let refusal = TokenSearch(search).refusal {
+      found = []
+      return say(refusal)
+    }
     let isText = viewpoint.view == .tokens, isLive = isText && live != nil
     found = matches(search)
     let matches = found
@@ -108,50 +112,49 @@ enum HeadName {
   }
 }
 
-/// Finds tokens by regular expression, or by plain text when the expression is not one; case is
+/// Finds tokens by a pattern (`TokenPattern`), or by plain text when the text is none; case is
 /// ignored.
 ///
-/// Only a text with a sign of regular expressions in it is tried as one; when it cannot be read,
-/// the signs stand for themselves.
+/// Only a text with a sign of patterns in it is tried as one; when it cannot be read, the signs
+/// stand for themselves. Time is linear in the text of the tokens, whatever the pattern.
 struct TokenSearch {
-  private let expression: Regex<AnyRegexOutput>?
+  private let pattern: TokenPattern?
   private let plain: String
+  /// Why a pattern is not searched for, in a sentence: nothing matches it.
+  let refusal: String?
 
-  /// Never fails: what is no expression is plain text, and so is one that repeats what repeats, as
-  /// `(a+)+` does: it could take for ever.
+  /// Never fails: what is no pattern is plain text.
   init(_ text: String) {
     plain = text.lowercased()
-    let isExpression = !Self.isPlain(text) && !Self.repeatsRepeats(text)
-    expression = isExpression ? (try? Regex(text))?.ignoresCase() : nil
-  }
-
-  /// Without any sign of regular expressions.
-  static func isPlain(_ text: String) -> Bool { !text.contains { "\\[](){}.*+?^$|".contains($0) } }
-
-  /// A group with a repetition inside it is repeated itself.
-  private static func repeatsRepeats(_ text: String) -> Bool {
-    var open: [Bool] = [], closed = false
-    for character in text {
-      let isRepeat = "*+{".contains(character)
-      if closed, isRepeat { return true }
-      closed = false
-      switch character {
-      case "(": open.append(false)
-      case ")":
-        closed = open.popLast() ?? false
-        if closed, !open.isEmpty { open[open.count - 1] = true }
-      case _ where isRepeat: for index in open.indices { open[index] = true }
-      default: break
-      }
+    guard !Self.isPlain(text) else {
+      (pattern, refusal) = (nil, nil)
+      return
     }
-    return false
+    do throws(TokenPattern.Fault) {
+      (pattern, refusal) = (try TokenPattern(text), nil)
+    } catch {
+      pattern = nil
+      if case .refused(let why) = error { refusal = why } else { refusal = nil }
+    }
   }
+
+  /// Without any sign of patterns.
+  static func isPlain(_ text: String) -> Bool { !text.contains { "\\[](){}.*+?^$|".contains($0) } }
 
   /// Indices of the tokens that match, ascending.
   func matches(_ tokens: [String]) -> [Int] {
-    tokens.indices.filter { index in
-      if let expression { return (try? expression.firstMatch(in: tokens[index])) ?? nil != nil }
-      return tokens[index].lowercased().contains(plain)
+    guard refusal == nil else { return [] }
+    guard let pattern else {
+      return tokens.indices.filter { tokens[$0].lowercased().contains(plain) }
+    }
+    var matcher = TokenMatcher(pattern)
+    // A text repeats its tokens: each is looked at once.
+    var known: [String: Bool] = [:]
+    return tokens.indices.filter { index in
+      if let holds = known[tokens[index]] { return holds }
+      let holds = matcher.matches(tokens[index])
+      known[tokens[index]] = holds
+      return holds
     }
   }
 }

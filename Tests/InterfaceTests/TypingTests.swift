@@ -5,6 +5,7 @@ import Canvas
 import Foundation
 import Lessons
 import Sessions
+import Support
 import Testing
 
 #if DEBUG
@@ -154,13 +155,34 @@ import Testing
       #expect(model.viewpoint.head.source == 1 && model.found == [25])
     }
 
-    /// An expression that could take for ever is plain text.
-    @Test(arguments: ["(a+)+$", "(a*)*b", "((a+)b)*", "(a|b+){2,}"])
-    func noExpressionTakesForEver(_ text: String) {
-      let token = String(repeating: "a", count: 60)
-      #expect(TokenSearch(text).matches([token, "x\(text)y"]) == [1])
-      #expect(TokenSearch("a+$").matches([token]) == [0])
-      #expect(TokenSearch("(ab)+").matches(["abab"]) == [0])
+    /// A pattern that is not done says so, and nothing is marked; what is none is plain text.
+    @Test func aPatternThatIsNotDoneSaysSo() {
+      var model = Self.start()
+      Self.press(Self.keys("/(word)\\1") + [.enter], &model)
+      #expect(model.message?.hasPrefix("Find cannot repeat what a group has found") == true)
+      #expect(model.found.isEmpty && model.prompt.isNormal)
+      Self.press(Self.keys("n"), &model)
+      #expect(model.message?.hasPrefix("Find cannot repeat") == true)
+      Self.press(Self.keys("/^ ?word2[0-4]?$") + [.enter], &model)
+      #expect(model.found == [2, 20, 21, 22, 23, 24], "\(model.found)")
+      Self.press(Self.keys("n"), &model)
+      #expect(model.message?.contains("match 2 of 6") == true, "\(model.message ?? "")")
+      #expect(TokenSearch("f(").matches(["f(x)", "f"]) == [0])
+    }
+
+    /// Letters that are pasted as keys cost what typing costs: nothing is looked up for them.
+    @Test func aRawPasteBehindAColonIsTaken() {
+      var model = Self.start()
+      Self.press(Self.keys(":"), &model)
+      let begin = ContinuousClock.now
+      Self.press(Self.keys(String(repeating: "some letters of a text. ", count: 4200)), &model)
+      let time = ContinuousClock.now - begin
+      #expect(time < (isRelease ? .seconds(1) : .seconds(10)), "\(time)")
+      guard case .palette(let text, _) = model.prompt.mode else {
+        Issue.record("the palette is closed")
+        return
+      }
+      #expect(text.count == 200 && view(model).lines.joined().contains("no action and no command"))
     }
 
     /// The palette lists commands with what they take, and takes its own examples.
