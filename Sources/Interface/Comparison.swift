@@ -200,9 +200,8 @@ private struct SideNumbers {
 
   /// The relative output error, or what it needs.
   private var error: (String, Double?) {
-    guard let findings = side.findings(head) else {
-      return (side.findingsQuestion(head).flatMap(side.refusal) ?? "…", nil)
-    }
+    guard let question = side.findingsQuestion(head) else { return ("-", nil) }
+    guard let findings = side.findings(head) else { return (side.refusal(question) ?? "…", nil) }
     let value = findings["error"]?.number
     return (value.map(Numbers.short) ?? (side.source.hasValues ? "-" : "needs V"), value)
   }

@@ -35,10 +35,11 @@ public enum Still {
     _ model: inout Model, _ ask: (Question) async throws -> Answer
   ) async throws {
     let frame = model.frame
-    // An answer can make another question: the key of a muted sink, say.
-    for _ in 0..<mostRounds {
-      let missing = missing(model.look)
-      if missing.isEmpty { break }
+    // An answer can make another question: the key of a muted sink, say, and of a long head each
+    // question waits for the one before it.
+    var asked: Set<Question> = []
+    while case let missing = missing(model.look, but: asked), !missing.isEmpty {
+      asked.formUnion(missing)
       for question in missing {
         // A lesson follows its answers; what it wants done has no place in a picture.
         _ = update(&model, .answered(question, frame, try await ask(question)))
@@ -51,20 +52,20 @@ public enum Still {
   static func complete(
     _ look: inout Look, _ ask: (Question) async throws -> Answer
   ) async throws {
-    for _ in 0..<mostRounds {
-      let missing = missing(look)
-      if missing.isEmpty { break }
+    var asked: Set<Question> = []
+    while case let missing = missing(look, but: asked), !missing.isEmpty {
+      asked.formUnion(missing)
       for question in missing { look.store(question, try await ask(question)) }
     }
   }
 
-  /// Rounds of questions that answers may lead to.
-  private static let mostRounds = 4
-
-  /// What the view wants and has not got: of many heads all that is wanted later as well.
-  private static func missing(_ look: Look) -> [Question] {
+  /// What the view wants, has not got and has not asked for: of many heads all that is wanted later
+  /// as well.
+  private static func missing(_ look: Look, but asked: Set<Question>) -> [Question] {
     let needs = Needs(look)
     let isOfOne = [.map, .blocks, .tokens, .compare].contains(look.viewpoint.view)
-    return (needs.foreground + (isOfOne ? [] : needs.background)).filter { !look.isKnown($0) }
+    return (needs.foreground + (isOfOne ? [] : needs.background)).filter {
+      !look.isKnown($0) && !asked.contains($0)
+    }
   }
 }

@@ -56,6 +56,20 @@ import Testing
     backend.release()
     await pilot.quit()
   }
+
+  /// A still waits for every answer, though each question waits for the one before it: no number is
+  /// left open.
+  @Test func aStillOfLongHeadsIsWhole() async throws {
+    let backend = LongBackend()
+    backend.release()
+    let model = try await Still.model(backend, width: 200, height: 60) {
+      $0.view = .compare
+      $0.other = Counterpart(HeadID(layer: 0, head: 1))
+    }
+    let text = ComparisonTable(model).text
+    #expect(!text.contains("…") && text.contains("entropy"), "\(text)")
+    #expect(backend.asked.contains("blocks"))
+  }
 }
 
 /// Answers sketches at once and the exact map when it is released.
