@@ -53,6 +53,7 @@ struct FileWriter {
       guard fsync(descriptor) == 0 || errno == EINVAL, destination.takeName(opened) else {
         throw failed()
       }
+      FollowedFiles.wrote(path)
     }
     close(descriptor)
   }

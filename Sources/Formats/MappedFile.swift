@@ -17,12 +17,15 @@ public final class MappedFile: Storage, @unchecked Sendable {
   public let path: String
   /// Its number among the mappings that may be cut short; -1 when there are too many.
   private let number: Int32
+  /// Whether it is noticed that somebody writes the file anew.
+  private let isFollowed: Bool
 
   /// Maps a file. Throws `missing` when there is none, `unreadable` without permission or
   /// when mapping fails, `notAFile` for folders, pipes and devices, `empty` for no bytes.
-  /// Opening does not block on a pipe.
-  public init(_ path: String) throws(FormatError) {
-    self.path = path
+  /// Opening does not block on a pipe. `isFollowed`: `takeChanges` tells when somebody writes it
+  /// anew while it is open.
+  public init(_ path: String, isFollowed: Bool = false) throws(FormatError) {
+    (self.path, self.isFollowed) = (path, isFollowed)
     let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw Self.openError(path, errno) }
     defer { close(descriptor) }
@@ -49,10 +52,12 @@ public final class MappedFile: Storage, @unchecked Sendable {
     as_mapping_watch()
     number = as_mapping_add(base, length)
     super.init(unowned: UnsafeRawBufferPointer(start: base, count: length))
+    if isFollowed { FollowedFiles.follow(self, status) }
     Self.watched.withLock { $0.open[number] = path }
   }
 
   deinit {
+    if isFollowed { FollowedFiles.leave(self) }
     let (number, path) = (self.number, self.path)
     Self.watched.withLock { watched in
       if as_mapping_is_cut(number) != 0 { watched.cut.insert(path) }
@@ -83,6 +88,9 @@ extension MappedFile {
     var open: [Int32: String] = [:]
     var cut: Set<String> = []
     var told: Set<String> = []
+    /// What else is wrong with what was read, each sentence once, and how many of them were taken.
+    var faults: [String] = []
+    var faultsTold = 0
     /// `as_mapping_cuts` when that was last looked at.
     var seen: Int32 = 0
 
@@ -92,21 +100,27 @@ extension MappedFile {
   }
   fileprivate static let watched = Mutex(Watched())
 
-  /// Sentences about all files that were found cut short while they were read, since the program
-  /// began.
-  public static var cut: [String] { watched.withLock { sentences($0.allCut) } }
+  /// Sentences about all files that were found cut short or damaged while they were read, since the
+  /// program began.
+  public static var cut: [String] { watched.withLock { sentences($0.allCut) + $0.faults } }
+
+  /// Keeps a sentence about numbers that could not be read where nobody could be told by an error.
+  static func tell(_ fault: String) {
+    watched.withLock { if !$0.faults.contains(fault) { $0.faults.append(fault) } }
+  }
 
   /// Those of them that were not taken yet.
   ///
   /// Example: `for sentence in MappedFile.takeCut() { say(sentence) }`. From any thread.
   public static func takeCut() -> [String] {
     watched.withLock { watched in
-      let now = as_mapping_cuts()
-      guard now != watched.seen else { return [] }
+      let faults = Array(watched.faults[watched.faultsTold...]), now = as_mapping_cuts()
+      watched.faultsTold = watched.faults.count
+      guard now != watched.seen else { return faults }
       watched.seen = now
       let new = watched.allCut.subtracting(watched.told)
       watched.told.formUnion(new)
-      return sentences(new)
+      return sentences(new) + faults
     }
   }
 

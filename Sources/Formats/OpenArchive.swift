@@ -10,7 +10,7 @@ public func openArchive(_ path: String, options: ArchiveOptions = .init()) throw
   -> any TensorArchive
 {
   if FolderArchive.isFolder(path) { return try FolderArchive(folder: path, options: options) }
-  let file = try MappedFile(path)
+  let file = try MappedFile(path, isFollowed: true)
   let bytes = file.bytes
   // The framing is proved before anything is guessed: the length of a header may begin with the
   // bytes of any magic.

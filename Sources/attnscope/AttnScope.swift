@@ -65,12 +65,18 @@ enum Program {
     }
   }
 
-  /// Names the files that were cut short while they were read: numbers of them are wrong, whatever
-  /// else was said.
+  /// Names the files that were cut short or damaged while they were read, or written anew: numbers
+  /// of them are wrong, whatever else was said. One that was replaced is named as well, and does no
+  /// harm. True when numbers may be wrong.
   private static func sayCut() -> Bool {
     let cut = MappedFile.cut
-    for sentence in cut { say("attnscope: \(sentence)") }
-    return !cut.isEmpty
+    let changes = FollowedFiles.changes().filter { change in
+      !cut.contains { $0.hasPrefix(change.path + " was cut") }
+    }
+    for sentence in cut + changes.map(\.sentence) {
+      say(Printable.text("attnscope: \(sentence)"))
+    }
+    return !cut.isEmpty || changes.contains(where: \.isMixed)
   }
 
   /// A variable that says nothing sensible ends every command; help, which is none of ours,

@@ -115,6 +115,13 @@ struct OpenCommand: AsyncParsableCommand {
     } while true
   }
 
+  /// What was asked for on another screen, a lesson's for instance. Throws as `run` does.
+  static func show(_ file: String, _ terminal: TerminalArguments) async throws {
+    var command = try parse([])
+    (command.dump.files, command.terminal) = ([file], terminal)
+    try await command.run()
+  }
+
   /// Opens files and shows them in the way the surroundings allow. Returns the file that is
   /// to be opened next, nil when the user left. Throws what opening throws.
   private func show(_ files: [String], saved: SavedState?, isFirst: Bool) async throws -> String? {
@@ -254,7 +261,7 @@ enum Screen {
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
-    all.doubts = { MappedFile.takeCut() }
+    all.doubts = { MappedFile.takeCut() + FollowedFiles.takeChanges().map(\.sentence) }
     let app = App(backend, terminal: terminal, surroundings: all, viewpoint: begin)
     let wrong =
       settings.map { "The config file \($0)" }
