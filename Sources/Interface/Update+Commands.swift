@@ -4,7 +4,7 @@ import Canvas
 
 /// What was typed or chosen, done: answers of the footer, commands of the palette, names of lists.
 extension Model {
-  /// What the mode in force lists and scrolls through.
+  /// What the mode in force lists and scrolls through, as the model stands now.
   var offer: Prompt.Offer {
     switch prompt.mode {
     case .normal, .ask: Prompt.Offer()
@@ -204,10 +204,10 @@ extension Model {
       return [.saveState(path: value, text: stateText)]
     case "open":
       guard !value.isEmpty else { return say("Give it a file: open dump.safetensors.") }
-      guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
+      guard mayLeave else { return say("A live run is left first: q, then attnscope FILE.") }
       return reopen(value)
     case "recent" where value.isEmpty:
-      guard live == nil else { return say("A live run is left first: q, then attnscope FILE.") }
+      guard mayLeave else { return say("A live run is left first: q, then attnscope FILE.") }
       guard !recent.isEmpty else { return say("No file was opened before this one.") }
       prompt.mode = .list(.recent, text: "", choice: 0)
       return []
@@ -217,6 +217,9 @@ extension Model {
     default: return nil
     }
   }
+
+  /// A run would be lost with its screen; a file and a recording can be opened again.
+  private var mayLeave: Bool { live?.isReplay ?? true }
 
   /// Another file in this one's place, once it is seen that it can be read.
   private mutating func reopen(_ path: String) -> [Effect] {

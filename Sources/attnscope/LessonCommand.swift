@@ -232,14 +232,24 @@ struct LessonRun {
       lesson, step: again ? -1 : (kept?.step ?? -1), done: kept?.done ?? [])
     // The texts name the standard keys.
     surroundings.keymap = Keymap()
+    guard let next = try await play(surroundings) else { return }
+    try await OpenCommand.show(next, terminal)
+  }
+
+  /// On the screen, with notes where they are wanted; returns the file to be opened in its place.
+  private func play(_ given: Surroundings) async throws -> String? {
+    var surroundings = given
     let notes = present ? NotesServer() : nil
     if let notes { surroundings.tell(to: notes) }
     let said = notes?.problem
     defer { notes?.close() }
-    if lesson.needs == .model { return try await live(surroundings, said) }
+    if lesson.needs == .model {
+      try await live(surroundings, said)
+      return nil
+    }
     let parts = try LessonFiles.dumps(lesson).map { FileBackend($0, tables: .standard) }
     let backend = SeveralBackends(parts)
-    _ = try await Screen.run(
+    return try await Screen.run(
       backend, terminal, surroundings,
       begin: { selection in
         if lesson.files.isEmpty { selection.head.head = Sample.head }

@@ -149,6 +149,20 @@ import Testing
         Self.press(":break kl>0.5<Enter>", &shadowed) == [.send(.breakAt(.divergenceAbove(0.5)))])
     }
 
+    /// A run is left first, since it would be lost; a recording is a file as others are.
+    @Test func anotherFileIsOpenedFromARecording() {
+      var recording = Self.run(replay: true), live = Self.run()
+      for command in [":open a.npz", ":recent"] {
+        for key in command.map(Key.character) + [.enter] {
+          _ = update(&recording, .event(.key(key)))
+          _ = update(&live, .event(.key(key)))
+        }
+        #expect(live.message?.hasPrefix("A live run is left first") == true)
+        #expect(recording.message?.contains("live run") != true, "\(command)")
+      }
+      #expect(recording.message == "No file was opened before this one.")
+    }
+
     /// What nobody saved is not thrown away by one key; what is saved, or a recording, is left at
     /// once.
     @Test func qAsksOnce() throws {
