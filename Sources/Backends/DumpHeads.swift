@@ -6,7 +6,8 @@ import Tensors
 /// The heads of a dump: arrays become `Head`s, and masks that were stored alone become tables.
 ///
 /// Example: `DumpHeads(dump).head(0, 3)` is head 3 of the first layer in the file. Nothing is
-/// copied: heads are views of the mapped file.
+/// copied: heads are views of the mapped file. The catch: of a file that is inflated as it is
+/// looked at, a head holds the members that it is of, so keep few of them.
 public struct DumpHeads: Sendable {
   /// The file; of its biases those that are added, by the layer's number.
   public let dump: Dump
@@ -80,22 +81,24 @@ public struct DumpHeads: Sendable {
     let arrays = dump.layers[layer.value].arrays
     switch dump.kind {
     case .qkv:
-      guard let q = arrays[.query], let k = arrays[.key] else { return nil }
-      let kv = head / groupSize(layer)
-      if let ruled = ruledHead(layer, head, q[head], k[kv], arrays[.value]?[kv]) { return ruled }
+      guard let q = arrays[.query]?.held, let k = arrays[.key]?.held else { return nil }
+      let kv = head / groupSize(layer), value = arrays[.value]?.held[kv]
+      if let ruled = ruledHead(layer, head, q[head], k[kv], value) { return ruled }
       return Head(
-        query: q[head], key: k[kv], value: arrays[.value]?[kv], causal: dump.causal,
+        query: q[head], key: k[kv], value: value, causal: dump.causal,
         offset: dump.queryOffset,
         scale: dump.scale)
     case .pattern:
       return arrays[.pattern].map {
         Head(
-          pattern: $0[head], causal: dump.causal, offset: dump.queryOffset, firsts: firsts(layer))
+          pattern: $0.held[head], causal: dump.causal, offset: dump.queryOffset,
+          firsts: firsts(layer))
       }
     case .scores:
       return arrays[.scores].map {
         Head(
-          scores: $0[head], causal: dump.causal, offset: dump.queryOffset, firsts: firsts(layer))
+          scores: $0.held[head], causal: dump.causal, offset: dump.queryOffset,
+          firsts: firsts(layer))
       }
     case .mask: return nil
     }
@@ -162,18 +165,18 @@ public struct DumpHeads: Sendable {
             """
         )
       }
-      return chosen
+      return chosen.held
     case .indexScores:
       guard let scores = arrays[.indexScores] else {
         throw Missing(need, hint: "no \(name).index_scores")
       }
-      return scores
+      return scores.held
     case .writeStrengths:
       guard let beta = arrays[.beta] else { throw Missing(need, hint: "no \(name).beta") }
-      return beta
+      return beta.held
     default:
       guard let array = need.array.flatMap({ dump.extras[$0] }) else { throw Missing(need) }
-      return array
+      return array.held
     }
   }
 
@@ -189,7 +192,7 @@ public struct DumpHeads: Sendable {
       else { throw Missing(.weights) }
       throw Missing(.weights, hint: "no \(name).\(lacking.rawValue)")
     }
-    guard let found = Projections(query: q, key: k, value: v, output: o) else {
+    guard let found = Projections(query: q.held, key: k.held, value: v.held, output: o.held) else {
       throw Missing(.weights, hint: "the shapes of \(name).w_q, w_k, w_v and w_o disagree")
     }
     return found
@@ -216,7 +219,7 @@ public struct DumpHeads: Sendable {
     guard dump.kind == .mask, let blocks = dump.layers[layer.value].arrays[.blocks],
       head < blocks.shape[0]
     else { return nil }
-    let map = blocks[head]
+    let map = blocks.held[head]
     let queries = map.shape[0] * tile.rows, keys = map.shape[1] * tile.keys
     let visibility = storedVisibility(layer, tile: tile)
     let margins = dump.layers[layer.value].arrays[.margins].flatMap {

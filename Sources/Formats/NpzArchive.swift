@@ -2,7 +2,8 @@ import Synchronization
 import Tensors
 
 /// A `.npz`: a zip of npy arrays. Stored members are used in place; deflated ones are
-/// inflated when first asked for.
+/// inflated when first asked for, and where they are large together when they are looked at
+/// (`InflatedMembers`).
 ///
 /// numpy writes zip version 4.5 with `0xFFFFFFFF` for sizes in the local header even of tiny
 /// arrays, so sizes are taken from the central directory and its zip64 fields. Every range is
@@ -21,6 +22,8 @@ final class NpzArchive: TensorArchive {
   /// Deflated members that somebody uses, whole with their npy header, by array name.
   private let inflated = Mutex<[String: Inflated]>([:])
   private let sums: StoredSums
+  /// What deflated arrays point at, by name, in a file that has too much of them to keep.
+  private let late: [String: Storage]
 
   /// A member that goes when no tensor points at it any more.
   private struct Inflated {
@@ -84,7 +87,10 @@ final class NpzArchive: TensorArchive {
     (self.members, self.textMembers) = (members, textMembers)
     (self.notes, self.leftOut) = (notes, leftOut)
     sums = StoredSums(members.mapValues(\.zip).filter(\.value.isStored), file)
-    remarks = [sums.remark].compactMap { $0 }
+    let deflated = members.filter { !$0.value.zip.isStored }
+    let inflated = InflatedMembers(deflated.values.map(\.zip), file)
+    late = inflated.map { all in deflated.mapValues { all.storage($0.zip) } } ?? [:]
+    remarks = [sums.remark, inflated?.remark].compactMap { $0 }
     entries = sortedNaturally(
       members.map { ArrayEntry(name: $0.key, dtype: $0.value.dtype, shape: $0.value.shape) },
       by: \.name)
@@ -141,7 +147,7 @@ final class NpzArchive: TensorArchive {
   }
 
   /// The array of a name. Throws `missing` when there is none, `malformed` or `truncated`
-  /// when it does not inflate to its size.
+  /// when it does not inflate to its size; not where it is inflated later.
   func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let member = members[name] else {
       throw FormatError(
@@ -154,8 +160,15 @@ final class NpzArchive: TensorArchive {
         storage: file, dtype: member.dtype, shape: member.shape, strides: strides,
         byteOffset: member.zip.dataOffset + member.headerLength)
     }
+    let storage: Storage
+    if let late = late[name] {
+      storage = late
+    } else {
+      storage = try self.storage(of: name, member)
+    }
     return Tensor(
-      storage: try storage(of: name, member), dtype: member.dtype, shape: member.shape,
+      storage: storage, dtype: member.dtype,
+      shape: member.shape,
       strides: strides,
       byteOffset: member.headerLength)
   }

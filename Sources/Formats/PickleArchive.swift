@@ -5,8 +5,9 @@ import Tensors
 /// Example: `torch.save(outputs.attentions, "a.pt")` opens as `layer_0` and on. Nothing of the
 /// pickle is executed (see `PickleMachine`). torch writes a zip with `data.pkl` and a member
 /// for each storage; before version 1.6 it wrote one stream, pickles and storages one after
-/// another. Every claim of a tensor about its storage is checked before it is used. The catch:
-/// tensors point into the mapped file; those of protocols 0 to 2 of numpy are copied, since
+/// another. Every claim of a tensor about its storage is checked before it is used. Storages that
+/// are deflated and large together are inflated when they are looked at (`InflatedMembers`). The
+/// catch: tensors point into the mapped file; those of protocols 0 to 2 of numpy are copied, since
 /// their bytes are written as text.
 final class PickleArchive: TensorArchive {
   let path: String
@@ -19,8 +20,10 @@ final class PickleArchive: TensorArchive {
   private let keys: [String: String]
   /// By the key of a storage; nil where there is no zip.
   private let sums: StoredSums?
+  /// Storages that are inflated when they are looked at.
+  private let inflated: InflatedMembers?
 
-  var remarks: [String] { [sums?.remark].compactMap { $0 } }
+  var remarks: [String] { [sums?.remark, inflated?.remark].compactMap { $0 } }
   var metadata: [String: String] { [:] }
   var textNames: [String] { sortedNaturally(Array(allTexts.keys)) { $0 } }
 
@@ -31,9 +34,9 @@ final class PickleArchive: TensorArchive {
   /// and `unsupported` where there is no array at all.
   private init(
     _ machine: PickleMachine, root: PickleRef, storages: Storages, sums: StoredSums? = nil,
-    path: String, format: String
+    inflated: InflatedMembers? = nil, path: String, format: String
   ) throws(FormatError) {
-    (self.path, self.format, self.sums) = (path, format, sums)
+    (self.path, self.format, self.sums, self.inflated) = (path, format, sums, inflated)
     let tree = PickleTree(machine.heap, root)
     var reader = PickledTensors(storage: machine.storage, storages: storages, file: path)
     var tensors: [String: Tensor] = [:], texts = tree.texts, leftOut = tree.leftOut
@@ -78,15 +81,24 @@ final class PickleArchive: TensorArchive {
   }
 
   func sample(_ name: String, elements: Int) throws(FormatError) -> [Float] {
-    firstElements(of: try tensor(name), elements)
+    let tensor = try tensor(name), width = tensor.dtype.byteWidth
+    let count = min(elements, tensor.count)
+    guard tensor.isContiguous,
+      let bytes = InflatedMembers.prefix(
+        of: tensor.storage, bytes: tensor.byteOffset + count * width),
+      bytes.count == tensor.byteOffset + count * width
+    else { return firstElements(of: tensor, elements) }
+    return Tensor(
+      storage: OwnedStorage(bytes), dtype: tensor.dtype, shape: Shape([count]),
+      byteOffset: tensor.byteOffset
+    ).floats()
   }
 
   func texts(_ name: String) -> [String]? { allTexts[name] }
 }
 
 extension PickleArchive {
-  /// Bytes that deflated members may have together, whatever the size of the file: they are
-  /// inflated at once.
+  /// Bytes that deflated members may have together, whatever the size of the file.
   private static let mostInflated = 64 << 20
 
   /// The zip form of torch: `NAME/data.pkl` and `NAME/data/0` and on. Storages are usually
@@ -107,6 +119,8 @@ extension PickleArchive {
         .tooLarge, "its members inflate to \(inflated) bytes; torch.save stores them as they are",
         file: file.path)
     }
+    let data = directory.entries.filter { !$0.isStored && $0.name.hasPrefix(root + "data/") }
+    let members = InflatedMembers(data, file)
     for entry in directory.entries where entry.name.hasPrefix(root) {
       let rest = entry.name.dropFirst(root.count)
       if rest == "byteorder", try entry.read(from: file, limit: 16) == Array("big".utf8) {
@@ -115,7 +129,11 @@ extension PickleArchive {
       }
       guard rest.hasPrefix("data/") else { continue }
       let key = String(rest.dropFirst(5))
-      storages[key] = try place(entry, file)
+      if !entry.isStored, let members {
+        storages[key] = (members.storage(entry), 0..<entry.size)
+      } else {
+        storages[key] = try place(entry, file)
+      }
       if entry.isStored { stored[key] = entry }
     }
     let (storage, range) = try place(pickle, file)
@@ -128,7 +146,8 @@ extension PickleArchive {
     let top = try machine.read()
     return try PickleArchive(
       machine, root: top, storages: storages,
-      sums: StoredSums(stored, file, mayBeAbsent: true), path: file.path, format: "pt")
+      sums: StoredSums(stored, file, mayBeAbsent: true), inflated: members, path: file.path,
+      format: "pt")
   }
 
   private static func place(_ entry: ZipDirectory.Entry, _ file: MappedFile) throws(FormatError)

@@ -233,7 +233,7 @@ extension ZipDirectory.Entry {
     let source = UnsafeRawBufferPointer(
       rebasing: file.bytes[dataOffset..<dataOffset + compressedSize])
     var status = Z_OK, filled = 0
-    let storage = OwnedStorage(byteCount: size) { out in
+    let storage = OwnedStorage(byteCount: size, givesBack: true) { out in
       (status, filled) = Self.inflated(source, into: out.bindMemory(to: UInt8.self))
     }
     try check(status, file.path)

@@ -1,3 +1,4 @@
+import Glibc
 import Kernels
 
 /// Bytes that stay where they are as long as somebody holds this: an allocation, or a mapped
@@ -10,28 +11,50 @@ import Kernels
 /// owner that goes on filling the rest (a key cache, a record of queries) publishes how far
 /// it is with a release store, and whoever reads begins with an acquire load of that.
 open class Storage: @unchecked Sendable {
-  /// All of it; tensors point into it by offsets in bytes.
-  public let bytes: UnsafeRawBufferPointer
+  private let own: UnsafeRawBufferPointer
+
+  /// All of it; tensors point into it by offsets in bytes. Valid as long as this object.
+  open var bytes: UnsafeRawBufferPointer { own }
+
+  /// What keeps the bytes where they are: this, or for bytes that are made when they are asked for
+  /// the memory that they are made in, which is freed when nobody holds it.
+  open var held: Storage { self }
 
   /// Takes bytes that the subclass keeps valid until its `deinit`; nothing is copied or freed
   /// here.
-  public init(unowned bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+  public init(unowned bytes: UnsafeRawBufferPointer) { own = bytes }
 }
 
 /// Memory that this object allocated and frees.
 public final class OwnedStorage: Storage, @unchecked Sendable {
   /// The same bytes, writable: only `init` writes them.
   private let memory: UnsafeMutableRawBufferPointer
+  /// The memory is pages of its own.
+  private let isPages: Bool
 
   /// Allocates `byteCount` bytes on a cache line's boundary and lets `fill` write them,
   /// uninitialised until then. Throws what `fill` throws, and frees the memory first.
-  public init(byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows {
-    memory = .allocate(byteCount: max(byteCount, 1), alignment: 64)
+  /// `givesBack`: the system has it back as soon as it is freed; an allocator may keep it, and of
+  /// many large pieces that come and go it keeps most.
+  public init(
+    byteCount: Int, givesBack: Bool = false,
+    fill: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) rethrows {
+    let pages =
+      givesBack && byteCount > 0
+      ? mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : nil
+    isPages = pages != nil && pages != MAP_FAILED
+    memory =
+      isPages
+      ? UnsafeMutableRawBufferPointer(start: pages, count: byteCount)
+      : .allocate(byteCount: max(byteCount, 1), alignment: 64)
     super.init(unowned: UnsafeRawBufferPointer(rebasing: memory[0..<byteCount]))
     do { try fill(UnsafeMutableRawBufferPointer(rebasing: memory[0..<byteCount])) }
   }
 
-  deinit { memory.deallocate() }
+  deinit {
+    if isPages { munmap(memory.baseAddress!, memory.count) } else { memory.deallocate() }
+  }
 }
 
 /// An n-dimensional array of one element type: a value that shares its bytes.
@@ -114,37 +137,52 @@ public struct Tensor: Sendable {
       strides: order.map { strides[$0] }, byteOffset: byteOffset)
   }
 
+  /// The same elements, with memory of their own where they are made when they are asked for: to
+  /// read many times, and to point at.
+  public var held: Tensor {
+    let held = storage.held
+    guard held !== storage else { return self }
+    return Tensor(
+      storage: held, dtype: dtype, shape: shape, strides: strides, byteOffset: byteOffset)
+  }
+
   /// Converts every element to float, row-major, into `out`.
   public func copyFloats(into out: UnsafeMutableBufferPointer<Float>) {
     precondition(out.count >= count, "\(out.count) floats do not hold \(shape)")
     guard count > 0, let base = out.baseAddress else { return }
-    if isContiguous {
-      as_to_float(dtype.kernelType, address(byteOffset), 1, count, base)
-    } else {
-      copyAxis(0, from: byteOffset, into: base)
+    let held = storage.held
+    withExtendedLifetime(held) {
+      let bytes = held.bytes.baseAddress!
+      if isContiguous {
+        as_to_float(dtype.kernelType, bytes + byteOffset, 1, count, base)
+      } else {
+        copyAxis(0, from: bytes + byteOffset, into: base)
+      }
     }
   }
 
   /// Goes down to the last axis, which the kernel converts with a stride: one call a row, not
   /// one an element.
-  private func copyAxis(_ axis: Int, from offset: Int, into out: UnsafeMutablePointer<Float>) {
+  private func copyAxis(
+    _ axis: Int, from bytes: UnsafeRawPointer, into out: UnsafeMutablePointer<Float>
+  ) {
     if axis == shape.rank - 1 {
-      as_to_float(dtype.kernelType, address(offset), Int64(strides[axis]), shape[axis], out)
+      as_to_float(dtype.kernelType, bytes, Int64(strides[axis]), shape[axis], out)
       return
     }
     let step = shape.axes[(axis + 1)...].reduce(1, *)
     for i in 0..<shape[axis] {
-      copyAxis(axis + 1, from: offset + i * strides[axis] * dtype.byteWidth, into: out + i * step)
+      copyAxis(axis + 1, from: bytes + i * strides[axis] * dtype.byteWidth, into: out + i * step)
     }
   }
 
-  /// The bytes as they lie, row-major; nil when they are strided.
+  /// The bytes as they lie, row-major; nil when they are strided. They stay as long as the storage:
+  /// of one that makes them when asked, take the `held` tensor first.
   public var plainBytes: UnsafeRawBufferPointer? {
     guard isContiguous, count > 0 else { return nil }
-    return UnsafeRawBufferPointer(start: address(byteOffset), count: count * dtype.byteWidth)
+    return UnsafeRawBufferPointer(
+      start: storage.bytes.baseAddress! + byteOffset, count: count * dtype.byteWidth)
   }
-
-  private func address(_ offset: Int) -> UnsafeRawPointer { storage.bytes.baseAddress! + offset }
 
   /// Every element as float, row-major, in a new array of `count`.
   public func floats() -> [Float] {
@@ -191,16 +229,18 @@ extension Tensor {
   public func copyBytes(into out: UnsafeMutableRawBufferPointer) {
     precondition(out.count == count * dtype.byteWidth, "\(out.count) bytes for \(shape)")
     guard count > 0 else { return }
-    let width = dtype.byteWidth
+    let width = dtype.byteWidth, held = storage.held
+    defer { withExtendedLifetime(held) {} }
+    let bytes = held.bytes
     if isContiguous {
       out.copyMemory(
-        from: UnsafeRawBufferPointer(rebasing: storage.bytes[byteOffset..<byteOffset + out.count]))
+        from: UnsafeRawBufferPointer(rebasing: bytes[byteOffset..<byteOffset + out.count]))
       return
     }
     var index = [Int](repeating: 0, count: shape.rank)
     for element in 0..<count {
       let at = byteOffset + zip(index, strides).reduce(0) { $0 + $1.0 * $1.1 } * width
-      for b in 0..<width { out[element * width + b] = storage.bytes[at + b] }
+      for b in 0..<width { out[element * width + b] = bytes[at + b] }
       var axis = shape.rank - 1
       while axis >= 0 {
         index[axis] += 1
