@@ -193,7 +193,11 @@ extension Question {
   /// question without a head.
   func moved(_ map: (HeadID) -> HeadID?) -> Question? {
     func field(_ id: FieldID) -> FieldID? {
-      map(id.head).map { FieldID($0, method: id.method, name: id.name) }
+      map(id.head).map {
+        var moved = FieldID($0, method: id.method, name: id.name)
+        moved.pool = id.pool
+        return moved
+      }
     }
     switch self {
     case .picture(let id, let request): return field(id).map { .picture($0, request) }
@@ -203,6 +207,7 @@ extension Question {
     case .table(let id, let request): return map(id).map { .table($0, request) }
     case .summary(let id): return map(id).map { .summary($0) }
     case .budget(let id, let share): return map(id).map { .budget($0, share) }
+    case .selected(let id, let keys): return map(id).map { .selected($0, keys) }
     case .overlap(let id, var request):
       if let other = request.other {
         guard let head = map(other.head) else { return nil }
