@@ -12,7 +12,9 @@ extension Dump {
     -> Dump
   {
     try open(
-      try openArchive(path, options: ArchiveOptions(bfloat16: options.bfloat16)), options: options)
+      try openArchive(
+        path, options: ArchiveOptions(bfloat16: options.bfloat16, request: options.batch)),
+      options: options)
   }
 
   /// Opens several files as one dump: a file a layer, for instance.

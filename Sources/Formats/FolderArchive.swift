@@ -152,7 +152,7 @@ struct FolderArchive: TensorArchive {
   }
 
   /// Names in a folder. Throws `unreadable`, and `tooLarge` for more than anybody saves.
-  private static func names(_ folder: String) throws(FormatError) -> [String] {
+  static func names(_ folder: String) throws(FormatError) -> [String] {
     guard let directory = opendir(folder) else {
       throw FormatError(.unreadable, "the folder cannot be read; ask its owner", file: folder)
     }

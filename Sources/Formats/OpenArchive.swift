@@ -9,7 +9,13 @@ import Tensors
 public func openArchive(_ path: String, options: ArchiveOptions = .init()) throws(FormatError)
   -> any TensorArchive
 {
-  if FolderArchive.isFolder(path) { return try FolderArchive(folder: path, options: options) }
+  if FolderArchive.isFolder(path) {
+    let names = try FolderArchive.names(path)
+    if let calls = try FlashInferArchive(path, names: names, request: options.request) {
+      return calls
+    }
+    return try FolderArchive(folder: path, options: options)
+  }
   let file = try MappedFile(path, isFollowed: true)
   let bytes = file.bytes
   // The framing is proved before anything is guessed: the length of a header may begin with the

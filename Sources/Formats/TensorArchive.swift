@@ -73,9 +73,13 @@ extension TensorArchive {
 public struct ArchiveOptions: Sendable {
   /// Read two-byte integers as bfloat16 (numpy has no name for it).
   public var bfloat16: Bool
+  /// Which request of a recorded batch, from 0; nil: the first.
+  public var request: Int?
 
   /// Options for one file; nothing is reinterpreted unless asked.
-  public init(bfloat16: Bool = false) { self.bfloat16 = bfloat16 }
+  public init(bfloat16: Bool = false, request: Int? = nil) {
+    (self.bfloat16, self.request) = (bfloat16, request)
+  }
 }
 
 /// Orders names so that `layers.9` stands before `layers.12`: runs of digits compare as
