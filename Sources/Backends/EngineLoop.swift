@@ -216,7 +216,9 @@ package final class EngineLoop: @unchecked Sendable {
     sink.say("Saving to \(path)…")
     do {
       let recording = Recording(model: model.config, promptTokens: prompt.count, stores: stores)
+      let lengths = stores.map(\.count)
       let bytes = try recording.write(to: path)
+      sink.saved(lengths)
       sink.say("Recording saved to \(path), \(bytes / 1_000_000) MB; attnscope open shows it.")
     } catch let error as FormatError where error.code == .exists {
       sink.say("\(path) exists; choose another name.")

@@ -27,6 +27,8 @@ public final class LocalBackend: Backend {
   /// Computes; knows nothing of this backend but that it is a `StepSink`.
   private let loop: EngineLoop
   private let feed = MomentFeed()
+  /// Writes the run while it goes on; nil where nobody wants that.
+  private let autosave: Autosave?
   /// The one lock of the run. Nothing is computed while it is held.
   private let state: Mutex<State>
 
@@ -61,6 +63,9 @@ public final class LocalBackend: Backend {
       newest.branches = stores.map(\.branch)
       if let speed = standing.tokensPerSecond { newest.tokensPerSecond = speed }
     }
+
+    /// A file holds so many tokens of each branch.
+    mutating func saved(_ lengths: [Int]) { newest.savedLengths = lengths }
 
     /// A sentence for the reader; its number tells it from an equal one before.
     mutating func say(_ sentence: String) {
@@ -97,6 +102,9 @@ public final class LocalBackend: Backend {
       layers: config.layerNumbers, heads: config.heads, registry: registry,
       projections: model.projections)
     state = Mutex(State(control, status))
+    autosave = options.autosave.map {
+      Autosave($0, model: config, promptTokens: prompt.count)
+    }
     loop = try EngineLoop(model, prompt: prompt, options)
   }
 
@@ -147,7 +155,7 @@ public final class LocalBackend: Backend {
   }
 
   /// Ends the run and waits for what is under way: a recording that is being saved is written to
-  /// its end.
+  /// its end, and so is the file that grows with the run.
   public func finish() async {
     send(.stop)
     await withCheckedContinuation { done in
@@ -157,7 +165,12 @@ public final class LocalBackend: Backend {
       }
       if isIdle { done.resume() }
     }
+    let stores = state.withLock { $0.stores }
+    await autosave?.finish(stores)
   }
+
+  /// Takes away the file that grew with the run: after `finish`, when nothing would be lost.
+  public func dropAutosave() { autosave?.drop() }
 
   /// Starts a job when none is under way.
   private func work() {
@@ -168,6 +181,14 @@ public final class LocalBackend: Backend {
     guard begin else { return }
     Task(executorPreference: ComputeThreads.shared) { [self] in
       while turn() { await Task.yield() }
+    }
+  }
+
+  /// Lets the file grow that is kept for recovery; what hinders it is said, and the run goes on.
+  private func keep(isResting: Bool) {
+    guard let autosave else { return }
+    autosave.look(state.withLock { $0.stores }, isResting: isResting) { [weak self] in
+      self?.say($0)
     }
   }
 
@@ -183,6 +204,7 @@ public final class LocalBackend: Backend {
       return (false, state.waiting)
     }
     for one in waiting { one.resume() }
+    keep(isResting: !goesOn)
     return goesOn
   }
 }
@@ -206,6 +228,14 @@ extension LocalBackend: StepSink {
       state.take(standing)
       // Between turns it is told anyway; a prompt is read in one.
       if case .prefill = state.status.phase { feed.tell(.live(state.status)) }
+    }
+  }
+
+  /// The screen asks before it leaves tokens that no file holds.
+  package func saved(_ lengths: [Int]) {
+    state.withLock { state in
+      state.saved(lengths)
+      feed.tell(.live(state.status))
     }
   }
 

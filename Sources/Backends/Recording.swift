@@ -9,9 +9,10 @@ import Wire
 /// A run on disk: safetensors files one after another, each of which tells its own length.
 ///
 /// The first has `kind` = `prefill` and holds the prompt's positions; every later one has `kind` =
-/// `step` and one token of one branch. Arrays are those of a dump: `layers.{l}.q`
-/// `[heads, positions, headDim]`, `layers.{l}.k` and `.v` `[kvHeads, positions, headDim]`, half
-/// floats, and `token_ids` `[positions]`; what else a step knows stands in the metadata as JSON.
+/// `step` and one token of one branch, or several (`Autosave`). Arrays are those of a dump:
+/// `layers.{l}.q` `[heads, positions, headDim]`, `layers.{l}.k` and `.v` `[kvHeads, positions,
+/// headDim]`, half floats, and `token_ids` `[positions]`; what else a step knows stands in the
+/// metadata as JSON.
 ///
 /// Example:
 /// `try Recording(model: config, promptTokens: 12, stores: stores).write(to: "run.safetensors")`.
@@ -51,7 +52,7 @@ struct Recording {
   }
 
   /// Queries, keys and values `[heads, positions, headDim]` of every layer, and the token ids.
-  private func arrays(_ store: BranchStore, _ positions: Range<Int>) -> [ArrayToWrite] {
+  func arrays(_ store: BranchStore, _ positions: Range<Int>) -> [ArrayToWrite] {
     var out: [ArrayToWrite] = []
     let layers = model.layerNumbers
     for layer in layers.layerIndices {
@@ -77,7 +78,7 @@ struct Recording {
 
   /// Metadata of the first part: the shapes that a reader checks all others against, the texts, the
   /// tree of branches.
-  private func head() throws -> [String: String] {
+  func head() throws -> [String: String] {
     let texts = stores[0].steps(0..<promptTokens).map(\.text)
     return [
       "kind": "prefill", "position": "0", "causal": "true", "rope_applied": "true",

@@ -134,7 +134,12 @@ struct RecordingReader {
     let stored = head["branches"].flatMap {
       try? JSONDecoder().decode([StoredBranch].self, from: Data($0.utf8))
     }
-    branches = (stored ?? []).map(\.branch)
+    var all = (stored ?? []).map(\.branch)
+    for part in stream.parts.dropFirst() {
+      guard let more = StoredPart.begins(part) else { throw wrong("its branches cannot be read") }
+      all += more.map(\.branch)
+    }
+    branches = all
     promptTokens = try Self.ids(stream.parts[0], 0, stream.path).count
     guard promptTokens > 0, branches.count <= 64,
       branches.enumerated().allSatisfy({ index, branch in
@@ -186,8 +191,8 @@ struct RecordingReader {
     return writers.map(\.store)
   }
 
-  /// One step: begins its branch when it is the first of it, and must be at the next position
-  /// there.
+  /// Some steps: they begin their branch when they are the first of it, and must be at the next
+  /// position there.
   private func add(_ part: any TensorArchive, _ index: Int, _ writers: inout [BranchWriter])
     throws(FormatError)
   {
@@ -195,13 +200,10 @@ struct RecordingReader {
       FormatError(
         .malformed, "\(what); the recording is damaged", file: stream.path, place: "part \(index)")
     }
-    guard part.metadata["kind"] == "step", let id = part.metadata["branch"].flatMap({ Int($0) }),
-      branches.indices.contains(id), let position = part.metadata["position"].flatMap({ Int($0) }),
-      let token = part.metadata["token"].flatMap({ Int($0) }),
-      let text = part.metadata["step"],
-      let stored = try? JSONDecoder().decode(StepFacts.self, from: Data(text.utf8))
+    let size = shape.layers * shape.heads
+    guard let stored = try StoredPart(part, size: size), branches.indices.contains(stored.branch)
     else { throw wrong("it is no step of a known branch") }
-    while writers.count <= id {
+    while writers.count <= stored.branch {
       let branch = branches[writers.count]
       let parent = writers[branch.parent ?? 0]
       guard branch.fork <= parent.store.count else {
@@ -210,23 +212,21 @@ struct RecordingReader {
       parent.publish()
       writers.append(BranchWriter(branch, copying: parent, shape))
     }
-    let writer = writers[id]
-    guard position == writer.store.count else {
-      throw wrong("position \(position) comes where \(writer.store.count) is due")
+    let writer = writers[stored.branch]
+    guard stored.position == writer.store.count else {
+      throw wrong("position \(stored.position) comes where \(writer.store.count) is due")
     }
-    let size = shape.layers * shape.heads
-    guard stored.visible.isEmpty || (stored.visible.count == size && stored.skipped.count == size)
+    guard
+      stored.visible.indices.allSatisfy({
+        stored.visible[$0].isEmpty
+          || (stored.visible[$0].count == size && stored.skipped[$0].count == size)
+      })
     else { throw wrong("its block counts are not \(size)") }
-    let step = stored.step(
-      position: position, token: token, visible: stored.visible, skipped: stored.skipped)
-    try writer.append(part, 1, part: index, stream.path)
-    let counts =
-      stored.visible.isEmpty
-      ? nil
-      : BlockCounts(
-        layers: shape.layers, heads: shape.heads, visible: stored.visible, skipped: stored.skipped)
-    writer.store.append(
-      step, bytes: Array(step.text.utf8), counts: counts)
+    try writer.append(part, stored.tokens.count, part: index, stream.path)
+    for i in stored.tokens.indices {
+      let step = stored.step(i), counts = stored.counts(i, shape.layers, shape.heads)
+      writer.store.append(step, bytes: Array(step.text.utf8), counts: counts)
+    }
   }
 }
 

@@ -19,13 +19,17 @@ public struct RunOptions: Sendable {
   /// Bytes of the residual stream to keep, of each branch; 0 keeps none.
   public var residualBudget: Int
 
+  /// Where the run is written while it goes on; nil: nowhere.
+  public var autosave: AutosavePlan?
+
   /// Sets what is given; the rest runs on at once, without a shadow, to the end of the context.
   public init(
     attention: AttentionChoice, sampler: SamplerSettings = .init(), maxTokens: Int = .max,
     hasShadow: Bool = false, startsPaused: Bool = false,
     queryBudget: Int = QueryRecord.standardBudget,
-    residualBudget: Int = ResidualRecord.standardBudget
+    residualBudget: Int = ResidualRecord.standardBudget, autosave: AutosavePlan? = nil
   ) {
+    self.autosave = autosave
     (self.attention, self.sampler, self.maxTokens) = (attention, sampler, maxTokens)
     (self.hasShadow, self.startsPaused) = (hasShadow, startsPaused)
     (self.queryBudget, self.residualBudget) = (queryBudget, residualBudget)

@@ -10,6 +10,8 @@ package protocol StepSink: Sendable {
   func tell(_ event: RunControl.Event)
   /// Takes in where the run stands: what it says can be asked about from now on.
   func tell(_ standing: Standing)
+  /// Takes in that a recording was written: `lengths` are tokens of each branch in it.
+  func saved(_ lengths: [Int])
   /// Takes in a sentence for the reader.
   func say(_ sentence: String)
 }

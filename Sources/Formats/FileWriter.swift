@@ -28,6 +28,27 @@ struct FileWriter {
     }
   }
 
+  /// Begins a file that has its name from the first byte on, for this user alone, and that nobody
+  /// takes for finished while it grows: `flock` holds it until the process ends. Throws `exists`
+  /// when the path is taken, `unreadable` when the folder cannot be written.
+  init(growing path: String) throws(FormatError) {
+    self.path = path
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+    let descriptor = Glibc.open(path, flags, 0o600)
+    guard descriptor >= 0 else {
+      let why = errno
+      throw FormatError(
+        why == EEXIST ? .exists : .unreadable, "cannot be written: \(MappedFile.reason(why))",
+        file: path)
+    }
+    _ = flock(descriptor, LOCK_EX | LOCK_NB)
+    destination = Destination(stream: path)
+    opened = Destination.Opened(descriptor: descriptor, kind: .stream)
+  }
+
+  /// Waits until what was written is on the disk; what cannot be waited for is passed over.
+  func sync() { fdatasync(descriptor) }
+
   /// Appends bytes. Throws `unreadable` with the system's reason when the disk is full or
   /// gone, and removes what was written.
   func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
@@ -85,6 +106,9 @@ private struct Destination {
   let mode: mode_t?
   /// What was made meanwhile is replaced as well.
   let force: Bool
+
+  /// What is written as the bytes come.
+  init(stream path: String) { (target, isStream, mode, force) = (path, true, nil, false) }
 
   /// Refuses what exists, unless `force`, and what can only be damaged.
   init(_ path: String, force: Bool) throws(FormatError) {

@@ -115,6 +115,19 @@ public final class SafetensorsStreamWriter {
     writer = try FileWriter(path, force: force)
   }
 
+  /// Begins a recording that can be read while it grows: every whole part counts, and a part that
+  /// was cut off by a crash is left out by `SafetensorsStream`. Mode 0600, and locked (`flock`)
+  /// until the process ends. Throws `exists` or `unreadable`.
+  public init(growing path: String) throws(FormatError) {
+    writer = try FileWriter(growing: path)
+  }
+
+  /// Bytes that were appended.
+  public var byteCount: Int { written }
+
+  /// Waits until all parts are on the disk.
+  public func sync() { writer.sync() }
+
   /// Adds one whole safetensors file. `metadata` becomes `__metadata__`, keys sorted, so that
   /// the same content gives the same bytes. Throws `unreadable` when the disk refuses.
   public func append(_ arrays: [ArrayToWrite], metadata: [String: String]) throws(FormatError) {

@@ -15,30 +15,20 @@ public struct Live: Sendable {
 
   /// Breakpoints that were set, in their order.
   var breakpoints: [Breakpoint] = []
-  /// Decoded tokens that the file holds which was written last.
-  private var savedTokens = 0
-  /// Decoded tokens when a file was last asked for: they count once it is said to be written.
-  private var savingTokens = 0
-  /// How the note begins that says so. Any other is a refusal; were it worded anew, q would ask
-  /// once more than it has to.
-  private static let isSaved = "Recording saved"
   /// The person was told what leaving loses; whatever is decoded after that is told anew.
   var mayLeave = false
 
-  /// Tokens of all branches that are not of the prompt, each once.
-  private var decoded: Int {
+  /// Tokens of branches of these lengths that are not of the prompt, each once.
+  private func decoded(_ lengths: [Int]) -> Int {
     zip(branches, lengths).reduce(0) { sum, pair in
       sum + pair.1 - (pair.0.parent == nil ? promptTokens : pair.0.fork)
     }
   }
 
-  /// Decoded tokens that no file holds; nil where nothing would be lost.
-  var unsaved: Int? { isReplay || decoded <= savedTokens ? nil : decoded - savedTokens }
-
-  /// Asks for a file of what is recorded.
-  mutating func save(to path: String) -> Outcome {
-    savingTokens = decoded
-    return Outcome(effects: [.send(.save(path))])
+  /// Decoded tokens that no file holds which was asked for; nil where nothing would be lost.
+  var unsaved: Int? {
+    let missing = decoded(lengths) - max(0, decoded(status.savedLengths))
+    return isReplay || missing <= 0 ? nil : missing
   }
 
   /// As the source describes itself before its first status. A recording is whole from the start:
@@ -97,7 +87,6 @@ public struct Live: Sendable {
     var outcome = Outcome()
     if new.noteNumber != before.noteNumber, !new.note.isEmpty {
       outcome.says = new.note
-      if new.note.hasPrefix(Self.isSaved) { savedTokens = savingTokens }
     }
     if before.branches.count < new.branches.count {
       isFollowing = true

@@ -42,6 +42,10 @@ public struct Model: Sendable {
   public internal(set) var isStopped = false
   /// The app ends after this message.
   public internal(set) var isQuitting = false
+  /// The person left, and was asked first where decoded tokens would be lost.
+  var wasLeft = false
+  /// The app ended with tokens that nobody saved and nobody gave up: the terminal went away, say.
+  public var losesTokens: Bool { live?.unsaved != nil && !wasLeft }
   /// Nil when no lesson is playing.
   public internal(set) var lesson: LessonPlay?
   /// Bookmarks, the newest last.

@@ -68,7 +68,7 @@ extension Model {
       live?.mayLeave = true
       return say("\(unsaved) decoded tokens are not saved: :save FILE keeps them, q leaves them.")
     }
-    isQuitting = true
+    (isQuitting, wasLeft) = (true, true)
     return [.cancelWork, .quit]
   }
 

@@ -195,7 +195,7 @@ extension Model {
     case "break": return setBreakpoint(value)
     case "save":
       guard !value.isEmpty else { return say("Give it a file: save run.safetensors.") }
-      return follow { $0.save(to: value) }
+      return [.send(.save(value))]
     case "branch":
       guard let choice = choice(value) else {
         return say("A branch takes a lambda, dense, or a method: branch 0.1, branch a-shape.")

@@ -199,6 +199,9 @@ public struct LiveStatus: Sendable, Equatable {
   public var isReplay: Bool
   /// Every token is computed densely as well, for `divergence`.
   public var hasShadow: Bool
+  /// `[branches]`, tokens of each that a file holds which the person asked for; empty before one is
+  /// written.
+  public var savedLengths: [Int] = []
   /// How the tokens to come are attended, on the branch that is decoded; nil of recordings.
   public var attention: AttentionChoice?
 

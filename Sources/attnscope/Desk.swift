@@ -152,13 +152,16 @@ enum Desk {
     }
   }
 
+  /// A path from the root, without links; nil where nothing is.
+  static func full(_ path: String) -> String? {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    guard realpath(path, &buffer) != nil else { return nil }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
   /// Puts a file in front; that it cannot be remembered is no reason to say anything.
   static func remember(_ path: String) {
-    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
-    guard realpath(path, &buffer) != nil else { return }
-    let full = String(
-      decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    guard !full.contains("\n") else { return }
+    guard let full = full(path), !full.contains("\n") else { return }
     changing(statePath("recent")) {
       let all = [full] + recent.filter { $0 != full }
       _ = write(all.prefix(mostRecent).map { $0 + "\n" }.joined(), to: statePath("recent"))

@@ -86,6 +86,7 @@ struct OpenCommand: AsyncParsableCommand {
   @Flag(help: "Say in sentences what each view shows; with standard input, a line a command.")
   var plain = false
   @Flag(help: "Play the first lesson that is not done yet.") var tutor = false
+  @Flag(help: "Open the newest live run that ended before it was saved.") var recover = false
 
   /// Throws `ValidationError` for a view that does not exist, and for a command that was mistyped:
   /// it is read as a file.
@@ -94,6 +95,9 @@ struct OpenCommand: AsyncParsableCommand {
       let name = AttnScope.command(near: word)
     {
       throw ValidationError("There is no file and no command \(word). Did you mean \(name)?")
+    }
+    if recover, !dump.files.isEmpty || dump.query != nil {
+      throw ValidationError("--recover opens the run itself; name no file beside it.")
     }
     if let view, ViewKind(word: view) == nil {
       throw ValidationError("--view is map, heads, blocks, sinks, tokens or compare.")
@@ -106,6 +110,7 @@ struct OpenCommand: AsyncParsableCommand {
     if tutor { return try await Tutor.run(terminal) }
     let saved = try state.map(SavedState.init)
     var files = dump.files.isEmpty && dump.query == nil ? (saved?.files ?? []) : dump.files
+    if recover { files = [try Desk.recover()] }
     var isFirst = true
     repeat {
       guard let next = try await show(files, saved: isFirst ? saved : nil, isFirst: isFirst) else {
@@ -145,7 +150,9 @@ struct OpenCommand: AsyncParsableCommand {
     let parts = try dumps.map(isFirst ? texts.backend : named.backend)
     let start = try Start(
       dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
-    let wrong = saved?.problems(parts.map { $0.describe() }) ?? []
+    let wrong =
+      (saved?.problems(parts.map { $0.describe() }) ?? [])
+      + [Desk.lostRunNote(model: parts[0].describe().model)].compactMap { $0 }
     guard isatty(0) == 1, isatty(1) == 1 else {
       for text in wrong { say(Printable.text(text)) }
       guard !plain else {
@@ -206,7 +213,8 @@ struct OpenCommand: AsyncParsableCommand {
       saved?.apply(to: &selection, about)
       if let kind { selection.view = kind }
     }
-    let wrong = saved?.problems([about]) ?? []
+    let left = Desk.recoveredNote(file) ?? Desk.lostRunNote(model: about.model)
+    let wrong = (saved?.problems([about]) ?? []) + [left].compactMap { $0 }
     guard !plain, isatty(0) == 1, isatty(1) == 1 else {
       for text in wrong { say(Printable.text(text)) }
       guard plain else {
@@ -249,11 +257,12 @@ enum Tutor {
 enum Screen {
   /// Runs the app until the user leaves, and returns the file that was asked for in its
   /// place. `begin` sets the first view; `whenReady` is called when there is a screen for
-  /// what a model then says; `note` is shown first. Throws when the terminal cannot be taken.
+  /// what a model then says, `whenOver` with its last state; `note` is shown first. Throws when
+  /// the terminal cannot be taken.
   static func run(
     _ backend: any Backend, _ arguments: TerminalArguments, _ surroundings: Surroundings,
     begin: @escaping @Sendable (inout Viewpoint) -> Void, whenReady: () -> Void = {},
-    note: String? = nil
+    whenOver: (Model) -> Void = { _ in }, note: String? = nil
   ) async throws -> String? {
     let config = Desk.config(), settings = Desk.configProblem
     let terminal = try NCursesTerminal(options: arguments.options(config))
@@ -270,6 +279,7 @@ enum Screen {
     whenReady()
     await app.run()
     terminal.close()
+    whenOver(await app.model)
     return await app.next
   }
 }

@@ -182,11 +182,15 @@ struct RunCommand: AsyncParsableCommand {
     let choice = AttentionChoice(
       method: try attention.named(), lambda: max(0, attention.tiles.lambda),
       prefill: attention.tiles.spec(queries: 2), decode: attention.tiles.spec(queries: 1))
+    let source = Desk.full(model.path) ?? model.path
+    let lost = Desk.lostRunNote(modelPath: source)
     let backend = try LocalBackend(
       model, prompt: tokens,
       LocalBackend.Options(
         attention: choice, sampler: sampling.settings, maxTokens: maxTokens ?? .max,
-        hasShadow: shadow == .dense, startsPaused: paused))
+        hasShadow: shadow == .dense, startsPaused: paused,
+        autosave: AutosavePlan(path: Desk.newRun(), source: source)))
+    var losesTokens = true
     _ = try await Screen.run(
       backend, self.terminal, Surroundings.standard(self.terminal, source: model.path),
       begin: { selection in
@@ -194,8 +198,9 @@ struct RunCommand: AsyncParsableCommand {
         selection.lambda = choice.lambda
         selection.spec = choice.prefill
         selection.head = HeadID(layer: backend.describe().middleLayer, head: 0)
-      }, whenReady: { backend.start() })
+      }, whenReady: { backend.start() }, whenOver: { losesTokens = $0.losesTokens }, note: lost)
     await backend.finish()
+    if !losesTokens { backend.dropAutosave() }
   }
 
   /// Dense in both phases, for a shadow. Throws nothing that a user could cause.

@@ -63,6 +63,7 @@ private final class Desk: StepSink {
   }
 
   func tell(_ standing: Standing) { told.withLock { $0.standings.append(standing) } }
+  func saved(_ lengths: [Int]) {}
   func say(_ sentence: String) { told.withLock { $0.said.append(sentence) } }
 
   /// Gives the loop one order after another until there is none.

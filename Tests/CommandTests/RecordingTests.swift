@@ -17,7 +17,7 @@ extension ProgramTests {
     }
 
     /// A random model that never says its end token.
-    private static func tiny(in folder: String) throws -> String {
+    static func tiny(in folder: String) throws -> String {
       var tiny = TinyModel("llama", .q8_0, seed: 4)
       tiny.gguf.set("tokenizer.ggml.eos_token_id", .u32(.max))
       tiny.gguf.set(

@@ -173,11 +173,12 @@ import Testing
         "\(model.message ?? "-")")
       #expect(Self.press("q", &model) == [.cancelWork, .quit])
       // A file that could not be written keeps nothing.
-      for (note, isKept) in [("Recording saved to a, 1 MB", true), ("a exists", false)] {
+      for (note, isKept) in [("It is kept in a", true), ("a exists", false)] {
         var saved = Self.run()
         #expect(Self.press(":save a<Enter>", &saved) == [.send(.save("a"))])
         var status = try #require(saved.live).status
         (status.note, status.noteNumber) = (note, status.noteNumber + 1)
+        if isKept { status.savedLengths = status.lengths }
         _ = update(&saved, .moment(.live(status)))
         let effects: [Effect] = isKept ? [.cancelWork, .quit] : []
         #expect(Self.press("q", &saved) == effects, "\(note)")
