@@ -84,6 +84,11 @@ public enum Numbers {
     x.isFinite ? fixed(100 * x, 1) + " %" : short(x)
   }
 
+  /// How many there are of what, `1 query`, `2 queries`; `many` where an s is not enough.
+  public static func count(_ number: Int, _ one: String, _ many: String? = nil) -> String {
+    "\(number) \(number == 1 ? one : many ?? one + "s")"
+  }
+
   /// Into 0...1, so that it can be a place on the screen; what is not a number is 0.
   public static func unit(_ x: Double) -> Double { x.isNaN ? 0 : Swift.min(Swift.max(x, 0), 1) }
 }

@@ -137,6 +137,13 @@ extension Look {
     }
   }
 
+  /// Whether the head's findings have come and hold no value of this name: nothing more comes.
+  func lacks(_ name: String, _ head: HeadID) -> Bool {
+    let ofTheHead = ["entropy", "effective_tokens", "sink_mass", "recall"]
+    return findings(head) != nil && headNumber(name, head)?.value == nil
+      && (findings(head)?[name] != nil || !ofTheHead.contains(name))
+  }
+
   /// Names of all numbers that can be shown by, as far as they are known.
   var numberNames: [String] {
     let found = (findings(viewpoint.head)?.all ?? []).compactMap { finding -> String? in

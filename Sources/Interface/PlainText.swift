@@ -63,7 +63,7 @@ public struct PlainText {
       return
         """
         Layer \(look.source.layers[head.layer]) head \(look.source.headNumber(head.head)): \(name) \
-        \(text ?? "not known yet").
+        \(text ?? (look.lacks(name, head) ? "is no number of this method" : "not known yet")).
         """
     }
   }
@@ -185,7 +185,10 @@ public struct PlainText {
       return text + ", which comes later and is not visible."
     }
     if look.rowField.method == nil, let row = look.row(viewpoint.query), viewpoint.key < row.count {
-      text += ": \(look.poolWord)probability \(Numbers.short(Double(row[viewpoint.key])))"
+      text +=
+        viewpoint.key == look.mutedKey
+        ? ", which is muted: left out of the row"
+        : ": \(look.poolWord)probability \(Numbers.short(Double(row[viewpoint.key])))"
     }
     if let (title, value) = look.cell { text += "; \(title): \(value)" }
     guard look.isByTable, look.hasBlocksOnMap else { return text + "." }

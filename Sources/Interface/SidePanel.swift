@@ -167,7 +167,10 @@ struct SidePanel {
     if look.rowField.method != nil, visible {
       if look.cell == nil { lines.append(("\(look.mapField.name) …", paint.dim)) }
     } else if let row = look.row(viewpoint.query), viewpoint.key < row.count, visible {
-      lines.append(("\(look.poolWord)p \(Numbers.short(Double(row[viewpoint.key])))", .plain))
+      let isMuted = viewpoint.key == look.mutedKey
+      let value = "\(look.poolWord)p \(Numbers.short(Double(row[viewpoint.key])))"
+      let p = isMuted ? "p muted: left out" : value
+      lines.append((p, isMuted ? paint.dim : .plain))
     } else {
       lines.append((visible ? "p …" : "not visible: the key is later", paint.dim))
     }

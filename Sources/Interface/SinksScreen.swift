@@ -143,7 +143,7 @@ struct SinksScreen {
     guard let (value, unit) = look.headNumber(name, head), let value, let range = range(name)
     else {
       let why = look.findingsQuestion(head).flatMap(look.refusal)
-      let note = why == nil ? "…" : "-"
+      let note = why == nil && !look.lacks(name, head) ? "…" : "-"
       grid.put(isChosen ? "[\(note)]" : note, rect.x, rect.y, paint.dim, limit: rect.width)
       return
     }
@@ -171,7 +171,10 @@ struct SinksScreen {
       grid.put("\(look.methodInForce?.id ?? ""): \(why)", rect.x, y, paint.dim, limit: rect.width)
       return
     }
-    let mine = look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
+    let isUnknown = look.lacks(name, head) && look.headNumber(name, head) == nil
+    let mine =
+      look.headNumber(name, head).map { FindingText.measured($0.value, $0.unit) }
+      ?? (isUnknown ? "is no number of this method" : nil)
     grid.put(
       Fitted.name(
         "L\(look.layerNumber) H\(look.chosenHeadNumber): \(look.numberTitle(name)) \(mine ?? "…")",

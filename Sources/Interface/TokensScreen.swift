@@ -334,7 +334,7 @@ struct TimelinePanel {
     let room = inner.width - gutter
     guard room > 4, !steps.isEmpty else {
       grid.put(
-        live.isReading ? "The prompt is being read…" : "Space runs the look.", inner.x, inner.y,
+        live.isReading ? "The prompt is being read…" : "Space runs the model.", inner.x, inner.y,
         paint.dim, limit: inner.width)
       return
     }

@@ -103,8 +103,9 @@ struct CaptureCommand: ParsableCommand {
     }
     say(
       """
-      written to \(Printable.text(output)): \(chosen.count) layers, \(range.count) queries by \
-      \(tokens.count) keys of \(Printable.text(model.config.name))
+      written to \(Printable.text(output)): \(Numbers.count(chosen.count, "layer")), \
+      \(Numbers.count(range.count, "query", "queries")) by \
+      \(Numbers.count(tokens.count, "key")) of \(Printable.text(model.config.name))
       """
     )
   }

@@ -171,8 +171,16 @@ struct InfoCommand: ParsableCommand {
       ["holds", dump.kind.words + (isWithoutValues ? " (without V: no output error)" : "")],
       ["model", dump.model ?? "not named"],
       ["layers", about.layerNames],
-      ["heads", "\(about.heads) query heads over \(about.kvHeads) KV heads\(dim)"],
-      ["size", "\(about.queries) queries x \(about.keys) keys, \(seen)"],
+      [
+        "heads",
+        "\(Numbers.count(about.heads, "query head")) over "
+          + "\(Numbers.count(about.kvHeads, "KV head"))\(dim)",
+      ],
+      [
+        "size",
+        "\(Numbers.count(about.queries, "query", "queries")) x "
+          + "\(Numbers.count(about.keys, "key")), \(seen)",
+      ],
       ["tokens", about.tokens.isEmpty ? "no texts" : about.tokens.prefix(12).joined()],
       ["numbers", types + rounded],
     ]

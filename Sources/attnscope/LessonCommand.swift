@@ -29,7 +29,10 @@ struct LessonCommand: AsyncParsableCommand {
       commandName: "play", abstract: "List the lessons, or play one.")
 
     /// Nil: list them.
-    @Argument(help: "A lesson's name, number or file.") var name: String?
+    @Argument(
+      help: "A lesson's name, number or file.",
+      completion: .custom { _, _, _ in LessonFiles.names() })
+    var name: String?
     @Flag(help: "Begin with the first step, whatever was done before.") var restart = false
     @OptionGroup var model: ModelArguments
     @OptionGroup var terminal: TerminalArguments

@@ -23,6 +23,11 @@ enum MethodWord {
     }
   }
 
+  /// What a shell offers behind `--method`: every method, asked of the program when it is wanted.
+  static var completion: CompletionKind {
+    .custom { _, _, _ in Registry.standard.cards.map(\.id) + ["all", "masks"] }
+  }
+
   /// Whether a text is such a word.
   static func isWord(_ text: String) -> Bool { MethodWord(text) != nil }
 }

@@ -23,6 +23,8 @@ struct TerminalArguments: ParsableArguments {
   @Option(help: "Colours: auto, truecolor, 256, 16 or never.") var color: ColorChoice = .auto
   /// Nil: the config file, else what the terminal says.
   @Option(help: "Colours for a light or a dark background.") var background: Background?
+  /// Nil: the config file's.
+  @Option(help: "Frames and signs: standard, calm or contrast.") var theme: Theme?
   @Flag(help: "Draw with ASCII characters only.") var ascii = false
   @Flag(inversion: .prefixedNo, help: "Let the mouse move the cursor, zoom and pan.")
   var mouse: Bool?
@@ -146,7 +148,7 @@ struct OpenCommand: AsyncParsableCommand {
     named.files = files
     if !isFirst { (named.query, named.key, named.value) = (nil, nil, nil) }
     // What was said of the tokens is about the files that were named beside it.
-    let dumps = try named.open(isFirst ? texts : nil)
+    let dumps = try opened(named, isFirst: isFirst)
     let parts = try dumps.map(isFirst ? texts.backend : named.backend)
     let start = try Start(
       dumps[0], parts[0].describe(), self, isSample: named.isSample && saved == nil)
@@ -177,6 +179,18 @@ struct OpenCommand: AsyncParsableCommand {
     return try await Screen.run(
       backend, terminal, surroundings, begin: { begin(&$0, start, saved, parts) },
       note: Self.note(wrong))
+  }
+
+  /// The dumps of files; where a state file names one that has moved, the message says what opens
+  /// it elsewhere. Throws what opening throws.
+  private func opened(_ named: DumpArguments, isFirst: Bool) throws -> [Dump] {
+    do { return try named.open(isFirst ? texts : nil) } catch let error as FormatError {
+      guard error.code == .missing, isFirst, let state, dump.files.isEmpty else { throw error }
+      throw FormatError(
+        .missing,
+        "\(error.message). The state file names it: attnscope --state \(state) FILE opens another",
+        file: error.file)
+    }
   }
 
   /// The first view: the start's head, the config file, flags of tile and lambda, the saved

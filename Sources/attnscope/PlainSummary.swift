@@ -19,8 +19,10 @@ struct PlainSummary {
   init(_ dump: Dump, _ backend: FileBackend, lambda: Lambda, spec: TileSpec) {
     let about = backend.describe()
     var lines = [
-      "\(dump.path): \(dump.kind.words) of \(about.heads) heads in \(about.layers.count) layers, "
-        + "\(about.queries) queries by \(about.keys) keys"
+      "\(dump.path): \(dump.kind.words) of "
+        + "\(Numbers.count(about.heads, "head")) in \(Numbers.count(about.layers.count, "layer")), "
+        + "\(Numbers.count(about.queries, "query", "queries")) by "
+        + Numbers.count(about.keys, "key")
         + (dump.model.map { ", model \($0)" } ?? "") + "."
     ]
     lines += about.guesses.map { "Guessed: \($0)." }

@@ -32,7 +32,8 @@ struct RenderCommand: AsyncParsableCommand {
   @OptionGroup var tiles: TileArguments
   @Option(
     help: ArgumentHelp(
-      "A method, ID[:knob=value,..]; `attnscope methods` lists them.", valueName: "method"))
+      "A method, ID[:knob=value,..]; `attnscope methods` lists them.", valueName: "method"),
+    completion: MethodWord.completion)
   var method: String?
   @Option(
     help: ArgumentHelp(
@@ -224,3 +225,5 @@ extension FigureKind: ExpressibleByArgument {
   /// The word that the user writes, which may be another than the case's name.
   public init?(argument: String) { self.init(word: argument) }
 }
+
+extension Interface.Theme: ExpressibleByArgument {}

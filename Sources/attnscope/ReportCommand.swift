@@ -51,7 +51,8 @@ struct ReportCommand: ParsableCommand {
       A method, ID[:knob=value,..], or several: all, masks, family:NAME; may be repeated; \
       `attnscope methods` lists them.
       """,
-      valueName: "method"))
+      valueName: "method"),
+    completion: MethodWord.completion)
   var method: [String] = []
   @Option(
     help: ArgumentHelp(

@@ -72,7 +72,9 @@ struct PromptArguments: ParsableArguments {
 struct AttentionArguments: ParsableArguments {
   @OptionGroup var tiles: TileArguments
   @OptionGroup var screening: ScreenArguments
-  @Option(help: "A method, ID[:knob=value,..]; `attnscope methods` lists them.")
+  @Option(
+    help: "A method, ID[:knob=value,..]; `attnscope methods` lists them.",
+    completion: MethodWord.completion)
   var method: String?
   @Option(
     help: ArgumentHelp(

@@ -86,7 +86,10 @@ struct SliceCommand: ParsableCommand {
     try writeSafetensors(
       arrays, metadata: try metadata(dump, keys, offset: newOffset, heads: heads), to: output,
       force: force)
-    let size = "\(chosen.count) layers, \(queries.count) queries by \(keys.count) keys"
+    let size =
+      "\(Numbers.count(chosen.count, "layer")), "
+      + "\(Numbers.count(queries.count, "query", "queries")) by "
+      + Numbers.count(keys.count, "key")
     say("written to \(Printable.text(output)): \(size)")
   }
 

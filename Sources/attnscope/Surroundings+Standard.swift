@@ -15,7 +15,7 @@ extension Surroundings {
   static func standard(_ terminal: TerminalArguments, source: String) -> Surroundings {
     var all = Surroundings()
     let config = Desk.config()
-    (all.keymap, all.theme) = (Keymap(config.keys), config.theme)
+    (all.keymap, all.theme) = (Keymap(config.keys), terminal.theme ?? config.theme)
     all.marks = Desk.marks(of: source)
     let known = KnownMarks(all.marks)
     all.recent = Desk.recent

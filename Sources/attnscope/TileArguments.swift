@@ -63,7 +63,7 @@ struct BlockArguments: ParsableArguments {
       Query rows that vote x keys, e.g. 128x128, or a preset: modelopt, hopper, blackwell, \
       flashinfer, fine.
       """,
-      valueName: "QxK"))
+      valueName: "QxK"), completion: .list(TilePreset.all.map(\.name)))
   var tile: TileSides?
 
   /// Nil: by the phase.

@@ -219,7 +219,9 @@ public struct Figure: Sendable {
     let viewpoint = look.viewpoint
     var words = ["File \(look.source.name)"]
     if let name = look.source.model { words.append("model \(name)") }
-    words.append("\(look.source.queries) queries by \(look.source.keys) keys")
+    let size = (look.source.queries, look.source.keys)
+    words.append(
+      Numbers.count(size.0, "query", "queries") + " by " + Numbers.count(size.1, "key"))
     words += parts
     if !byTable, let setting = viewpoint.method {
       return (words + ["method \(setting)"]).joined(separator: "; ") + "."
