@@ -7,7 +7,8 @@ import Glibc
 /// The temporary name cannot be foreseen and is opened only as a new file, so that nobody can
 /// plant a link there. What `Destination` says is written through is opened as it is, and gets
 /// the bytes as they come. The catch: dropping it without `finish` leaves its descriptor behind,
-/// and the `.partial` file where it has a name.
+/// and the `.partial` file where it has a name. So does a process that is killed; the next one that
+/// writes the same file takes that away (`Leftovers`).
 struct FileWriter {
   private let path: String
   private let destination: Destination
@@ -22,6 +23,7 @@ struct FileWriter {
   init(_ path: String, force: Bool) throws(FormatError) {
     self.path = path
     destination = try Destination(path, force: force)
+    if !destination.isStream { Leftovers(of: destination.target).remove() }
     opened = destination.open()
     guard opened.descriptor >= 0 else {
       throw FormatError(.unreadable, "cannot be written: \(MappedFile.reason(errno))", file: path)
@@ -183,9 +185,18 @@ private struct Destination {
   }
 
   /// With its slash; empty for the current one.
-  private static func folder(_ path: String) -> String {
+  fileprivate static func folder(_ path: String) -> String {
     path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
   }
+
+  /// What temporary names of a file begin with. A name may have 255 bytes.
+  fileprivate static func stem(_ path: String) -> String {
+    let name = path.dropFirst(folder(path).count)
+    return String(name.utf8.count > 200 ? name.prefix(40) : name) + "."
+  }
+
+  /// What they end with.
+  fileprivate static let ending = ".partial"
 
   /// What bytes are written to until the file is whole.
   struct Opened {
@@ -217,6 +228,8 @@ private struct Destination {
     if nameless >= 0 {
       if access(Self.link(nameless), F_OK) == 0 {
         if let mode { fchmod(nameless, mode) }
+        // It has a name for the moment in which it replaces another.
+        _ = Leftovers.hold(nameless)
         return Opened(descriptor: nameless, kind: .nameless)
       }
       close(nameless)
@@ -225,20 +238,21 @@ private struct Destination {
       let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
       let descriptor = Glibc.open(temporary, flags, permissions)
       if let mode, descriptor >= 0 { fchmod(descriptor, mode) }
+      guard descriptor < 0 || Leftovers.hold(descriptor) else {
+        close(descriptor)
+        errno = EEXIST
+        return -1
+      }
       return descriptor
     }
   }
 
   /// Tries names beside the target that cannot be foreseen until one is free.
   private func begin(_ make: (String) -> Int32) -> Opened {
-    let folder = Self.folder(target)
-    let name = target.dropFirst(folder.count)
-    // A name may have 255 bytes.
-    let stem = name.utf8.count > 200 ? name.prefix(40) : name
     var temporary = "", result: Int32 = -1
     for _ in 0..<8 {
       let word = String(UInt64.random(in: .min ... .max), radix: 36)
-      temporary = "\(folder)\(stem).\(word).partial"
+      temporary = Self.folder(target) + Self.stem(target) + word + Self.ending
       result = make(temporary)
       if result >= 0 || errno != EEXIST { break }
     }
@@ -271,6 +285,52 @@ private struct Destination {
   var isWritable: Bool {
     let folder = Self.folder(target)
     return access(isStream ? target : (folder.isEmpty ? "." : folder), W_OK) == 0
+  }
+}
+
+/// Temporary files of one target that nobody writes any more: whoever writes one holds a lock on
+/// it, which ends with the process however that ends.
+private struct Leftovers {
+  /// The file that they were to become.
+  let target: String
+
+  init(of target: String) { self.target = target }
+
+  /// Takes the lock of a file that is being written; false when its name was taken away meanwhile,
+  /// and for one that has none. Where files cannot be locked nobody takes anything away.
+  static func hold(_ descriptor: Int32) -> Bool {
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return errno != EWOULDBLOCK }
+    var status = stat()
+    return fstat(descriptor, &status) != 0 || status.st_nlink > 0
+  }
+
+  /// Removes those of this user that nobody holds. What cannot be removed stays: it does no harm.
+  func remove() {
+    let folder = Destination.folder(target)
+    guard let entries = opendir(folder.isEmpty ? "." : folder) else { return }
+    defer { closedir(entries) }
+    let stem = Destination.stem(target)
+    while let entry = readdir(entries) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      guard name.hasPrefix(stem), name.hasSuffix(Destination.ending),
+        name.utf8.count > stem.utf8.count + Destination.ending.utf8.count,
+        UInt64(name.dropFirst(stem.count).dropLast(Destination.ending.count), radix: 36) != nil
+      else { continue }
+      removeUnheld(folder + name)
+    }
+  }
+
+  private func removeUnheld(_ path: String) {
+    let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+      status.st_uid == geteuid(), flock(descriptor, LOCK_EX | LOCK_NB) == 0
+    else { return }
+    unlink(path)
   }
 }
 

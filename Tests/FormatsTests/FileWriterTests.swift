@@ -47,6 +47,31 @@ import Testing
     }
   }
 
+  /// What a process that was killed left behind goes with the next writing of the same file; what
+  /// somebody still writes stays, and so does all that is no such file.
+  @Test func leftoversGo() throws {
+    try scratch { folder in
+      let path = folder + "/fig.svg", held = path + ".held1.partial"
+      let others = [
+        "fig.svg.partial", "fig.svg.not a word.partial", "other.svg.dead1.partial", "fig.svg.dead1",
+        "fig.svg.held1.partial",
+      ]
+      for name in others + ["fig.svg.dead1.partial", "fig.svg.dead2.partial"] {
+        try Data("half".utf8).write(to: URL(filePath: folder + "/" + name))
+      }
+      #expect(mkdir(path + ".dir1.partial", 0o700) == 0)
+      let holder = open(held, O_RDONLY | O_CLOEXEC)
+      #expect(flock(holder, LOCK_EX | LOCK_NB) == 0)
+      try writeText("new", to: path, force: false)
+      let kept = (others + ["fig.svg", "fig.svg.dir1.partial"]).sorted()
+      #expect(try names(folder) == kept)
+      close(holder)
+      try writeText("newer", to: path, force: true)
+      #expect(try names(folder) == kept.filter { $0 != "fig.svg.held1.partial" })
+      #expect(text(path) == "newer")
+    }
+  }
+
   @Test func nothingIsLeftBesideTheFile() throws {
     try scratch { folder in
       for force in [false, true] { try writeText("\(force)", to: folder + "/a", force: force) }
