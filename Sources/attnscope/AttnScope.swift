@@ -121,6 +121,7 @@ enum Program {
     let code = AttnScope.exitCode(for: error)
     if code == .success {
       print(AttnScope.fullMessage(for: error))
+      flush()
       exit(0)
     }
     if error is ExitCode { exit(code.rawValue) }

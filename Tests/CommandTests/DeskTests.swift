@@ -133,6 +133,18 @@ extension ProgramTests {
       }
     }
 
+    /// Help that did not arrive is no success; one that its reader has seen enough of is.
+    @Test(arguments: [["--help"], ["--version"], ["render", "--help"]])
+    func helpArrivesOrFails(_ arguments: [String]) throws {
+      func run(_ script: String) throws -> Program.Result {
+        try Program.run(["-c", script, Program.path] + arguments, program: "/bin/bash")
+      }
+      let full = try run("\"$0\" \"$@\" >/dev/full")
+      #expect(full.status == 1 && full.error.contains("standard output failed"), "\(full)")
+      let seen = try run("\"$0\" \"$@\" | true; exit ${PIPESTATUS[0]}")
+      #expect(seen.status == 0 && seen.error.isEmpty, "\(seen)")
+    }
+
     /// What never ends is read up to a bound, and said.
     @Test func readsHaveAnEnd() throws {
       try TinyGGUF.with(TinyModel().bytes) { model in
