@@ -15,7 +15,8 @@ public struct Live: Sendable {
 
   /// Breakpoints that were set, in their order.
   var breakpoints: [Breakpoint] = []
-  /// The person was told what leaving loses; whatever is decoded after that is told anew.
+  /// The person was told what leaving loses and has done nothing since; a run that goes on
+  /// meanwhile does not ask again with every token.
   var mayLeave = false
 
   /// Tokens of branches of these lengths that are not of the prompt, each once.
@@ -87,6 +88,12 @@ public struct Live: Sendable {
     var outcome = Outcome()
     if new.noteNumber != before.noteNumber, !new.note.isEmpty {
       outcome.says = new.note
+    }
+    // What the person stopped was said when it was stopped.
+    if case .ended(let why) = new.phase, before.phase != new.phase, !isReplay,
+      !why.hasPrefix("stopped")
+    {
+      outcome.says = outcome.says ?? "Nothing more comes: \(why)."
     }
     if before.branches.count < new.branches.count {
       isFollowing = true

@@ -7,7 +7,6 @@ extension Model {
   /// A status of the run.
   mutating func take(_ status: LiveStatus) -> [Effect] {
     if live == nil { live = Live(status) }
-    if status.lengths != live?.lengths { live?.mayLeave = false }
     return follow { $0.take(status) }
   }
 

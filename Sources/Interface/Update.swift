@@ -163,6 +163,7 @@ extension Model {
   /// Runs an action, remembering the viewpoint before it when it changed.
   mutating func perform(_ action: Action, _ repeats: Int? = nil) -> [Effect] {
     let before = viewpoint
+    if action != .quit, action != .palette { live?.mayLeave = false }
     var effects = change(action, repeats)
     if let order = attentionOrder(before) { effects.append(.send(order)) }
     if viewpoint != before, action != .undo, action != .redo {

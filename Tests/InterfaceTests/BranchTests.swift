@@ -172,6 +172,17 @@ import Testing
         model.message?.contains("28 decoded tokens are not saved") ?? false,
         "\(model.message ?? "-")")
       #expect(Self.press("q", &model) == [.cancelWork, .quit])
+      // A run that goes on meanwhile can be left; who does something else is asked again.
+      for (keys, isLeft) in [("", true), (":quit<Enter>", true), (".", false)] {
+        var running = Self.run()
+        #expect(Self.press("q", &running).isEmpty)
+        var status = try #require(running.live).status
+        status.lengths[0] += 1
+        _ = update(&running, .moment(.live(status)))
+        if !keys.isEmpty { _ = Self.press(keys, &running) }
+        let left = running.isQuitting || !Self.press("q", &running).isEmpty
+        #expect(left == isLeft, "\(keys)")
+      }
       // A file that could not be written keeps nothing.
       for (note, isKept) in [("It is kept in a", true), ("a exists", false)] {
         var saved = Self.run()
@@ -185,6 +196,25 @@ import Testing
       }
       var recording = Self.run(replay: true)
       #expect(Self.press("q", &recording) == [.cancelWork, .quit])
+    }
+
+    /// Why a run ends by itself is said when it ends; what the person has stopped was said before.
+    @Test(arguments: ["the context of 64 tokens is full", "stopped"]) func anEndIsSaid(
+      _ why: String
+    )
+      throws
+    {
+      var model = Self.run()
+      let before = model.message
+      var status = try #require(model.live).status
+      status.phase = .ended(why)
+      _ = update(&model, .moment(.live(status)))
+      #expect(model.message == (why == "stopped" ? before : "Nothing more comes: \(why)."))
+      // Once: what is said afterwards stays.
+      model.message = nil
+      status.frame.revision += 1
+      _ = update(&model, .moment(.live(status)))
+      #expect(model.message == nil)
     }
 
     /// Hints name only what can be done: a dump does not run, a recording does not branch.
