@@ -43,6 +43,14 @@ struct LiveAnswers: Sendable {
     let known = store.available(id.layer, tokens: frame.tokens)
     if known != 0..<frame.tokens { return try partial(question, id, frame, store, known) }
     if question.isOfMasks {
+      // Masks of layers lie side by side: all must be known as far.
+      let less = layers.layerIndices.first {
+        store.available($0, tokens: frame.tokens) != 0..<frame.tokens
+      }
+      if case .overlap(_, let request) = question, request.along == .layers, let less {
+        let known = store.available(less, tokens: frame.tokens)
+        return .unavailable(Self.missing(known, of: frame.tokens))
+      }
       return try masks(frame, store).compute(question, isCancelled: isCancelled)
     }
     guard let head = store.head(id.layer, id.head, tokens: frame.tokens) else {
@@ -51,12 +59,22 @@ struct LiveAnswers: Sendable {
     return try findings.answer(question, place(id, frame, head, store))
   }
 
-  /// The heads of a frame, for questions about many masks.
+  /// Why only some of so many positions are known.
+  private static func missing(_ known: Range<Int>, of tokens: Int) -> String {
+    known.upperBound == tokens
+      ? "the queries before token \(known.lowerBound) were let go to stay within the budget"
+      : "the prompt is being read"
+  }
+
+  /// The heads of a frame, for questions about many masks; one that is known in part is none.
   private func masks(_ frame: Frame, _ store: BranchStore) -> MaskSource {
     MaskSource(store: findings, layers: layers, keys: frame.tokens) { [heads] _ in
       heads
     } place: { [self] id in
-      store.head(id.layer, id.head, tokens: frame.tokens).map { place(id, frame, $0, store) }
+      guard let head = store.head(id.layer, id.head, tokens: frame.tokens),
+        head.queries == frame.tokens
+      else { return nil }
+      return place(id, frame, head, store)
     }
   }
 
@@ -130,10 +148,7 @@ struct LiveAnswers: Sendable {
     _ question: Question, _ id: HeadID, _ frame: Frame, _ store: BranchStore, _ known: Range<Int>
   ) throws -> Answer {
     let isRead = known.upperBound == frame.tokens
-    let why =
-      isRead
-      ? "the queries before token \(known.lowerBound) were let go to stay within the budget"
-      : "the prompt is being read"
+    let why = Self.missing(known, of: frame.tokens)
     let head = store.head(id.layer, id.head, tokens: known.upperBound)
     switch question {
     case .picture(let field, let request) where field.isOwn:

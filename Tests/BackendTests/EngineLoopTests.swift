@@ -8,6 +8,10 @@ import Synchronization
 import Tensors
 import Testing
 
+#if DEBUG
+  @testable import Backends
+#endif
+
 /// A small model whose text has no end of its own.
 enum SmallModel {
   static let prompt = (0..<20).map { 20 + $0 * 7 % 90 }
@@ -187,4 +191,35 @@ private final class Desk: StepSink {
       #expect(desk.now.said == ["Eight branches are the most."])
     }
   }
+
+  #if DEBUG
+    /// Less is known of one layer than of another while a prompt is read, and once queries were let
+    /// go: then their masks do not lie side by side.
+    @Test func layersThatAreKnownInPart() async throws {
+      try await Self.with { loop, desk in
+        try await desk.drive(loop)
+        let standing = try #require(desk.now.standings.last), store = standing.stores[0]
+        let answers = LiveAnswers(layers: [0, 1], heads: TinyModel.heads)
+        func ask(_ along: OverlapRequest.Along) throws -> Answer {
+          let request = OverlapRequest(along, MethodSetting("sink-window"))
+          return try answers.answer(
+            .overlap(HeadID(layer: 0, head: 0), request), at: standing.frame, store)
+        }
+        for along in [OverlapRequest.Along.layers, .heads, .steps] {
+          guard case .findings = try ask(along) else {
+            Issue.record("\(along): \(try ask(along))")
+            continue
+          }
+        }
+        // The eleventh position comes again: all behind it are gone.
+        let row = [Float](repeating: 0.5, count: TinyModel.heads * TinyModel.dim)
+        store.queries.queries(1, 10..<11, row)
+        guard case .unavailable(let why) = try ask(.layers), case .findings = try ask(.heads) else {
+          Issue.record("\(try ask(.layers)), \(try ask(.heads))")
+          return
+        }
+        #expect(why == "the prompt is being read")
+      }
+    }
+  #endif
 }
