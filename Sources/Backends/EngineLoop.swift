@@ -29,6 +29,8 @@ package final class EngineLoop: @unchecked Sendable {
   private var stores: [BranchStore] = []
   /// The branch that decodes.
   private var current = 0
+  /// `[branches]`, the one that decodes last, those that did longest ago first.
+  private var lately = [0]
   /// `[branches]`, how each attends now.
   private var attending: [AttentionChoice]
   /// How long it decodes before others have their turn.
@@ -129,6 +131,7 @@ package final class EngineLoop: @unchecked Sendable {
       }
     }
     store.publish(generator.state.caches)
+    if let sentence = options.memory.tidy(stores, order: lately) { sink.say(sentence) }
     let seconds = (clock.now - start) / .seconds(1)
     sink.tell(standing(tokensPerSecond: count > 0 ? Double(count) / max(seconds, 1e-9) : nil))
   }
@@ -202,10 +205,22 @@ package final class EngineLoop: @unchecked Sendable {
 
   // MARK: Other orders
 
+  /// A branch becomes the one that decodes.
+  private func decode(on id: Int) {
+    current = id
+    lately = lately.filter { $0 != id } + [id]
+  }
+
+  /// Bytes of keys and values of so many tokens.
+  private func cacheBytes(_ tokens: Int) -> Int {
+    let c = model.config
+    return 4 * c.layers * c.kvHeads * 2 * c.headDim * tokens * (options.hasShadow ? 2 : 1)
+  }
+
   /// Another branch becomes the current one; a number that is not there is passed over.
   private func select(_ id: Int, _ sink: any StepSink) {
     guard generators.indices.contains(id) else { return }
-    current = id
+    decode(on: id)
     sink.tell(.selected(id: id, tokens: store.count, attending[id]))
     sink.tell(standing())
   }
@@ -228,7 +243,8 @@ package final class EngineLoop: @unchecked Sendable {
   }
 
   /// The token at the frame's end is chosen anew: the branch shares everything before it. Said
-  /// through the sink: eight branches are the most, and what making one threw.
+  /// through the sink: eight branches are the most, caches that would be too large, and what making
+  /// one threw.
   private func branch(_ frame: Frame, _ choice: AttentionChoice, _ sink: any StepSink) {
     guard generators.count < Self.mostBranches else {
       return sink.say("Eight branches are the most.")
@@ -237,6 +253,10 @@ package final class EngineLoop: @unchecked Sendable {
     let parent = stores[frame.branch]
     // The first token that can differ is the first after the prompt.
     let fork = max(prompt.count, min(frame.tokens - 1, parent.count))
+    let held = cacheBytes(stores.reduce(0) { $0 + $1.count })
+    if let why = options.memory.refusal(held: held, more: cacheBytes(fork)) {
+      return sink.say(why)
+    }
     do {
       let branch = Branch(
         id: generators.count, parent: frame.branch, fork: fork, attention: choice.description)
@@ -252,7 +272,8 @@ package final class EngineLoop: @unchecked Sendable {
       generators.append(fresh)
       stores.append(store)
       attending.append(choice)
-      current = branch.id
+      decode(on: branch.id)
+      if let sentence = options.memory.tidy(stores, order: lately) { sink.say(sentence) }
       // As far as the branch it left, and far enough to see something.
       let goal = max(parent.count, fork + 24)
       sink.tell(.branched(id: current, tokens: fork, goal: goal, choice))

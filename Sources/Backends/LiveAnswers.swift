@@ -127,7 +127,7 @@ struct LiveAnswers: Sendable {
         need,
         hint: residuals.wantsResiduals
           ? "the prompt is being read"
-          : "the text is too long to keep them; capture --residuals")
+          : "they were let go, for a long text or other branches; capture --residuals")
     }
     return tensor
   }

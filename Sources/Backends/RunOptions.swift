@@ -18,6 +18,8 @@ public struct RunOptions: Sendable {
   public var queryBudget: Int
   /// Bytes of the residual stream to keep, of each branch; 0 keeps none.
   public var residualBudget: Int
+  /// What all branches may hold together.
+  public var memory = BranchMemory()
 
   /// Where the run is written while it goes on; nil: nowhere.
   public var autosave: AutosavePlan?

@@ -122,6 +122,27 @@ public final class QueryRecord: ForwardObserver, Sendable {
     }
   }
 
+  /// Bytes of the rows that are recorded.
+  public var bytes: Int {
+    layers.withLock { layers in
+      layers.reduce(0) { $0 + ($1?.count ?? 0) } * heads * dim * (exact ? 4 : 2)
+    }
+  }
+
+  /// Forgets what is recorded; what comes is recorded again. For the thread that writes.
+  public func letGo() {
+    let small = heads * dim
+    layers.withLock { [exact] layers in
+      layers = layers.map { layer in
+        layer.map {
+          Layer(
+            storage: RowStorage(width: small, capacity: 256, exact: exact),
+            first: $0.first + $0.count, count: 0)
+        }
+      }
+    }
+  }
+
   /// Queries `[positions, dim]` of one head, float16 or, when exact, float32; nothing is copied.
   /// Nil for positions that are not recorded.
   public func tensor(_ layer: LayerIndex, head: Int, _ positions: Range<Int>) -> Tensor? {

@@ -85,6 +85,12 @@ public final class ResidualRecord: ForwardObserver, Sendable {
   /// Positions that all sources are known of.
   public var count: Int { state.withLock { $0.count } }
 
+  /// Bytes of the rows that are known.
+  public var bytes: Int { 4 * sources * width * count }
+
+  /// Forgets all, and keeps nothing of what comes. For the thread that writes.
+  public func letGo() { state.withLock { $0 = State() } }
+
   /// `[sources, tokens, width]`, nothing is copied: the embedding, then attention and MLP of each
   /// layer in turn. Nil when not so many positions are known.
   public func tensor(tokens: Int) -> Tensor? {

@@ -81,12 +81,13 @@ private final class Desk: StepSink {
 /// The engine's loop with a sink that is no backend.
 @Suite(.timeLimit(.minutes(5))) struct EngineLoopTests {
   private static func with(
-    startsPaused: Bool = true, most: Int = .max, _ body: (EngineLoop, Desk) async throws -> Void
+    startsPaused: Bool = true, most: Int = .max, memory: BranchMemory = BranchMemory(),
+    _ body: (EngineLoop, Desk) async throws -> Void
   ) async throws {
     try await SmallModel.with { model in
-      let loop = try EngineLoop(
-        model, prompt: SmallModel.prompt,
-        RunOptions(attention: RunControlTests.dense, maxTokens: most))
+      var options = RunOptions(attention: RunControlTests.dense, maxTokens: most)
+      options.memory = memory
+      let loop = try EngineLoop(model, prompt: SmallModel.prompt, options)
       try await body(loop, Desk(startsPaused: startsPaused))
     }
   }
@@ -192,7 +193,58 @@ private final class Desk: StepSink {
     }
   }
 
+  /// Bytes of a token of the small model, in a cache of keys and values.
+  private static let cached = 4 * 2 * TinyModel.kvHeads * 2 * TinyModel.dim
+
+  /// A branch whose cache would pass the bound is not begun, and it is said why.
+  @Test func cachesHaveABound() async throws {
+    var memory = BranchMemory()
+    memory.caches = 45 * Self.cached
+    try await Self.with(memory: memory) { loop, desk in
+      desk.send(.step(1))
+      try await desk.drive(loop)
+      for _ in 0..<2 {
+        desk.send(.branch(from: Frame(branch: 0, tokens: 21), RunControlTests.sparse))
+        try await desk.drive(loop)
+      }
+      #expect(desk.now.standings.last?.lengths.count == 2)
+      #expect(desk.now.said.count == 1 && desk.now.said[0].contains("No more branches here"))
+    }
+  }
+
   #if DEBUG
+    /// Records of all branches together have a bound: what decoded longest ago lets go first, and
+    /// it is said; what decodes now keeps all it has.
+    @Test func recordsHaveABound() async throws {
+      var memory = BranchMemory()
+      memory.residuals = 4 * 5 * TinyModel.width * 100
+      memory.queries = 2 * 2 * TinyModel.heads * TinyModel.dim * 130
+      try await Self.with(memory: memory) { loop, desk in
+        desk.send(.step(1))
+        try await desk.drive(loop)
+        var last = 0
+        for turn in 1...4 {
+          desk.send(.branch(from: Frame(branch: last, tokens: 21), RunControlTests.sparse))
+          try await desk.drive(loop)
+          last = turn
+        }
+        let stores = try #require(desk.now.standings.last?.stores)
+        #expect(stores.count == 5)
+        #expect(stores.reduce(0) { $0 + $1.residuals!.bytes } <= memory.residuals)
+        #expect(stores.reduce(0) { $0 + $1.queries.bytes } <= memory.queries)
+        #expect(stores[0].residuals!.bytes == 0 && stores[0].queries.bytes == 0)
+        #expect(stores[4].residuals!.bytes > 0 && stores[4].queries.bytes > 0)
+        #expect(desk.now.said.contains { $0.contains("residual stream at most: that of branch 0") })
+        #expect(desk.now.said.contains { $0.contains("queries at most: those of branch 0") })
+        // The branch without records goes on, and is recorded from here.
+        desk.send(.select(0), .step(3))
+        try await desk.drive(loop)
+        let trunk = try #require(desk.now.standings.last?.stores[0])
+        #expect(trunk.available(0, tokens: trunk.count) == 21..<24)
+        #expect(trunk.residuals?.bytes == 0)
+      }
+    }
+
     /// Less is known of one layer than of another while a prompt is read, and once queries were let
     /// go: then their masks do not lie side by side.
     @Test func layersThatAreKnownInPart() async throws {

@@ -143,7 +143,7 @@ private struct Wide: AttentionMethod {
     (0, "needs residuals: capture --residuals"),
     (
       4 * 5 * TinyModel.width * 21,
-      "needs residuals: the text is too long to keep them; capture --residuals"
+      "needs residuals: they were let go, for a long text or other branches; capture --residuals"
     ),
   ]) func withoutResidualsItSaysWhatWouldHelp(_ budget: Int, _ sentence: String) async throws {
     try await Self.with(steps: 3, residualBudget: budget) { backend, _, status in
