@@ -76,9 +76,12 @@ extension StreamBackend {
 
   /// Writes every frame that was kept, as it came.
   private func save(to path: String) {
-    let (frames, full) = state.withLock { ($0.store.frames, $0.store.fullFrom) }
+    let (frames, full, lengths) = state.withLock {
+      ($0.store.frames, $0.store.fullFrom, $0.status.lengths)
+    }
     do throws(FormatError) {
       let bytes = try writeFrames(frames, to: path)
+      state.withLock { $0.status.savedLengths = lengths }
       let partly = full.map { "; it is whole up to token \($0)" } ?? ""
       say(
         "Recording saved to \(path), \(bytes / 1_000_000) MB\(partly); attnscope open shows it.")

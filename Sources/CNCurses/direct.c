@@ -170,10 +170,11 @@ static int is_description(const char *own) {
 }
 
 /// Before main, on a terminal: puts the description where ncurses looks first. A folder that the
-/// user has named is looked through next; a description of the user's own stays where it is.
+/// user has named is looked through next; a description of the user's own stays where it is. What
+/// is on standard input does not matter: keys may come from the terminal beside a stream.
 __attribute__((constructor)) static void prepare(void) {
   const char *term = getenv("TERM"), *own = getenv("TERMINFO"), *more = getenv("TERMINFO_DIRS");
-  if (!term || !*term || !isatty(0) || !isatty(1)) return;
+  if (!term || !*term || !isatty(1)) return;
   base = term;
   char *entry = direct_entry(base);
   if (!entry) {

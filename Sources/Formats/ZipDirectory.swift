@@ -131,6 +131,24 @@ struct ZipDirectory {
     guard packed >= 0, size >= 0, data <= bytes.count, packed <= bytes.count - data else {
       throw damaged("\(place) runs past the end of the file")
     }
+    try check(file, place, flags: flags, method: method, packed, size, damaged)
+    let entry = Entry(
+      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data,
+      crc: crc)
+    if let fault = localFault(entry, file, at: local, name: at + 46..<at + 46 + nameLength) {
+      throw FormatError(
+        .malformed, "its local header \(fault); the file is not trusted, save it again",
+        file: file.path, place: place)
+    }
+    return (entry, at + 46 + nameLength + extraLength + commentLength)
+  }
+
+  /// Nothing that is not read, and no member that is a bomb by itself. `packed` and `size` in
+  /// bytes. Throws `FormatError` that names the member.
+  private static func check(
+    _ file: MappedFile, _ place: String, flags: UInt16, method: UInt16, _ packed: Int, _ size: Int,
+    _ damaged: (String) -> FormatError
+  ) throws(FormatError) {
     if flags & 1 != 0 {
       throw FormatError(
         .unsupported, "is encrypted; save it plainly", file: file.path, place: place)
@@ -150,15 +168,6 @@ struct ZipDirectory {
         """,
         file: file.path, place: place)
     }
-    let entry = Entry(
-      name: name, isStored: method == 0, compressedSize: packed, size: size, dataOffset: data,
-      crc: crc)
-    if let fault = localFault(entry, file, at: local, name: at + 46..<at + 46 + nameLength) {
-      throw FormatError(
-        .malformed, "its local header \(fault); the file is not trusted, save it again",
-        file: file.path, place: place)
-    }
-    return (entry, at + 46 + nameLength + extraLength + commentLength)
   }
 
   /// Field 1 of the extra data holds, in this order, those of the three values that were all

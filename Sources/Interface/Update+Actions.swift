@@ -34,10 +34,7 @@ extension Model {
       stepSetting(action, repeats ?? 1)
     case .field, .gallery, .budget, .overlap, .library: turnMethods(action)
     case .open where viewpoint.view == .heads && viewpoint.gallery != nil: openFromGallery()
-    case .previousHead: mention(viewpoint.stepHead(-(repeats ?? 1), in: source))
-    case .nextHead: mention(viewpoint.stepHead(repeats ?? 1, in: source))
-    case .previousLayer: mention(viewpoint.stepLayer(-(repeats ?? 1), in: source))
-    case .nextLayer: mention(viewpoint.stepLayer(repeats ?? 1, in: source))
+    case .previousHead, .nextHead, .previousLayer, .nextLayer: turnHead(action, repeats ?? 1)
     case .undo: travel(to: history.back(from: viewpoint), "undo", "Undone")
     case .redo: travel(to: history.forth(from: viewpoint), "redo", "Redone")
     case .palette: prompt.mode = .palette(text: "", choice: 0)
@@ -52,14 +49,31 @@ extension Model {
     case .lessonNext, .lessonHint, .lessonShow, .lessonAgain, .lessonSkip, .lessonBack,
       .lessonTurn, .lessonLeave:
       return lessonAction(action)
-    case .pause: return togglePause()
-    case .branch: return askForBranch()
-    case .branches: return listBranches()
-    case .difference: return goToDifference()
-    case .otherBranch: return exchangeBranch()
+    case .pause, .branch, .branches, .difference, .otherBranch: return runAction(action)
     default: changePicture(action)
     }
     return []
+  }
+
+  /// To another head or layer, so many steps.
+  private mutating func turnHead(_ action: Action, _ steps: Int) {
+    switch action {
+    case .previousHead: mention(viewpoint.stepHead(-steps, in: source))
+    case .nextHead: mention(viewpoint.stepHead(steps, in: source))
+    case .previousLayer: mention(viewpoint.stepLayer(-steps, in: source))
+    default: mention(viewpoint.stepLayer(steps, in: source))
+    }
+  }
+
+  /// What a live run is told, and where its branches are gone to.
+  private mutating func runAction(_ action: Action) -> [Effect] {
+    switch action {
+    case .pause: togglePause()
+    case .branch: askForBranch()
+    case .branches: listBranches()
+    case .difference: goToDifference()
+    default: exchangeBranch()
+    }
   }
 
   /// Ends; the first time it only asks, where decoded tokens would be lost.

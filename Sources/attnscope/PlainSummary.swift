@@ -40,29 +40,7 @@ struct PlainSummary {
       try backend.report(ReportRequest(setting)) { head in
         done += 1
         if isLong { say("\(done) of \(about.allHeads.count) heads") }
-        var line = "Layer \(head.layer) head \(head.number): "
-        if let share = head.number("sparsity"), let visible = head.count("visible_blocks") {
-          line += "\(Numbers.percent(share)) of \(visible) blocks pruned"
-        } else {
-          line += "pruned blocks are not known"
-        }
-        if let dropped = head.droppedMass {
-          line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average"
-        }
-        if let summary = head.summary {
-          let token =
-            about.tokens.indices.contains(summary.sink.position)
-            ? " \"\(about.tokens[summary.sink.position])\"" : ""
-          line +=
-            """
-            ; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) \
-            with \(summary.sign)\(Numbers.percent(summary.sink.mass)), \
-            \(summary.sign)\(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens
-            """
-          if let rows = summary.sampledRows { line += " (read from \(rows) rows)" }
-          for badge in summary.quality.badges { line += "; \(badge)" }
-        }
-        lines.append(line + ".")
+        lines.append(Self.sentence(head, about.tokens))
       }
     } catch {
       lines.append("\(error)")
@@ -70,6 +48,33 @@ struct PlainSummary {
     lines.append(
       "With a terminal, the same command shows the maps; report --help prints more numbers.")
     text = lines.map(Printable.text).joined(separator: "\n")
+  }
+
+  /// What one head loses, and what its pattern is like.
+  private static func sentence(_ head: HeadReport, _ tokens: [String]) -> String {
+    var line = "Layer \(head.layer) head \(head.number): "
+    if let share = head.number("sparsity"), let visible = head.count("visible_blocks") {
+      line += "\(Numbers.percent(share)) of \(visible) blocks pruned"
+    } else {
+      line += "pruned blocks are not known"
+    }
+    if let dropped = head.droppedMass {
+      line += ", \(Numbers.short(dropped.mean)) of the mass dropped on average"
+    }
+    if let summary = head.summary {
+      let token =
+        tokens.indices.contains(summary.sink.position)
+        ? " \"\(tokens[summary.sink.position])\"" : ""
+      line +=
+        """
+        ; \(summary.label.name.rawValue), the sink is key \(summary.sink.position)\(token) \
+        with \(summary.sign)\(Numbers.percent(summary.sink.mass)), \
+        \(summary.sign)\(Numbers.fixed(summary.effectiveTokens, 1)) effective tokens
+        """
+      if let rows = summary.sampledRows { line += " (read from \(rows) rows)" }
+      for badge in summary.quality.badges { line += "; \(badge)" }
+    }
+    return line + "."
   }
 }
 

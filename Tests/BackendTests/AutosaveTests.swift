@@ -136,7 +136,8 @@ import Testing
       backend.send(.step(100))
       let told = await Self.status(backend) { $0.note.contains("copy for a crash") }
       #expect(told?.note.contains(":save FILE keeps the run") ?? false)
-      await Self.status(backend) { $0.lengths == [120] }
+      // The same moment may say both: a moment that was read does not come again.
+      if told?.lengths != [120] { await Self.status(backend) { $0.lengths == [120] } }
       await backend.finish()
       let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int
       #expect((size ?? .max) < 120_000)
@@ -149,8 +150,10 @@ import Testing
       try await Self.with { backend, file in
         backend.start()
         await Self.status(backend) { $0.phase == .paused }
-        if tokens > 0 { backend.send(.step(tokens)) }
-        await Self.status(backend) { $0.lengths == [20 + tokens] }
+        if tokens > 0 {
+          backend.send(.step(tokens))
+          await Self.status(backend) { $0.lengths == [20 + tokens] }
+        }
         await backend.finish()
         #expect(FileManager.default.fileExists(atPath: file) == (tokens > 0))
         backend.dropAutosave()

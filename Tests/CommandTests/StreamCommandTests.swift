@@ -16,14 +16,17 @@ extension ProgramTests {
       try body(file, folder)
     }
 
-    private static func shell(_ line: String) throws -> PseudoTerminal {
-      try PseudoTerminal(["/bin/sh", "-c", line])
+    private static func shell(_ line: String, _ environment: [String: String] = [:]) throws
+      -> PseudoTerminal
+    {
+      try PseudoTerminal(["/bin/sh", "-c", line], environment: environment)
     }
 
     @Test func aPipeIsShownUntilItsEndAndStays() async throws {
       try await Self.with { file, _ in
         let terminal = try Self.shell(
-          "'\(Program.path)' serve '\(file)' --stdout --speed 50 | '\(Program.path)' open -")
+          "'\(Program.path)' serve '\(file)' --stdout --speed 50 | '\(Program.path)' open -",
+          ["COLORTERM": "truecolor"])
         terminal.sees("1049h")
         terminal.redraws("ended")
         terminal.send(" ")
@@ -36,6 +39,8 @@ extension ProgramTests {
         terminal.send("q")
         #expect(terminal.end() == 0)
         #expect(terminal.screenIsRestored)
+        // The terminal's own colours, although standard input is a pipe.
+        #expect(terminal.output.firstMatch(of: /\e\[[0-9;]*[34]8;2;\d+;\d+;\d+m/) != nil)
       }
     }
 

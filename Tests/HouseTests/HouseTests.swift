@@ -124,6 +124,25 @@ import Testing
     }
   }
 
+  /// Functions stay readable: 53 lines at most, from `func` to the closing brace.
+  @Test func functionsAreShort() throws {
+    for file in try Self.table().keys.flatMap(Self.sources) where file.pathExtension == "swift" {
+      let lines = try String(contentsOf: file, encoding: .utf8).split(
+        separator: "\n", omittingEmptySubsequences: false)
+      for (start, line) in lines.enumerated() {
+        guard let found = line.firstMatch(of: /^( *)([a-z@()]+ )*(func |init\(|init\?\()/),
+          // What has no body is a requirement: the next line of its depth is not its brace.
+          let end = lines[(start + 1)...].firstIndex(where: { next in
+            next.hasPrefix(found.1 + "}")
+              || (next.hasPrefix(found.1) && !next.hasPrefix(found.1 + " ")
+                && !next.hasPrefix(found.1 + ")") && !next.hasPrefix(found.1 + "{"))
+          }), lines[end].hasPrefix(found.1 + "}"), end - start + 1 > 53
+        else { continue }
+        Issue.record("\(file.lastPathComponent):\(start + 1) has \(end - start + 1) lines")
+      }
+    }
+  }
+
   /// A stranger reads the README to its end, in any window, and sees its pictures.
   @Test func theReadmeIsShort() throws {
     let text = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
