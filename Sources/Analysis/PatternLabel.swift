@@ -171,7 +171,7 @@ struct Labeller {
           for (s, set) in sets.enumerated() {
             let (mass, kept) = set.mass(of: p, row: row, head.visibility)
             part[s].kept += kept
-            part[s].visible += head.visibility.limit(row: row)
+            part[s].visible += head.visibility.count(row: row)
             guard lse != -.infinity else { continue }
             guard isWhole else { continue }
             part[s].mass += mass

@@ -142,31 +142,33 @@ public struct PooledMap: Sendable, Equatable {
   }
 
   /// Adds one row `[keys]` to one row of cells. A muted key is left out and what remains scaled to
-  /// 1; a cell of that key alone stays without entries.
+  /// 1; a cell of that key alone stays without entries, as does one that lies before the first key
+  /// that the row sees.
   private static func pool(
     _ p: UnsafeBufferPointer<Float>, _ row: Int, _ visibility: Visibility, _ edges: [Int],
     _ muted: Int?,
     _ most: inout [Float], _ sum: inout [Float], _ visible: inout [Int]
   ) {
-    let limit = visibility.limit(row: row)
+    let limit = visibility.limit(row: row), first = visibility.first(row: row)
     var scale: Float = 1
     if let muted, muted < limit, p[muted] < 1 { scale = 1 / (1 - p[muted]) }
     for c in 0..<edges.count - 1 {
-      let end = min(edges[c + 1], limit)
-      guard end > edges[c] else { return }
+      let start = Swift.max(edges[c], first), end = min(edges[c + 1], limit)
+      guard edges[c] < limit else { return }
+      guard end > start else { continue }
       var top: Float = 0, total: Float = 0
-      for j in edges[c]..<end where j != muted {
+      for j in start..<end where j != muted {
         // NaN must show, and is not the same as nothing to see: it becomes infinity.
         top = p[j].isNaN ? .infinity : Swift.max(top, p[j])
         total += p[j].isNaN ? .infinity : p[j]
       }
-      if muted.map({ $0 >= edges[c] && $0 < end }) ?? false {
-        if end - edges[c] == 1 { continue }
+      if muted.map({ $0 >= start && $0 < end }) ?? false {
+        if end - start == 1 { continue }
         visible[c] -= 1
       }
       most[c] = Swift.max(most[c], top * scale)
       sum[c] += total * scale
-      visible[c] += end - edges[c]
+      visible[c] += end - start
     }
   }
 }

@@ -17,8 +17,8 @@ public final class DecodeRow {
   public private(set) var visible: [Int32]
   /// Blocks that the last row skipped, `[heads]`.
   public private(set) var skipped: [Int32]
-  private let plan = as_plan(isa: InstructionSet.best.rawValue, precision: 0)
-  private static let isa = as_isa(rawValue: UInt32(InstructionSet.best.rawValue))
+  private let plan: as_plan
+  private let isa: as_isa
   private let paddedDim: Int
   private var scores: UnsafeMutablePointer<Float>
   private var weights: UnsafeMutablePointer<Float>
@@ -30,13 +30,15 @@ public final class DecodeRow {
   public private(set) var decidedByBound: [Int32]
 
   /// Allocates what does not depend on the length of the context.
-  public init(heads: Int, dim: Int) {
+  public init(heads: Int, dim: Int, isa set: InstructionSet = .best) {
+    plan = as_plan(isa: set.rawValue, precision: 0)
+    isa = as_isa(rawValue: UInt32(set.rawValue))
     (self.heads, self.dim) = (heads, dim)
     paddedDim = (dim + 15) / 16 * 16
     visible = [Int32](repeating: 0, count: heads)
     skipped = visible
     decidedByBound = visible
-    screenQuery = ScreenQuery(Self.isa, dim: dim)
+    screenQuery = ScreenQuery(isa, dim: dim)
     strip = Floats(dim * Strips.lanes)
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
       UnsafeMutableRawPointer.allocate(byteCount: 4 * (count + 16), alignment: 64)
@@ -144,7 +146,7 @@ public final class DecodeRow {
   private func quantise(
     _ query: UnsafePointer<Float>, _ rows: Int, _ screened: ScreenedKeys
   ) {
-    as_wide_query(Self.isa, query, Int64(dim), Int32(rows), Int32(dim), strip.base)
+    as_wide_query(isa, query, Int64(dim), Int32(rows), Int32(dim), strip.base)
     screenQuery.set(strip.base, screened)
   }
 
@@ -155,7 +157,7 @@ public final class DecodeRow {
     withUnsafePointer(to: screened.raw) { keys in
       withUnsafePointer(to: screenQuery.raw) { query in
         as_screen_rows_below(
-          Self.isa, keys, Int32(start / 16), Int32(count), query, Int32(rows),
+          isa, keys, Int32(start / 16), Int32(count), query, Int32(rows),
           Float(1 / Double(dim).squareRoot()), m, threshold) != 0
       }
     }

@@ -19,20 +19,27 @@ public struct Visibility: Sendable, Hashable {
   /// packed sequences. Never falls from one row to the next. A row whose first key lies beyond its
   /// last sees nothing.
   public let firsts: [Int]?
+  /// How many leading keys each query sees at most `[queries]`, where that is neither its position
+  /// nor all: windows and packed sequences that look ahead. Never falls from one row to the next.
+  public let lasts: [Int]?
 
   /// `queries` rows against `keys` keys; `offset` in tokens, `keys - queries` unless given. One
   /// beyond what any row could tell apart is moved to the nearest that is not.
-  public init(causal: Bool, queries: Int, keys: Int, offset: Int? = nil, firsts: [Int]? = nil) {
+  public init(
+    causal: Bool, queries: Int, keys: Int, offset: Int? = nil, firsts: [Int]? = nil,
+    lasts: [Int]? = nil
+  ) {
     self.causal = causal
     self.keys = keys
-    self.firsts = firsts
+    (self.firsts, self.lasts) = (firsts, lasts)
     // Beyond these every row sees nothing, or everything; arrays are sized by positions.
     self.offset = min(max(offset ?? keys - queries, -queries), keys)
   }
 
   /// How many leading keys query `row` sees; 0 when it sees none.
   public func limit(row: Int) -> Int {
-    let limit = causal ? min(keys, max(0, row + offset + 1)) : keys
+    var limit = causal ? min(keys, max(0, row + offset + 1)) : keys
+    if let lasts, lasts.indices.contains(row) { limit = min(limit, max(0, lasts[row])) }
     guard let firsts, firsts.indices.contains(row) else { return limit }
     return firsts[row] < limit ? limit : 0
   }
@@ -118,27 +125,31 @@ public struct Head: Sendable {
     scale = 1 / Double(max(query.shape[1], 1)).squareRoot()
   }
 
-  /// A stored map `[queries, keys]` after softmax; `firsts` as in `Visibility`.
-  public init(pattern: Tensor, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil) {
-    self.init(map: pattern, .pattern(pattern), causal, offset, firsts, nil)
+  /// A stored map `[queries, keys]` after softmax; `firsts` and `lasts` as in `Visibility`.
+  public init(
+    pattern: Tensor, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil, lasts: [Int]? = nil
+  ) {
+    self.init(map: pattern, .pattern(pattern), causal, offset, (firsts, lasts), nil)
   }
 
   /// A stored map `[queries, keys]` before softmax, and V `[keys, dv]` where it is known.
   public init(
-    scores: Tensor, value: Tensor? = nil, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil
+    scores: Tensor, value: Tensor? = nil, causal: Bool, offset: Int? = nil, firsts: [Int]? = nil,
+    lasts: [Int]? = nil
   ) {
-    self.init(map: scores, .scores(scores), causal, offset, firsts, value)
+    self.init(map: scores, .scores(scores), causal, offset, (firsts, lasts), value)
   }
 
   private init(
-    map: Tensor, _ source: Source, _ causal: Bool, _ offset: Int?, _ firsts: [Int]?,
-    _ value: Tensor?
+    map: Tensor, _ source: Source, _ causal: Bool, _ offset: Int?,
+    _ ends: (firsts: [Int]?, lasts: [Int]?), _ value: Tensor?
   ) {
     self.source = source
     valueBeside = value
     queries = map.shape[0]
     visibility = Visibility(
-      causal: causal, queries: queries, keys: map.shape[1], offset: offset, firsts: firsts)
+      causal: causal, queries: queries, keys: map.shape[1], offset: offset, firsts: ends.firsts,
+      lasts: ends.lasts)
     scale = 1
   }
 
@@ -168,17 +179,23 @@ public struct Head: Sendable {
       return Head(query: query.slice(axis: 0, rows), cached: keys.prefix(count), offset: offset)
     case .pattern(let map):
       let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
-      return Head(pattern: part, causal: causal, offset: offset, firsts: firsts(rows))
+      let (firsts, lasts) = ends(rows)
+      return Head(pattern: part, causal: causal, offset: offset, firsts: firsts, lasts: lasts)
     case .scores(let map):
       let part = map.slice(axis: 0, rows).slice(axis: 1, 0..<count)
+      let (firsts, lasts) = ends(rows)
       return Head(
         scores: part, value: valueBeside?.slice(axis: 0, 0..<count), causal: causal,
-        offset: offset, firsts: firsts(rows))
+        offset: offset, firsts: firsts, lasts: lasts)
     }
   }
 
-  private func firsts(_ rows: Range<Int>) -> [Int]? {
-    visibility.firsts.map { list in rows.map { list.indices.contains($0) ? list[$0] : 0 } }
+  /// Where some of its rows begin and end to see, where the visibility says it row by row.
+  private func ends(_ rows: Range<Int>) -> (firsts: [Int]?, lasts: [Int]?) {
+    func part(_ list: [Int], _ other: Int) -> [Int] {
+      rows.map { list.indices.contains($0) ? list[$0] : other }
+    }
+    return (visibility.firsts.map { part($0, 0) }, visibility.lasts.map { part($0, keys) })
   }
 
   /// So many entries that a screen cannot wait for all of them: it shows a sample first, and says

@@ -30,7 +30,10 @@ public struct PatternRows: Sendable {
       TilePass(HeadGroup([head]), keysPerTile: Self.keysPerTile, precision: precision), head: 0)
   }
 
-  init(_ pass: TilePass, head: Int) {
+  /// Of a pass that is packed already, by its own instruction set. Traps for tiles that are no
+  /// multiple of 16 keys: between them a row would have gaps.
+  package init(_ pass: TilePass, head: Int) {
+    precondition(pass.keysPerTile % 16 == 0, "rows of tiles of \(pass.keysPerTile) keys have gaps")
     self.pass = pass
     index = head
     self.head = pass.group.heads[head]

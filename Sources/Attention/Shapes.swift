@@ -6,7 +6,7 @@ import Tensors
 ///
 /// Ties in every top-k go to the lower index. Forced entries count against the budget.
 public enum Shapes {
-  /// j < initial, or 0 <= i - j < local.
+  /// j < initial, or 0 <= i - j < local; where keys ahead are seen |i - j| < local.
   /// `initial` and `local` in tokens; negative ones count as 0.
   public static func aShape(_ head: Head, initial: Int, local: Int) -> KeptSet {
     var set = KeptSet(queries: head.queries, keys: head.keys, visibility: head.visibility)

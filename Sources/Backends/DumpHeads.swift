@@ -92,13 +92,13 @@ public struct DumpHeads: Sendable {
       return arrays[.pattern].map {
         Head(
           pattern: $0.held[head], causal: dump.causal, offset: dump.queryOffset,
-          firsts: firsts(layer))
+          firsts: firsts(layer), lasts: lasts(layer))
       }
     case .scores:
       return arrays[.scores].map {
         Head(
           scores: $0.held[head], causal: dump.causal, offset: dump.queryOffset,
-          firsts: firsts(layer))
+          firsts: firsts(layer), lasts: lasts(layer))
       }
     case .mask: return nil
     }
@@ -130,6 +130,26 @@ public struct DumpHeads: Sendable {
     return least
   }
 
+  /// How many leading keys each row of a layer sees at most `[queries]`; nil where causality says
+  /// it, or all see the last key.
+  func lasts(_ layer: LayerIndex) -> [Int]? {
+    guard followsRules(layer) else { return nil }
+    let (queries, keys, _) = dump.layers[layer.value].positions
+    return rules(layer).lasts(
+      queries: queries, keys: keys, offset: dump.queryOffset ?? keys - queries,
+      causal: dump.causal)
+  }
+
+  /// The most of these in any layer `[queries]`; nil where all see the last key in one.
+  func lastsOfAll() -> [Int]? {
+    var most: [Int]?
+    for layer in layers.layerIndices {
+      guard let own = lasts(layer) else { return nil }
+      most = most.map { zip($0, own).map(max) } ?? own
+    }
+    return most
+  }
+
   /// A head whose scores are more than scaled products, as one of stored scores; nil where they are
   /// not, and where there are too many of them.
   private func ruledHead(
@@ -147,7 +167,7 @@ public struct DumpHeads: Sendable {
     }
     return Head(
       scores: scores, value: value, causal: dump.causal, offset: dump.queryOffset,
-      firsts: firsts(layer))
+      firsts: firsts(layer), lasts: lasts(layer))
   }
 
   /// What a card asks for beyond Q, K, V: an array of a layer, or of the whole file. Throws

@@ -88,7 +88,7 @@ public final class FileBackend: Backend {
       visibility: tile.map { heads.storedVisibility(0, tile: ($0.rows, $0.keys)) }
         ?? Visibility(
           causal: dump.causal, queries: queries, keys: keys, offset: dump.queryOffset,
-          firsts: heads.firstsOfAll()),
+          firsts: heads.firstsOfAll(), lasts: heads.lastsOfAll()),
       tokens: dump.tokens ?? [], hasValues: dump.layers.allSatisfy { $0.arrays[.value] != nil },
       storedTile: tile,
       guesses: guesses)

@@ -14,9 +14,10 @@ import Wire
 /// values and queries, in caches like those of a run.
 public final class ReplayBackend: Backend {
   private let description: SourceDescription
-  private let answers: LiveAnswers
+  /// What answers about branches, on whichever thread asks.
+  let answers: LiveAnswers
   /// `[branches]`, filled once and only read since.
-  private let stores: [BranchStore]
+  let stores: [BranchStore]
   /// Ended, at the end of the trunk.
   private let status: LiveStatus
   private let feed = MomentFeed()

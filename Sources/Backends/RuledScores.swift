@@ -84,8 +84,25 @@ extension AttentionRules {
       let position = row + offset
       if position < padding { return keys }
       let own = starts.indices.contains(position) ? starts[position] : 0
-      let near = causal ? window.map { position - $0 + 1 } ?? 0 : 0
+      let near = window.map { position - $0 + 1 } ?? 0
       last = max(last, max(padding, own, near))
+      return last
+    }
+  }
+
+  /// How many leading keys each row sees at most `[queries]`, as `Visibility` wants them; nil where
+  /// causality says it, or all see the last key.
+  func lasts(queries: Int, keys: Int, offset: Int, causal: Bool) -> [Int]? {
+    guard !causal, window != nil || segments != nil else { return nil }
+    var ends = [Int](repeating: keys, count: segments?.count ?? 0)
+    for index in ends.indices.dropLast().reversed() {
+      ends[index] = segments?[index] == segments?[index + 1] ? ends[index + 1] : index + 1
+    }
+    var last = 0
+    return (0..<queries).map { row in
+      let position = row + offset
+      let own = ends.indices.contains(position) ? ends[position] : keys
+      last = max(last, min(keys, own, window.map { position + $0 } ?? keys))
       return last
     }
   }

@@ -87,10 +87,10 @@ public struct TableStore: Sendable {
     /// Types, shapes, scale, visibility, tile, and lambda where it matters.
     let facts: [UInt8]
 
-    /// Reads all of Q and K; nil for heads whose bytes do not lie in one piece.
-    init?(_ head: Head, _ spec: TileSpec, _ lambda: Double) {
-      guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
-      else {
+    /// Reads all of Q and K, unless `rows` is the hash of both; nil for heads whose bytes do not
+    /// lie in one piece.
+    init?(_ head: Head, _ spec: TileSpec, _ lambda: Double, rows: ContentHash? = nil) {
+      guard let (query, key) = head.queryAndKey, var hash = rows ?? Self.rows(head) else {
         return nil
       }
       let sight = head.visibility
@@ -99,12 +99,21 @@ public struct TableStore: Sendable {
         \(query.dtype.rawValue) \(key.dtype.rawValue) \(query.shape) \(key.shape) \(head.scale) \
         \(sight.causal) \(sight.offset) \(spec) \(spec.criterion == .lse ? lambda : 0) 1
         """
-      var hash = ContentHash()
-      hash.add(q)
-      hash.add(k)
       self.facts = Array(facts.utf8)
       self.facts.withUnsafeBytes { hash.add($0) }
       self.hash = hash.value
+    }
+
+    /// The hash of Q and K; nil where their bytes do not lie in one piece.
+    static func rows(_ head: Head) -> ContentHash? {
+      guard let (query, key) = head.queryAndKey, let q = query.plainBytes, let k = key.plainBytes
+      else {
+        return nil
+      }
+      var hash = ContentHash()
+      hash.add(q)
+      hash.add(k)
+      return hash
     }
 
     /// The checksum of a table of this key: of what it is made from, and of its bytes.
@@ -118,10 +127,55 @@ public struct TableStore: Sendable {
   }
 
   /// The file of a head and tile.
-  private func name(_ key: Key) -> String {
+  private func name(_ key: Key) -> String { folder + "/" + Self.file(key) }
+
+  /// The name of a file within the folder.
+  private static func file(_ key: Key) -> String {
     let digits = String(key.hash, radix: 16)
-    return "\(folder)/\(String(repeating: "0", count: 16 - digits.count) + digits).table"
+    return String(repeating: "0", count: 16 - digits.count) + digits + ".table"
   }
+
+  /// Every table of a head that is kept under a likely setting: sides that are powers of two or
+  /// multiples of 16 to 256, either order, up to eight splits; of the log-sum-exp the standard
+  /// lambdas. The table is nil where its file is damaged. Nothing is touched, and other settings
+  /// are not found: a file does not tell what it is of.
+  package func tables(
+    of head: Head
+  ) -> [(spec: TileSpec, lambda: Double, table: BlockTable?)] {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder),
+      let rows = Key.rows(head)
+    else { return [] }
+    let there = Set(names)
+    return Self.likely.compactMap { spec, lambda in
+      guard let key = Key(head, spec, lambda, rows: rows), there.contains(Self.file(key)),
+        let file = try? MappedFile(name(key))
+      else { return nil }
+      let table = Self.payload(file.bytes, key).flatMap {
+        BlockTable(spec: spec, queries: head.queries, keys: head.keys, packed: $0)
+      }
+      return (spec, lambda, table)
+    }
+  }
+
+  /// What `tables` looks for.
+  private static let likely: [(TileSpec, Double)] = {
+    let sides = [1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 512, 1024]
+    var all: [(TileSpec, Double)] = []
+    for rows in sides {
+      for keys in sides where keys >= 8 {
+        for order in Order.allCases {
+          for splits in 1...8 {
+            all.append((TileSpec(rows: rows, keys: keys, order: order, splits: splits), 0))
+          }
+          for lambda in [1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4] {
+            let spec = TileSpec(rows: rows, keys: keys, order: order, criterion: .lse)
+            all.append((spec, lambda))
+          }
+        }
+      }
+    }
+    return all
+  }()
 
   /// By the time of last use. Half-written files go after ten minutes, when nobody can still be
   /// writing them.

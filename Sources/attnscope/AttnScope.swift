@@ -19,7 +19,8 @@ struct AttnScope: AsyncParsableCommand {
       "With no arguments it opens the bundled sample. `attnscope FILE` is `attnscope open FILE`.",
     version: "attnscope 0.1.0",
     subcommands: [
-      OpenCommand.self, ReportCommand.self, InfoCommand.self, RenderCommand.self, SliceCommand.self,
+      OpenCommand.self, ReportCommand.self, InfoCommand.self, CheckCommand.self, RenderCommand.self,
+      SliceCommand.self,
       RunCommand.self, ServeCommand.self, CaptureCommand.self, SynthCommand.self,
       CalibrateCommand.self,
       PerplexityCommand.self, BenchCommand.self,

@@ -1,14 +1,7 @@
 import ArgumentParser
 import Attention
-import Backends
-import Formats
-import Interface
-import Sessions
 import Canvas
-import Glibc
 import Methods
-import NCursesTerminal
-import Tensors
 
 /// `attnscope methods`: every method with its idea, its paper, its knobs, and whether an engine can
 /// run it, made from the methods' own cards.
@@ -110,53 +103,5 @@ struct MethodsCommand: ParsableCommand {
           })
       ),
     ])
-  }
-}
-
-/// `attnscope doctor`: what to paste into a bug report. It computes nothing and changes
-/// nothing; whatever cannot be known is said in its line.
-struct DoctorCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "doctor",
-    abstract: "What this terminal and this machine can do, with what to change.")
-
-  /// What the screen costs a line: a whole frame of the sample, and at most how many of them
-  /// a second. Throws when the sample is not there.
-  private static func traffic() async throws -> String {
-    let dump = try Dump.open(try Sample.path())
-    let backend = FileBackend(dump)
-    let grid = try await Still.grid(backend, width: 120, height: 40) {
-      $0.head = HeadID(layer: backend.describe().middleLayer, head: Sample.head)
-    }
-    let rate = NCursesTerminal.standardRate
-    let kilobytes = Double(grid.ansi.utf8.count) / 1000
-    return
-      """
-      a whole frame of the sample at 120x40 is \(Numbers.fixed(kilobytes, 1)) kB, at most \
-      \(Numbers.fixed(kilobytes * Double(rate), 0)) kB/s at \(rate) frames a second; only rows \
-      that change are sent, and :bytes shows how much
-      """
-  }
-
-  /// Names in a column, verdicts behind.
-  func run() async {
-    let facts =
-      TerminalFacts.report() + [
-        ("traffic", (try? await Self.traffic()) ?? "not known: the sample is not here"),
-        ("config", Desk.configNote),
-        (
-          "kernels",
-          InstructionSet.best.name + " of "
-            + InstructionSet.allCases.filter(\.isAvailable).map(\.name).joined(separator: ", ")
-        ),
-        ("threads", "\(ComputeThreads.shared.count)"),
-        ("sample", (try? Sample.path()) ?? "not found: set ATTNSCOPE_SAMPLES to its folder"),
-        (
-          "model",
-          access(ModelArguments.bundled, R_OK) == 0
-            ? ModelArguments.bundled : "not here: samples/get-model.sh brings it"
-        ),
-      ]
-    print(Table(listing: facts.map { [$0.0, $0.1] }).text)
   }
 }

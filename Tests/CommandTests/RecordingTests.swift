@@ -68,6 +68,12 @@ extension ProgramTests {
         "Token 22 of 24 on branch 0", "Token 22 of 24 on branch 1, lambda 0.5",
         "Layer 1 head 3 of run.safetensors, the map.", "Lambda is 0.5", "This is a recording",
       ] { #expect(plain.output.contains(text), "\(text) is not in\n\(plain.output)") }
+      // What the run counted follows from the queries and keys that it kept.
+      let check = try Program.run("check", file, "--count", "80")
+      #expect(check.status == 0, "\(check.output)\(check.error)")
+      for kind in ["recorded rows of the map", "recorded blocks: skipped", "recorded steps"] {
+        #expect(check.output.contains(kind), "\(check.output)")
+      }
       let map = try Program.run("open", file, "--view", "map", "--plain")
       #expect(map.output.contains("Layer 0 head 0") && map.output.contains("Lambda is 0.05"))
       let told = try Program.run("open", file, "--view", "map", "--plain", "--lambda", "0.25")
