@@ -85,4 +85,29 @@ import Testing
     let weights = head.pattern(0).weights
     #expect(abs(weights[0] / weights[1] - exp(4 * tanh - 3)) < 1e-12)
   }
+
+  /// A sink and 131071 weights of 4e-8 of it: added to it one by one as floats each was rounded
+  /// away, and rows and pictures were off by what they are together.
+  @Test func longRowsAddUp() throws {
+    var random = Seeded(31)
+    let queries = 32, keys = 1 << 17, dim = 4
+    let query = random.tensor([queries, dim], scale: 0.01).floats().map { 1 + $0 }
+    let key = (0..<keys * dim).map { $0 < dim ? 8.5 : 0.01 * random.normal() }
+    let head = Head(
+      query: Tensor(query, shape: [queries, dim]), key: Tensor(key, shape: [keys, dim]),
+      value: nil, causal: false)
+    let own = try straight(head)
+    let pass = try #require(MapPass(head))
+    let pooled = try #require(
+      pass.pool(rowEdges: Array(0...queries), keyEdges: [100, 101], muted: nil))
+    for row in [0, 13, 31] {
+      let wanted = own.pattern(row).weights
+      // 128 sums within a tile and one for each of 1024 tiles.
+      #expect(abs(Double(pooled.max[row]) / wanted[100] - 1) < 1152 * 0x1p-24, "row \(row)")
+      PatternRows(head).withRows(row..<row + 1) { _, found, _ in
+        let most = wanted.indices.map { abs(Double(found[$0]) / wanted[$0] - 1) }.max() ?? 1
+        #expect(most < 2e-5, "row \(row) is off by \(most)")
+      }
+    }
+  }
 }
