@@ -41,7 +41,7 @@ public struct SunkRows: RowField {
     pattern.withRows(range) { row, p, lse in body(row, p, share(lse: lse)) }
   }
 
-  /// Rows with the sink taken off: NaN after a query, infinity for a NaN of the data. Throws what
+  /// Rows with the sink taken off: NaN out of sight, infinity for a NaN of the data. Throws what
   /// `body` throws.
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
@@ -51,8 +51,10 @@ public struct SunkRows: RowField {
     withShares(range) { row, p, share in
       guard failure == nil else { return }
       let limit = pattern.head.visibility.limit(row: row), rest = Float(1 - share)
+      let first = pattern.head.visibility.first(row: row)
       for key in values.indices {
-        values[key] = key >= limit ? .nan : (p[key].isNaN ? .infinity : p[key] * rest)
+        let isSeen = key >= first && key < limit
+        values[key] = !isSeen ? .nan : (p[key].isNaN ? .infinity : p[key] * rest)
       }
       do { try values.withUnsafeBufferPointer { try body(row, $0) } } catch { failure = error }
     }

@@ -23,15 +23,15 @@ final class NotesServer: Sendable {
     /// No more readers are taken.
     var isClosed = false
 
-    /// A new reader gets the present notes, or is let go when there are too many: those who have
-    /// left are noticed here.
+    /// A new reader gets the present notes, or the first ones as soon as there are any, or is let
+    /// go when there are too many: those who have left are noticed here.
     mutating func greet(_ reader: Int32, most: Int) {
       readers = readers.filter { reader in
         let isThere = !Unix.hasLeft(reader)
         if !isThere { Glibc.close(reader) }
         return isThere
       }
-      if !isClosed, readers.count < most, NotesServer.send(text, to: reader) {
+      if !isClosed, readers.count < most, text.isEmpty || NotesServer.send(text, to: reader) {
         readers.append(reader)
       } else {
         Glibc.close(reader)

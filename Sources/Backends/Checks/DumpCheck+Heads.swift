@@ -133,7 +133,7 @@ extension DumpCheck {
         continue
       }
       var line = CheckLine(Self.rows)
-      let wanted = head.pattern(row).weights
+      let wanted = Self.shown(head, row, place.sink)
       let isBroken = wanted.contains(where: \.isNaN)
       for key in found.indices where !isBroken {
         line.add(
@@ -151,6 +151,15 @@ extension DumpCheck {
       tally.add(try cells(id, place, head, bound, window))
     }
     return tally
+  }
+
+  /// A row as screens show it `[keys]`: beside a learned sink of logit b the keys have
+  /// e^lse / (e^b + e^lse) of it.
+  private static func shown(_ head: StraightHead, _ row: Int, _ sink: Float?) -> [Double] {
+    let pattern = head.pattern(row)
+    guard let sink else { return pattern.weights }
+    let rest = 1 / (1 + exp(Double(sink) - pattern.logSum))
+    return pattern.weights.map { $0 * rest }
   }
 
   /// What a single row says of every block, as a decode step asks it. Nothing for stored maps.
@@ -181,7 +190,7 @@ extension DumpCheck {
     let request = PictureRequest(window, rows: 6, columns: 24)
     guard case .picture(let map) = try backend.store.answer(.picture(.pattern(id), request), place)
     else { return line }
-    let rows = window.queries.map { head.pattern($0).weights }
+    let rows = window.queries.map { Self.shown(head, $0, place.sink) }
     for r in 0..<map.rows {
       for c in 0..<map.columns {
         let keys = map.keyEdges[c]..<map.keyEdges[c + 1]
