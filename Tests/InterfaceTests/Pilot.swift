@@ -79,7 +79,7 @@ final class Pilot: Sendable {
         return false
       }
       group.addTask {
-        try? await Task.sleep(for: .seconds(120))
+        try? await Task.sleep(for: .seconds(300))
         return false
       }
       defer { group.cancelAll() }
