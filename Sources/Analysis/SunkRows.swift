@@ -46,18 +46,6 @@ public struct SunkRows: RowField {
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
-    var values = [Float](repeating: 0, count: columns.count)
-    var failure: (any Error)?
-    withShares(range) { row, p, share in
-      guard failure == nil else { return }
-      let limit = pattern.head.visibility.limit(row: row), rest = Float(1 - share)
-      let first = pattern.head.visibility.first(row: row)
-      for key in values.indices {
-        let isSeen = key >= first && key < limit
-        values[key] = !isSeen ? .nan : (p[key].isNaN ? .infinity : p[key] * rest)
-      }
-      do { try values.withUnsafeBufferPointer { try body(row, $0) } } catch { failure = error }
-    }
-    if let failure { throw failure }
+    try pattern.withRows(range, share: { 1 - share(lse: $0) }, body)
   }
 }

@@ -140,13 +140,24 @@ extension PatternRows: RowField {
   public func withRows(
     _ range: Range<Int>, _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
   ) throws {
+    try withRows(range, share: { _ in 1 }, body)
+  }
+
+  /// The same, each row times a share of its own: what its keys have beside something else, by the
+  /// log-sum-exp of the row. Throws what `body` throws.
+  package func withRows(
+    _ range: Range<Int>, share: (_ lse: Double) -> Double,
+    _ body: (Int, UnsafeBufferPointer<Float>) throws -> Void
+  ) throws {
     var copy = [Float](repeating: 0, count: head.keys)
     var failure: (any Error)?
-    withRows(range) { row, pattern, _ in
+    withRows(range) { row, pattern, lse in
       guard failure == nil else { return }
-      let limit = head.visibility.limit(row: row)
+      let limit = head.visibility.limit(row: row), first = head.visibility.first(row: row)
+      let share = Float(share(lse))
       for key in 0..<head.keys {
-        copy[key] = key >= limit ? .nan : (pattern[key].isNaN ? .infinity : pattern[key])
+        let isSeen = key >= first && key < limit
+        copy[key] = !isSeen ? .nan : (pattern[key].isNaN ? .infinity : pattern[key] * share)
       }
       do {
         try copy.withUnsafeBufferPointer { try body(row, $0) }
