@@ -207,43 +207,6 @@ struct OpenCommand: AsyncParsableCommand {
     }
   }
 
-  /// A recording, on the screen or as a summary; returns the file to be opened next. Reading a long
-  /// one takes a moment, so it is said. The first view is that of its newest token, then what
-  /// flags, the saved state and `--view` say, each over what came before. Throws what reading
-  /// throws.
-  private func replay(_ file: String, _ saved: SavedState?) async throws -> String? {
-    if isatty(2) == 1 { say("reading \(Printable.text(file))…") }
-    let backend = try ReplayBackend(file), about = backend.describe()
-    let place = HeadID(
-      layer: try layer.map { try about.layerIndex($0, file: file) } ?? 0,
-      head: try head.map { try about.headIndex($0, file: file) } ?? 0)
-    let kind = view.flatMap { ViewKind(word: $0) }
-    // As it was decoded, unless told otherwise.
-    let lambda = max(0, tiles.chosenLambda ?? backend.lambda ?? tiles.lambda)
-    let spec = tiles.spec(queries: 2)
-    let begin: @Sendable (inout Viewpoint) -> Void = { selection in
-      (selection.view, selection.head) = (.tokens, place)
-      (selection.lambda, selection.spec) = (lambda, spec)
-      saved?.apply(to: &selection, about)
-      if let kind { selection.view = kind }
-    }
-    let left = Desk.recoveredNote(file) ?? Desk.lostRunNote(model: about.model)
-    let wrong = (saved?.problems([about]) ?? []) + [left].compactMap { $0 }
-    guard !plain, isatty(0) == 1, isatty(1) == 1 else {
-      for text in wrong { say(Printable.text(text)) }
-      guard plain else {
-        print(ReplaySummary(about).text)
-        return nil
-      }
-      try await PlainSession(backend, begin: begin).run()
-      return nil
-    }
-    Desk.remember(file)
-    return try await Screen.run(
-      backend, terminal, Surroundings.standard(terminal, source: file), begin: begin,
-      note: Self.note(wrong))
-  }
-
   /// The first of what is wrong with a state file, for a line of the screen.
   static func note(_ wrong: [String]) -> String? {
     wrong.count > 1 ? "\(wrong[0]) (and \(wrong.count - 1) more)" : wrong.first
@@ -284,7 +247,8 @@ enum Screen {
     Crash.ifAsked()
     var all = surroundings
     all.bytesSent = { terminal.bytesSent }
-    all.doubts = { MappedFile.takeCut() + FollowedFiles.takeChanges().map(\.sentence) }
+    let changes = Changes()
+    all.doubts = { MappedFile.takeCut() + changes.take() }
     let app = App(backend, terminal: terminal, surroundings: all, viewpoint: begin)
     let wrong =
       settings.map { "The config file \($0)" }

@@ -104,6 +104,34 @@ enum Disk {
   }
 }
 
+/// What has become of the files that are open, looked for on the thread of the disk: a folder of
+/// another machine may answer late, and the screen does not wait for it.
+final class Changes: Sendable {
+  private struct State {
+    var found: [String] = []
+    var isLooking = false
+  }
+  private let state = Mutex(State())
+
+  /// What was found since the last time, in sentences; begins to look again.
+  func take() -> [String] {
+    let (found, begins) = state.withLock { state in
+      defer { (state.found, state.isLooking) = ([], true) }
+      return (state.found, !state.isLooking)
+    }
+    if begins { Task { await look() } }
+    return found
+  }
+
+  private func look() async {
+    let new = await Disk.value { FollowedFiles.takeChanges().map(\.sentence) }
+    state.withLock { state in
+      state.found += new
+      state.isLooking = false
+    }
+  }
+}
+
 /// `--log FILE`: a line an event, with the seconds since the start. What cannot be opened is said
 /// before the screen is taken (`refusal`), and logs nothing.
 final class Log: Sendable {

@@ -85,35 +85,13 @@ extension OpenCommand {
   private func show(
     _ backend: StreamBackend, file: String, _ saved: SavedState?, isStream: Bool
   ) async throws -> String? {
-    let about = backend.describe()
-    let place = HeadID(
-      layer: try layer.map { try about.layerIndex($0, file: file) } ?? about.middleLayer,
-      head: try head.map { try about.headIndex($0, file: file) } ?? 0)
-    let kind = view.flatMap { ViewKind(word: $0) }
-    let choice = about.live?.attention
-    let lambda = max(0, tiles.chosenLambda ?? choice?.lambda ?? tiles.lambda)
-    let spec = choice?.prefill ?? tiles.spec(queries: 2)
-    let begin: @Sendable (inout Viewpoint) -> Void = { selection in
-      (selection.view, selection.head) = (.tokens, place)
-      (selection.lambda, selection.spec) = (lambda, spec)
-      saved?.apply(to: &selection, about)
-      if let kind { selection.view = kind }
-    }
-    let wrong = saved?.problems([about]) ?? []
-    guard !plain, isatty(0) == 1, isatty(1) == 1 else {
-      for text in wrong { say(Printable.text(text)) }
-      guard plain else {
-        print(ReplaySummary(about).text)
-        return nil
-      }
-      try await PlainSession(backend, begin: begin).run()
-      return nil
-    }
-    if !isStream { Desk.remember(file) }
+    let about = backend.describe(), choice = about.live?.attention
     defer { backend.close() }
-    return try await Screen.run(
-      backend, terminal, Surroundings.standard(terminal, source: file), begin: begin,
-      whenReady: { backend.start() }, note: Self.note(wrong))
+    return try await present(
+      backend, file: file, layer: about.middleLayer,
+      lambda: tiles.chosenLambda ?? choice?.lambda ?? tiles.lambda,
+      choice?.prefill ?? tiles.spec(queries: 2), saved, isStream: isStream,
+      whenReady: { backend.start() })
   }
 
   /// Makes the terminal standard input; false where there is none.
