@@ -107,14 +107,19 @@ extension Model {
     }
   }
 
+  /// Words that are one action, whatever else the palette finds: more than one speaks of branches,
+  /// and `heads` with a word pools them.
+  private static let words: [String: Action] = [
+    ViewKind.heads.word: .viewHeads, "branches": .branches,
+  ]
+
   /// Commands with a value; nil when the text is none of them.
   mutating func command(_ text: String) -> [Effect]? {
     if let done = commands(text) ?? goToHead(text) { return done }
     if let done = liveCommand(text) { return done }
     let words = text.split(separator: " ").map(String.init)
     if let done = fileCommand(words) { return done }
-    // `heads` alone is the view, whatever else the palette finds; with a word it pools them.
-    if words == [ViewKind.heads.word] { return perform(.viewHeads) }
+    if words.count == 1, let action = Self.words[words[0]] { return perform(action) }
     if words.count == 1, let wanting = wanting(words[0]) { return say(wanting) }
     // A method's words may hold spaces, and so may a text.
     if words.count > 2, ["method", "select", "where"].contains(words[0]) {

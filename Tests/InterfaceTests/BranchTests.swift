@@ -92,9 +92,9 @@ import Testing
       #expect(model.frame.branch == 1 && model.found == Array(14..<20))
     }
 
-    @Test func theListSaysWhereBranchesPart() {
+    @Test(arguments: ["V", ":branches<Enter>"]) func theListSaysWhereBranchesPart(_ keys: String) {
       var model = Self.run()
-      Self.press("V", &model)
+      Self.press(keys, &model)
       let screen = view(model).lines.joined(separator: "\n")
       #expect(screen.contains("0  lambda 0.01  (here)"), "\(screen)")
       #expect(screen.contains("1  dense, from token 12 of branch 0, ≠ 14"), "\(screen)")
