@@ -94,6 +94,11 @@ private final class KnownMarks: Sendable {
 enum Disk {
   private static let thread = ComputeThreads(count: 1)
 
+  /// Begins at once there, without a turn in a pool that computes.
+  static func begin(_ body: @escaping @Sendable () -> Void) {
+    Task(executorPreference: thread) { body() }
+  }
+
   static func value<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
     await Task(executorPreference: thread) { body() }.value
   }
@@ -119,12 +124,12 @@ final class Changes: Sendable {
       defer { (state.found, state.isLooking) = ([], true) }
       return (state.found, !state.isLooking)
     }
-    if begins { Task { await look() } }
+    if begins { Disk.begin { self.look() } }
     return found
   }
 
-  private func look() async {
-    let new = await Disk.value { FollowedFiles.takeChanges().map(\.sentence) }
+  private func look() {
+    let new = FollowedFiles.takeChanges().map(\.sentence)
     state.withLock { state in
       state.found += new
       state.isLooking = false

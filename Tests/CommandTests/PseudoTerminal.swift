@@ -78,7 +78,8 @@ final class PseudoTerminal {
 
   /// Asks for the whole screen (Ctrl-L) until it holds the text: a change alone is sent in pieces.
   func redraws(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) {
-    for _ in 0..<100 {
+    let end = ContinuousClock.now + .seconds(30)
+    while ContinuousClock.now < end, !hasEnded() {
       let mark = mark
       send("\u{c}")
       for _ in 0..<4 where read(milliseconds: 100) {}
