@@ -184,10 +184,10 @@ def prefill(d, n, heads=32, kv=8, sparsity=0.72, tile=None, **options):
 
 def decode(batch=32, heads=64, kv=8, m=32768, d=128, sparsity=0.73, splits=1, exact=False, **options):
     q, k, v = planted(batch, heads, kv, 1, m, d)
-    margins = ours.decode(q, k, v, lambda_=1e-30, write=ours.BOTH)[2]
+    margins = ours.decode(q, k, v, lambda_=1e-30, write=ours.BOTH, tile=options.get("tile"))[2]
     lambda_ = lambda_for(margins, sparsity)
-    mask = ours.decode(q, k, v, lambda_=lambda_, splits=splits, exact=exact, write=ours.BOTH)[1]
     options |= {"splits": splits}
+    mask = ours.decode(q, k, v, lambda_=lambda_, exact=exact, write=ours.BOTH, **options)[1]
 
     def run(**more):
         return lambda: ours.decode(q, k, v, **options, **more)
@@ -233,6 +233,18 @@ def tune(n=16384):
                 print(d, tile.text, warps, stages, cap, ahead, lazy, "fails:", str(error)[-150:], flush=True)
 
 
+def tune_decode():
+    for batch, m in ((32, 32768), (64, 16384), (128, 8192)):
+        for warps, stages, keys in ((4, 2, 64), (4, 3, 64), (4, 4, 64), (2, 2, 64), (2, 3, 64), (2, 4, 64), (4, 2, 128), (4, 3, 128)):
+            print("warps", warps, "stages", stages, "keys", keys)
+            try:
+                decode(batch=batch, m=m, warps=warps, stages=stages, tile=Tile(1, keys, "group"))
+            except Exception as error:
+                print("fails", str(error)[-100:])
+    for splits in (4, 8, 16):
+        decode(batch=4, splits=splits, exact=True, m=65536)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--json", help="where the figures go, too")
@@ -247,7 +259,7 @@ def main():
     begin = time.monotonic()
     parts = {"correctness": correctness, "prefill": lambda: [prefill(128, 16384), prefill(64, 16384), prefill(128, 131072, 1, 1)],
              "decode": lambda: [decode(), decode(batch=4, splits=8, exact=True, m=65536)]}
-    for name, part in {"tune": tune}.items() if chosen.tune else parts.items():
+    for name, part in {"tune": tune, "tune decode": tune_decode}.items() if chosen.tune else parts.items():
         if chosen.only in (None, name):
             part()
             print(f"({name} took {time.monotonic() - begin:.0f} s in all)", flush=True)

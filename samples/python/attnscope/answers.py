@@ -49,9 +49,9 @@ def subject(run, line):
             raise Refused(f"head {line['head']} is not here")
         if branch != 0 or not 0 < tokens <= run.tokens:
             raise Refused("the run is not there yet")
-        if not layer.queries or layer.all_queries().shape[1] < tokens:
+        if not layer.queries or layer.all_queries(run.place).shape[1] < tokens:
             raise Refused("queries of so many tokens were not kept (keep=...)")
-        q, k = layer.all_queries()[:, :tokens], layer.all_keys(tokens, run.low)
+        q, k = layer.all_queries(run.place)[:, :tokens], layer.all_keys(run.place, tokens, run.low)
         masks = layer.masks
         if k.shape[1] < tokens:
             raise Refused("the cache holds the keys of its last tokens alone")

@@ -37,24 +37,35 @@ class Layer:
     def __init__(self, number, query, key, value, rules):
         self.number, self.rules = number, rules
         self.heads, self.kv_heads, self.dim, self.value_dim = query.shape[1], key.shape[1], key.shape[3], value.shape[3]
-        self.queries, self.keys, self.values, self.masks = [], None, None, None
+        self.queries = []  # [heads, n, d] of prompts, and [B, heads, 1, d] of tokens as they came
+        self.keys, self.masks = None, None
         self.own_keys = []  # of layers whose cache lets go of what left the window
-        self.new = None  # (q, k, v) of the step, [heads, n, d]
+        self.given = None  # (query, key, value) of the newest call, as they came
+        self.begin, self.end, self.last = 0, 0, 0  # which rows of query are new, and where those of key end
         self.scores = None  # of the newest row
         self.margin = None  # of the step, where this package computes
+        self.error = None  # [heads], of the output against dense, where it was measured
 
-    def all_queries(self):
+    def new(self, place):
+        """(q, k, v) of the newest call [heads, n, d]."""
+        count = self.end - self.begin
+        return tuple(tensor.detach()[place if tensor.shape[0] > 1 else 0, :, end - count:end]
+                     for tensor, end in zip(self.given, (self.end, self.last, self.last)))
+
+    def all_queries(self, place):
         """[heads, n, d]; joined once."""
         if len(self.queries) > 1:
-            self.queries = [torch.cat(self.queries, 1)]
+            self.queries = [torch.cat([one.detach()[place if one.shape[0] > 1 else 0] if one.ndim == 4 else one
+                                       for one in self.queries], 1)]
         return self.queries[0]
 
-    def all_keys(self, tokens, low):
+    def all_keys(self, place, tokens, low):
+        """[kv heads, tokens, d], or fewer where a cache has let go of some."""
         if self.own_keys:
             if len(self.own_keys) > 1:
                 self.own_keys = [torch.cat(self.own_keys, 1)]
             return self.own_keys[0][:, :tokens]
-        return self.keys[:, low:low + tokens]
+        return self.keys.detach()[place if self.keys.shape[0] > 1 else 0, :, low:low + tokens]
 
 
 class Attachment:
@@ -62,7 +73,7 @@ class Attachment:
 
     def __init__(self, model, to="viewer", *, lambda_=None, kernel="torch", tile=None, decode_tile=None, tokenizer=None,
                  sequence=0, layers=None, carry=None, counts=True, token=None, request=None, rank=None, world=None,
-                 first_head=None, keep=KEPT, program="attnscope"):
+                 first_head=None, keep=KEPT, errors=16, program="attnscope"):
         self.model, self.tokenizer, self.sequence, self.wanted = model, tokenizer, sequence, layers
         self.prefill_tile, self.decode_tile = Tile.of(tile or PREFILL, PREFILL), Tile.of(decode_tile or DECODE, DECODE)
         self.lambda_ = 0.0 if lambda_ is None else float(lambda_)
@@ -71,10 +82,10 @@ class Attachment:
         self.kernel = kernels.named(kernel) if lambda_ is not None else None
         self.request, self.counts, self.keep, self.kept = request, counts, keep, 0
         self.rank, self.world = ranks(rank, world)
-        self.first_head = first_head
+        self.first_head, self.errors = first_head, errors
         self.lock, self.gate = threading.RLock(), threading.Condition()
         self.is_paused, self.allowed, self.is_stopped = False, 0, False
-        self.layers, self.tokens, self.low, self.inside = {}, 0, 0, False
+        self.layers, self.others, self.tokens, self.low, self.inside = {}, {}, 0, 0, False
         self.begun, self.calls, self.ids, self.top, self.carries_all = None, 0, None, None, False
         self.notes, self.runs, self.speed = set(), 0, collections.deque(maxlen=32)
         if "{rank}" in to:
@@ -212,11 +223,19 @@ class Attachment:
             self.push_prompt(first, ids)
         else:
             self.push_step(first, int(ids[0]), seconds, watched)
+        errors = [self.layers[number].error for number in sorted(self.layers)]
+        if errors and all(one is not None for one in errors):
+            self.sender.push("findings", {"values": torch.stack(errors)}, name="output_error", label="output error",
+                             unit="relative L2 to dense", position=first)
         self.top = output if watched else None
-        self.speed.append(seconds / len(ids))
+        now = time.perf_counter()
+        if len(ids) == 1 and first:
+            self.speed.append(now - self.ended)  # with all that is between two passes
+        self.ended = now
         if watched:
+            speed = f"{len(self.speed) / sum(self.speed):.4g}" if self.speed else None
             self.sender.moment(phase="paused" if self.is_paused else "running", **{"lambda": self.lambda_},
-                               tokens_per_second=f"{len(self.speed) / sum(self.speed):.4g}")
+                               tokens_per_second=speed)
 
     def say(self, sentence):
         if sentence not in self.notes:
@@ -251,7 +270,7 @@ class Attachment:
         self.sender.hello(
             {"sinks": torch.stack([one.float() for one in sinks])} if all(one is not None for one in sinks) else
             {f"layers.{one.number}.sinks": one.rules.sinks.float() for one in layers if one.rules.sinks is not None},
-            wire=1, model=getattr(config, "name_or_path", "") or type(self.model).__name__, request=self.request,
+            wire=1, model=name_of(self.model, config), request=self.request,
             kernel=self.kernel.name if self.kernel else f"transformers {self.model_implementation}",
             layers=len(layers), heads=first.heads, kv_heads=first.kv_heads, head_dim=first.dim,
             value_dim=first.value_dim, layer_numbers=numbers if numbers != list(range(len(numbers))) else None,
@@ -269,14 +288,14 @@ class Attachment:
     def push_prompt(self, first, ids):
         texts = [self.piece(one) for one in ids.tolist()] if self.tokenizer else [""] * len(ids)
         each = sum((one.heads + one.kv_heads) * one.dim + one.kv_heads * one.value_dim for one in self.layers.values())
-        size = 4 if any(one.new and one.new[0].dtype == torch.float32 for one in self.layers.values()) else 2
+        size = max(one.given[0].element_size() for one in self.layers.values())
         at_once = max(1, PART // (each * size)) if self.carries_all else len(ids)
         for begin in range(0, len(ids), at_once):
             end = min(len(ids), begin + at_once)
             arrays = {"token_ids": ids[begin:end].to(torch.int32)}
             if self.carries_all:
                 for number, layer in sorted(self.layers.items()):
-                    for name, tensor in zip("qkv", layer.new):
+                    for name, tensor in zip("qkv", layer.new(self.place)):
                         arrays[f"layers.{number}.{name}"] = tensor[:, begin:end]
             self.sender.push("prefill", arrays, position=first + begin, tokens=texts[begin:end])
 
@@ -284,7 +303,7 @@ class Attachment:
         facts, arrays = {"ms": round(seconds * 1e3, 3)}, {}
         if self.carries_all:
             for number, layer in sorted(self.layers.items()):
-                for name, tensor in zip("qkv", layer.new):
+                for name, tensor in zip("qkv", layer.new(self.place)):
                     arrays[f"layers.{number}.{name}"] = tensor
         if watched:
             arrays |= self.counted(facts)
@@ -326,10 +345,15 @@ class Attachment:
 
     def attend(self, module, query, key, value, attention_mask, options):
         number = int(module.layer_idx)
-        if not self.inside or self.ids is None or getattr(module, "is_cross_attention", False) or (
-                self.wanted is not None and number not in self.wanted):
+        if not self.inside or self.ids is None or getattr(module, "is_cross_attention", False):
             return self.original(module)(module, query, key, value, attention_mask, **options)
         self.calls += 1
+        if self.wanted is not None and number not in self.wanted:
+            if self.kernel is None:
+                return self.original(module)(module, query, key, value, attention_mask, **options)
+            if number not in self.others:
+                self.others[number] = Layer(number, query, key, value, rules_of(module, query, options))
+            return self.computed(self.others[number], query, key, value, attention_mask)
         try:
             layer = self.seen(module, number, query, key, value, attention_mask, options)
         except Exception as error:  # the model goes on, whatever becomes of its picture
@@ -340,41 +364,41 @@ class Attachment:
         return self.original(module)(module, query, key, value, attention_mask, **options)
 
     def seen(self, module, number, query, key, value, mask, options):
-        place = self.place if query.shape[0] > 1 else 0
-        q, k, v = query.detach()[place], key.detach()[place], value.detach()[place]
         layer = self.layers.get(number)
         if layer is None:
-            rules = Rules(float(options.get("scaling") or query.shape[-1] ** -0.5), options.get("sliding_window") or None,
-                          options.get("softcap"), sinks_of(module, options), getattr(module, "is_causal", True))
-            layer = self.layers[number] = Layer(number, query, key, value, rules)
-        elif k.shape[2] != layer.dim or q.shape[0] != layer.heads:
+            layer = self.layers[number] = Layer(number, query, key, value, rules_of(module, query, options))
+        elif key.shape[3] != layer.dim or query.shape[1] != layer.heads:
             raise ValueError("it attends twice, in two shapes")
+        count = query.shape[2]
         if self.past == 0:
-            begin, end = self.low + self.again, self.high
-            new = q[:, begin:end], k[:, begin:end], v[:, begin:end]
-            end = self.high - self.low
+            layer.begin, layer.end = self.low + self.again, self.high
+            layer.last, end = self.high, self.high - self.low
         else:
-            n = q.shape[1]
-            end = self.tokens + n
-            last = min(end + self.low, k.shape[1])
-            new = q, k[:, last - n:last], v[:, last - n:last]
-        with self.lock:
-            layer.new, layer.keys, layer.values = new, k, v
-            size = new[0].nbytes
-            if self.kept + size > self.keep:
-                self.say(f"queries of {self.keep >> 20} MiB are kept (keep=...): later rows have no picture")
-            else:
-                self.kept += size
-                layer.queries.append(new[0] if query.shape[0] == 1 else new[0].clone())
-            if layer.rules.window:
-                layer.own_keys.append(new[1].clone())
-        if mask is not None or options.get("position_bias") is not None:
-            self.check(layer, mask, options.get("position_bias"), place, q.shape[1], end)
-        layer.scores, layer.margin = None, None
-        if self.counts and self.kernel is None and new[0].shape[1] == 1 and self.sender.is_watched:
-            kv = layer.kv_heads
-            keys = k[:, self.low:self.low + end] if k.shape[1] >= self.low + end else k
-            layer.scores = torch.bmm(new[0].reshape(kv, -1, layer.dim), keys.transpose(1, 2))
+            end = self.tokens + count
+            layer.begin, layer.end, layer.last = 0, count, min(end + self.low, key.shape[2])
+        layer.given, layer.scores, layer.margin = (query, key, value), None, None
+        is_token = layer.end - layer.begin == 1
+        kept = layer.heads * layer.dim * query.element_size() * (layer.end - layer.begin)
+        if self.kept + kept > self.keep:
+            self.say(f"queries of {self.keep >> 20} MiB are kept (keep=...): later rows have no picture")
+        else:
+            self.kept += kept
+            # Of one sequence the row stays as it is: nothing is copied, and nothing is cut.
+            with self.lock:
+                layer.queries.append(query if is_token and query.shape[0] == 1 and count == 1 else
+                                     layer.new(self.place)[0].clone() if is_token else layer.new(self.place)[0])
+        layer.keys = key
+        if layer.rules.window:
+            with self.lock:
+                layer.own_keys.append(layer.new(self.place)[1].clone())
+        position = options.get("position_bias")
+        if layer.masks is not None or position is not None or (mask is not None and not self.past):
+            self.check(layer, mask, position, self.place if query.shape[0] > 1 else 0, count, end)
+        if is_token and self.counts and self.kernel is None and self.sender.is_watched:
+            q, k = query[self.place if query.shape[0] > 1 else 0, :, layer.begin:layer.end], key[
+                self.place if key.shape[0] > 1 else 0]
+            k = k[:, self.low:self.low + end] if k.shape[1] >= self.low + end else k
+            layer.scores = torch.bmm(q.reshape(layer.kv_heads, -1, layer.dim), k.transpose(1, 2))
         return layer
 
     def check(self, layer, mask, bias, place, count, end):
@@ -412,11 +436,15 @@ class Attachment:
         out = torch.empty(query.shape[0], n, query.shape[1], value.shape[3], dtype=query.dtype, device=query.device)
         for one in range(query.shape[0]):
             given = None if mask is None else mask[one if mask.shape[0] > 1 else 0]
-            made, margin = self.kernel(query[one], key[one], value[one], layer.rules, self.lambda_, tile,
-                                       past=end - n if self.past else 0, mask=given)
+            what = (query[one], key[one], value[one], layer.rules)
+            past = end - n if self.past else 0
+            made, margin = self.kernel(*what, self.lambda_, tile, past=past, mask=given)
             out[one] = made.transpose(0, 1)
             if one == place:
-                layer.margin = margin
+                layer.margin, layer.error = margin, None
+                if self.errors and layer.number in self.layers and (n > 1 or self.tokens % self.errors == 0):
+                    dense, _ = self.kernel(*what, 0.0, tile, past=past, mask=given)
+                    layer.error = (made - dense).float().norm(dim=(1, 2)) / dense.float().norm(dim=(1, 2))
         return out, None
 
     # ---- what a viewer says ----
@@ -459,6 +487,18 @@ class Attachment:
                 self.cancelled.discard((link, line.get("ask")))
                 continue
             link.answer(answering.answer(self, line))
+
+
+def name_of(model, config):
+    """What people call the model; of a folder its last part."""
+    name = getattr(config, "name_or_path", "") or type(model).__name__
+    return os.path.basename(name.rstrip("/")) if os.path.exists(name) else name
+
+
+def rules_of(module, query, options):
+    """What a layer does to its scores, as its module and the words of the call say it."""
+    return Rules(float(options.get("scaling") or query.shape[-1] ** -0.5), options.get("sliding_window") or None,
+                 options.get("softcap"), sinks_of(module, options), getattr(module, "is_causal", True))
 
 
 def sinks_of(module, options):
@@ -507,7 +547,8 @@ def attach(model, to="viewer", **options):
     it is replaced. With `lambda_` the model computes with skip softmax (`kernel` "torch" or "triton") and `[` `]` of the
     viewer change lambda while it runs; without, its own attention computes and lambda says which blocks are counted.
     `tile`, `decode_tile` ("128x64") and `counts`; `tokenizer` for texts; `sequence` of a batch; `layers` to look at;
-    `carry` Q, K and V in the frames (for files and pipes by default); `keep` bytes of queries.
+    `carry` Q, K and V in the frames (for files and pipes by default); `keep` bytes of queries; where the
+    package computes, `errors`: after how many tokens the output is held against dense once more (0: never).
 
         with attnscope.attach(model, to="unix:/run/user/1000/run.sock", tokenizer=tokenizer):
             model.generate(**inputs, max_new_tokens=200)

@@ -18,7 +18,6 @@ from .rules import Tile
 DENSE, SKIP, MARGINS, REPLAY = 0, 1, 2, 3
 NOTHING, DECISIONS, BOTH = 0, 1, 2  # what is written
 LOG2E = 1.4426950408889634
-LN2 = 0.6931471805599453
 
 
 @triton.jit
@@ -297,6 +296,32 @@ def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, t
 
 
 @triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def _decide(block_tops, masks, margins, threshold, blocks, group: tl.constexpr, G: tl.constexpr, SOME: tl.constexpr):
+    """Decisions of one KV head from its block maxima [blocks, G], as if no split were there."""
+    table = tl.program_id(0).to(tl.int64) * blocks
+    one = tl.arange(0, G)
+    inside = (one < group)[None, :]
+    top = tl.full([G], float("-inf"), tl.float32)
+    for begin in range(0, blocks, SOME):
+        j = begin + tl.arange(0, SOME)
+        there = (j < blocks)[:, None] & inside
+        place = block_tops + (table + j)[:, None] * G + one[None, :]
+        t = tl.load(place, mask=there, other=float("-inf"))
+        earlier = tl.load(place - G, mask=there & (j > begin)[:, None], other=float("-inf"))
+        before = tl.maximum(tl.associative_scan(earlier, 0, _larger), top[None, :])
+        margin = tl.max(tl.where(t == float("-inf"), float("-inf"), t - before), 1)
+        seen = tl.max(t, 1) > float("-inf")
+        tl.store(masks + table + j, tl.where(seen, tl.where(margin < threshold, 1, 0), 255).to(tl.uint8), mask=j < blocks)
+        tl.store(margins + table + j, tl.where(seen, margin * 0.6931471805599453, float("nan")), mask=j < blocks)
+        top = tl.maximum(top, tl.max(t, 0))
+
+
+@triton.jit
 def _combine(part, tops, sums, sinks, out, splits, kv_heads, out_b, out_h, group: tl.constexpr, G: tl.constexpr,
              DV: tl.constexpr, SINKS: tl.constexpr):
     """The whole from its splits: each weighs what its share of the mass is."""
@@ -359,13 +384,13 @@ def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False
             GIVEN=given, num_warps=warps, num_stages=stages)
 
     if exact and mode == SKIP and splits > 1:
-        most = torch.full((batch, kv, blocks, rows), -math.inf, dtype=torch.float32, device=device)
+        most = torch.empty(batch, kv, blocks, rows, dtype=torch.float32, device=device)
+        if first:
+            most[:, :, :first] = -math.inf
         launch(MARGINS, NOTHING, False, most)
-        before = torch.cat([torch.full_like(most[:, :, :1], -math.inf), most.cummax(2).values[:, :, :-1]], 2)
-        apart = torch.where(most == -math.inf, -math.inf, most - before)[..., :group].amax(-1)
-        seen = (most > -math.inf).any(-1)
-        masks = torch.where(seen, (apart < threshold).to(torch.uint8), 255)
-        margins = (apart * LN2).masked_fill(~seen, math.nan)
+        if margins is None:
+            margins = torch.empty(batch, kv, blocks, dtype=torch.float32, device=device)
+        _decide[(batch * kv,)](most, masks, margins, threshold, blocks, group=group, G=rows, SOME=128)
         launch(REPLAY, NOTHING, True, nothing)
     else:
         launch(mode, write, False, nothing)
