@@ -29,7 +29,7 @@ class Tile:
             return said
         if isinstance(said, str):
             rows, keys = said.lower().split("x")
-            return dataclasses.replace(default, rows=int(rows), keys=int(keys))
+            said = {"rows": int(rows), "keys": int(keys)}
         known = {field.name for field in dataclasses.fields(cls)}
         made = dataclasses.replace(default, **{name: value for name, value in said.items() if name in known})
         sizes = (made.rows, made.keys, made.splits)

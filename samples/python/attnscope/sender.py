@@ -295,6 +295,8 @@ class Sender:
         """Where the run stands; the newest alone waits."""
         with self.changed:
             for link in self.links:
+                if link.keeps_all:
+                    continue  # a recording is without moments
                 lost = {"lost": link.lost} if link.lost else {}
                 link.moment = wire.frame("moment", **metadata, **lost)
             self.changed.notify_all()

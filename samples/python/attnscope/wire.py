@@ -87,10 +87,13 @@ def header_of(words):
     """The JSON of a header, checked as far as sizes go."""
     try:
         header = json.loads(words)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"a header that is no JSON ({error})") from None
     if not isinstance(header, dict):
         raise Malformed("a header that is no object")
+    texts = header.get("__metadata__", {})
+    if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
+        raise Malformed("metadata that are no texts")
     ends = 0
     for name, entry in header.items():
         if name == "__metadata__":
@@ -100,8 +103,11 @@ def header_of(words):
             size = torch.empty(0, dtype=NAMED[entry["dtype"]]).element_size()
             for side in entry["shape"]:
                 size *= side
+            whole = all(type(number) is int and number >= 0 for number in (begin, end, *entry["shape"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed(f"{name} is not described ({error})") from None
+        if not whole:
+            raise Malformed(f"{name} has sides or offsets that are no whole numbers")
         if begin != ends or end - begin != size or end > LONGEST_DATA:
             raise Malformed(f"{name} is said to lie at {begin} to {end}")
         ends = end
@@ -140,7 +146,7 @@ class Lines:
         for line in lines:
             try:
                 made = json.loads(line) if len(line) <= LONGEST_LINE else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(made, dict):
                 out.append(made)
