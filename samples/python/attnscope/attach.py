@@ -130,7 +130,8 @@ class Attachment:
             raise ValueError("attnscope is attached to this model already: detach it first")
         self.implementation = None if before == "eager" else ALL_ATTENTION_FUNCTIONS[before]
         name = f"{NAME}_{before}"
-        AttentionInterface.register(name, called)
+        # A compiler goes around what looks and sends: it breaks its graph there.
+        AttentionInterface.register(name, torch.compiler.disable(called))
         AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[before])
         for config in configs(model):
             self.undo.callback(setattr, config, "_attn_implementation_internal", config._attn_implementation_internal)
@@ -139,8 +140,8 @@ class Attachment:
                 OWNERS[module] = self
                 self.undo.callback(OWNERS.pop, module, None)
         model.set_attn_implementation(name)
-        for hook in (model.register_forward_pre_hook(self.before, with_kwargs=True),
-                     model.register_forward_hook(self.after)):
+        for hook in (model.register_forward_pre_hook(torch.compiler.disable(self.before), with_kwargs=True),
+                     model.register_forward_hook(torch.compiler.disable(self.after))):
             self.undo.callback(hook.remove)
 
     def original(self, module):

@@ -69,6 +69,8 @@ class Link:
             self.at = ring.first
         if self.at < ring.next:
             self.at += 1
+            if self.keeps_all:
+                self.sender.changed.notify_all()  # a push may wait for room
             return ring.frames[self.at - 1 - ring.first]
         if self.moment is not None:
             data, self.moment = self.moment, None
@@ -150,7 +152,8 @@ class Sender:
             self.at_port(*to[4:].rpartition(":")[::2])
         else:
             file = open(to, "wb")  # noqa: SIM115, closed by its link
-            self.links.append(Link(self, lambda data: written(file, data), None, file.close, keeps_all=True))
+            with self.changed:
+                self.links.append(Link(self, lambda data: written(file, data), None, file.close, keeps_all=True))
 
     # ---- sinks ----
 
@@ -161,8 +164,8 @@ class Sender:
         """
         out = os.dup(1)
         os.dup2(2, 1)
-        link = Link(self, lambda data: all_of(out, data), None, lambda: os.close(out))
-        self.links.append(link)
+        with self.changed:
+            self.links.append(link := Link(self, lambda data: all_of(out, data), None, lambda: os.close(out)))
         self.back = self.private("upstream.sock")
         self.listen(socket.AF_UNIX, self.back, lambda peer: self.hears(peer, link))
 
@@ -241,9 +244,9 @@ class Sender:
             return
         peer.settimeout(None)
         seq = first.get("seq")
-        link = Link(self, peer.sendall, lambda: peer.recv(1 << 16), lambda: shut(peer), seq if type(seq) is int else 0)
-        with self.changed:
-            self.links.append(link)
+        with self.changed:  # its threads begin when it is among the links
+            self.links.append(link := Link(self, peer.sendall, lambda: peer.recv(1 << 16), lambda: shut(peer),
+                                           seq if type(seq) is int else 0))
         for line in more:
             self.told(link, line)
 

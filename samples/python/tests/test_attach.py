@@ -49,7 +49,9 @@ def tried(*arguments, **options):
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "flex_attention"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_model_computes_what_it_did(family, implementation, tmp_path):
+def test_the_model_computes_what_it_did(family, implementation, tmp_path, monkeypatch):
+    if implementation == "flex_attention":  # compiling takes half a minute, and is not what is tested
+        monkeypatch.setattr(torch, "compile", lambda function=None, **_: function or (lambda one: one))
     model, ids = loaded(family, implementation), prompt()
     before = tried(model, ids)
     with attnscope.attach(model, str(tmp_path / "run")):
@@ -109,7 +111,7 @@ def padded(side, count=40, short=29):
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt_oss"])
 @pytest.mark.parametrize("sequence", [0, 1])
 def test_a_padded_batch(family, implementation, sequence, tmp_path):
-    model, (ids, mask) = make(family, implementation), padded("left")
+    model, (ids, mask) = loaded(family, implementation), padded("left")
     before = generated(model, ids, attention_mask=mask)
     with attnscope.attach(model, str(tmp_path / "run"), sequence=sequence):
         same(generated(model, ids, attention_mask=mask), before)
@@ -142,7 +144,7 @@ def test_padding_on_the_right(tmp_path):
 @pytest.mark.parametrize("options", [{"use_cache": False}, {"cache_implementation": "static"}])
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt_oss"])
 def test_other_caches(family, options, tmp_path):
-    model, ids = make(family, "sdpa" if family != "gpt_oss" else "eager"), prompt()
+    model, ids = make(family, "sdpa" if family == "llama" else "eager"), prompt()
     before = tried(model, ids, **options)
     with attnscope.attach(model, str(tmp_path / "run")):
         same(generated(model, ids, **options), before)
@@ -239,23 +241,27 @@ def test_two_models_at_once(tmp_path):
     assert all(len(recorded(tmp_path / name)["step"]) == 5 for name in ("one", "other"))
 
 
-def test_a_compiled_model_works_and_is_seen_or_says_so(tmp_path, capfd):
+@pytest.mark.parametrize("first", ["compiled", "attached"])
+def test_a_compiled_model_works_and_is_seen_or_says_so(first, tmp_path, capfd):
     model, ids = make(), prompt()
     with torch.no_grad():
         expected = model(ids).logits
-        with attnscope.attach(model, str(tmp_path / "run")):
-            compiled = torch.compile(model, backend="eager")
+        compiled = torch.compile(model, backend="eager")
+        if first == "compiled":
             np.testing.assert_allclose(compiled(ids).logits, expected, atol=1e-5)
-    assert "prefill" in recorded(tmp_path / "run") or "captured graph" in capfd.readouterr().err
+        with attnscope.attach(model, str(tmp_path / "run")):
+            np.testing.assert_allclose(compiled(ids).logits, expected, atol=1e-5)
+        np.testing.assert_allclose(compiled(ids).logits, expected, atol=1e-5)
+    assert "prefill" in recorded(tmp_path / "run") or "nothing is shown" in capfd.readouterr().err
 
 
 def test_layers_that_are_chosen(tmp_path):
-    model = make("gemma2")
+    model = make("gemma2", "eager")
     with attnscope.attach(model, str(tmp_path / "run"), layers=[1, 3]):
         generated(model, prompt())
     made = recorded(tmp_path / "run")
     assert json.loads(made["hello"][0][0]["layer_numbers"]) == [1, 3]
-    assert set(made["step"][0][1]) == {f"layers.{one}.{name}" for one in (1, 3) for name in "qkv"}
+    assert {name for name in made["step"][0][1] if "." in name} == {f"layers.{one}.{name}" for one in (1, 3) for name in "qkv"}
 
 
 def test_nobody_watches(path):
