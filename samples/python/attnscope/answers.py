@@ -15,10 +15,10 @@ def answer(run, line):
             made = {"picture": picture, "table": table, "row": row}[what](run, line)
     except Refused as why:
         return wire.frame("answer", to=number, what="refused", why=str(why))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         return wire.frame("answer", to=number, what="refused", why=f"the question makes no sense here ({error!r})")
-    except (RuntimeError, MemoryError) as error:  # no memory on a device, most likely
-        why = str(error).splitlines()[0][:200]
+    except Exception as error:  # no memory on a device, most likely; the next question is heard
+        why = (str(error) or repr(error)).splitlines()[0][:200]
         return wire.frame("answer", to=number, what="refused", why=f"the sender could not: {why}")
     arrays, metadata = made
     return wire.frame("answer", arrays, to=number, what=what, **metadata)
@@ -85,6 +85,9 @@ def picture(run, line):
     for begin, end in (queries, keys):
         if not 0 <= begin < end <= tokens:
             raise Refused("the window lies outside")
+    for name, least in (("muted", 0), ("sampled", 1)):
+        if line.get(name) is not None and (type(line[name]) is not int or line[name] < least):
+            raise Refused(f"{name} is no number from {least} on")
     rows, columns = (min(max(1, int(line[side])), 4096) for side in ("rows", "columns"))
     most, mean, row_edges, key_edges = rules.picture(
         q[head:head + 1], k, of_head(layer, head), positions(tokens, q.device), queries, keys, rows, columns,

@@ -467,8 +467,9 @@ class Attachment:
             elif do == "stop":
                 self.is_stopped = True
             elif do == "cancel":
-                self.cancelled.add((link, line.get("to")))
-            elif do == "lambda" and isinstance(value, (int, float)) and 0 <= value <= 1:
+                if type(line.get("to")) is int and len(self.cancelled) < 4096:  # those answered before stay
+                    self.cancelled.add((link, line["to"]))
+            elif do == "lambda" and type(value) in (int, float) and 0 <= value <= 1:
                 self.lambda_ = float(value)
             elif do == "tile":
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
@@ -484,8 +485,11 @@ class Attachment:
         """The thread that makes what is asked for, one after the other."""
         while (one := self.asked.get()) is not None:
             link, line = one
-            if (link, line.get("ask")) in self.cancelled:
-                self.cancelled.discard((link, line.get("ask")))
+            number = line["ask"]
+            if type(number) is not int:
+                continue  # nobody could tell which question is answered
+            if (link, number) in self.cancelled:
+                self.cancelled.discard((link, number))
                 continue
             link.answer(answering.answer(self, line))
 

@@ -110,7 +110,8 @@ def probe(fn, q, k, *, threshold=None, scale=None, causal=True, window=None, sof
     [units, R, C]) if there is one. Queries are the last n of m positions. `probability` is the type in which P meets V
     (q's own by default). `tie`: nats within which either decision is right. Raises ValueError for shapes that do not fit.
     """
-    if q.ndim != 4 or k.ndim != 4 or q.shape[0] != 1 or k.shape[0] != 1 or q.shape[1] % k.shape[1]:
+    if q.ndim != 4 or k.ndim != 4 or q.shape[0] != 1 or k.shape[0] != 1 or q.shape[1] % k.shape[1] \
+            or q.shape[3] != k.shape[3] or (causal and q.shape[2] > k.shape[2]):
         raise ValueError(f"q is {tuple(q.shape)} and k {tuple(k.shape)}: [1, heads, n, d] and [1, kv heads, m, d] are wanted")
     q, k = q[0], k[0]
     n, keys, past = q.shape[1], k.shape[1], k.shape[1] - q.shape[1] if causal else 0
@@ -150,8 +151,11 @@ def called(fn, q, k, size):
         for column in range(min(d, groups - first)):
             v[:, (first + column) * size:(first + column + 1) * size, column] = FACTOR
         out = fn(q[None], k[None], v[None, :, :keys].contiguous())
-        if out.shape[1:] != (q.shape[0], q.shape[1], d):
-            raise ValueError(f"the kernel returned {tuple(out.shape)} for q {tuple(q[None].shape)}")
+        if not isinstance(out, torch.Tensor) or out.shape != (1, q.shape[0], q.shape[1], d):
+            made = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+            raise ValueError(f"the kernel returned {made} for q {tuple(q[None].shape)}; a tensor of that shape is wanted")
+        if bool(out.isnan().any()):
+            raise ValueError("the kernel returned what is not a number, which is neither zero nor a weight")
         parts.append((out[0] == 0)[..., :min(d, groups - first)])
     return torch.cat(parts, -1)
 

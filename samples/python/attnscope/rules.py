@@ -30,6 +30,8 @@ class Tile:
         if isinstance(said, str):
             rows, keys = said.lower().split("x")
             said = {"rows": int(rows), "keys": int(keys)}
+        if not isinstance(said, dict):
+            raise ValueError(f"no tile: {said}")
         known = {field.name for field in dataclasses.fields(cls)}
         made = dataclasses.replace(default, **{name: value for name, value in said.items() if name in known})
         sizes = (made.rows, made.keys, made.splits)

@@ -12,7 +12,7 @@ import torch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 HERE = os.path.dirname(os.path.abspath(__file__))
-for folder in (os.path.dirname(HERE), HERE, os.path.join(os.path.dirname(HERE), "examples")):
+for folder in (os.path.dirname(HERE), HERE):
     sys.path.insert(0, folder)
 
 from attnscope import wire  # noqa: E402

@@ -126,8 +126,8 @@ def test_computing(family, tmp_path):
         outputs.setdefault(layer, []).append(arguments[0][0].clone())
     hooks = [layer.self_attn.o_proj.register_forward_pre_hook(lambda module, given, number=number: keeps(module, given, number))
              for number, layer in enumerate(model.model.layers)]
-    tile, decode = Tile(16, 8), Tile(1, 8, "group")
-    with attnscope.attach(model, str(tmp_path / "run"), lambda_=0.4, tile=tile, decode_tile=decode) as run:
+    tile, decode = Tile(4, 4), Tile(1, 4, "group")
+    with attnscope.attach(model, str(tmp_path / "run"), lambda_=0.9, tile=tile, decode_tile=decode) as run:
         generated(model, prompt(30), max_new_tokens=5)
         there = [asked_of(run, family, layer) for layer in sorted(run.layers)]
     for hook in hooks:
@@ -135,12 +135,12 @@ def test_computing(family, tmp_path):
     made, gone = recorded(tmp_path / "run"), 0
     for layer, (score, sinks) in enumerate(there):
         v = torch.cat([one[1][f"layers.{layer}.v"] for one in made["prefill"] + made["step"]], 1)
-        out, skipped = truth.attend(score[:, :30, :30], v[:, :30], 0.4, 16, 8, kv_heads=2, sinks=sinks)
+        out, skipped = truth.attend(score[:, :30, :30], v[:, :30], 0.9, 4, 4, kv_heads=2, sinks=sinks)
         gone += skipped.sum()
         np.testing.assert_allclose(outputs[layer][0].reshape(30, 4, 16).transpose(0, 1), out, atol=2e-5)
         for step, (_, arrays) in enumerate(made["step"]):
             at = 30 + step
-            out, skipped = truth.attend(score[:, at:at + 1, :at + 1], v[:, :at + 1], 0.4, 1, 8, "group", kv_heads=2,
+            out, skipped = truth.attend(score[:, at:at + 1, :at + 1], v[:, :at + 1], 0.9, 1, 4, "group", kv_heads=2,
                                         sinks=sinks)
             np.testing.assert_allclose(outputs[layer][1 + step].reshape(1, 4, 16).transpose(0, 1), out, atol=2e-5)
             assert arrays["skipped"][layer].tolist() == skipped.sum((1, 2)).repeat(2).tolist()
