@@ -4,7 +4,7 @@
     with attnscope.attach(model, to="viewer", tokenizer=tokenizer):
         model.generate(**inputs, max_new_tokens=200)
 
-`attach` and `detach`, `capture` (a dump of Q, K, V or patterns), `probe` (which tiles a deployed kernel really skips).
+`attach` and `detach`, and `probe` (which tiles a deployed kernel really skips).
 """
 from .attach import Attachment, Stopped, attach, detach
 from .probe import Probe, probe
