@@ -89,7 +89,8 @@ class Listener:
         for layer, parts in sorted(self.parts.items()):
             q, k = (torch.cat([part[at][0] for part in parts]).transpose(0, 1) for at in (0, 1))
             values = [part[2].reshape(part[1].shape[1], k.shape[0], -1) for part in parts]
-            out |= {f"layers.{layer}.q": q, f"layers.{layer}.k": k, f"layers.{layer}.v": torch.cat(values).transpose(0, 1)}
+            v = torch.cat(values).transpose(0, 1)
+            out |= {f"layers.{layer}.q": q, f"layers.{layer}.k": k, f"layers.{layer}.v": v}
         return out
 
     def evaluate(self, tokens):

@@ -1,9 +1,9 @@
-"""Several processes of one model, each with some of its heads, each with a stream of its own: `attnscope open` merges them.
+"""Processes of one model, each with some of its heads and a stream of its own: `attnscope open` merges them.
 
     python3 ranks.py --world 2 --to "unix:/tmp/run.{rank}.sock" --tokens 200
     attnscope open unix:/tmp/run.0.sock unix:/tmp/run.1.sock
 
-Tensor parallelism in plain code: a rank keeps its rows of q_proj, k_proj and v_proj and its columns of o_proj, and o_proj's
+Tensor parallelism in plain code: a rank keeps its rows of q_proj, k_proj and v_proj and its columns of o_proj, whose
 outputs are summed over the ranks. The model is a tiny random llama, on the CPU, with gloo.
 """
 import argparse
@@ -44,7 +44,8 @@ def model_of(rank, world):
     torch.manual_seed(1)
     config = transformers.LlamaConfig(
         vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=8,
-        num_key_value_heads=4, head_dim=16, max_position_embeddings=4096, bos_token_id=1, eos_token_id=None, pad_token_id=0)
+        num_key_value_heads=4, head_dim=16, max_position_embeddings=4096, bos_token_id=1, eos_token_id=None,
+        pad_token_id=0)
     if config.num_key_value_heads % world:
         raise SystemExit(f"--world {world}: {config.num_key_value_heads} KV heads cannot be shared out evenly")
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
@@ -82,8 +83,8 @@ def main():
         return run(chosen.rank, chosen.world, chosen.rendezvous, chosen.to, chosen.tokens)
     with tempfile.TemporaryDirectory() as folder:
         started = [subprocess.Popen([
-            sys.executable, os.path.abspath(__file__), "--rank", str(rank), "--world", str(chosen.world), "--rendezvous",
-            os.path.join(folder, "ranks"), "--to", chosen.to, "--tokens", str(chosen.tokens)])
+            sys.executable, os.path.abspath(__file__), "--rank", str(rank), "--world", str(chosen.world),
+            "--rendezvous", os.path.join(folder, "ranks"), "--to", chosen.to, "--tokens", str(chosen.tokens)])
             for rank in range(chosen.world)]
         return max(abs(one.wait()) for one in started)
 

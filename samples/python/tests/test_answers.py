@@ -14,7 +14,8 @@ from models import make, prompt
 from test_attach import generated, recorded
 
 FAMILIES = ["llama", "mistral", "gemma2", "gpt_oss", "gpt2"]
-FACTS = {"mistral": ([24] * 3, [None] * 3), "gemma2": ([16, None] * 2, [5.0] * 4), "gpt_oss": ([16, None] * 2, [None] * 4)}
+FACTS = {"mistral": ([24] * 3, [None] * 3), "gemma2": ([16, None] * 2, [5.0] * 4),
+         "gpt_oss": ([16, None] * 2, [None] * 4)}
 CHOICES = [("16x8", "head", "ascending", 1), ("8x16", "group", "ascending", 1), ("16x16", "head", "descending", 1),
            ("8x8", "group", "descending", 3), ("16x8", "head", "ascending", 2)]
 
@@ -50,7 +51,8 @@ def test_answers(family, path, viewers):
                 metadata, arrays = viewer.ask(next(number), "row", row=row, **place)
                 assert metadata["what"] == "row", metadata
                 np.testing.assert_allclose(arrays["row"], weight[head, row], atol=2e-6)
-            for queries, keys, rows, columns in (([0, n], [0, n], 70, 100), ([0, n], [0, n], 5, 7), ([9, 31], [3, 20], 4, 4)):
+            for queries, keys, rows, columns in (([0, n], [0, n], 70, 100), ([0, n], [0, n], 5, 7),
+                                                 ([9, 31], [3, 20], 4, 4)):
                 metadata, arrays = viewer.ask(next(number), "picture", queries=queries, keys=keys, rows=rows,
                                               columns=columns, **place)
                 for name, wanted in zip(("max", "mean", "row_edges", "key_edges"),
@@ -70,9 +72,10 @@ def test_answers(family, path, viewers):
                 assert metadata["queries"] == "1"
 
 
-WRONG = [{"layer": 9}, {"head": 4}, {"head": -1}, {"frame": [1, 30]}, {"frame": [0, 1000]}, {"frame": 5}, {"frame": None},
-         {"queries": [0, 31]}, {"queries": [5, 5]}, {"keys": [-1, 3]}, {"rows": "many"}, {"rows": None}, {"what": "soup"},
-         {"what": None}, {"what": []}, {"what": "table"}, {"what": "table", "tile": {"rows": 0}}, {"what": "table", "tile": 5},
+WRONG = [{"layer": 9}, {"head": 4}, {"head": -1}, {"frame": [1, 30]}, {"frame": [0, 1000]}, {"frame": 5},
+         {"frame": None}, {"queries": [0, 31]}, {"queries": [5, 5]}, {"keys": [-1, 3]}, {"rows": "many"}, {"rows": None},
+         {"what": "soup"}, {"what": None}, {"what": []}, {"what": "table"}, {"what": "table", "tile": {"rows": 0}},
+         {"what": "table", "tile": 5},
          {"what": "row", "row": 30}, {"what": "row", "row": -1}, {"layer": []}, {"rows": math.inf}, {"frame": [0, 2.5]},
          {"what": "table", "tile": {"criterion": "lse"}}, {"what": "table", "tile": {"rows": 16}, "row": 99},
          {"sampled": -3}, {"sampled": "x"}, {"muted": -1}, {"muted": "x"}]
@@ -110,7 +113,8 @@ def test_counts_of_steps(family, choice, tmp_path):
         assert (facts["rows"], facts["keys"], facts["vote"], facts["lambda"]) == (1, tile.keys, tile.vote, 0.3)
         for layer, (score, sinks) in enumerate(there):
             row = score[:, at:at + 1, :at + 1]
-            margin = truth.margins(row, 1, tile.keys, *choice[1:], kv)[:, 0].repeat(4 // (kv if tile.vote == "group" else 4), 0)
+            margin = truth.margins(row, 1, tile.keys, *choice[1:], kv)[:, 0]
+            margin = margin.repeat(4 // len(margin), 0)
             skipped = (np.nan_to_num(margin, nan=np.inf) < math.log(0.3)).sum(-1)
             assert arrays["visible"][layer].tolist() == (~np.isnan(margin)).sum(-1).tolist(), (at, layer)
             assert arrays["skipped"][layer].tolist() == skipped.tolist(), (at, layer)
@@ -124,7 +128,8 @@ def test_computing(family, tmp_path):
 
     def keeps(module, arguments, layer):
         outputs.setdefault(layer, []).append(arguments[0][0].clone())
-    hooks = [layer.self_attn.o_proj.register_forward_pre_hook(lambda module, given, number=number: keeps(module, given, number))
+    hooks = [layer.self_attn.o_proj.register_forward_pre_hook(
+        lambda module, given, number=number: keeps(module, given, number))
              for number, layer in enumerate(model.model.layers)]
     tile, decode = Tile(4, 4), Tile(1, 4, "group")
     with attnscope.attach(model, str(tmp_path / "run"), lambda_=0.9, tile=tile, decode_tile=decode) as run:

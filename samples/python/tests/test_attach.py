@@ -187,7 +187,8 @@ def test_detach_restores(implementation, fails, path, tmp_path):
     model = make("llama", implementation)
 
     def state():
-        return (model.config._attn_implementation, [one.self_attn.config._attn_implementation for one in model.model.layers],
+        return (model.config._attn_implementation,
+                [one.self_attn.config._attn_implementation for one in model.model.layers],
                 len(model._forward_hooks), len(model._forward_pre_hooks), "forward" in vars(model))
     before, logits = state(), generated(model, prompt())
     try:

@@ -1,4 +1,4 @@
-"""Two processes with half of the heads each say together what one says; one that is killed leaves the other's stream whole."""
+"""Two ranks say together what one process says; one that is killed leaves the other's stream whole."""
 import os
 import subprocess
 import sys

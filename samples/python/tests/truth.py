@@ -1,4 +1,4 @@
-"""Attention and skip softmax by loops over single rows and keys, in double precision: from blasst.md, not from the package."""
+"""Attention and skip softmax by loops over rows and keys, in double precision: from the paper, not the package."""
 import math
 
 import numpy as np
