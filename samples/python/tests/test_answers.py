@@ -73,7 +73,8 @@ def test_answers(family, path, viewers):
 
 
 WRONG = [{"layer": 9}, {"head": 4}, {"head": -1}, {"frame": [1, 30]}, {"frame": [0, 1000]}, {"frame": 5},
-         {"frame": None}, {"queries": [0, 31]}, {"queries": [5, 5]}, {"keys": [-1, 3]}, {"rows": "many"}, {"rows": None},
+         {"frame": None}, {"queries": [0, 31]}, {"queries": [5, 5]}, {"keys": [-1, 3]},
+         {"rows": "many"}, {"rows": None},
          {"what": "soup"}, {"what": None}, {"what": []}, {"what": "table"}, {"what": "table", "tile": {"rows": 0}},
          {"what": "table", "tile": 5},
          {"what": "row", "row": 30}, {"what": "row", "row": -1}, {"layer": []}, {"rows": math.inf}, {"frame": [0, 2.5]},
@@ -100,11 +101,12 @@ def test_questions_that_make_no_sense_are_refused(path, viewers):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("choice", [("1x8", "group", "ascending", 1), ("1x8", "head", "descending", 1),
                                     ("1x4", "group", "ascending", 3)])
-def test_counts_of_steps(family, choice, tmp_path):
+@pytest.mark.parametrize("cache", [{}, {"cache_implementation": "static"}], ids=["dynamic", "static"])
+def test_counts_of_steps(family, choice, cache, tmp_path):
     model, tile = make(family, "eager"), Tile(1, int(choice[0][2:]), *choice[1:])
     with attnscope.attach(model, str(tmp_path / "run"), decode_tile=tile, lambda_=None) as run:
         run.lambda_ = 0.3
-        generated(model, prompt(30), max_new_tokens=5)
+        generated(model, prompt(30), max_new_tokens=5, **cache)
         there = [asked_of(run, family, layer) for layer in sorted(run.layers)]
     steps, kv = recorded(tmp_path / "run")["step"], 2 if family != "gpt2" else 4
     assert len(steps) == 4

@@ -262,7 +262,8 @@ def test_layers_that_are_chosen(tmp_path):
         generated(model, prompt())
     made = recorded(tmp_path / "run")
     assert json.loads(made["hello"][0][0]["layer_numbers"]) == [1, 3]
-    assert {name for name in made["step"][0][1] if "." in name} == {f"layers.{one}.{name}" for one in (1, 3) for name in "qkv"}
+    carried = {name for name in made["step"][0][1] if "." in name}
+    assert carried == {f"layers.{one}.{name}" for one in (1, 3) for name in "qkv"}
 
 
 def test_nobody_watches(path):

@@ -101,7 +101,8 @@ def test_flex_attention_with_a_block_mask(monkeypatch):
 
 
 LIES = {"turned": lambda q, k, v: q.transpose(1, 2), "short": lambda q, k, v: q[:, :, :-1],
-        "nothing": lambda q, k, v: None, "a pair": lambda q, k, v: (q, None), "a head less": lambda q, k, v: q[:, 1:], "no batch": lambda q, k, v: q[0],
+        "nothing": lambda q, k, v: None, "a pair": lambda q, k, v: (q, None),
+        "a head less": lambda q, k, v: q[:, 1:], "no batch": lambda q, k, v: q[0],
         "wider": lambda q, k, v: torch.cat([q, q], -1), "two": lambda q, k, v: torch.cat([q, q]),
         "no numbers": lambda q, k, v: torch.full_like(q, torch.nan)}
 

@@ -77,7 +77,8 @@ def test_pictures(kind):
     there = truth.scores(q, k, 0.35, rule.softcap, rule.window, rule.causal)
     weight = truth.weights(there, rule.sinks)
     one = Rules(0.35, rule.window, rule.softcap, None if rule.sinks is None else rule.sinks[3:], rule.causal)
-    for queries, keys, rows, columns in (([0, 21], [0, 21], 70, 100), ([0, 21], [0, 21], 4, 5), ([3, 17], [2, 9], 3, 2)):
+    for queries, keys, rows, columns in (([0, 21], [0, 21], 70, 100), ([0, 21], [0, 21], 4, 5),
+                                         ([3, 17], [2, 9], 3, 2)):
         made = rules.picture(q[3:], k[1:], one, torch.arange(21), queries, keys, rows, columns, exact=torch.float64)
         for part, expected in zip(made, truth.picture(weight[3], there[3], queries, keys, rows, columns)):
             np.testing.assert_allclose(part, expected, rtol=0, atol=1e-6)

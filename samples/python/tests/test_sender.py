@@ -116,7 +116,8 @@ def test_a_port_for_other_machines_makes_a_token(sends):
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b'{"do":"run"}\n', b"\xff\x00\n", b"x" * 70000,
-                                   b'{"do":"join","seq":"a"}\n', b'{"do":"join","seq":-5}\n', b'{"do":"join","seq":1e999}\n',
+                                   b'{"do":"join","seq":"a"}\n', b'{"do":"join","seq":-5}\n',
+                                   b'{"do":"join","seq":1e999}\n',
                                    b"[" * 50000 + b"\n", b'{"do":"join","seq":true}\n'])
 def test_a_rude_first_line_harms_nobody(sends, viewers, path, first, monkeypatch):
     monkeypatch.setattr(senders, "JOIN_WAIT", 0.5)

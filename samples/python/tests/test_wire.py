@@ -42,7 +42,8 @@ def everything():
 
 
 def test_every_type_comes_back():
-    (metadata, arrays), = wire.Frames().feed(wire.frame("step", everything() | {"left": None}, step={"ms": 1.5}, out=None))
+    made = wire.frame("step", everything() | {"left": None}, step={"ms": 1.5}, out=None)
+    (metadata, arrays), = wire.Frames().feed(made)
     assert metadata == {"kind": "step", "step": '{"ms": 1.5}'}
     assert set(arrays) == set(everything())
     for name, tensor in everything().items():
