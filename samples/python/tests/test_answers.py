@@ -7,6 +7,7 @@ import attnscope
 import numpy as np
 import pytest
 import torch
+import transformers
 import truth
 from attnscope.rules import Tile
 from conftest import LONG
@@ -101,12 +102,14 @@ def test_questions_that_make_no_sense_are_refused(path, viewers):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("choice", [("1x8", "group", "ascending", 1), ("1x8", "head", "descending", 1),
                                     ("1x4", "group", "ascending", 3)])
-@pytest.mark.parametrize("cache", [{}, {"cache_implementation": "static"}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("cache", ["dynamic", "static", "whole"])
 def test_counts_of_steps(family, choice, cache, tmp_path):
     model, tile = make(family, "eager"), Tile(1, int(choice[0][2:]), *choice[1:])
+    options = {"dynamic": {}, "static": {"cache_implementation": "static"},
+               "whole": {"past_key_values": transformers.DynamicCache()}}[cache]  # this one keeps what left a window
     with attnscope.attach(model, str(tmp_path / "run"), decode_tile=tile, lambda_=None) as run:
         run.lambda_ = 0.3
-        generated(model, prompt(30), max_new_tokens=5, **cache)
+        generated(model, prompt(30), max_new_tokens=5, **options)
         there = [asked_of(run, family, layer) for layer in sorted(run.layers)]
     steps, kv = recorded(tmp_path / "run")["step"], 2 if family != "gpt2" else 4
     assert len(steps) == 4
