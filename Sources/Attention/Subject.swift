@@ -17,6 +17,8 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
   case indexScores = "scores of an indexer"
   /// How much of its value each token writes into a memory, β `[sets, tokens]`.
   case writeStrengths = "write strengths (beta)"
+  /// What a deployed kernel was seen to compute, U8 `[heads, row tiles, key tiles]`.
+  case probe = "a probe"
   /// Fewer tokens than the source has.
   case length = "a shorter text"
   /// Scores before softmax, or Q and K.
@@ -41,6 +43,7 @@ public enum Need: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .residuals: "capture --residuals"
     case .selection: "layers.N.selected [queries, chosen] beside Q and K, or a map"
+    case .probe: "attnscope.probe writes one"
     case .writeStrengths: "layers.N.beta [heads, tokens] beside Q and K"
     case .probabilities: "token_probabilities in the file, or --model and --prompt"
     case .losses: "token_losses in the file"
@@ -153,6 +156,8 @@ public struct Subject: Sendable {
   public let groupSize: Int
   /// What is known of the tokens beside their number.
   public let tokens: TokenFacts
+  /// How the kernel was set whose blocks are there as `Need.probe`; nil without a probe.
+  public var probe: Probe?
   private let arrays: @Sendable (Need, LayerIndex) throws -> Tensor
   private let weights: @Sendable (LayerIndex) throws -> Projections
 

@@ -191,6 +191,11 @@ public struct DumpHeads: Sendable {
         throw Missing(need, hint: "no \(name).index_scores")
       }
       return scores.held
+    case .probe:
+      guard let probed = arrays[.probed] else {
+        throw Missing(need, hint: "its dump has no \(name).probed")
+      }
+      return probed.held
     case .writeStrengths:
       guard let beta = arrays[.beta] else { throw Missing(need, hint: "no \(name).beta") }
       return beta.held

@@ -109,6 +109,7 @@ public final class FileBackend: Backend {
     if dump.layers.allSatisfy({ $0.arrays[.value] != nil }) { holds.insert(.values) }
     holds.formUnion(Need.allCases.filter { $0.array.map { dump.extras[$0] != nil } ?? false })
     if dump.layers.contains(where: { $0.arrays[.selected] != nil }) { holds.insert(.selection) }
+    if dump.probe != nil { holds.insert(.probe) }
     if dump.layers.contains(where: { $0.arrays[.indexScores] != nil }) {
       holds.insert(.indexScores)
     }
@@ -196,7 +197,7 @@ public final class FileBackend: Backend {
         try heads.layers.layerIndices.map(all), heads.layers, (id.layer, id.head)
       )
     }
-    return Subject(
+    var subject = Subject(
       layers: layers, numbers: numbers, focus: focus, groupSize: scope == .head ? 1 : size,
       tokens: description.facts
     ) { [heads] need, layer in
@@ -205,6 +206,8 @@ public final class FileBackend: Backend {
       let layer = scope == .model ? layer : id.layer
       return try reader?.projections(heads.layers[layer]) ?? heads.projections(layer)
     }
+    subject.probe = heads.dump.probe.map(Probe.init)
+    return subject
   }
 
   /// A field of a head, through the same store as its pictures. Throws `Missing`, `KnobError`,

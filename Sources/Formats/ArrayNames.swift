@@ -9,6 +9,7 @@ struct ArrayName {
   /// from scores.
   enum Family {
     case query, key, value, map(kind: DumpKind?), blocks, margins, selected, indexScores, beta
+    case probed
     case weights(ArrayRole)
     /// No name of an attention array; it may be one all the same when it is the only one.
     case unknown
@@ -84,6 +85,7 @@ struct ArrayName {
     case "blocks" where parts.count > 1: return .blocks
     case "margins": return .margins
     case "selected": return .selected
+    case "probed": return .probed
     case "indices" where isSelection(parts, set): return .selected
     case "scores" where !set.isDisjoint(with: ["index", "indexer"]): return .indexScores
     // Norms have a beta, too: a vector, and behind the name of the norm.

@@ -5,9 +5,10 @@ public import Tensors
 /// `pattern` is after the softmax and `scores` before it, as TransformerLens names them;
 /// `blocks` says which tiles a method skipped, `margins` how near to its threshold each came;
 /// `selected` are the keys that a learned selector chose, `indexScores` what it thought of each;
+/// `probed` is what a deployed kernel was seen to compute;
 /// the weights are the projections of a layer, `w_q` to `w_o`.
 public enum ArrayRole: String, Sendable, CaseIterable {
-  case query, key, value, pattern, scores, blocks, margins, selected
+  case query, key, value, pattern, scores, blocks, margins, selected, probed
   case indexScores = "index_scores"
   case beta
   case queryWeights = "w_q"
@@ -22,8 +23,9 @@ public enum ArrayRole: String, Sendable, CaseIterable {
 /// The arrays of one layer, in canonical order: query `[heads, q, d]`, key and value
 /// `[kv_heads, k, d]`, pattern and scores `[heads, q, k]`, blocks and margins
 /// `[units, query tiles, key tiles]`, selected `[sets, q, chosen]` and index scores `[sets, q, k]`,
-/// and beta `[sets, k]`, where sets are 1 or divide the heads; w_q `[heads, width, d]`, w_k
-/// `[kv_heads, width, d]`, w_v `[kv_heads, width, dv]` and w_o `[heads, dv, width]`.
+/// probed `[heads, query tiles, key tiles]`, and beta `[sets, k]`, where sets are 1 or divide the
+/// heads; w_q `[heads, width, d]`, w_k `[kv_heads, width, d]`, w_v `[kv_heads, width, dv]` and w_o
+/// `[heads, dv, width]`.
 ///
 /// Example: `dump.layers[0].arrays[.query]?[3]` is head 3. The tensors point into the file; a
 /// layer of any size costs nothing until it is read.
@@ -150,6 +152,8 @@ public struct Dump: Sendable {
   public var rules = AttentionRules()
   /// What of it differs from layer to layer; nothing where Q and K are not what is shown.
   public internal(set) var layerRules = LayerRules()
+  /// What a deployed kernel was seen to do with Q and K; its blocks are in `probed` of layers.
+  public internal(set) var probe: ProbeRecord?
   /// What the model calls the heads `[heads]`, where a slice has some of them alone.
   public var headNumbers: [Int]?
   /// What could be shown, the likeliest first; one or two of them are.
@@ -162,8 +166,10 @@ public struct Dump: Sendable {
   public var elementTypes: [DType] {
     let found = Set(
       layers.flatMap { layer in
-        layer.arrays.filter { $0.key != .selected && !ArrayRole.weights.contains($0.key) }
-          .values.map(\.dtype)
+        layer.arrays.filter {
+          ![.selected, .probed].contains($0.key) && !ArrayRole.weights.contains($0.key)
+        }
+        .values.map(\.dtype)
       })
     return DType.allCases.filter(found.contains)
   }

@@ -162,6 +162,7 @@ struct DumpReader {
       case .selected: add(.selected)
       case .indexScores: add(.indexScores)
       case .beta: add(.beta)
+      case .probed: add(.probed)
       case .weights(let role): add(role)
       case .map(let kind): maps.append(item.taken(for: kind))
       case .unknown: unknown.append(item)
@@ -215,6 +216,7 @@ struct DumpReader {
     try checkSizes(ordered, tile: kind == .mask ? tile ?? (128, 128) : (1, 1))
     if kind == .mask { try checkMasks(ordered) }
     rules.padding = try trim(&ordered, kind: kind, archive)
+    let probe = kind == .qkv ? try addProbe(&ordered, archive.metadata) : nil
     let causal = try chooseCausal(ordered, kind: kind, metadata, padding: rules.padding)
     let shape = ordered[0].positions
     let tokens = try chooseTokens(archive, metadata, keys: shape.keys)
@@ -225,7 +227,7 @@ struct DumpReader {
       queryOffset: options.queryOffset ?? metadata.queryOffset,
       scale: options.scale ?? metadata.scale, tile: tile, onesAreKept: chooseOnes(kind),
       guesses: guesses, remarks: remarks + DumpMetadata.ignored(archive.metadata))
-    dump.rules = rules
+    (dump.rules, dump.probe) = (rules, probe)
     if kind == .qkv || rules.window != nil { dump.layerRules = byLayer }
     if metadata.headNumbers?.count == shape.heads { dump.headNumbers = metadata.headNumbers }
     (dump.choices, dump.arrays) = (choices, arrays(of: archive, dump))

@@ -34,6 +34,7 @@ public struct Registry: Sendable {
   public static let standard = Registry([
     Dense.self,
     BLASST.self,
+    Deployed.self,
     AShape.self,
     VerticalSlash.self,
     BlockSparse.self,

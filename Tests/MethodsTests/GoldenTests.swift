@@ -74,7 +74,13 @@ enum Bench: String, CaseIterable, Sendable {
     let grid = isImage ? TokenFacts.Grid(head.keys == 4 ? "1x3@0" : "6x8@8") : .init("2x2")
     let texts = (0..<head.keys).map { "\($0 % max(head.keys / 2, 1))" }
     let facts = TokenFacts(texts: texts, grid: grid)
-    return Subject(layers: [[head]], tokens: facts) { need, _ in
+    var subject = Subject(layers: [[head]], tokens: facts) { need, _ in
+      // Every fourth block was skipped.
+      if need == .probe {
+        let (down, across) = ((head.queries + 15) / 16, (head.keys + 15) / 16)
+        let blocks = (0..<down * across).map { $0 % 4 == 2 ? Float(1) : 0 }
+        return Tensor(blocks, shape: [1, down, across])
+      }
       // Every third key from the first on, and the query's own.
       if need == .selection {
         let (rows, last) = (head.queries, head.visibility.position(row: 0))
@@ -92,6 +98,8 @@ enum Bench: String, CaseIterable, Sendable {
       guard need == .residuals else { throw Missing(need) }
       return Tensor((0..<120).map { Float(($0 * 37 + 11) % 23) - 11 }, shape: [5, 6, 4])
     }
+    subject.probe = Probe(tile: (16, 16), lambda: 0.1, rule: TileSpec(rows: 16, keys: 16))
+    return subject
   }
 
   private static func text(_ value: Double) -> String {
