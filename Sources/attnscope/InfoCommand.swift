@@ -54,6 +54,7 @@ struct InfoCommand: ParsableCommand {
       ),
       ("roles", roles(about.facts)),
       ("selected", .array(selections(dump).map(JSON.string))),
+      ("probe", .optional(dump.probe, JSON.init(probe:))),
       ("head_numbers", .optional(dump.headNumbers) { .array($0.map(JSON.integer)) }),
       ("left_padding", .integer(dump.rules.padding)),
       ("windows", windows(backend)), ("learned_sinks", sinks(backend)),
@@ -193,6 +194,7 @@ struct InfoCommand: ParsableCommand {
     }
     rows += Self.listing(dump)
     rows += Self.selections(dump).map { ["chosen keys", $0] }
+    rows += dump.probe.map(Self.probed) ?? []
     rows += Self.learnedSinks(backend).map { ["learned sink", words($0)] }
     rows += Self.assignedWords(backend).map { ["assigned", $0] }
     rows += doubts(dump, backend).map { ["doubt", $0] }

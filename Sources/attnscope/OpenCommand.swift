@@ -178,7 +178,7 @@ struct OpenCommand: AsyncParsableCommand {
     let surroundings = Surroundings.standard(terminal, source: dumps[0].path)
     return try await Screen.run(
       backend, terminal, surroundings, begin: { begin(&$0, start, saved, parts) },
-      note: Self.note(wrong))
+      note: Self.note(wrong) ?? dumps[0].probe.map { $0.sentence { Numbers.percent($0) } })
   }
 
   /// The dumps of files; where a state file names one that has moved, the message says what opens
@@ -272,11 +272,16 @@ private struct Start: Sendable {
   let spec: TileSpec
   /// Nil where no flag said it.
   let lambda: Double?
+  /// The method that shows a kernel that was probed; nil: none was, or nothing is expected of it.
+  private let probed: MethodSetting?
 
   /// Looks at the source alone. Throws `mismatch`.
   init(_ dump: Dump, _ about: SourceDescription, _ command: OpenCommand, isSample: Bool) throws {
-    spec = about.storedTile ?? command.tiles.spec(queries: about.queries)
-    lambda = command.tiles.chosenLambda.map { max(0, $0) }
+    let probe = dump.probe.map(Probe.init)
+    let card = about.methods.first { $0.needs.contains(.probe) }
+    probed = probe?.rule == nil ? nil : card.map { MethodSetting($0.id) }
+    spec = about.storedTile ?? probe?.rule ?? command.tiles.spec(queries: about.queries)
+    lambda = command.tiles.chosenLambda.map { max(0, $0) } ?? probe?.lambda
     var layer = about.middleLayer
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }
     // The sample opens on a head of which BLASST prunes a good part.
@@ -290,6 +295,9 @@ private struct Start: Sendable {
   func apply(to selection: inout Viewpoint) {
     selection.spec = spec
     if let lambda { selection.lambda = lambda }
+    guard let probed else { return }
+    (selection.view, selection.method) = (.compare, probed)
+    selection.other = Counterpart(selection.head, spec: spec)
   }
 }
 

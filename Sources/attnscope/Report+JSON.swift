@@ -21,6 +21,7 @@ extension Report {
         ("criterion", .optional(spec) { .string($0.criterion.rawValue) }),
         ("splits", .optional(spec) { .integer($0.splits) }),
         ("screen", .string(setting.knobs["screen"]?.description ?? "none")),
+        ("probe", .optional(dump.probe, JSON.init(probe:))),
         ("heads", .array(heads.map(json))), ("total", total),
         ("guesses", .array(about.guesses.map(JSON.string))),
       ] + chosen)

@@ -57,7 +57,7 @@ public struct DumpCheck: Sendable {
   private static let order =
     [TileCheck.own.margins, votes, TileCheck.own.verdicts, TileCheck.own.masses, rows, cells]
     + FigureCheck.names + [TileCheck.cached.margins, TileCheck.cached.verdicts]
-    + [TileCheck.cached.masses, Self.facts]
+    + [TileCheck.cached.masses, Self.facts, ProbeCheck.blocks]
 
   /// Everything that can be checked here. Throws `CancellationError`, and what computing throws.
   public func run() throws -> CheckTally {
@@ -81,6 +81,9 @@ public struct DumpCheck: Sendable {
       if figured.contains(id) { tally.add(try FigureCheck(self, id).run(&work)) }
       tally.add(try kept(id, &random, &work))
       tell(0.6 + 0.4 * Double(index + 1) / Double(all.count))
+    }
+    if let probe = backend.heads.dump.probe {
+      for id in all { tally.add(ProbeCheck(probe, backend.heads, id).line()) }
     }
     if work.leftOut > 0 {
       tally.note(
