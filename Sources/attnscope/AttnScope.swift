@@ -50,7 +50,7 @@ enum Program {
   static func main() async {
     signal(SIGPIPE, SIG_IGN)
     do {
-      let words = NegativeLambdas.joined(Array(CommandLine.arguments.dropFirst()))
+      let words = NegativeLambdas.joined(CommandWords.all)
       var command = try AttnScope.parseAsRoot(words)
       checkVariables(before: command)
       if var async = command as? any AsyncParsableCommand {

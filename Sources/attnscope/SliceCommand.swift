@@ -149,7 +149,7 @@ struct SliceCommand: ParsableCommand {
       metadata["head_numbers"] =
         "\(heads.map { numbers.indices.contains($0) ? numbers[$0] : $0 })"
     }
-    let command = CommandLine.arguments.dropFirst().map {
+    let command = CommandWords.all.map {
       $0.split(separator: "/").last.map(String.init) ?? $0
     }
     metadata.merge(try rules(dump, keys)) { own, _ in own }

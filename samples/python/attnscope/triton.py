@@ -222,7 +222,7 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
 def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, threshold, keys, blocks, run,
             q_b, q_h, k_b, k_h, k_n, v_b, v_h, v_n, window, softcap: tl.constexpr, group: tl.constexpr,
             G: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, DV: tl.constexpr, MODE: tl.constexpr,
-            WRITE: tl.constexpr, SEED: tl.constexpr, GIVEN: tl.constexpr):
+            WRITE: tl.constexpr, SEED: tl.constexpr, GIVEN: tl.constexpr, LATE: tl.constexpr):
     """One split of one KV head: all its query heads together. Parts [B, Hkv, splits, G, DV], tops and sums [.., G]."""
     split, kv, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     one = tl.arange(0, G)
@@ -238,6 +238,9 @@ def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, t
     m = tl.full([G], float("-inf"), tl.float32)
     l = tl.zeros([G], tl.float32)
     acc = tl.zeros([G, DV], tl.float32)
+    if LATE:
+        late_p = tl.zeros([G, BN], v.dtype.element_ty)
+        late_v = tl.zeros([BN, DV], v.dtype.element_ty)
     first = tl.maximum(0, keys - window) // BN if window > 0 else 0
     begin = first + split * run
     end = tl.minimum(blocks, begin + run)
@@ -283,11 +286,20 @@ def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, t
                     p = tl.exp2(s - m_new[:, None])
                     alpha = tl.exp2(m - m_new)
                     l = l * alpha + tl.sum(p, 1)
-                    vv = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
-                                 other=0.0)
-                    acc = acc * alpha[:, None]
-                    acc = tl.dot(p.to(vv.dtype), vv, acc)
+                    if LATE:
+                        # The block before has its V by now; this one's is on its way until the next needs it.
+                        acc = tl.dot(late_p, late_v, acc) * alpha[:, None]
+                        late_p = p.to(v.dtype.element_ty)
+                        late_v = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
+                                         other=0.0)
+                    else:
+                        vv = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
+                                     other=0.0)
+                        acc = acc * alpha[:, None]
+                        acc = tl.dot(p.to(vv.dtype), vv, acc)
                     m = m_new
+    if LATE:
+        acc = tl.dot(late_p, late_v, acc)
     if MODE != 2:
         place = (unit * tl.num_programs(0) + split).to(tl.int64) * G + one
         tl.store(part + place[:, None] * DV + dims_v[None, :], acc)
@@ -349,7 +361,7 @@ def _combine(part, tops, sums, sinks, out, splits, kv_heads, out_b, out_h, group
 
 
 def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False, write=NOTHING, window=None,
-           softcap=None, sinks=None, mode=None, warps=4, stages=2):
+           softcap=None, sinks=None, mode=None, warps=4, stages=2, late=False):
     """One query a sequence: q [B, Hq, 1, d] over k [B, Hkv, m, d], v [B, Hkv, m, dv]; query heads of a KV head vote together.
 
     With `splits` above 1 the running maximum of each split begins at that of block 0; with `exact` block maxima come first,
@@ -381,7 +393,7 @@ def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False
             block_tops, scale / softcap if softcap else scale * LOG2E, threshold, keys, blocks, run,
             q.stride(0), q.stride(1), *k.stride()[:3], *v.stride()[:3], window or 0, softcap=float(softcap or 0),
             group=group, G=rows, BN=size, D=d, DV=dv, MODE=mode, WRITE=write, SEED=splits > 1 and mode == SKIP,
-            GIVEN=given, num_warps=warps, num_stages=stages)
+            GIVEN=given, LATE=late and mode == SKIP, num_warps=warps, num_stages=stages)
 
     if exact and mode == SKIP and splits > 1:
         most = torch.empty(batch, kv, blocks, rows, dtype=torch.float32, device=device)
