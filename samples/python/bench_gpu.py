@@ -153,23 +153,18 @@ def torch_runs(q, k, v):
 
 def prefill(d, n, heads=32, kv=8, sparsity=0.72, tile=None, **options):
     q, k, v = planted(1, heads, kv, n, n, d)
-    tile = tile or Tile(128, 64 if d == 128 else 128)
+    tile = tile or (Tile(128, 64) if d == 128 else Tile(64, 128))
     out = torch.empty_like(q)
     margins = ours.prefill(q, k, v, tile=tile, mode=ours.MARGINS, **options)[2]
     lambda_ = lambda_for(margins, sparsity)
     masks = ours.prefill(q, k, v, tile=tile, lambda_=lambda_, write=ours.BOTH, **options)[1]
     kept = masks.clone()
-    capped = dict(options, maxnreg=128) if d == 128 else options
-
     def run(**more):
         return lambda: ours.prefill(q, k, v, tile=tile, out=out, **more)
     runs = torch_runs(q, k, v) | {
         "dense": run(mode=ours.DENSE, **options), "skip": run(lambda_=lambda_, **options),
         "skip and decisions": run(lambda_=lambda_, write=ours.DECISIONS, masks=masks, **options),
         "skip and margins": run(lambda_=lambda_, write=ours.BOTH, masks=masks, margins=margins, **options),
-        "capped skip": run(lambda_=lambda_, **capped),
-        "capped skip and decisions": run(lambda_=lambda_, write=ours.DECISIONS, masks=masks, **capped),
-        "capped skip and margins": run(lambda_=lambda_, write=ours.BOTH, masks=masks, margins=margins, **capped),
         "margins only": run(mode=ours.MARGINS, margins=margins, masks=masks, **options),
         "replay": run(mode=ours.REPLAY, mask=kept, **options)}
     found = times(runs)
@@ -257,7 +252,7 @@ def main():
                      "cudnn": torch.backends.cudnn.version()})
     begin = time.monotonic()
     parts = {"correctness": correctness, "prefill": lambda: [prefill(128, 16384), prefill(64, 16384), prefill(128, 131072, 1, 1)],
-             "decode": lambda: [decode(), decode(batch=4, splits=8, exact=True, m=65536)]}
+             "decode": lambda: [decode(batch=128, m=8192), decode(batch=32, m=32768), decode(batch=4, splits=16, exact=True, m=65536)]}
     for name, part in {"tune": tune, "tune decode": tune_decode}.items() if chosen.tune else parts.items():
         if chosen.only in (None, name):
             part()

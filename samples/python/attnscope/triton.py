@@ -169,13 +169,14 @@ def described(tensor, rows):
     return TensorDescriptor(tensor, tensor.shape, tensor.stride(), [1, 1, rows, tensor.shape[-1]])
 
 
-# (width of a head, whether a mode computes) to warps and stages: what was fastest on an H200.
-LAUNCH = {64: (8, 3), 128: (8, 3)}
+# What was fastest on an H200, by the width of a head: (warps, stages, registers, lazy) of dense and of all others.
+LAUNCH = {64: ((4, 2, None, False), (4, 2, None, True)), 128: ((4, 2, None, False), (8, 2, 128, False))}
+OTHER = ((4, 2, None, False), (4, 2, None, False))
 
 
 def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOTHING, mask=None, past=0, causal=True,
             window=None, softcap=None, sinks=None, order="ascending", out=None, warps=None, stages=None, maxnreg=None,
-            ahead=False, lazy=False, masks=None, margins=None):
+            ahead=False, lazy=None, masks=None, margins=None):
     """Attention of q [B, Hq, n, d] over k [B, Hkv, m, d] and v [B, Hkv, m, dv] (fp16 or bf16).
 
     `mode` is DENSE, SKIP, MARGINS or REPLAY (of `mask` [B, Hq, R, C], 1 is skipped); without one lambda says it. Returns
@@ -184,7 +185,7 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
     """
     batch, heads, n, d = q.shape
     kv, keys, dv = k.shape[1], k.shape[2], v.shape[3]
-    rows, columns = (tile.rows, tile.keys) if tile else (128, 64 if d > 64 else 128)
+    rows, columns = (tile.rows, tile.keys) if tile else (128, 64) if d > 64 else (64, 128)
     mode = (SKIP if lambda_ > 0 else DENSE) if mode is None else mode
     write = BOTH if mode == MARGINS else write
     if mode in (DENSE, REPLAY):
@@ -201,7 +202,9 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
     if mode != MARGINS and out is None:
         out = torch.empty(batch, heads, n, dv, dtype=q.dtype, device=device)
     scale = d ** -0.5 if scale is None else scale
-    best_warps, best_stages = LAUNCH.get(d, (4, 2))
+    best = LAUNCH.get(d, OTHER)[mode != DENSE]
+    if warps is None and maxnreg is None:
+        maxnreg = best[2]
     options = {"maxnreg": maxnreg} if maxnreg else {}
     _prefill[(shape[2], batch * heads)](
         described(q, rows), described(k, columns), described(v, columns), nothing if out is None else out,
@@ -211,7 +214,8 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
         *((0, 0, 0) if out is None else out.stride()[:3]), shape[2] * shape[3], shape[3], group=heads // kv,
         softcap=float(softcap or 0), BM=rows, BN=columns, D=d, DV=dv, MODE=mode, WRITE=write, CAUSAL=causal,
         EVEN=n % rows == 0, WINDOW=bool(window), DESCENDING=order == "descending", SINKS=sinks is not None,
-        AHEAD=ahead, LAZY=lazy, num_warps=warps or best_warps, num_stages=stages or best_stages, **options)
+        AHEAD=ahead, LAZY=best[3] if lazy is None else lazy, num_warps=warps or best[0],
+        num_stages=stages or best[1], **options)
     return out, masks if write else None, margins
 
 
@@ -361,7 +365,7 @@ def _combine(part, tops, sums, sinks, out, splits, kv_heads, out_b, out_h, group
 
 
 def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False, write=NOTHING, window=None,
-           softcap=None, sinks=None, mode=None, warps=4, stages=2, late=False):
+           softcap=None, sinks=None, mode=None, warps=2, stages=2, late=False):
     """One query a sequence: q [B, Hq, 1, d] over k [B, Hkv, m, d], v [B, Hkv, m, dv]; query heads of a KV head vote together.
 
     With `splits` above 1 the running maximum of each split begins at that of block 0; with `exact` block maxima come first,
