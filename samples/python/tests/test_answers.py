@@ -25,7 +25,7 @@ def asked_of(run, family, layer):
     """Scores [heads, n, n] of a layer in double precision, and its sinks."""
     one = run.layers[layer]
     windows, softcaps = FACTS.get(family, ([None] * 4, [None] * 4))
-    there = truth.scores(one.all_queries(), one.all_keys(run.tokens, run.low), one.rules.scale, softcaps[layer],
+    there = truth.scores(one.all_queries(run.place), one.all_keys(run.place, run.tokens, run.low), one.rules.scale, softcaps[layer],
                          windows[layer])
     return there, torch.linspace(-1, 2, 4) if family == "gpt_oss" else None
 
