@@ -214,7 +214,7 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
         *((0, 0, 0) if out is None else out.stride()[:3]), shape[2] * shape[3], shape[3], group=heads // kv,
         softcap=float(softcap or 0), BM=rows, BN=columns, D=d, DV=dv, MODE=mode, WRITE=write, CAUSAL=causal,
         EVEN=n % rows == 0, WINDOW=bool(window), DESCENDING=order == "descending", SINKS=sinks is not None,
-        AHEAD=ahead, LAZY=best[3] if lazy is None else lazy, num_warps=warps or best[0],
+        AHEAD=ahead and mode != REPLAY, LAZY=best[3] if lazy is None else lazy, num_warps=warps or best[0],
         num_stages=stages or best[1], **options)
     return out, masks if write else None, margins
 
