@@ -280,7 +280,8 @@ private struct Start: Sendable {
     let probe = dump.probe.map(Probe.init)
     let card = about.methods.first { $0.needs.contains(.probe) }
     probed = probe?.rule == nil ? nil : card.map { MethodSetting($0.id) }
-    spec = about.storedTile ?? probe?.rule ?? command.tiles.spec(queries: about.queries)
+    let rule = command.tiles.tile == nil ? probe?.rule : nil
+    spec = about.storedTile ?? rule ?? command.tiles.spec(queries: about.queries)
     lambda = command.tiles.chosenLambda.map { max(0, $0) } ?? probe?.lambda
     var layer = about.middleLayer
     if let number = command.layer { layer = try about.layerIndex(number, file: dump.path) }

@@ -46,10 +46,15 @@ struct Report {
     try? card?.blockTables?.read(setting, about.queries)
   }
 
+  /// What the dump's probe says, for the method that shows it.
+  private var probe: ProbeRecord? { card?.needs.contains(.probe) == true ? dump.probe : nil }
+
   /// The tile of the method's blocks; nil for methods without.
-  var spec: TileSpec? { about.storedTile ?? byTable?.spec ?? heads.first?.tile }
+  var spec: TileSpec? {
+    about.storedTile ?? byTable?.spec ?? probe?.fingerprint.map(TileSpec.init) ?? heads.first?.tile
+  }
   /// Nil for methods without a lambda.
-  var lambda: Double? { byTable?.lambda }
+  var lambda: Double? { byTable?.lambda ?? probe?.threshold }
 
   /// A single query row is a decode step.
   var phase: String { about.queries == 1 ? "decode" : "prefill" }

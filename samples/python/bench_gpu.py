@@ -202,7 +202,7 @@ def decode(batch=32, heads=64, kv=8, m=32768, d=128, sparsity=0.73, splits=1, ex
 VARIANTS = [((128, 64), 4, 2, None), ((128, 64), 4, 1, None), ((64, 64), 4, 1, None), ((64, 64), 4, 1, 168), ((64, 128), 4, 1, None),
             ((64, 128), 4, 2, None), ((64, 128), 4, 3, None), ((128, 64), 8, 1, 128), ((128, 64), 8, 2, 128), ((128, 128), 8, 1, None),
             ((128, 32), 4, 2, None), ((128, 32), 4, 3, None), ((64, 32), 4, 2, None), ((64, 32), 4, 3, 128), ((128, 128), 4, 2, None)]
-VARIANTS = [one + (False, lazy) for one in VARIANTS for lazy in (False, True)]
+VARIANTS = [one + (lazy,) for one in VARIANTS for lazy in (False, True)]
 
 
 def tune(n=16384):
@@ -212,31 +212,28 @@ def tune(n=16384):
         out, base = torch.empty_like(q), times(torch_runs(q, k, v), 5)
         print(d, {name: round(ms, 3) for name, ms in base.items()}, flush=True)
         lambdas = {}
-        for (rows, keys), warps, stages, cap, ahead, lazy in VARIANTS:
+        for (rows, keys), warps, stages, cap, lazy in VARIANTS:
             tile = Tile(rows, keys)
-            more = {"tile": tile, "warps": warps, "stages": stages, "maxnreg": cap, "ahead": ahead, "lazy": lazy}
+            more = {"tile": tile, "warps": warps, "stages": stages, "maxnreg": cap, "lazy": lazy}
             try:
                 if tile not in lambdas:
                     lambdas[tile] = lambda_for(ours.prefill(q, k, v, tile=tile, mode=ours.MARGINS)[2], 0.72)
                 found = times({"dense": lambda: ours.prefill(q, k, v, mode=ours.DENSE, out=out, **more),
                                "skip": lambda: ours.prefill(q, k, v, lambda_=lambdas[tile], out=out, **more)}, 5, 1)
-                print(d, tile.text, warps, stages, cap, "ahead" * ahead, "lazy" * lazy,
+                print(d, tile.text, warps, stages, cap, "lazy" * lazy,
                       {name: round(ms, 3) for name, ms in found.items()},
                       f"dense {base['cudnn'] / found['dense']:.2f}x cudnn, skip {found['dense'] / found['skip']:.2f}x dense",
                       flush=True)
             except Exception as error:  # a variant that does not compile is none
-                print(d, tile.text, warps, stages, cap, ahead, lazy, "fails:", str(error)[-150:], flush=True)
+                print(d, tile.text, warps, stages, cap, lazy, "fails:", str(error)[-150:], flush=True)
 
 
 def tune_decode():
-    """Which warps and stages decode fastest, and whether V may come late."""
+    """Which warps and stages decode fastest."""
     for batch, m in ((64, 16384), (128, 8192)):
-        for warps, stages, late in ((4, 2, True), (4, 3, True), (2, 2, True), (8, 2, True), (4, 4, True), (2, 2, False), (1, 2, False), (8, 2, False)):
-            print("warps", warps, "stages", stages, "late" * late)
-            try:
-                decode(batch=batch, m=m, warps=warps, stages=stages, late=late)
-            except Exception as error:  # a variant that does not compile is none
-                print("fails", str(error)[-100:])
+        for warps, stages in ((1, 2), (2, 2), (2, 3), (4, 2), (4, 3), (8, 2)):
+            print("warps", warps, "stages", stages)
+            decode(batch=batch, m=m, warps=warps, stages=stages)
 
 
 def main():

@@ -3,8 +3,8 @@ import Formats
 import Sessions
 import Tensors
 
-/// What can be checked of a probe's blocks: that each is a verdict, that no row sees just those
-/// which causality hides, and that the share of skipped ones is the one that is told.
+/// What can be checked of a probe's blocks: that each is a verdict, and that no row sees just those
+/// which causality hides.
 struct ProbeCheck {
   static let blocks = "probed blocks"
 

@@ -122,7 +122,7 @@ def table(run, line):
         one = int(line["row"])
         q, at, facts = q[:, one:one + 1], at[one:one + 1], {"queries": 1, "keys": tokens}
         mask = None if mask is None else mask[:, one:one + 1]
-    margins = rules.table(q, k, mine, at, tile, mask)[0]
+    margins = rules.table(q, k, mine, at, tile, mask, masses=False)[0]
     return ({"margins": margins[0].float()},
             {"tile": tile.text, "vote": tile.vote, "order": tile.order, "criterion": "max", "splits": tile.splits}
             | facts | place(line, tokens))

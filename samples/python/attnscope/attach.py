@@ -18,7 +18,7 @@ import torch
 
 from . import answers as answering
 from . import kernels
-from .rules import DECODE, PREFILL, Rules, Tile, skips
+from .rules import DECODE, PREFILL, Rules, Tile
 from .sender import Sender, note
 
 NAME = "attnscope"  # of the implementation registered with transformers
@@ -570,4 +570,4 @@ def detach(model):
     raise ValueError("attnscope is not attached to this model")
 
 
-__all__ = ["Attachment", "Stopped", "attach", "detach", "skips"]
+__all__ = ["Attachment", "Stopped", "attach", "detach"]

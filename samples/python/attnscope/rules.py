@@ -180,8 +180,11 @@ def attend(q, k, v, rules, at, lambda_=0.0, tile=PREFILL, bias=None, exact=torch
     return torch.cat(outputs, 1), margin, skips(margin, lambda_)
 
 
-def table(q, k, rules, at, tile, bias=None, exact=torch.float32):
-    """Margins, and the mass of each block summed and at most over its rows: three [heads, R, C]."""
+def table(q, k, rules, at, tile, bias=None, exact=torch.float32, masses=True):
+    """Margins, and the mass of each block summed and at most over its rows: three [heads, R, C].
+
+    Without `masses` the last two are None, and no softmax is made.
+   """
     heads, n = q.shape[:2]
     found = ([], [], [])
     step = rows_at_once(heads, k.shape[1], tile.rows)
@@ -190,12 +193,14 @@ def table(q, k, rules, at, tile, bias=None, exact=torch.float32):
         some = None if bias is None else bias[:, begin:end] if bias.shape[1] > 1 else bias
         scores = rules.scores(q[:, begin:end], k, at[begin:end], some, exact)
         found[0].append(margins(scores, tile, k.shape[0]))
+        if not masses:
+            continue
         weights = torch.nn.functional.pad(
             rules.weights(scores), (0, -k.shape[1] % tile.keys, 0, -(end - begin) % tile.rows))
         mass = weights.reshape(heads, -1, tile.rows, weights.shape[-1] // tile.keys, tile.keys).sum(-1)
         found[1].append(mass.sum(2))
         found[2].append(mass.amax(2))
-    return tuple(torch.cat(parts, 1) for parts in found)
+    return tuple(torch.cat(parts, 1) if parts else None for parts in found)
 
 
 def edges(begin, end, cells):

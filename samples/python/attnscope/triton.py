@@ -48,27 +48,20 @@ def _hidden(s, j, at, keys, window, BN: tl.constexpr, CAUSAL: tl.constexpr, WIND
 def _visit(acc, l, m, q, k_desc, v_desc, mask_row, margin_row, batch, kv, begin, end, at, rows_there, keys,
            scale_log2, threshold, window, softcap: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr,
            DV: tl.constexpr, MODE: tl.constexpr, WRITE: tl.constexpr, MASKED: tl.constexpr, CAUSAL: tl.constexpr,
-           EVEN: tl.constexpr, WINDOW: tl.constexpr, DESCENDING: tl.constexpr, AHEAD: tl.constexpr,
+           EVEN: tl.constexpr, WINDOW: tl.constexpr, DESCENDING: tl.constexpr,
            LAZY: tl.constexpr):
     """Blocks begin to end of one row of tiles: acc [BM, DV], l and m [BM], m in log2.
 
-    One multiply-add makes log2 of a weight from a product: products * unit - m. AHEAD multiplies the next K while this
-    block's softmax is computed; LAZY leaves acc as it is where no maximum has risen.
+    One multiply-add makes log2 of a weight from a product: products * unit - m. LAZY leaves acc as it is where no maximum has risen.
     """
     unit = 1.0 if softcap > 0 else scale_log2
-    if AHEAD:
-        ahead = _products(q, k_desc.load([batch, kv, begin * BN, 0]).reshape(BN, D), softcap, scale_log2)
     for step in tl.range(begin, end):
         j = end - 1 - (step - begin) if DESCENDING else step
         skipped = False
         if MODE == 3:
             skipped = tl.load(mask_row + j) == 1
         if not skipped:
-            if AHEAD:
-                s = ahead
-                ahead = _products(q, k_desc.load([batch, kv, (j + 1) * BN, 0]).reshape(BN, D), softcap, scale_log2)
-            else:
-                s = _products(q, k_desc.load([batch, kv, j * BN, 0]).reshape(BN, D), softcap, scale_log2)
+            s = _products(q, k_desc.load([batch, kv, j * BN, 0]).reshape(BN, D), softcap, scale_log2)
             if MASKED:
                 s = _hidden(s, j, at, keys, window, BN, CAUSAL, WINDOW)
             t = tl.max(s, 1) * unit
@@ -115,7 +108,7 @@ def _prefill(q_desc, k_desc, v_desc, out, masks, margins, sinks, scale_log2, thr
              out_b, out_h, out_n, table_h, table_n, group: tl.constexpr, softcap: tl.constexpr, BM: tl.constexpr,
              BN: tl.constexpr, D: tl.constexpr, DV: tl.constexpr, MODE: tl.constexpr, WRITE: tl.constexpr,
              CAUSAL: tl.constexpr, EVEN: tl.constexpr, WINDOW: tl.constexpr, DESCENDING: tl.constexpr,
-             SINKS: tl.constexpr, AHEAD: tl.constexpr, LAZY: tl.constexpr):
+             SINKS: tl.constexpr, LAZY: tl.constexpr):
     tile = tl.num_programs(0) - 1 - tl.program_id(0)  # long rows of tiles first
     head = tl.program_id(1)
     batch, head = head // heads, head % heads
@@ -142,15 +135,15 @@ def _prefill(q_desc, k_desc, v_desc, out, masks, margins, sinks, scale_log2, thr
     if DESCENDING:
         acc, l, m = _visit(acc, l, m, q, k_desc, v_desc, mask_row, margin_row, batch, kv, whole, end, at, there, keys,
                            scale_log2, threshold, window, softcap, BM, BN, D, DV, MODE, WRITE, True, CAUSAL, EVEN,
-                           WINDOW, DESCENDING, False, LAZY)
+                           WINDOW, DESCENDING, LAZY)
     if not WINDOW:
         acc, l, m = _visit(acc, l, m, q, k_desc, v_desc, mask_row, margin_row, batch, kv, begin, whole, at, there, keys,
                            scale_log2, threshold, window, softcap, BM, BN, D, DV, MODE, WRITE, False, CAUSAL, EVEN,
-                           WINDOW, DESCENDING, AHEAD, LAZY)
+                           WINDOW, DESCENDING, LAZY)
     if not DESCENDING:
         acc, l, m = _visit(acc, l, m, q, k_desc, v_desc, mask_row, margin_row, batch, kv, whole, end, at, there, keys,
                            scale_log2, threshold, window, softcap, BM, BN, D, DV, MODE, WRITE, True, CAUSAL, EVEN,
-                           WINDOW, DESCENDING, False, LAZY)
+                           WINDOW, DESCENDING, LAZY)
     if MODE != 2:
         if SINKS:
             sink = tl.load(sinks + head).to(tl.float32) * 1.4426950408889634
@@ -176,7 +169,7 @@ OTHER = ((4, 2, None, False), (4, 2, None, False))
 
 def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOTHING, mask=None, past=0, causal=True,
             window=None, softcap=None, sinks=None, order="ascending", out=None, warps=None, stages=None, maxnreg=None,
-            ahead=False, lazy=None, masks=None, margins=None):
+            lazy=None, masks=None, margins=None):
     """Attention of q [B, Hq, n, d] over k [B, Hkv, m, d] and v [B, Hkv, m, dv] (fp16 or bf16).
 
     `mode` is DENSE, SKIP, MARGINS or REPLAY (of `mask` [B, Hq, R, C], 1 is skipped); without one lambda says it. Returns
@@ -214,7 +207,7 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
         *((0, 0, 0) if out is None else out.stride()[:3]), shape[2] * shape[3], shape[3], group=heads // kv,
         softcap=float(softcap or 0), BM=rows, BN=columns, D=d, DV=dv, MODE=mode, WRITE=write, CAUSAL=causal,
         EVEN=n % rows == 0, WINDOW=bool(window), DESCENDING=order == "descending", SINKS=sinks is not None,
-        AHEAD=ahead and mode != REPLAY, LAZY=best[3] if lazy is None else lazy, num_warps=warps or best[0],
+        LAZY=best[3] if lazy is None else lazy, num_warps=warps or best[0],
         num_stages=stages or best[1], **options)
     return out, masks if write else None, margins
 
@@ -226,7 +219,7 @@ def prefill(q, k, v, *, scale=None, lambda_=0.0, tile=None, mode=None, write=NOT
 def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, threshold, keys, blocks, run,
             q_b, q_h, k_b, k_h, k_n, v_b, v_h, v_n, window, softcap: tl.constexpr, group: tl.constexpr,
             G: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, DV: tl.constexpr, MODE: tl.constexpr,
-            WRITE: tl.constexpr, SEED: tl.constexpr, GIVEN: tl.constexpr, LATE: tl.constexpr):
+            WRITE: tl.constexpr, SEED: tl.constexpr, GIVEN: tl.constexpr):
     """One split of one KV head: all its query heads together. Parts [B, Hkv, splits, G, DV], tops and sums [.., G]."""
     split, kv, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     one = tl.arange(0, G)
@@ -242,9 +235,6 @@ def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, t
     m = tl.full([G], float("-inf"), tl.float32)
     l = tl.zeros([G], tl.float32)
     acc = tl.zeros([G, DV], tl.float32)
-    if LATE:
-        late_p = tl.zeros([G, BN], v.dtype.element_ty)
-        late_v = tl.zeros([BN, DV], v.dtype.element_ty)
     first = tl.maximum(0, keys - window) // BN if window > 0 else 0
     begin = first + split * run
     end = tl.minimum(blocks, begin + run)
@@ -290,20 +280,11 @@ def _decode(q, k, v, part, tops, sums, masks, margins, block_tops, scale_log2, t
                     p = tl.exp2(s - m_new[:, None])
                     alpha = tl.exp2(m - m_new)
                     l = l * alpha + tl.sum(p, 1)
-                    if LATE:
-                        # The block before has its V by now; this one's is on its way until the next needs it.
-                        acc = tl.dot(late_p, late_v, acc) * alpha[:, None]
-                        late_p = p.to(v.dtype.element_ty)
-                        late_v = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
-                                         other=0.0)
-                    else:
-                        vv = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
-                                     other=0.0)
-                        acc = acc * alpha[:, None]
-                        acc = tl.dot(p.to(vv.dtype), vv, acc)
+                    vv = tl.load(v_here + key[:, None].to(tl.int64) * v_n + dims_v[None, :], mask=inside[:, None],
+                                 other=0.0)
+                    acc = acc * alpha[:, None]
+                    acc = tl.dot(p.to(vv.dtype), vv, acc)
                     m = m_new
-    if LATE:
-        acc = tl.dot(late_p, late_v, acc)
     if MODE != 2:
         place = (unit * tl.num_programs(0) + split).to(tl.int64) * G + one
         tl.store(part + place[:, None] * DV + dims_v[None, :], acc)
@@ -365,7 +346,7 @@ def _combine(part, tops, sums, sinks, out, splits, kv_heads, out_b, out_h, group
 
 
 def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False, write=NOTHING, window=None,
-           softcap=None, sinks=None, mode=None, warps=2, stages=2, late=False):
+           softcap=None, sinks=None, mode=None, warps=2, stages=2):
     """One query a sequence: q [B, Hq, 1, d] over k [B, Hkv, m, d], v [B, Hkv, m, dv]; query heads of a KV head vote together.
 
     With `splits` above 1 the running maximum of each split begins at that of block 0; with `exact` block maxima come first,
@@ -397,7 +378,7 @@ def decode(q, k, v, *, scale=None, lambda_=0.0, tile=None, splits=1, exact=False
             block_tops, scale / softcap if softcap else scale * LOG2E, threshold, keys, blocks, run,
             q.stride(0), q.stride(1), *k.stride()[:3], *v.stride()[:3], window or 0, softcap=float(softcap or 0),
             group=group, G=rows, BN=size, D=d, DV=dv, MODE=mode, WRITE=write, SEED=splits > 1 and mode == SKIP,
-            GIVEN=given, LATE=late and mode == SKIP, num_warps=warps, num_stages=stages)
+            GIVEN=given, num_warps=warps, num_stages=stages)
 
     if exact and mode == SKIP and splits > 1:
         most = torch.empty(batch, kv, blocks, rows, dtype=torch.float32, device=device)
