@@ -319,10 +319,13 @@ struct CompareFigure {
       ) { DifferenceColors.tone(Float(2 * $0 - 1), ink) }
     }
     var y = 62 + side + 66
+    // Numbers of methods have long names.
+    let names = comparison.rows.map { Strokes.width($0.name, size: 10.5, bold: false) }
+    let left = 50 + max(80, (names.max() ?? 0) + 12)
     for row in comparison.rows {
       sheet.text(row.name, 50, y, size: 10.5, ink.dim)
-      sheet.text(row.left, 130, y, size: 10.5, ink.text)
-      if let right = row.right { sheet.text(right, 130 + step, y, size: 10.5, ink.text) }
+      sheet.text(row.left, left, y, size: 10.5, ink.text)
+      if let right = row.right { sheet.text(right, left + step, y, size: 10.5, ink.text) }
       y += 17
     }
     let text =
